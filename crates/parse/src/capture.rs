@@ -1,0 +1,153 @@
+//! What a capture says of itself: format, machine, clock, event types.
+
+use crate::units::{Cpu, Nanos};
+
+/// The facts of a capture that are not events. A fact that the capture does not
+/// carry is `None` or empty.
+#[derive(Clone, Default, PartialEq, Debug)]
+pub struct CaptureInfo {
+    /// `perf.data` or `events` (the text of `dump --stage events`).
+    pub format: &'static str,
+    /// Size of the input in bytes.
+    pub bytes: u64,
+    /// Name of the traced machine.
+    pub hostname: Option<String>,
+    /// Kernel release, such as `6.18.1`.
+    pub os_release: Option<String>,
+    /// Architecture as `uname -m` tells.
+    pub arch: Option<String>,
+    /// How the recorder was called.
+    pub command_line: Vec<String>,
+    /// Version of the recorder.
+    pub recorder: Option<String>,
+    /// CPUs that were online.
+    pub cpus_online: Option<u32>,
+    /// CPU topology, where recorded.
+    pub topology: Topology,
+    /// The clock of the event times.
+    pub clock: Clock,
+    /// Whether events of every task on the CPUs were recorded (`perf record -a`).
+    /// Where false, switch-ins and wakers are missing (EVENTS 1.10).
+    pub system_wide: bool,
+    /// Whether data mappings were recorded (`perf record -d`).
+    pub data_mmaps: bool,
+    /// The event types that were recorded, in the order of the file.
+    pub event_types: Vec<EventType>,
+}
+
+/// One recorded event type.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct EventType {
+    /// `subsystem:event`.
+    pub name: String,
+    /// Whether the analysis uses it.
+    pub known: bool,
+    /// Whether each occurrence was recorded (`-c 1`, and every tracepoint by
+    /// default), not a sample of them.
+    pub every: bool,
+}
+
+/// The clock of a capture's times.
+#[derive(Clone, Default, PartialEq, Eq, Debug)]
+pub struct Clock {
+    /// Which clock, where the capture says so.
+    pub id: Option<ClockId>,
+    /// One moment read on both clocks: (event clock, wall clock), in nanoseconds
+    /// (perf's CLOCK_DATA).
+    pub wall: Option<(Nanos, Nanos)>,
+}
+
+/// A clock that both a recorder and an agent can read.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub enum ClockId {
+    /// `CLOCK_MONOTONIC`.
+    Monotonic,
+    /// `CLOCK_MONOTONIC_RAW`.
+    MonotonicRaw,
+    /// `CLOCK_BOOTTIME`.
+    Boottime,
+    /// `CLOCK_REALTIME`: nanoseconds since 1970, UTC.
+    Realtime,
+    /// `CLOCK_TAI`.
+    Tai,
+    /// perf's own clock (`sched_clock`), which no agent can read.
+    Local,
+}
+
+impl ClockId {
+    /// The word used in steps.jsonl and in reports.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Monotonic => "monotonic",
+            Self::MonotonicRaw => "monotonic_raw",
+            Self::Boottime => "boottime",
+            Self::Realtime => "realtime",
+            Self::Tai => "tai",
+            Self::Local => "local",
+        }
+    }
+    /// By the number of `clock_gettime(2)`.
+    #[must_use]
+    pub fn from_posix(id: u64) -> Option<Self> {
+        match id {
+            0 => Some(Self::Realtime),
+            1 => Some(Self::Monotonic),
+            4 => Some(Self::MonotonicRaw),
+            7 => Some(Self::Boottime),
+            11 => Some(Self::Tai),
+            _ => None,
+        }
+    }
+}
+
+/// Where the CPUs sit. Empty where the capture does not tell.
+#[derive(Clone, Default, PartialEq, Eq, Debug)]
+pub struct Topology {
+    /// For each CPU (core, socket).
+    pub cpus: Vec<(Cpu, u32, u32)>,
+    /// For each NUMA node its CPUs.
+    pub nodes: Vec<(u32, Vec<Cpu>)>,
+}
+
+impl Topology {
+    /// The NUMA node of a CPU.
+    #[must_use]
+    pub fn node(&self, cpu: Cpu) -> Option<u32> {
+        self.nodes.iter().find(|(_, cpus)| cpus.contains(&cpu)).map(|(node, _)| *node)
+    }
+}
+
+/// What one pass over a capture counted.
+#[derive(Clone, Default, PartialEq, Eq, Debug)]
+pub struct Totals {
+    /// Records of any type.
+    pub records: u64,
+    /// Events: samples, whether the analysis uses them or not.
+    pub events: u64,
+    /// Time of the first and the last event.
+    pub span: Option<(Nanos, Nanos)>,
+    /// For each CPU seen its first and last event's time and its count, by CPU.
+    pub cpus: Vec<CpuTotals>,
+    /// Counts by event type, parallel to [`CaptureInfo::event_types`].
+    pub by_type: Vec<u64>,
+    /// Inversions: neighbouring records of one CPU that were not in time order.
+    pub inversions: u64,
+    /// Events lost, by what LOST records say, or where there are none, LOST_SAMPLES.
+    pub lost: u64,
+}
+
+/// One CPU's part of [`Totals`].
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct CpuTotals {
+    /// The CPU.
+    pub cpu: Cpu,
+    /// Its events.
+    pub events: u64,
+    /// Time of its first event.
+    pub first: Nanos,
+    /// Time of its last event.
+    pub last: Nanos,
+    /// Events lost on it.
+    pub lost: u64,
+}

@@ -1,0 +1,51 @@
+//! Why a whole input cannot be used.
+
+use std::fmt;
+
+/// The input cannot be used at all. What is wrong with single records is counted
+/// in [`crate::Diagnostics`] instead.
+#[derive(Clone, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub enum Error {
+    /// No format that agenttrace reads begins like this.
+    UnknownFormat {
+        /// The first bytes, at most eight.
+        magic: Vec<u8>,
+    },
+    /// A form of perf.data, or of another format, that is not read.
+    Unsupported {
+        /// Which, and how to record so that it can be read.
+        what: String,
+    },
+    /// A structure reaches beyond the end of the input, or contradicts itself.
+    Malformed {
+        /// Byte offset from the start of the input.
+        offset: u64,
+        /// What was read there, and what to do.
+        what: String,
+    },
+    /// A line of a text input cannot be read.
+    Line {
+        /// Counted from 1.
+        line: usize,
+        /// What is wrong with it.
+        what: String,
+    },
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::UnknownFormat { magic } => write!(
+                f,
+                "byte 0: no known capture format begins with {magic:02x?}; \
+                 agenttrace reads what `perf record -o FILE` writes"
+            ),
+            Self::Unsupported { what } => f.write_str(what),
+            Self::Malformed { offset, what } => write!(f, "byte {offset}: {what}"),
+            Self::Line { line, what } => write!(f, "line {line}: {what}"),
+        }
+    }
+}
+
+impl std::error::Error for Error {}

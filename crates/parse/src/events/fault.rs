@@ -1,0 +1,63 @@
+//! Page faults: entries, completions, and the file pages they ask for.
+
+use super::tracepoints;
+use crate::fields::Addr;
+use crate::units::Dev;
+
+tracepoints! {
+    /// Page faults (EVENTS 3).
+    Fault in 'a {
+        /// A fault from user mode begins.
+        "exceptions:page_fault_user" PageFaultUser {
+            /// The address that faulted.
+            address: Addr = "address",
+            /// Where the code was.
+            ip: Addr = "ip",
+            /// x86: 1 protection, 2 write, 4 user, 0x10 fetch.
+            error_code: Addr = "error_code",
+        }
+        /// A fault from kernel mode begins: a copy from or to user memory.
+        "exceptions:page_fault_kernel" PageFaultKernel {
+            /// The address that faulted.
+            address: Addr = "address",
+            /// Where the code was.
+            ip: Addr = "ip",
+            /// x86: 1 protection, 2 write, 4 user, 0x10 fetch.
+            error_code: Addr = "error_code",
+        }
+        /// A fault was completed without having read from a device, says the kernel.
+        "software:minor-faults" MinorFaults {
+            /// The address that faulted.
+            addr: Addr = "addr",
+            /// How many faults this sample stands for: 1 when recorded with `-c 1`.
+            period: u64 = "period",
+        }
+        /// A fault was completed that the kernel counts as major.
+        "software:major-faults" MajorFaults {
+            /// The address that faulted.
+            addr: Addr = "addr",
+            /// How many faults this sample stands for: 1 when recorded with `-c 1`.
+            period: u64 = "period",
+        }
+        /// A fault on a file found no mapped neighbour page to take.
+        "filemap:mm_filemap_fault" MmFilemapFault {
+            /// Inode.
+            i_ino: u64 = "i_ino",
+            /// Device of its superblock.
+            s_dev: Dev = "s_dev",
+            /// Page index in the file.
+            index: u64 = "index",
+        }
+        /// A fault mapped cached pages of a file (fault-around).
+        "filemap:mm_filemap_map_pages" MmFilemapMapPages {
+            /// Inode.
+            i_ino: u64 = "i_ino",
+            /// Device of its superblock.
+            s_dev: Dev = "s_dev",
+            /// First page index.
+            index: u64 = "index",
+            /// Last page index.
+            last_index: u64 = "last_index",
+        }
+    }
+}

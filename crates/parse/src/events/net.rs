@@ -1,0 +1,41 @@
+//! Sockets and packets.
+
+use super::tracepoints;
+use crate::fields::{Addr, Text};
+
+tracepoints! {
+    /// Sockets and packets (EVENTS 10).
+    Net<'a> in 'a {
+        /// A TCP socket changes its state; maybe with a foreign task current.
+        "sock:inet_sock_set_state" InetSockSetState {
+            /// The socket.
+            skaddr: Addr = "skaddr",
+            /// From (`TCP_*`).
+            oldstate: i32 = "oldstate",
+            /// To.
+            newstate: i32 = "newstate",
+            /// Own port.
+            sport: u32 = "sport",
+            /// Peer's port.
+            dport: u32 = "dport",
+            /// Address family.
+            family: u32 = "family",
+            /// Peer's IPv4 address, in the order of the wire.
+            daddr: Option<u32> = "daddr",
+        }
+        /// A socket has data for its reader.
+        "sock:sk_data_ready" SkDataReady {
+            /// The socket.
+            skaddr: Addr = "skaddr",
+            /// Address family.
+            family: u32 = "family",
+        }
+        /// A packet came in.
+        "net:netif_receive_skb" NetifReceiveSkb<'a> {
+            /// Bytes.
+            len: u32 = "len",
+            /// Device.
+            name: Text<'a> = "name",
+        }
+    }
+}

@@ -1,0 +1,49 @@
+//! Reclaim, compaction and dirty throttling.
+
+use super::tracepoints;
+
+tracepoints! {
+    /// Memory pressure and write-back throttling (EVENTS 5.3 and 9).
+    Reclaim in 'a {
+        /// Direct reclaim begins, in the allocating task.
+        "vmscan:mm_vmscan_direct_reclaim_begin" MmVmscanDirectReclaimBegin {
+            /// Order of the allocation.
+            order: i32 = "order",
+        }
+        /// Direct reclaim ends.
+        "vmscan:mm_vmscan_direct_reclaim_end" MmVmscanDirectReclaimEnd {
+            /// Pages reclaimed.
+            nr_reclaimed: u64 = "nr_reclaimed",
+        }
+        /// Reclaim for a cgroup limit begins, in the allocating task.
+        "vmscan:mm_vmscan_memcg_reclaim_begin" MmVmscanMemcgReclaimBegin {
+            /// Order of the allocation.
+            order: i32 = "order",
+        }
+        /// Reclaim for a cgroup limit ends.
+        "vmscan:mm_vmscan_memcg_reclaim_end" MmVmscanMemcgReclaimEnd {
+            /// Pages reclaimed.
+            nr_reclaimed: u64 = "nr_reclaimed",
+        }
+        /// Reclaim was throttled; written after the sleep.
+        "vmscan:mm_vmscan_throttled" MmVmscanThrottled {
+            /// Length of the sleep, in microseconds.
+            usec_delayed: i32 = "usec_delayed",
+        }
+        /// Compaction of a zone begins.
+        "compaction:mm_compaction_begin" MmCompactionBegin {
+            /// Whether it may block.
+            sync: bool = "sync",
+        }
+        /// Compaction of a zone ends.
+        "compaction:mm_compaction_end" MmCompactionEnd {
+            /// Result.
+            status: i32 = "status",
+        }
+        /// A writer is about to pause, because too much is dirty.
+        "writeback:balance_dirty_pages" BalanceDirtyPages {
+            /// Length of the pause in milliseconds, as the format prints it.
+            pause: i64 = "pause",
+        }
+    }
+}

@@ -1,0 +1,24 @@
+//! System call entry and exit.
+
+use super::tracepoints;
+use crate::fields::Args;
+
+tracepoints! {
+    /// System calls (EVENTS 2).
+    Syscall in 'a {
+        /// A task enters a system call.
+        "raw_syscalls:sys_enter" SysEnter {
+            /// Its number, by the task's architecture.
+            id: i64 = "id",
+            /// Its arguments.
+            args: Args = "args",
+        }
+        /// A task leaves a system call; it is still in the kernel.
+        "raw_syscalls:sys_exit" SysExit {
+            /// Its number.
+            id: i64 = "id",
+            /// What it returned; -4095 to -1 is an error, -512 and below a restart.
+            ret: i64 = "ret",
+        }
+    }
+}

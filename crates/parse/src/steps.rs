@@ -1,0 +1,82 @@
+//! steps.jsonl to step marks, each bad line a problem of its own.
+
+use crate::capture::ClockId;
+use crate::units::{Nanos, Pid, Tid};
+
+/// Which step: an integer or a string, unique in the file. Ordered: integers first.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub enum StepId {
+    /// As in-band marks carry it.
+    Number(u64),
+    /// Any other name.
+    Name(String),
+}
+
+impl std::fmt::Display for StepId {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Number(n) => n.fmt(f),
+            Self::Name(s) => s.fmt(f),
+        }
+    }
+}
+
+/// One step as steps.jsonl tells it, on the file's clock.
+#[derive(Clone, PartialEq, Debug)]
+pub struct StepMark {
+    /// Its id.
+    pub id: StepId,
+    /// Tool name; empty where not given.
+    pub tool: String,
+    /// Process of its root task; `None` where only in-band marks can tell.
+    pub pid: Option<Pid>,
+    /// Its root task.
+    pub tid: Option<Tid>,
+    /// Start, on the file's clock.
+    pub start: Option<Nanos>,
+    /// End, on the file's clock. `None`: no end line; the step is open.
+    pub end: Option<Nanos>,
+    /// The enclosing step.
+    pub parent: Option<StepId>,
+    /// Keys that the schema does not know, as JSON text, in the order of the line.
+    pub extra: Vec<(String, String)>,
+    /// The line of its (first) mark, from 1.
+    pub line: usize,
+}
+
+/// A whole steps.jsonl.
+#[derive(Clone, PartialEq, Debug, Default)]
+pub struct StepFile {
+    /// Optional name of the session.
+    pub session: Option<String>,
+    /// Clock of the times.
+    pub clock: MarkClock,
+    /// The steps, in the order of their first line.
+    pub steps: Vec<StepMark>,
+    /// Lines that could not be used.
+    pub problems: Vec<StepProblem>,
+}
+
+/// The clock of the times in a steps file.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum MarkClock {
+    /// A clock that the agent read.
+    Posix(ClockId),
+    /// The capture's own clock (`"clock":"trace"`).
+    Trace,
+}
+
+impl Default for MarkClock {
+    fn default() -> Self {
+        Self::Posix(ClockId::Monotonic)
+    }
+}
+
+/// A line, or a step, that cannot be used; the others are still analyzed.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct StepProblem {
+    /// The line, from 1; 0 where the problem is not one line's.
+    pub line: usize,
+    /// What is wrong, naming the key, and what to do.
+    pub text: String,
+}
