@@ -1,1 +1,3 @@
-//! Placeholder.
+//! Events to task timelines, wakeup edges, requests and step windows.
+
+pub use agenttrace_parse as parse;
