@@ -259,6 +259,8 @@ pub struct StepReport {
     pub segments: Vec<Segment>,
     /// What all its tasks did.
     pub inclusive: Inclusive,
+    /// Distributions over its tasks, as [`Session::histograms`].
+    pub histograms: Vec<Histogram>,
     /// The tasks that worked for it, the root first, then by first appearance.
     pub tasks: Vec<StepTask>,
     /// How sure the step's states are: these three add up to `wall`.
