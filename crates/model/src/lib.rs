@@ -1,3 +1,23 @@
 //! Events to task timelines, wakeup edges, requests and step windows.
 
+mod build;
+mod fd;
+mod files;
+mod marks;
+mod model;
+mod op;
+mod request;
+mod syscall_table;
+mod task;
+mod window;
+
 pub use agenttrace_parse as parse;
+pub use build::Builder;
+pub use files::FileInfo;
+pub use marks::{MarkEdge, RawMark};
+pub use model::{CacheEvent, Captured, LostInterval, Model};
+pub use op::{FaultOp, FdKind, Op, OpKind, SyscallOp};
+pub use request::Request;
+pub use syscall_table::{SyscallClass, SyscallTable};
+pub use task::{Span, State, Task, TaskId, UnknownReason, Wake, WakeId, WakeSource};
+pub use window::{Claim, Step, Windows};

@@ -1,0 +1,219 @@
+//! The critical path of a step as data: segments, their entry stacks, their objects.
+
+use agenttrace_model::parse::{Addr, BlockOp, Dev, Nanos};
+use agenttrace_model::{Model, TaskId};
+use rustc_hash::FxHashMap;
+
+use crate::cause::{Cause, Resource};
+
+/// One stretch of a critical path.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub struct PathSegment {
+    /// Start.
+    pub start: Nanos,
+    /// End; after `start`.
+    pub end: Nanos,
+    /// The task it is on.
+    pub task: TaskId,
+    /// The cause.
+    pub cause: Cause,
+    /// The resource.
+    pub resource: Resource,
+    /// For a run delay, the cause that the time would have had.
+    pub under: Option<Cause>,
+    /// Its entry stack.
+    pub stack: StackId,
+    /// Why it is not known, or doubtful.
+    pub reason: Option<Reason>,
+    /// Whether its state was inferred.
+    pub inferred: bool,
+}
+
+/// Why a segment is unknown or doubtful.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub enum Reason {
+    /// The recorder lost events.
+    LostEvents,
+    /// Before the task's first event.
+    BeforeFirstEvent,
+    /// The task left its CPU and no switch says how.
+    NoSwitch,
+    /// It was blocked and no waker was recorded.
+    NoWaker,
+    /// Woken from interrupt context by something that no event names.
+    UnnamedInterrupt,
+    /// Blocked in a way that no row of the table explains (stopped, traced, RCU, ...).
+    Unexplained,
+    /// The task was dead or not yet born.
+    NotAlive,
+    /// The chain of wakers was too long to follow.
+    TooDeep,
+}
+
+impl Reason {
+    /// The words in reports.
+    #[must_use]
+    pub fn text(self) -> &'static str {
+        match self {
+            Self::LostEvents => "lost events",
+            Self::BeforeFirstEvent => "before first event",
+            Self::NoSwitch => "switch not recorded",
+            Self::NoWaker => "no waker recorded",
+            Self::UnnamedInterrupt => "woken from an interrupt that no event names",
+            Self::Unexplained => "blocked, and no recorded event explains it",
+            Self::NotAlive => "the task was not alive",
+            Self::TooDeep => "chain of wakers too long",
+        }
+    }
+}
+
+/// One frame of an entry stack.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub enum Frame {
+    /// A system call, by number.
+    Syscall(i32),
+    /// The path goes on in this task.
+    Task(TaskId),
+    /// A page fault: whether it slept for I/O, and its file (index in `Model::files`).
+    Fault(bool, Option<u32>),
+    /// Fork to the end of exec in a child.
+    Spawn,
+    /// The dynamic loader.
+    Loader,
+    /// The teardown of an exiting task.
+    Exit,
+    /// A wait for a lock of the kernel.
+    Lock(Addr),
+    /// A journal commit on a device.
+    Journal(Dev),
+    /// A block request.
+    Block(BlockOp, Dev),
+    /// A device's interrupt, index in `Model::names`.
+    Irq(u32),
+    /// A soft interrupt, by vector.
+    Softirq(u32),
+    /// The timer tick.
+    Tick,
+    /// User mode of the task.
+    User,
+}
+
+/// Index of an entry stack in [`Stacks`].
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct StackId(u32);
+
+/// Entry stacks, each its frame and the stack around it.
+#[derive(Clone, Default, Debug)]
+pub struct Stacks {
+    nodes: Vec<(StackId, Frame)>,
+    ids: FxHashMap<(StackId, Frame), StackId>,
+}
+
+impl StackId {
+    /// No frame.
+    pub const EMPTY: Self = Self(u32::MAX);
+}
+
+impl Stacks {
+    /// The stack with one more frame inside.
+    pub fn push(&mut self, outer: StackId, frame: Frame) -> StackId {
+        *self.ids.entry((outer, frame)).or_insert_with(|| {
+            self.nodes.push((outer, frame));
+            StackId(u32::try_from(self.nodes.len() - 1).unwrap_or(u32::MAX))
+        })
+    }
+
+    /// The frames, outermost first.
+    #[must_use]
+    pub fn frames(&self, stack: StackId) -> Vec<Frame> {
+        let mut frames = Vec::new();
+        let mut at = stack;
+        while let Some((outer, frame)) = self.nodes.get(at.0 as usize) {
+            frames.push(*frame);
+            at = *outer;
+        }
+        frames.reverse();
+        frames
+    }
+}
+
+/// The critical path of one step.
+#[derive(Clone, Default, Debug)]
+pub struct StepPath {
+    /// Tiles the window, in time order.
+    pub segments: Vec<PathSegment>,
+    /// The entry stacks of the segments.
+    pub stacks: Stacks,
+}
+
+/// A device's name where something tells it: its journal thread, or its number.
+#[must_use]
+pub fn device_name(model: &Model, dev: Dev) -> String {
+    // Fixed numbers: Documentation/admin-guide/devices.txt.
+    match dev.major() {
+        7 => return format!("loop{}", dev.minor()),
+        1 => return format!("ram{}", dev.minor()),
+        9 => return format!("md{}", dev.minor()),
+        _ => {}
+    }
+    let _ = model;
+    dev.to_string()
+}
+
+/// A file's name: the last part of its path, else device and inode.
+#[must_use]
+pub fn file_name(model: &Model, file: u32) -> String {
+    model.files.get(file as usize).map_or_else(
+        || "file".to_owned(),
+        |info| match &info.path {
+            Some(path) => path.rsplit('/').next().unwrap_or(path).to_owned(),
+            None => info.id.to_string(),
+        },
+    )
+}
+
+/// A soft interrupt's name, as the kernel prints it.
+#[must_use]
+pub fn softirq_name(vec: u32) -> &'static str {
+    match vec {
+        0 => "HI",
+        1 => "TIMER",
+        2 => "NET_TX",
+        3 => "NET_RX",
+        4 => "BLOCK",
+        5 => "IRQ_POLL",
+        6 => "TASKLET",
+        7 => "SCHED",
+        8 => "HRTIMER",
+        9 => "RCU",
+        _ => "softirq",
+    }
+}
+
+impl Frame {
+    /// The frame's words; the same for every format. `at` picks a task's name.
+    #[must_use]
+    pub fn text(self, model: &Model, at: Nanos) -> String {
+        match self {
+            Self::Syscall(nr) => model.syscalls.name(nr),
+            Self::Task(id) => model.task(id).name_at(at).to_text(),
+            Self::Fault(io, file) => {
+                let kind = if io { "major fault" } else { "page fault" };
+                let file = file.map_or_else(|| "anon".to_owned(), |file| file_name(model, file));
+                format!("{kind} {file}")
+            }
+            Self::Spawn => "spawn".to_owned(),
+            Self::Loader => "loader".to_owned(),
+            Self::Exit => "exit".to_owned(),
+            Self::Lock(addr) => format!("kernel lock {:#x}", addr.0),
+            Self::Journal(dev) => format!("journal commit {}", device_name(model, dev)),
+            Self::Block(op, dev) => format!("block {} {}", op.name(), device_name(model, dev)),
+            Self::Irq(name) => {
+                format!("irq {}", model.names.get(name as usize).map_or("?", String::as_str))
+            }
+            Self::Softirq(vec) => format!("softirq {}", softirq_name(vec)),
+            Self::Tick => "timer tick".to_owned(),
+            Self::User => "user".to_owned(),
+        }
+    }
+}

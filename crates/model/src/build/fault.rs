@@ -1,0 +1,103 @@
+//! Page faults: entries, completions, and bounds where completions are missing.
+
+use agenttrace_parse::events::{Event, Fault};
+use agenttrace_parse::{Addr, Cpu, Nanos, Problem};
+
+use super::Builder;
+use crate::op::{FaultOp, OpKind};
+use crate::task::{TaskId, page};
+
+impl Builder {
+    pub(super) fn fault(&mut self, event: &Event<'_>, task: TaskId, fault: &Fault) {
+        match fault {
+            Fault::PageFaultUser(e) => {
+                // User mode ran: whatever fault or call was open has ended.
+                self.end_faults(task, event.time, event.cpu);
+                self.begin_fault(task, event.time, e.address, e.error_code);
+            }
+            Fault::PageFaultKernel(e) => {
+                if !event.context.interrupt() {
+                    self.begin_fault(task, event.time, e.address, e.error_code);
+                }
+            }
+            Fault::MinorFaults(e) => self.completed(task, event.time, e.addr, false),
+            Fault::MajorFaults(e) => self.completed(task, event.time, e.addr, true),
+            Fault::MmFilemapFault(e) => self.fault_file(task, event.time, |b| b.files.intern(e.s_dev, e.i_ino)),
+            Fault::MmFilemapMapPages(e) => self.fault_file(task, event.time, |b| b.files.intern(e.s_dev, e.i_ino)),
+        }
+    }
+
+    fn begin_fault(&mut self, task: TaskId, time: Nanos, address: Addr, error_code: Addr) {
+        let pid = self.task(task).pid;
+        let file = self.files.at(pid, address.0);
+        // The low byte holds every bit that is looked at.
+        let error_code = (error_code.0 & 0xff) as u8;
+        self.push_op(task, time, OpKind::Fault(FaultOp { address, error_code, file, major: None }));
+        let live = self.live(task);
+        live.fault_evidence = Some(time);
+        live.fault_slept = false;
+    }
+
+    fn open_fault(&mut self, task: TaskId) -> Option<usize> {
+        let stack = self.live(task).stack.clone();
+        let ops = &self.task(task).ops;
+        stack.into_iter().rev().find(|i| ops.get(*i).is_some_and(|op| op.fault().is_some()))
+    }
+
+    fn completed(&mut self, task: TaskId, time: Nanos, addr: Addr, major: bool) {
+        let Some(index) = self.open_fault(task) else { return };
+        // A completion of another page is not this fault's: a retry, or a
+        // fault whose entry was not recorded. Huge pages report the address as
+        // given, so the page is compared.
+        if let Some(op) = self.task(task).ops.get_mut(index)
+            && let OpKind::Fault(fault) = &mut op.kind
+        {
+            if page(fault.address) != page(addr) {
+                return;
+            }
+            fault.major = Some(major);
+        }
+        self.close_op(task, time, |kind| matches!(kind, OpKind::Fault(_)));
+    }
+
+    fn fault_file(&mut self, task: TaskId, time: Nanos, file: impl Fn(&mut Self) -> u32) {
+        let Some(index) = self.open_fault(task) else { return };
+        let file = file(self);
+        if let Some(op) = self.task(task).ops.get_mut(index)
+            && let OpKind::Fault(fault) = &mut op.kind
+        {
+            fault.file = Some(file);
+        }
+        self.live(task).fault_evidence = Some(time);
+    }
+
+    /// The task slept: evidence of being inside its open fault until it runs again.
+    pub(super) fn slept(&mut self, task: TaskId, time: Nanos) {
+        let live = self.live(task);
+        live.fault_slept = true;
+        live.fault_evidence = Some(time);
+    }
+
+    /// An event proves that the task's open faults have ended (EVENTS 3.3).
+    pub(super) fn end_faults(&mut self, task: TaskId, time: Nanos, cpu: Cpu) {
+        while self.open_fault(task).is_some() {
+            let live = self.live(task);
+            let evidence = live.fault_evidence.unwrap_or(time);
+            let slept = live.fault_slept;
+            let Some(index) = self.close_op(task, time, |kind| matches!(kind, OpKind::Fault(_))) else { return };
+            // Not an end that a tail could be measured from.
+            self.live(task).ended = None;
+            let gap = time - evidence;
+            if let Some(op) = self.task(task).ops.get_mut(index) {
+                op.estimated = true;
+                // Until the capture is read, the tail holds the gap from the last
+                // evidence; `finish` turns it into the end.
+                op.tail = u32::try_from(gap.0).unwrap_or(u32::MAX - 1);
+            }
+            if !slept {
+                self.sleepless_gaps.add(gap);
+            }
+            self.count(Problem::EstimatedFaultEnd, cpu, time);
+        }
+    }
+}

@@ -1,0 +1,34 @@
+//! Waits for locks of the kernel: slow paths, paired by address.
+
+use agenttrace_parse::events::{Event, Lock};
+
+use super::Builder;
+use crate::op::OpKind;
+use crate::task::TaskId;
+
+impl Builder {
+    pub(super) fn lock(&mut self, event: &Event<'_>, task: TaskId, lock: &Lock) {
+        // A spin inside an interrupt is the interrupt's time.
+        if event.context.interrupt() {
+            return;
+        }
+        match lock {
+            Lock::ContentionBegin(e) => {
+                // A mutex begins again after adaptive spinning: one wait.
+                let open = self.live(task).stack.last().copied();
+                let again = open.and_then(|i| self.task(task).ops.get(i)).is_some_and(
+                    |op| matches!(op.kind, OpKind::Lock { addr } if addr == e.lock_addr),
+                );
+                if !again {
+                    self.push_op(task, event.time, OpKind::Lock { addr: e.lock_addr });
+                }
+            }
+            Lock::ContentionEnd(e) => {
+                self.close_op(task, event.time, |kind| {
+                    matches!(kind, OpKind::Lock { addr } if *addr == e.lock_addr)
+                });
+                self.live(task).ended = None;
+            }
+        }
+    }
+}

@@ -1,0 +1,406 @@
+//! Events to the model: the only match over every event, one arm for each subsystem.
+
+mod block;
+mod fault;
+mod finish;
+mod irq;
+mod lock;
+mod record;
+mod sched;
+mod syscall;
+
+use agenttrace_parse::events::{self, Event, Kind};
+use agenttrace_parse::{CaptureInfo, Cpu, Diagnostics, Nanos, Problem, Tid};
+use rustc_hash::FxHashMap;
+
+use crate::fd::{FdCall, FdTables};
+use crate::files::Files;
+use crate::marks::RawMark;
+use crate::model::{CacheEvent, Captured, LostInterval, Model};
+use crate::op::{Op, OpKind};
+use crate::request::RequestTracker;
+use crate::syscall_table::{SyscallClass, SyscallTable};
+use crate::task::{Span, State, Task, TaskId, UnknownReason, Wake, WakeId};
+
+/// What is known of one CPU at this point of the capture.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct CpuState {
+    /// The task on it; `None`: not known. The idle task is `Some(None)`.
+    current: Option<Option<TaskId>>,
+    /// Time of its last record.
+    last: Nanos,
+    /// Since when its records are incomplete.
+    tainted: Option<Nanos>,
+    /// Interrupts in progress, the innermost last.
+    irqs: Vec<OpKind>,
+    /// The last completed request, and when, until a task runs on.
+    completed: Option<(u32, Nanos)>,
+    /// A timer fired in the interrupt in progress.
+    timer: Option<Nanos>,
+    /// The device of the last packet in the soft interrupt in progress: loopback or not.
+    packet: Option<bool>,
+}
+
+/// What is being followed of a task while the capture is read.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct TaskState {
+    /// Open operations, outermost first.
+    stack: Vec<usize>,
+    /// The last operation that ended, until the task's next event.
+    ended: Option<usize>,
+    /// Arguments of the open system call.
+    args: agenttrace_parse::Args,
+    /// A wakeup that came while the task was still on its CPU.
+    held: Option<WakeId>,
+    /// Last evidence of being inside the open fault.
+    fault_evidence: Option<Nanos>,
+    /// The open fault slept.
+    fault_slept: bool,
+    /// Which CPU it was last seen on.
+    cpu: Cpu,
+    /// The last call returned a restart code.
+    restarting: Option<i32>,
+}
+
+/// Builds a [`Model`] from events in time order.
+pub struct Builder {
+    pub(crate) model: Model,
+    pub(crate) live: Vec<TaskState>,
+    pub(crate) by_tid: FxHashMap<Tid, TaskId>,
+    pub(crate) cpus: Vec<CpuState>,
+    pub(crate) fds: FdTables,
+    pub(crate) files: Files,
+    pub(crate) requests: RequestTracker,
+    pub(crate) fd_calls: Vec<Option<FdCall>>,
+    pub(crate) waking_recorded: bool,
+    pub(crate) name_ids: FxHashMap<Vec<u8>, u32>,
+    pub(crate) exit_gaps: finish::Gaps,
+    pub(crate) fault_gaps: finish::Gaps,
+    pub(crate) sleepless_gaps: finish::Gaps,
+    pub(crate) first: Option<Nanos>,
+    pub(crate) last: Nanos,
+}
+
+/// No machine has more; a larger number in a record is damage.
+const MAX_CPUS: usize = 8192;
+
+impl Builder {
+    /// For a capture of which `info` tells the event types and the architecture.
+    #[must_use]
+    pub fn new(info: &CaptureInfo) -> Self {
+        let syscalls = SyscallTable::new(info.arch.as_deref());
+        let fd_calls = (0..512).map(|nr| FdCall::by_name(&syscalls.name(nr))).collect();
+        let captured = Captured::new(info);
+        Self {
+            waking_recorded: captured.has("sched:sched_waking"),
+            model: Model::new(syscalls, captured),
+            live: Vec::new(),
+            by_tid: FxHashMap::default(),
+            cpus: Vec::new(),
+            fds: FdTables::default(),
+            files: Files::default(),
+            requests: RequestTracker::default(),
+            fd_calls,
+            name_ids: FxHashMap::default(),
+            exit_gaps: finish::Gaps::default(),
+            fault_gaps: finish::Gaps::default(),
+            sleepless_gaps: finish::Gaps::default(),
+            first: None,
+            last: Nanos::ZERO,
+        }
+    }
+
+    /// Takes the next events, in time order.
+    pub fn push(&mut self, batch: &[Event<'_>]) {
+        for event in batch {
+            self.event(event);
+        }
+    }
+
+    fn event(&mut self, event: &Event<'_>) {
+        if !matches!(event.kind, Kind::Record(_)) {
+            self.first.get_or_insert(event.time);
+            self.last = self.last.max(event.time);
+        }
+        match &event.kind {
+            Kind::Record(record) => self.record(event, record),
+            Kind::Sched(events::Sched::SchedSwitch(switch)) => self.switch(event, switch),
+            Kind::Sched(sched) => {
+                let current = self.current(event);
+                self.sched(event, current, sched);
+            }
+            // A flush for a task switch is written after the switch, still as the old task.
+            Kind::Tlb(events::Tlb::TlbFlush(flush)) if flush.reason == 0 => self.seen(event),
+            Kind::Tlb(_) | Kind::Reclaim(_) | Kind::IoUring(_) => {
+                // Modelled with their mechanisms; here they prove that the task runs.
+                self.current(event);
+            }
+            Kind::Syscall(call) => {
+                if let Some(task) = self.current(event) {
+                    self.syscall(event, task, call);
+                }
+            }
+            Kind::Fault(fault) => {
+                if let Some(task) = self.current(event) {
+                    self.fault(event, task, fault);
+                }
+            }
+            Kind::PageCache(cache) => {
+                let current = self.current(event);
+                self.page_cache(event, current, cache);
+            }
+            Kind::Block(block) => {
+                let current = self.current(event);
+                self.block(event, current, block);
+            }
+            Kind::Fs(fs) => {
+                if let Some(task) = self.current(event) {
+                    self.fs(event, task, fs);
+                }
+            }
+            Kind::Lock(lock) => {
+                if let Some(task) = self.current(event) {
+                    self.lock(event, task, lock);
+                }
+            }
+            Kind::Irq(irq) => {
+                let current = self.current(event);
+                self.irq(event, current, irq);
+            }
+            Kind::Net(net) => {
+                self.current(event);
+                self.net(event, net);
+            }
+        }
+    }
+
+    fn page_cache(&mut self, event: &Event<'_>, task: Option<TaskId>, cache: &events::PageCache) {
+        let (file, index, order, added) = match cache {
+            events::PageCache::MmFilemapAddToPageCache(e) => (self.files.intern(e.s_dev, e.i_ino), e.index, e.order, true),
+            events::PageCache::MmFilemapDeleteFromPageCache(e) => {
+                (self.files.intern(e.s_dev, e.i_ino), e.index, e.order, false)
+            }
+            // The lookup's end: no change to the cache.
+            events::PageCache::MmFilemapGetPages(_) => return,
+        };
+        self.model.cache.push(CacheEvent {
+            time: event.time,
+            task,
+            file,
+            index,
+            pages: 1_u64.checked_shl(order.unwrap_or(0)).unwrap_or(1),
+            added,
+        });
+    }
+
+    fn net(&mut self, event: &Event<'_>, net: &events::Net<'_>) {
+        match net {
+            events::Net::NetifReceiveSkb(packet) => {
+                let loopback = packet.name.0 == b"lo";
+                self.cpu(event.cpu).packet = Some(loopback);
+            }
+            // Addresses and readiness refine names later; no transition.
+            events::Net::InetSockSetState(_) | events::Net::SkDataReady(_) => {}
+        }
+    }
+
+    pub(crate) fn cpu(&mut self, cpu: Cpu) -> &mut CpuState {
+        let index = (cpu.0 as usize).min(MAX_CPUS);
+        if self.cpus.len() <= index {
+            self.cpus.resize(index + 1, CpuState::default());
+        }
+        // The resize above made the index valid.
+        #[expect(clippy::indexing_slicing, reason = "resized to hold this index just above")]
+        &mut self.cpus[index]
+    }
+
+    pub(crate) fn task(&mut self, id: TaskId) -> &mut Task {
+        #[expect(clippy::indexing_slicing, reason = "ids are made by add_task only, and tasks are never removed")]
+        &mut self.model.tasks[id.0 as usize]
+    }
+
+    pub(crate) fn live(&mut self, id: TaskId) -> &mut TaskState {
+        #[expect(clippy::indexing_slicing, reason = "ids are made by add_task only, and tasks are never removed")]
+        &mut self.live[id.0 as usize]
+    }
+
+    /// The task with this id now; makes one that was there before the capture.
+    pub(crate) fn lookup(&mut self, tid: Tid) -> Option<TaskId> {
+        if !tid.is_task() {
+            return None;
+        }
+        if let Some(id) = self.by_tid.get(&tid) {
+            return Some(*id);
+        }
+        Some(self.add_task(tid, Nanos::ZERO, State::Unknown(UnknownReason::BeforeFirstEvent)))
+    }
+
+    pub(crate) fn add_task(&mut self, tid: Tid, start: Nanos, state: State) -> TaskId {
+        let id = TaskId(u32::try_from(self.model.tasks.len()).unwrap_or(u32::MAX));
+        self.model.tasks.push(Task::new(tid, start, state));
+        self.live.push(TaskState { cpu: Cpu::NONE, ..TaskState::default() });
+        self.by_tid.insert(tid, id);
+        id
+    }
+
+    fn seen(&mut self, event: &Event<'_>) {
+        self.cpu(event.cpu).last = event.time;
+    }
+
+    /// The task on whose CPU the event was written; inserts the switch that
+    /// must have happened where none was recorded (EVENTS 11).
+    fn current(&mut self, event: &Event<'_>) -> Option<TaskId> {
+        let task = self.lookup(event.tid);
+        if event.tid.0 < 0 {
+            self.seen(event);
+            return None;
+        }
+        let cpu = self.cpu(event.cpu);
+        let (before, last) = (cpu.current, cpu.last);
+        cpu.last = event.time;
+        if !event.context.interrupt() {
+            // A task runs on: what an interrupt did before is over.
+            cpu.timer = None;
+            cpu.packet = None;
+            cpu.completed = None;
+        }
+        if before != Some(task) {
+            cpu.current = Some(task);
+            if let Some(Some(old)) = before
+                && self.task(old).last().state == State::Running
+                && self.live(old).cpu == event.cpu
+            {
+                // It left this CPU unseen, some time after its last record here.
+                self.enter(old, last, State::Unknown(UnknownReason::NoSwitch), Cpu::NONE, None, true);
+            }
+            if let Some(id) = task {
+                self.imply_running(id, event.time, event.cpu);
+            }
+        } else if let Some(id) = task
+            && self.task(id).last().state != State::Running
+        {
+            self.imply_running(id, event.time, event.cpu);
+        }
+        if let Some(id) = task
+            && let Some(ended) = self.live(id).ended.take()
+        {
+            self.fill_tail(id, ended, event.time);
+        }
+        task
+    }
+
+    fn imply_running(&mut self, id: TaskId, time: Nanos, cpu: Cpu) {
+        let last = self.task(id).last();
+        if last.state == State::Running {
+            // Known to run, on another CPU: it moved unseen.
+            self.live(id).cpu = cpu;
+            self.enter(id, time, State::Running, cpu, None, true);
+            return;
+        }
+        let first_seen = last.state == State::Unknown(UnknownReason::BeforeFirstEvent);
+        if matches!(last.state, State::Blocked(_)) {
+            self.count(Problem::MissingWakeup, cpu, time);
+        }
+        if !first_seen {
+            self.count(Problem::ImpliedSwitchIn, cpu, time);
+        }
+        self.enter(id, time, State::Running, cpu, None, !first_seen);
+    }
+
+    pub(crate) fn count(&mut self, problem: Problem, cpu: Cpu, time: Nanos) {
+        self.model.diagnostics.add(problem, cpu, 1, Some(time), None);
+    }
+
+    pub(crate) fn enter(&mut self, id: TaskId, start: Nanos, state: State, cpu: Cpu, wake: Option<WakeId>, inferred: bool) {
+        if state == State::Running {
+            self.live(id).cpu = cpu;
+        }
+        self.task(id).enter(Span { start, state, cpu, wake, inferred });
+    }
+
+    pub(crate) fn push_op(&mut self, id: TaskId, time: Nanos, kind: OpKind) -> usize {
+        let parent = self.live(id).stack.last().copied();
+        let task = self.task(id);
+        let index = task.ops.len();
+        task.ops.push(Op::new(time, parent, kind));
+        self.live(id).stack.push(index);
+        index
+    }
+
+    /// Closes the innermost open operation that `wanted` accepts, and what is
+    /// open inside it. Returns its index.
+    pub(crate) fn close_op(&mut self, id: TaskId, time: Nanos, wanted: impl Fn(&OpKind) -> bool) -> Option<usize> {
+        let position = {
+            let stack = &self.live(id).stack.clone();
+            let ops = &self.task(id).ops;
+            stack.iter().rposition(|i| ops.get(*i).is_some_and(|op| wanted(&op.kind)))?
+        };
+        while self.live(id).stack.len() > position + 1 {
+            if let Some(inner) = self.live(id).stack.pop() {
+                self.end_op(id, inner, time, true);
+            }
+        }
+        let index = self.live(id).stack.pop()?;
+        self.end_op(id, index, time, false);
+        self.live(id).ended = Some(index);
+        Some(index)
+    }
+
+    fn end_op(&mut self, id: TaskId, index: usize, time: Nanos, estimated: bool) {
+        if let Some(op) = self.task(id).ops.get_mut(index) {
+            op.end = time.max(op.start);
+            op.estimated = estimated;
+        }
+    }
+
+    /// Closes everything that is open: the task died, or its records were lost.
+    pub(crate) fn close_all(&mut self, id: TaskId, time: Nanos, estimated: bool) {
+        let stack = std::mem::take(&mut self.live(id).stack);
+        for index in stack.into_iter().rev() {
+            self.end_op(id, index, time, estimated);
+        }
+    }
+
+    pub(crate) fn name_id(&mut self, name: &[u8]) -> u32 {
+        if let Some(id) = self.name_ids.get(name) {
+            return *id;
+        }
+        let id = u32::try_from(self.model.names.len()).unwrap_or(u32::MAX);
+        self.model.names.push(String::from_utf8_lossy(name).into_owned());
+        self.name_ids.insert(name.to_vec(), id);
+        id
+    }
+
+    pub(crate) fn add_wake(&mut self, wake: Wake) -> WakeId {
+        let id = WakeId(u32::try_from(self.model.wakes.len()).unwrap_or(u32::MAX));
+        self.model.wakes.push(wake);
+        id
+    }
+
+    pub(crate) fn mark(&mut self, mark: RawMark) {
+        self.model.marks.push(mark);
+    }
+
+    pub(crate) fn lost(&mut self, cpu: Cpu, time: Nanos) {
+        let state = self.cpu(cpu);
+        let from = *state.tainted.get_or_insert(state.last);
+        state.completed = None;
+        state.irqs.clear();
+        let current = state.current.take().flatten();
+        self.model.lost.push(LostInterval { cpu, from: if from == Nanos::ZERO { time } else { from }, to: Nanos::MAX });
+        if let Some(id) = current {
+            self.close_all(id, from, true);
+            self.enter(id, from, State::Unknown(UnknownReason::LostEvents), Cpu::NONE, None, false);
+        }
+    }
+
+    pub(crate) fn class(&self, nr: i32) -> SyscallClass {
+        self.model.syscalls.class(nr)
+    }
+
+    /// Counted problems so far; the finished model holds them all.
+    #[must_use]
+    pub fn diagnostics(&self) -> &Diagnostics {
+        &self.model.diagnostics
+    }
+}

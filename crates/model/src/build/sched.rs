@@ -1,0 +1,382 @@
+//! Switches, wakeups and the life of tasks.
+
+use agenttrace_parse::events::{Event, Sched, SchedSwitch};
+use agenttrace_parse::{Comm, Cpu, Nanos, Pid, Problem, SwitchState, Tid};
+
+use super::Builder;
+use crate::op::{OpKind, SyscallOp};
+use crate::syscall_table::{SyscallClass, is_thread, shares_files};
+use crate::task::{Span, State, TaskId, UnknownReason, Wake, WakeSource};
+
+/// A completion explains a wakeup on its CPU for this long, with nothing between.
+const COMPLETION_REACH: Nanos = Nanos(1_000_000);
+
+impl Builder {
+    pub(super) fn switch(&mut self, event: &Event<'_>, switch: &SchedSwitch) {
+        let (time, on) = (event.time, event.cpu);
+        let prev = self.lookup(switch.prev_pid);
+        let next = self.lookup(switch.next_pid);
+        let cpu = self.cpu(on);
+        let before = cpu.current.replace(next);
+        let last = std::mem::replace(&mut cpu.last, time);
+        let tainted = cpu.tainted.take();
+        cpu.completed = None;
+        cpu.timer = None;
+        cpu.packet = None;
+        cpu.irqs.clear();
+        if tainted.is_some() {
+            // A consistent switch: from here the CPU is known again.
+            for lost in self.model.lost.iter_mut().rev() {
+                if lost.cpu == on && lost.to == Nanos::MAX {
+                    lost.to = time;
+                }
+            }
+        }
+        if let Some(Some(old)) = before
+            && Some(old) != prev
+        {
+            self.count(Problem::SwitchOutOfOther, on, time);
+            if self.task(old).last().state == State::Running && self.live(old).cpu == on {
+                self.enter(old, last, State::Unknown(UnknownReason::NoSwitch), Cpu::NONE, None, true);
+            }
+        }
+        if let Some(id) = prev {
+            self.name(id, time, switch.prev_comm);
+            self.switch_out(id, time, on, last, tainted.is_some(), switch.prev_state);
+        }
+        if let Some(id) = next {
+            self.name(id, time, switch.next_comm);
+            self.switch_in(id, time, on);
+        }
+    }
+
+    /// A name in a switch is the kernel's own; taken only where none was known.
+    fn name(&mut self, id: TaskId, time: Nanos, comm: Comm) {
+        let task = self.task(id);
+        if task.names.is_empty() && !comm.is_empty() {
+            task.rename(time, comm);
+        }
+    }
+
+    fn switch_out(&mut self, id: TaskId, time: Nanos, on: Cpu, last: Nanos, tainted: bool, state: SwitchState) {
+        if let Some(ended) = self.live(id).ended.take() {
+            self.fill_tail(id, ended, time);
+        }
+        let span = self.task(id).last();
+        if span.state != State::Running {
+            // It was on this CPU, at the latest now.
+            match span.state {
+                State::Unknown(UnknownReason::BeforeFirstEvent) if !tainted => {
+                    // The first switch of this CPU: it ran from the beginning.
+                    let start = if last == Nanos::ZERO { self.first.unwrap_or(time) } else { last };
+                    self.enter(id, start.max(span.start), State::Running, on, None, true);
+                }
+                State::Unknown(_) => {}
+                State::Running | State::Runnable | State::Blocked(_) | State::New | State::Dead => {
+                    if tainted {
+                        self.enter(id, last, State::Unknown(UnknownReason::LostEvents), on, None, false);
+                    } else {
+                        self.count(Problem::ImpliedSwitchIn, on, time);
+                        self.enter(id, last.max(span.start), State::Running, on, None, true);
+                    }
+                }
+            }
+        }
+        let held = self.live(id).held.take();
+        if state.is_dead() {
+            self.close_all(id, time, false);
+            self.enter(id, time, State::Dead, on, None, false);
+        } else if state == SwitchState::Runnable {
+            self.enter(id, time, State::Runnable, on, None, false);
+        } else {
+            self.slept(id, time);
+            match held {
+                // The wakeup came first: runnable at once, woken by that waker.
+                Some(wake) => self.enter(id, time, State::Runnable, on, Some(wake), false),
+                None => self.enter(id, time, State::Blocked(state), on, None, false),
+            }
+        }
+    }
+
+    fn switch_in(&mut self, id: TaskId, time: Nanos, on: Cpu) {
+        let span = self.task(id).last();
+        let inferred = match span.state {
+            State::Blocked(_) => {
+                self.count(Problem::MissingWakeup, on, time);
+                if self.lost_during(span.start, time) {
+                    self.task(id).enter(Span { start: time, state: State::Running, cpu: on, wake: None, inferred: true });
+                    if let Some(blocked) = self.task(id).states.iter_mut().rev().nth(1) {
+                        blocked.state = State::Unknown(UnknownReason::LostEvents);
+                    }
+                }
+                true
+            }
+            State::Running => {
+                // It was believed to run elsewhere: it left there unseen.
+                let since = self.live(id).cpu;
+                if since != on {
+                    let left = self.cpu(since).last;
+                    self.cpu(since).current = None;
+                    self.enter(id, left.min(time), State::Unknown(UnknownReason::NoSwitch), Cpu::NONE, None, true);
+                }
+                false
+            }
+            State::Unknown(_) | State::Runnable | State::New | State::Dead => false,
+        };
+        self.enter(id, time, State::Running, on, None, inferred);
+    }
+
+    fn lost_during(&self, from: Nanos, to: Nanos) -> bool {
+        self.model.lost.iter().rev().take(64).any(|lost| lost.from < to && lost.to > from)
+    }
+
+    pub(super) fn context_switch(&mut self, event: &Event<'_>, out: bool, preempt: bool) {
+        let Some(id) = self.lookup(event.tid) else { return };
+        if out {
+            self.slept(id, event.time);
+            let state = if preempt { State::Runnable } else { State::Blocked(SwitchState::Other) };
+            self.enter(id, event.time, state, event.cpu, None, false);
+            self.cpu(event.cpu).current = None;
+        } else {
+            self.enter(id, event.time, State::Running, event.cpu, None, false);
+            self.cpu(event.cpu).current = Some(Some(id));
+        }
+    }
+
+    pub(super) fn sched(&mut self, event: &Event<'_>, current: Option<TaskId>, sched: &Sched<'_>) {
+        let time = event.time;
+        match sched {
+            // Handled before anybody was taken for current.
+            Sched::SchedSwitch(switch) => self.switch(event, switch),
+            Sched::SchedWaking(e) => self.waking(event, current, e.pid, e.comm),
+            Sched::SchedWakeup(e) => {
+                if !self.waking_recorded {
+                    self.waking(event, current, e.pid, e.comm);
+                } else if let Some(id) = self.lookup(e.pid) {
+                    let task = self.task(id);
+                    if let Some(last) = task.states.last_mut()
+                        && last.state == State::Runnable
+                    {
+                        last.cpu = e.target_cpu;
+                    }
+                }
+            }
+            Sched::SchedWakeupNew(e) => {
+                if let Some(id) = self.lookup(e.pid) {
+                    self.name(id, time, e.comm);
+                    let source = current.map_or(WakeSource::Unknown, WakeSource::Task);
+                    let wake = self.add_wake(Wake { time, wakee: id, current, source, birth: true });
+                    self.enter(id, time, State::Runnable, e.target_cpu, Some(wake), false);
+                }
+            }
+            Sched::SchedMigrateTask(e) => {
+                if let Some(id) = self.lookup(e.pid) {
+                    self.task(id).migrations.push((time, e.orig_cpu, e.dest_cpu));
+                }
+            }
+            Sched::TaskNewtask(e) => {
+                let thread = is_thread(e.clone_flags);
+                let id = self.born(time, current, e.pid, e.comm);
+                self.task(id).is_thread = Some(thread);
+                // CLONE_VFORK
+                self.task(id).vfork = e.clone_flags.0 & 0x4000 != 0;
+                if let Some(parent) = current {
+                    let pid = self.task(parent).pid;
+                    if thread {
+                        self.task(id).pid = pid;
+                        self.mark_thread_clone(parent);
+                    } else {
+                        self.task(id).pid = Pid(e.pid.0);
+                        self.files.forked(pid, Pid(e.pid.0));
+                        if !shares_files(e.clone_flags) {
+                            self.fds.forked(pid, Pid(e.pid.0));
+                        }
+                    }
+                }
+            }
+            Sched::SchedProcessFork(e) => {
+                let parent = self.lookup(e.parent_pid);
+                let known = self.by_tid.get(&e.child_pid).copied();
+                if !known.is_some_and(|id| self.task(id).birth.is_some_and(|b| time - b < Nanos(10_000_000))) {
+                    self.born(time, parent, e.child_pid, e.child_comm);
+                }
+            }
+            Sched::SchedPrepareExec(_) | Sched::SchedProcessWait(_) | Sched::SignalGenerate(_) => {}
+            Sched::SchedProcessExec(e) => self.exec(time, event.cpu, e.pid, e.old_pid, e.filename.to_text()),
+            Sched::SchedProcessExit(e) => {
+                if let Some(id) = self.lookup(e.pid) {
+                    self.task(id).exit = Some(time);
+                    self.push_op(id, time, OpKind::Exit);
+                    let (pid, thread) = (self.task(id).pid, self.task(id).is_thread);
+                    if thread != Some(true) {
+                        self.fds.exited(pid);
+                        self.files.gone(pid);
+                    }
+                }
+            }
+            Sched::TaskRename(e) => {
+                let id = e.pid.and_then(|pid| self.lookup(pid)).or(current);
+                if let Some(id) = id {
+                    self.task(id).rename(time, e.newcomm);
+                }
+            }
+        }
+    }
+
+    fn mark_thread_clone(&mut self, parent: TaskId) {
+        let open = self.live(parent).stack.clone();
+        for index in open {
+            if let Some(op) = self.task(parent).ops.get_mut(index)
+                && let OpKind::Syscall(call) = &mut op.kind
+            {
+                call.thread = true;
+            }
+        }
+    }
+
+    fn born(&mut self, time: Nanos, parent: Option<TaskId>, tid: Tid, comm: Comm) -> TaskId {
+        let id = self.add_task(tid, time, State::New);
+        self.task(id).birth = Some(time);
+        self.task(id).parent = parent;
+        self.task(id).rename(time, comm);
+        // The child leaves its parent's call without having entered it (EVENTS 2.2).
+        if let Some(parent) = parent {
+            let call = self.open_syscall(parent);
+            if let Some(nr) = call.map(|(_, call)| call.nr)
+                && self.class(nr) == SyscallClass::Fork
+            {
+                let mut child = SyscallOp::new(nr, agenttrace_parse::Args::default());
+                child.no_entry = true;
+                self.push_op(id, time, OpKind::Syscall(child));
+            }
+        }
+        id
+    }
+
+    pub(super) fn open_syscall(&mut self, id: TaskId) -> Option<(usize, SyscallOp)> {
+        let stack = self.live(id).stack.clone();
+        let ops = &self.task(id).ops;
+        stack.iter().rev().find_map(|i| ops.get(*i).and_then(|op| op.syscall().map(|call| (*i, *call))))
+    }
+
+    fn exec(&mut self, time: Nanos, cpu: Cpu, tid: Tid, old: Tid, path: String) {
+        let (Some(id), Some(from)) = (self.lookup(tid), self.lookup(old)) else { return };
+        if id != from {
+            // A thread that is not the leader takes over the leader's id with no
+            // switch (EVENTS 1.7): what it had open goes on there.
+            let call = self.open_syscall(from);
+            self.close_all(from, time, false);
+            self.enter(from, time, State::Dead, cpu, None, false);
+            self.close_all(id, time, false);
+            self.enter(id, time, State::Running, cpu, None, false);
+            self.cpu(cpu).current = Some(Some(id));
+            self.task(id).exit = None;
+            if let Some((_, mut call)) = call {
+                call.continued = true;
+                self.push_op(id, time, OpKind::Syscall(call));
+            }
+        }
+        let pid = self.task(id).pid;
+        self.fds.executed(pid);
+        self.files.gone(pid);
+        self.task(id).execs.push((time, path));
+    }
+
+    fn waking(&mut self, event: &Event<'_>, current: Option<TaskId>, tid: Tid, comm: Comm) {
+        let Some(id) = self.lookup(tid) else { return };
+        let time = event.time;
+        self.name(id, time, comm);
+        let span = self.task(id).last();
+        match span.state {
+            State::Runnable | State::Dead | State::New => return,
+            State::Running | State::Blocked(_) | State::Unknown(_) => {}
+        }
+        let source = self.wake_source(event, current, id);
+        let wake = self.add_wake(Wake { time, wakee: id, current, source, birth: false });
+        match span.state {
+            State::Running => self.live(id).held = Some(wake),
+            State::Unknown(reason) => {
+                // Only a blocked task is woken: so it was, since its last change.
+                if reason == UnknownReason::BeforeFirstEvent
+                    && let Some(last) = self.task(id).states.last_mut()
+                {
+                    last.state = State::Blocked(SwitchState::Other);
+                }
+                self.enter(id, time, State::Runnable, Cpu::NONE, Some(wake), false);
+            }
+            State::Blocked(_) | State::Runnable | State::Dead | State::New => {
+                self.enter(id, time, State::Runnable, Cpu::NONE, Some(wake), false);
+            }
+        }
+    }
+
+    /// Law 5: in interrupt context the task that happens to be current is innocent.
+    fn wake_source(&mut self, event: &Event<'_>, current: Option<TaskId>, _wakee: TaskId) -> WakeSource {
+        let interrupt = event.context.interrupt();
+        let sending = current.is_some_and(|id| self.sends(id));
+        let cpu = self.cpu(event.cpu);
+        let completed = cpu.completed.filter(|(_, at)| event.time - *at <= COMPLETION_REACH);
+        // A softirq in ksoftirqd, or in a kworker that completes what it served,
+        // is not in interrupt context by the flags of every kernel.
+        if let Some((request, _)) = completed {
+            return WakeSource::Block(request);
+        }
+        if !interrupt {
+            return current.map_or(WakeSource::Unknown, WakeSource::Task);
+        }
+        let timer = cpu.timer.is_some();
+        let packet = cpu.packet;
+        let innermost = cpu.irqs.last().copied();
+        let device = cpu.irqs.iter().rev().find_map(|irq| if let OpKind::Irq(name) = irq { Some(*name) } else { None });
+        let hardirq = event.context.hardirq();
+        match (packet, innermost) {
+            (Some(false), _) => return WakeSource::Network,
+            (Some(true), _) | (None, Some(OpKind::Softirq(3))) if !hardirq => {
+                // Loopback runs inside the sender's own send.
+                return match (sending, current, packet) {
+                    (true, Some(id), _) => WakeSource::Task(id),
+                    (_, _, Some(true)) => WakeSource::Unknown,
+                    _ => WakeSource::Network,
+                };
+            }
+            _ => {}
+        }
+        if timer || matches!(innermost, Some(OpKind::LocalTimer | OpKind::Softirq(1 | 8))) {
+            return WakeSource::Timer;
+        }
+        if let Some(name) = device {
+            return WakeSource::Interrupt(name);
+        }
+        // Without interrupt events, a soft interrupt inside a send is loopback's.
+        if !hardirq && sending && innermost.is_none()
+            && let Some(id) = current
+        {
+            return WakeSource::Task(id);
+        }
+        WakeSource::Unknown
+    }
+
+    /// Whether the task is inside a call that sends on a socket, or ends a connection.
+    fn sends(&mut self, id: TaskId) -> bool {
+        let Some((_, call)) = self.open_syscall(id) else { return false };
+        match self.class(call.nr) {
+            SyscallClass::SocketSend => true,
+            SyscallClass::Write => call.fd.is_socket() || call.fd == crate::op::FdKind::Unknown,
+            // close(2) of a socket, and the teardown of an exiting task.
+            SyscallClass::Metadata => call.fd.is_socket(),
+            SyscallClass::Exit => true,
+            SyscallClass::Durability
+            | SyscallClass::Read
+            | SyscallClass::Fork
+            | SyscallClass::Exec
+            | SyscallClass::WaitChild
+            | SyscallClass::Futex
+            | SyscallClass::Poll
+            | SyscallClass::Sleep
+            | SyscallClass::SocketReceive
+            | SyscallClass::Prctl
+            | SyscallClass::IoUring
+            | SyscallClass::Other => false,
+        }
+    }
+}

@@ -1,0 +1,148 @@
+//! The model of a capture: tasks, wakeups, requests, files, marks, losses.
+
+use agenttrace_parse::{CaptureInfo, Cpu, Diagnostics, Nanos};
+
+use crate::files::FileInfo;
+use crate::marks::RawMark;
+use crate::request::Request;
+use crate::syscall_table::SyscallTable;
+use crate::task::{Task, TaskId, Wake, WakeId};
+
+/// Everything that the analysis needs of a capture.
+#[derive(Debug)]
+pub struct Model {
+    /// Tasks, by [`TaskId`], in the order of their first mention.
+    pub tasks: Vec<Task>,
+    /// Wakeups, by [`WakeId`], in time order.
+    pub wakes: Vec<Wake>,
+    /// Block requests, in the order of their issue.
+    pub requests: Vec<Request>,
+    /// Files that faults and the page cache mention.
+    pub files: Vec<FileInfo>,
+    /// Page-cache adds and deletes, in time order.
+    pub cache: Vec<CacheEvent>,
+    /// Names of interrupts.
+    pub names: Vec<String>,
+    /// In-band marks, in time order.
+    pub marks: Vec<RawMark>,
+    /// Changes of `agent_step_id` on entering calls: (when, task, id).
+    pub step_fields: Vec<(Nanos, TaskId, u64)>,
+    /// Where CPUs lost events.
+    pub lost: Vec<LostInterval>,
+    /// Totals of lost samples of which the time is not known.
+    pub lost_samples: u64,
+    /// First and last event.
+    pub span: (Nanos, Nanos),
+    /// System call names and classes.
+    pub syscalls: SyscallTable,
+    /// Which event types were recorded.
+    pub captured: Captured,
+    /// Calibrated cost of leaving a system call, recording included; in each call's end.
+    pub exit_cost: Nanos,
+    /// The same for a page fault.
+    pub fault_cost: Nanos,
+    /// Problems that only the model can see.
+    pub diagnostics: Diagnostics,
+}
+
+/// A folio entered or left the page cache.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct CacheEvent {
+    /// When.
+    pub time: Nanos,
+    /// The task that was current.
+    pub task: Option<TaskId>,
+    /// Index in [`Model::files`].
+    pub file: u32,
+    /// First page index.
+    pub index: u64,
+    /// Pages.
+    pub pages: u64,
+    /// Entered, or left.
+    pub added: bool,
+}
+
+/// A CPU's records are incomplete over `[from, to)`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct LostInterval {
+    /// The CPU.
+    pub cpu: Cpu,
+    /// Its last record before the loss.
+    pub from: Nanos,
+    /// Its next consistent switch.
+    pub to: Nanos,
+}
+
+/// The event types that a capture recorded.
+#[derive(Clone, Debug, Default)]
+pub struct Captured {
+    names: Vec<String>,
+}
+
+impl Captured {
+    pub(crate) fn new(info: &CaptureInfo) -> Self {
+        let mut names: Vec<String> = info.event_types.iter().map(|t| t.name.clone()).collect();
+        names.sort();
+        Self { names }
+    }
+
+    /// Whether this event type was recorded, even if it never occurred.
+    #[must_use]
+    pub fn has(&self, name: &str) -> bool {
+        self.names.binary_search_by(|n| n.as_str().cmp(name)).is_ok()
+    }
+}
+
+impl Model {
+    pub(crate) fn new(syscalls: SyscallTable, captured: Captured) -> Self {
+        Self {
+            tasks: Vec::new(),
+            wakes: Vec::new(),
+            requests: Vec::new(),
+            files: Vec::new(),
+            cache: Vec::new(),
+            names: Vec::new(),
+            marks: Vec::new(),
+            step_fields: Vec::new(),
+            lost: Vec::new(),
+            lost_samples: 0,
+            span: (Nanos::ZERO, Nanos::ZERO),
+            syscalls,
+            captured,
+            exit_cost: Nanos::ZERO,
+            fault_cost: Nanos::ZERO,
+            diagnostics: Diagnostics::default(),
+        }
+    }
+
+    /// The task with this index.
+    #[must_use]
+    pub fn task(&self, id: TaskId) -> &Task {
+        #[expect(clippy::indexing_slicing, reason = "ids come from this model, which never removes a task")]
+        &self.tasks[id.0 as usize]
+    }
+
+    /// The wakeup with this index.
+    #[must_use]
+    pub fn wake(&self, id: WakeId) -> &Wake {
+        #[expect(clippy::indexing_slicing, reason = "ids come from this model, which never removes a wakeup")]
+        &self.wakes[id.0 as usize]
+    }
+
+    /// All tasks with their ids.
+    pub fn task_ids(&self) -> impl Iterator<Item = (TaskId, &Task)> + '_ {
+        self.tasks.iter().enumerate().map(|(i, task)| (TaskId(u32::try_from(i).unwrap_or(u32::MAX)), task))
+    }
+
+    /// The task that had this thread id at a time: the latest born by then.
+    #[must_use]
+    pub fn task_at(&self, tid: agenttrace_parse::Tid, time: Nanos) -> Option<TaskId> {
+        let mut found = None;
+        for (id, task) in self.task_ids().filter(|(_, task)| task.tid == tid) {
+            if found.is_none() || task.birth.is_none_or(|birth| birth <= time) {
+                found = Some(id);
+            }
+        }
+        found
+    }
+}

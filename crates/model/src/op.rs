@@ -1,0 +1,196 @@
+//! What a task does: system calls, faults, lock waits, interrupts, as nested intervals.
+
+use agenttrace_parse::{Addr, Args, Dev, Nanos};
+
+/// One operation of a task.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub struct Op {
+    /// Entry.
+    pub start: Nanos,
+    /// Exit; [`Nanos::MAX`] while open. Includes the calibrated exit cost.
+    pub end: Nanos,
+    parent: u32,
+    /// From the recorded exit to the task's next event, ns; saturates.
+    pub(crate) tail: u32,
+    /// What it is.
+    pub kind: OpKind,
+    /// The end was not recorded.
+    pub estimated: bool,
+    /// The task itself submitted block reads below it.
+    pub reads: bool,
+    /// The task itself submitted block writes below it.
+    pub writes: bool,
+}
+
+/// What an operation is.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub enum OpKind {
+    /// A system call.
+    Syscall(SyscallOp),
+    /// A page fault.
+    Fault(FaultOp),
+    /// Waiting for a lock of the kernel.
+    Lock {
+        /// Its address.
+        addr: Addr,
+    },
+    /// A device's interrupt; index of its name in [`crate::Model::names`].
+    Irq(u32),
+    /// A soft interrupt, by vector.
+    Softirq(u32),
+    /// The timer tick's interrupt.
+    LocalTimer,
+    /// A kworker's work item, by its function.
+    Work(Addr),
+    /// A journal commit.
+    Commit {
+        /// Device of the journal.
+        dev: Dev,
+        /// Transaction.
+        transaction: u32,
+    },
+    /// A filesystem's own sync of one file.
+    SyncFile {
+        /// Device.
+        dev: Dev,
+        /// Inode.
+        ino: u64,
+    },
+    /// Teardown of an exiting task.
+    Exit,
+}
+
+/// A system call.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub struct SyscallOp {
+    /// Number.
+    pub nr: i32,
+    /// First argument: an fd or an address, for most.
+    pub arg0: u64,
+    /// What the fd in the first argument is, where the call takes one.
+    pub fd: FdKind,
+    /// Result; `None` while open, or where it never returned.
+    pub ret: Option<i64>,
+    /// Goes on with a call that was interrupted (or that another tid entered):
+    /// not counted again.
+    pub continued: bool,
+    /// An in-band step mark: not counted as work.
+    pub mark: bool,
+    /// It made a thread, not a process.
+    pub thread: bool,
+    /// Entered before the capture began, or by the parent: entry not recorded.
+    pub no_entry: bool,
+}
+
+/// A page fault.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub struct FaultOp {
+    /// The address.
+    pub address: Addr,
+    /// x86: 1 protection, 2 write, 4 user, 0x10 fetch.
+    pub error_code: u8,
+    /// Index of its file in [`crate::Model::files`], where it has one.
+    pub file: Option<u32>,
+    /// Whether the kernel counted it major; `None` where it did not tell.
+    pub major: Option<bool>,
+}
+
+impl FaultOp {
+    /// A write to a present, write-protected page: copy-on-write.
+    #[must_use]
+    pub fn is_copy_on_write(self) -> bool {
+        self.error_code & 3 == 3
+    }
+}
+
+/// What a file descriptor is, as far as the capture tells.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Hash)]
+pub enum FdKind {
+    /// Opened before the capture, or by a call that tells nothing.
+    #[default]
+    Unknown,
+    /// A file.
+    File,
+    /// A file opened with `O_SYNC` or `O_DSYNC`.
+    SyncFile,
+    /// An internet socket.
+    InetSocket,
+    /// A unix socket.
+    UnixSocket,
+    /// Another socket.
+    OtherSocket,
+    /// A pipe.
+    Pipe,
+    /// An eventfd.
+    Event,
+    /// An epoll instance.
+    Epoll,
+    /// An inotify or fanotify instance.
+    Notify,
+    /// A timerfd.
+    Timer,
+    /// A signalfd, pidfd, memfd and others.
+    Other,
+}
+
+impl FdKind {
+    /// Whether it is a socket of any kind.
+    #[must_use]
+    pub fn is_socket(self) -> bool {
+        matches!(self, Self::InetSocket | Self::UnixSocket | Self::OtherSocket)
+    }
+}
+
+impl Op {
+    pub(crate) fn new(start: Nanos, parent: Option<usize>, kind: OpKind) -> Self {
+        Self {
+            start,
+            end: Nanos::MAX,
+            parent: parent.and_then(|p| u32::try_from(p).ok()).unwrap_or(u32::MAX),
+            tail: u32::MAX,
+            kind,
+            estimated: false,
+            reads: false,
+            writes: false,
+        }
+    }
+
+    /// The operation around it.
+    #[must_use]
+    pub fn parent(&self) -> Option<usize> {
+        (self.parent != u32::MAX).then_some(self.parent as usize)
+    }
+
+    /// The system call, if it is one.
+    #[must_use]
+    pub fn syscall(&self) -> Option<&SyscallOp> {
+        if let OpKind::Syscall(call) = &self.kind { Some(call) } else { None }
+    }
+
+    /// The fault, if it is one.
+    #[must_use]
+    pub fn fault(&self) -> Option<&FaultOp> {
+        if let OpKind::Fault(fault) = &self.kind { Some(fault) } else { None }
+    }
+
+    /// Length; zero while open.
+    #[must_use]
+    pub fn duration(&self) -> Nanos {
+        if self.end == Nanos::MAX { Nanos::ZERO } else { self.end - self.start }
+    }
+}
+
+impl SyscallOp {
+    pub(crate) fn new(nr: i32, args: Args) -> Self {
+        Self {
+            nr,
+            arg0: args.0[0],
+            fd: FdKind::Unknown,
+            ret: None,
+            continued: false,
+            mark: false,
+            thread: false,
+            no_entry: false,
+        }
+    }
+}

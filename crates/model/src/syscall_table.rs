@@ -1,0 +1,178 @@
+//! System call numbers to names, and to the few classes that the analysis tells apart.
+
+use agenttrace_parse::Addr;
+
+/// What kind of call it is, for the cause table (DESIGN section 6).
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub enum SyscallClass {
+    /// fsync and its kin.
+    Durability,
+    /// Looks at, makes or removes names and inodes.
+    Metadata,
+    /// Reads from an fd into memory.
+    Read,
+    /// Writes from memory to an fd.
+    Write,
+    /// fork, vfork, clone, clone3.
+    Fork,
+    /// execve, execveat.
+    Exec,
+    /// exit, exit_group.
+    Exit,
+    /// wait4, waitid.
+    WaitChild,
+    /// futex and its newer kin.
+    Futex,
+    /// poll, select, epoll_wait and their kin.
+    Poll,
+    /// nanosleep, clock_nanosleep.
+    Sleep,
+    /// Sends on a socket, or sets up or ends a connection.
+    SocketSend,
+    /// Receives from a socket, accepts.
+    SocketReceive,
+    /// prctl: carries in-band marks.
+    Prctl,
+    /// io_uring_enter.
+    IoUring,
+    /// Everything else.
+    Other,
+}
+
+/// One system call of an architecture.
+#[derive(Clone, Debug)]
+struct Entry {
+    name: String,
+    class: SyscallClass,
+    loader: bool,
+}
+
+/// The names and classes of one architecture's system calls, by number.
+#[derive(Clone, Debug)]
+pub struct SyscallTable {
+    entries: Vec<Entry>,
+}
+
+impl SyscallTable {
+    /// For a machine as `uname -m` names it: `x86_64` (also where it is not
+    /// known) or `aarch64`.
+    #[must_use]
+    pub fn new(arch: Option<&str>) -> Self {
+        let entries = (0..512)
+            .map(|nr| {
+                let name = if arch == Some("aarch64") {
+                    syscalls::aarch64::Sysno::new(nr).map(|s| s.name())
+                } else {
+                    syscalls::x86_64::Sysno::new(nr).map(|s| s.name())
+                };
+                match name {
+                    Some(name) => Entry {
+                        class: classify(name),
+                        loader: LOADER_CALLS.contains(&name),
+                        name: name.to_owned(),
+                    },
+                    None => Entry { name: format!("sys_{nr}"), class: SyscallClass::Other, loader: false },
+                }
+            })
+            .collect();
+        Self { entries }
+    }
+
+    fn entry(&self, nr: i32) -> Option<&Entry> {
+        usize::try_from(nr).ok().and_then(|nr| self.entries.get(nr))
+    }
+
+    /// The kernel's name, or `sys_N`.
+    #[must_use]
+    pub fn name(&self, nr: i32) -> String {
+        self.entry(nr).map_or_else(|| format!("sys_{nr}"), |e| e.name.clone())
+    }
+
+    /// The class.
+    #[must_use]
+    pub fn class(&self, nr: i32) -> SyscallClass {
+        self.entry(nr).map_or(SyscallClass::Other, |e| e.class)
+    }
+
+    /// The number of a name; linear, for set-up.
+    #[must_use]
+    pub fn number(&self, name: &str) -> Option<i32> {
+        self.entries.iter().position(|e| e.name == name).and_then(|nr| i32::try_from(nr).ok())
+    }
+
+    /// Whether a dynamic loader makes this call (DESIGN section 6).
+    #[must_use]
+    pub fn is_loader_call(&self, nr: i32) -> bool {
+        self.entry(nr).is_some_and(|e| e.loader)
+    }
+}
+
+const LOADER_CALLS: &[&str] = &[
+    "brk", "arch_prctl", "mmap", "munmap", "mprotect", "access", "faccessat", "open", "openat", "openat2",
+    "read", "pread64", "close", "stat", "fstat", "newfstatat", "statx", "readlink", "readlinkat",
+    "set_tid_address", "set_robust_list", "rseq", "prlimit64", "getrandom",
+];
+
+fn classify(name: &str) -> SyscallClass {
+    use SyscallClass as C;
+    match name {
+        "fsync" | "fdatasync" | "sync" | "syncfs" | "sync_file_range" | "msync" => C::Durability,
+        "open" | "openat" | "openat2" | "creat" | "close" | "stat" | "lstat" | "fstat" | "newfstatat"
+        | "statx" | "access" | "faccessat" | "faccessat2" | "readlink" | "readlinkat" | "getdents"
+        | "getdents64" | "rename" | "renameat" | "renameat2" | "unlink" | "unlinkat" | "mkdir"
+        | "mkdirat" | "rmdir" | "link" | "linkat" | "symlink" | "symlinkat" | "mknod" | "mknodat"
+        | "chmod" | "fchmod" | "fchmodat" | "fchmodat2" | "chown" | "fchown" | "lchown" | "fchownat"
+        | "utime" | "utimes" | "utimensat" | "futimesat" | "truncate" | "ftruncate" | "statfs"
+        | "fstatfs" | "getxattr" | "lgetxattr" | "fgetxattr" | "listxattr" | "llistxattr"
+        | "flistxattr" | "setxattr" | "lsetxattr" | "fsetxattr" | "removexattr" | "lremovexattr"
+        | "fremovexattr" | "chdir" | "fchdir" | "name_to_handle_at" | "inotify_add_watch" => C::Metadata,
+        "read" | "pread64" | "readv" | "preadv" | "preadv2" => C::Read,
+        "write" | "pwrite64" | "writev" | "pwritev" | "pwritev2" => C::Write,
+        "sendfile" | "splice" | "copy_file_range" => C::Read,
+        "fork" | "vfork" | "clone" | "clone3" => C::Fork,
+        "execve" | "execveat" => C::Exec,
+        "exit" | "exit_group" => C::Exit,
+        "wait4" | "waitid" => C::WaitChild,
+        "futex" | "futex_wait" | "futex_waitv" => C::Futex,
+        "poll" | "ppoll" | "select" | "pselect6" | "epoll_wait" | "epoll_pwait" | "epoll_pwait2" => C::Poll,
+        "nanosleep" | "clock_nanosleep" => C::Sleep,
+        "sendto" | "sendmsg" | "sendmmsg" | "connect" | "shutdown" => C::SocketSend,
+        "recvfrom" | "recvmsg" | "recvmmsg" | "accept" | "accept4" => C::SocketReceive,
+        "prctl" => C::Prctl,
+        "io_uring_enter" => C::IoUring,
+        _ => C::Other,
+    }
+}
+
+/// `prctl`'s first argument in an in-band mark ("AGST").
+pub(crate) const MARK_MAGIC: u64 = 0x4147_5354;
+
+/// `O_CLOEXEC`, the same number as `SOCK_CLOEXEC` and its kin.
+pub(crate) const O_CLOEXEC: u64 = 0o2_000_000;
+/// `O_DSYNC`; `O_SYNC` contains it.
+pub(crate) const O_DSYNC: u64 = 0o10_000;
+
+/// `CLONE_THREAD`.
+pub(crate) fn is_thread(flags: Addr) -> bool {
+    flags.0 & 0x1_0000 != 0
+}
+
+/// `CLONE_FILES`.
+pub(crate) fn shares_files(flags: Addr) -> bool {
+    flags.0 & 0x400 != 0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_and_classes_by_architecture() {
+        let x86 = SyscallTable::new(Some("x86_64"));
+        assert_eq!((x86.name(74).as_str(), x86.class(74)), ("fsync", SyscallClass::Durability));
+        assert_eq!(x86.number("wait4"), Some(61));
+        assert_eq!(x86.name(-1), "sys_-1");
+        let arm = SyscallTable::new(Some("aarch64"));
+        assert_eq!((arm.name(82).as_str(), arm.class(82)), ("fsync", SyscallClass::Durability));
+    }
+}

@@ -1,0 +1,240 @@
+//! Tasks, known by thread id and generation, with their states and operations.
+
+use agenttrace_parse::{Addr, Comm, Cpu, Nanos, Pid, SwitchState, Tid};
+
+use crate::op::Op;
+
+/// Index of a task in [`crate::Model::tasks`].
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct TaskId(pub u32);
+
+/// Index of a wakeup in [`crate::Model::wakes`].
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct WakeId(pub u32);
+
+/// One task: a thread id in one of its lives.
+#[derive(Clone, Debug)]
+pub struct Task {
+    /// Thread id.
+    pub tid: Tid,
+    /// Its process; the thread id itself until something tells otherwise.
+    pub pid: Pid,
+    /// The task that forked it.
+    pub parent: Option<TaskId>,
+    /// Whether it shares its creator's thread group; `None` until known.
+    pub is_thread: Option<bool>,
+    /// Whether its creator waits until it executes or exits (vfork).
+    pub vfork: bool,
+    /// When it was created, if within the capture.
+    pub birth: Option<Nanos>,
+    /// When it began to exit.
+    pub exit: Option<Nanos>,
+    /// Its names: (since, name), in time order.
+    pub names: Vec<(Nanos, Comm)>,
+    /// Its states: spans in time order, each up to the start of the next; the
+    /// last is open. Never empty.
+    pub states: Vec<Span>,
+    /// What it did: system calls, faults, waits for locks, interrupts on top of
+    /// it, properly nested, in the order of their start.
+    pub ops: Vec<Op>,
+    /// Programs it executed: (when the new image was there, path).
+    pub execs: Vec<(Nanos, String)>,
+    /// Moves between CPUs: (when, from, to).
+    pub migrations: Vec<(Nanos, Cpu, Cpu)>,
+}
+
+/// A stretch of one state of one task.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Span {
+    /// Since when; until the next span's start.
+    pub start: Nanos,
+    /// The state.
+    pub state: State,
+    /// Running: on which CPU. Runnable: on whose queue, where known.
+    pub cpu: Cpu,
+    /// For a runnable span that follows a wait, the wakeup that ended the wait.
+    pub wake: Option<WakeId>,
+    /// Whether this span, or the one before it, was inferred from a later event.
+    pub inferred: bool,
+}
+
+/// The state of a task.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum State {
+    /// Not known, and why.
+    Unknown(UnknownReason),
+    /// On a CPU.
+    Running,
+    /// Woken or preempted, not on a CPU.
+    Runnable,
+    /// Off the CPU, waiting.
+    Blocked(SwitchState),
+    /// Created, not yet woken for the first time.
+    New,
+    /// Exited.
+    Dead,
+}
+
+/// Why a state is not known.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub enum UnknownReason {
+    /// The capture had not yet shown this task.
+    BeforeFirstEvent,
+    /// The recorder lost events.
+    LostEvents,
+    /// The task left its CPU and no switch says how.
+    NoSwitch,
+}
+
+impl UnknownReason {
+    /// The words in reports.
+    #[must_use]
+    pub fn text(self) -> &'static str {
+        match self {
+            Self::BeforeFirstEvent => "before first event",
+            Self::LostEvents => "lost events",
+            Self::NoSwitch => "switch not recorded",
+        }
+    }
+}
+
+impl Task {
+    pub(crate) fn new(tid: Tid, start: Nanos, state: State) -> Self {
+        Self {
+            tid,
+            pid: Pid(tid.0),
+            parent: None,
+            is_thread: None,
+            vfork: false,
+            birth: None,
+            exit: None,
+            names: Vec::new(),
+            states: vec![Span { start, state, cpu: Cpu::NONE, wake: None, inferred: false }],
+            ops: Vec::new(),
+            execs: Vec::new(),
+            migrations: Vec::new(),
+        }
+    }
+
+    /// The current (last) span.
+    pub(crate) fn last(&self) -> Span {
+        self.states.last().copied().unwrap_or(Span {
+            start: Nanos::ZERO,
+            state: State::Unknown(UnknownReason::BeforeFirstEvent),
+            cpu: Cpu::NONE,
+            wake: None,
+            inferred: false,
+        })
+    }
+
+    /// Begins a new state. A span of no length is replaced.
+    pub(crate) fn enter(&mut self, span: Span) {
+        if let Some(last) = self.states.last_mut() {
+            let start = span.start.max(last.start);
+            if last.start == start {
+                *last = Span { start, ..span };
+                return;
+            }
+            self.states.push(Span { start, ..span });
+        }
+    }
+
+    /// Name at a time: the last given by then, else the first.
+    #[must_use]
+    pub fn name_at(&self, time: Nanos) -> Comm {
+        let after = self.names.partition_point(|(since, _)| *since <= time);
+        self.names
+            .get(after.saturating_sub(1))
+            .map(|(_, name)| *name)
+            .unwrap_or_default()
+    }
+
+    pub(crate) fn rename(&mut self, time: Nanos, comm: Comm) {
+        if self.names.last().is_none_or(|(_, last)| *last != comm) {
+            self.names.push((time, comm));
+        }
+    }
+
+    /// Index of the span that holds `time`: the last that starts at or before
+    /// it, else the first.
+    #[must_use]
+    pub fn span_at(&self, time: Nanos) -> usize {
+        self.states.partition_point(|span| span.start <= time).saturating_sub(1)
+    }
+
+    /// The spans that overlap `[from, to)`, each clipped: (index, start, end, span).
+    pub fn spans(&self, from: Nanos, to: Nanos) -> impl Iterator<Item = (usize, Nanos, Nanos, Span)> + '_ {
+        let first = self.span_at(from);
+        self.states.iter().enumerate().skip(first).take_while(move |(_, span)| span.start < to).filter_map(
+            move |(index, span)| {
+                let end = self.states.get(index + 1).map_or(Nanos::MAX, |next| next.start);
+                let (start, end) = (span.start.max(from), end.min(to));
+                (start < end).then_some((index, start, end, *span))
+            },
+        )
+    }
+
+    /// When the task is dead, if the capture shows it.
+    #[must_use]
+    pub fn death(&self) -> Option<Nanos> {
+        self.states.last().filter(|s| s.state == State::Dead).map(|s| s.start)
+    }
+
+    /// Index of the innermost operation that contains `time`.
+    #[must_use]
+    pub fn op_at(&self, time: Nanos) -> Option<usize> {
+        let after = self.ops.partition_point(|op| op.start <= time);
+        let mut index = after.checked_sub(1)?;
+        loop {
+            let op = self.ops.get(index)?;
+            if op.end > time {
+                return Some(index);
+            }
+            index = op.parent()?;
+        }
+    }
+
+    /// The operations around `op`, itself first, outwards.
+    pub fn op_chain(&self, op: Option<usize>) -> impl Iterator<Item = (usize, &Op)> + '_ {
+        std::iter::successors(op.and_then(|i| self.ops.get(i).map(|o| (i, o))), |(_, op)| {
+            op.parent().and_then(|i| self.ops.get(i).map(|o| (i, o)))
+        })
+    }
+}
+
+/// Who woke whom.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub struct Wake {
+    /// When (`sched_waking`, or `sched_wakeup` where that was not recorded).
+    pub time: Nanos,
+    /// The task woken.
+    pub wakee: TaskId,
+    /// The task on whose CPU it happened; `None` for the idle task.
+    pub current: Option<TaskId>,
+    /// Who or what really did it.
+    pub source: WakeSource,
+    /// Whether this wakeup made a birth: the parent's `sched_wakeup_new`.
+    pub birth: bool,
+}
+
+/// What made a task runnable.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub enum WakeSource {
+    /// The task that was current did it.
+    Task(TaskId),
+    /// A block request completed; index in [`crate::Model::requests`].
+    Block(u32),
+    /// A timer fired.
+    Timer,
+    /// A packet came from another machine, or by another device than loopback.
+    Network,
+    /// An interrupt of which only the name is known; index in [`crate::Model::names`].
+    Interrupt(u32),
+    /// In interrupt context, or from the idle loop, with nothing to name it by.
+    Unknown,
+}
+
+/// The memory that a fault or a lock is about.
+pub(crate) fn page(addr: Addr) -> u64 {
+    addr.0 >> 12
+}
