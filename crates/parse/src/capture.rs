@@ -87,6 +87,20 @@ impl ClockId {
             Self::Local => "local",
         }
     }
+    /// By [`ClockId::name`].
+    #[must_use]
+    pub fn from_name(name: &str) -> Option<Self> {
+        [
+            Self::Monotonic,
+            Self::MonotonicRaw,
+            Self::Boottime,
+            Self::Realtime,
+            Self::Tai,
+            Self::Local,
+        ]
+        .into_iter()
+        .find(|id| id.name() == name)
+    }
     /// By the number of `clock_gettime(2)`.
     #[must_use]
     pub fn from_posix(id: u64) -> Option<Self> {

@@ -1,0 +1,212 @@
+//! One record to one event, by the plan of its attribute.
+
+use super::PerfData;
+use super::order::Entry;
+use super::plan::{Action, Plan};
+use super::record::{self, Raw, kind};
+use super::sideband;
+use crate::capture::CpuTotals;
+use crate::cursor::{i32_at, u32_at, u64_at};
+use crate::diagnostics::Problem;
+use crate::events::{
+    Context, Event, Fault, Kind, MajorFaults, MinorFaults, Record, Row, SysEnter, SysExit, Syscall,
+};
+use crate::fields::{Addr, Args};
+use crate::format::{BinaryFields, Layout};
+use crate::units::{Cpu, Nanos, Pid, Tid};
+
+/// What decoding counted; sums that do not depend on the order of work.
+#[derive(Debug, Default)]
+pub(crate) struct Stats {
+    pub(crate) by_type: Vec<u64>,
+    pub(crate) cpus: Vec<Option<CpuTotals>>,
+    pub(crate) events: u64,
+    /// By LOST_SAMPLES.
+    pub(crate) lost_samples: u64,
+    /// (problem, CPU, how many, time, file offset), in the order of time; taken out
+    /// after each batch.
+    pub(crate) problems: Vec<(Problem, Cpu, u64, u64, u64)>,
+}
+
+impl Stats {
+    fn cpu(&mut self, cpu: Cpu, time: u64) -> Option<&mut CpuTotals> {
+        let index = cpu.0 as usize;
+        if index >= self.cpus.len() {
+            if index >= 1 << 14 {
+                return None;
+            }
+            self.cpus.resize(index.saturating_add(1), None);
+        }
+        let new = CpuTotals { cpu, events: 0, first: Nanos(time), last: Nanos(time), lost: 0 };
+        self.cpus.get_mut(index).map(|slot| slot.get_or_insert(new))
+    }
+
+    #[inline]
+    fn count(&mut self, cpu: Cpu, time: u64, event_type: Option<usize>) {
+        self.events = self.events.saturating_add(1);
+        if let Some(count) = event_type.and_then(|t| self.by_type.get_mut(t)) {
+            *count = count.saturating_add(1);
+        }
+        if let Some(totals) = self.cpu(cpu, time) {
+            if totals.events == 0 {
+                totals.first = Nanos(time);
+            }
+            totals.events = totals.events.saturating_add(1);
+            totals.last = Nanos(time);
+        }
+    }
+}
+
+impl<'a> PerfData<'a> {
+    /// The event of an entry. `None`, and counted, where there is none.
+    #[inline]
+    pub(crate) fn event(&self, entry: &Entry, stats: &mut Stats) -> Option<Event<'a>> {
+        let raw = record::at(self.data, entry.offset).ok()?;
+        if raw.kind == kind::SAMPLE {
+            self.sample(&raw, entry, stats)
+        } else {
+            self.sideband(&raw, entry, stats)
+        }
+    }
+
+    #[inline]
+    fn sample(&self, raw: &Raw<'a>, entry: &Entry, stats: &mut Stats) -> Option<Event<'a>> {
+        let bytes = raw.bytes;
+        let Some(index) = self.attr_of(bytes) else {
+            self.problem(stats, Problem::UnknownSampleId, Cpu::NONE, 1, entry);
+            return None;
+        };
+        let (layout, plan) = (&self.attrs.get(index)?.layout, self.plans.get(index)?);
+        let cpu = layout.cpu.and_then(|at| u32_at(bytes, at)).map_or(Cpu::NONE, Cpu);
+        stats.count(cpu, entry.time, plan.event_type);
+        let pid = layout.tid.and_then(|at| i32_at(bytes, at)).unwrap_or(-1);
+        let tid = layout.tid.and_then(|at| i32_at(bytes, at.saturating_add(4))).unwrap_or(-1);
+        let mut event = Event {
+            record: entry.record,
+            time: Nanos(entry.time),
+            cpu,
+            pid: Pid(pid),
+            tid: Tid(tid),
+            context: Context::UNKNOWN,
+            agent_step_id: 0,
+            kind: Kind::Record(Record::LostSamples(crate::events::LostSamples { lost: 0 })),
+        };
+        let fault = || {
+            let addr = layout.addr.and_then(|at| u64_at(bytes, at)).unwrap_or(0);
+            (Addr(addr), layout.period.and_then(|at| u64_at(bytes, at)).unwrap_or(1))
+        };
+        event.kind = match &plan.action {
+            Action::Unknown => return None,
+            Action::MinorFault => {
+                let (addr, period) = fault();
+                Kind::Fault(Fault::MinorFaults(MinorFaults { addr, period }))
+            }
+            Action::MajorFault => {
+                let (addr, period) = fault();
+                Kind::Fault(Fault::MajorFaults(MajorFaults { addr, period }))
+            }
+            Action::Tracepoint(..) | Action::SysEnter(..) | Action::SysExit(..) => {
+                let payload = layout.raw(bytes);
+                let Some(kind) = payload.and_then(|p| tracepoint(plan, p, &mut event)) else {
+                    self.problem(stats, Problem::BadSample, cpu, 1, entry);
+                    return None;
+                };
+                kind
+            }
+        };
+        Some(event)
+    }
+
+    fn sideband(&self, raw: &Raw<'a>, entry: &Entry, stats: &mut Stats) -> Option<Event<'a>> {
+        let attr = self.attrs.get(self.attr_of_sideband(raw.bytes))?;
+        let trailer = attr.layout.trailer;
+        let back = |back: Option<usize>, plus: usize| {
+            raw.bytes
+                .len()
+                .checked_sub(back?)
+                .and_then(|at| u32_at(raw.bytes, at.checked_add(plus)?))
+        };
+        let time =
+            trailer.time.and_then(|b| raw.bytes.len().checked_sub(b)).and_then(|at| raw.u64(at));
+        // perf fills the trailer of records that it makes up itself with zeros.
+        let real = time != Some(0);
+        let cpu = back(trailer.cpu, 0).filter(|_| real).map_or(Cpu::NONE, Cpu);
+        let Some(record) = sideband::decode(raw, trailer.size) else {
+            self.problem(stats, Problem::BadRecord, cpu, 1, entry);
+            return None;
+        };
+        match &record {
+            Record::Lost(lost) => {
+                self.problem(stats, Problem::LostEvents, cpu, lost.lost, entry);
+                if let Some(totals) = stats.cpu(cpu, entry.time) {
+                    totals.lost = totals.lost.saturating_add(lost.lost);
+                }
+            }
+            Record::LostSamples(lost) => {
+                stats.lost_samples = stats.lost_samples.saturating_add(lost.lost);
+            }
+            Record::CommRecord(_)
+            | Record::Fork(_)
+            | Record::Exit(_)
+            | Record::Mmap2(_)
+            | Record::Switch(_)
+            | Record::Namespaces(_)
+            | Record::Throttle(_) => {}
+        }
+        let id = |plus: usize| back(trailer.tid, plus).filter(|_| real).map_or(-1, |v| v as i32);
+        Some(Event {
+            record: entry.record,
+            time: Nanos(entry.time),
+            cpu,
+            pid: Pid(id(0)),
+            tid: Tid(id(4)),
+            context: Context::UNKNOWN,
+            agent_step_id: 0,
+            kind: Kind::Record(record),
+        })
+    }
+
+    #[cold]
+    fn problem(&self, stats: &mut Stats, problem: Problem, cpu: Cpu, n: u64, entry: &Entry) {
+        let offset = self.header.data.offset.saturating_add(entry.offset as u64);
+        stats.problems.push((problem, cpu, n, entry.time, offset));
+    }
+}
+
+/// Decodes a tracepoint's payload; fills in what its common fields tell.
+#[inline]
+fn tracepoint<'a>(plan: &Plan, payload: &'a [u8], event: &mut Event<'a>) -> Option<Kind<'a>> {
+    if let Some(flags) = plan.flags.and_then(|s| s.int(payload)) {
+        event.context = Context::from_flags(flags as u8);
+    }
+    if event.tid.0 == -1 {
+        // The task has exited: perf cannot number it any more, the tracepoint can.
+        if let Some(tid) = plan.common_pid.and_then(|s| s.int(payload)) {
+            event.tid = Tid(tid as i32);
+        }
+    }
+    if let Some(step) = plan.step_id.and_then(|s| s.int(payload)) {
+        event.agent_step_id = step;
+    }
+    match &plan.action {
+        Action::Tracepoint(row, layout) => by_row(row, layout, payload),
+        Action::SysEnter(nr, slots) => {
+            let mut args = [0; 6];
+            for (arg, slot) in args.iter_mut().zip(slots) {
+                *arg = slot.int(payload)?;
+            }
+            let id = nr.int(payload)? as i64;
+            Some(Kind::Syscall(Syscall::SysEnter(SysEnter { id, args: Args(args) })))
+        }
+        Action::SysExit(nr, ret) => {
+            let (id, ret) = (nr.int(payload)? as i64, ret.int(payload)? as i64);
+            Some(Kind::Syscall(Syscall::SysExit(SysExit { id, ret })))
+        }
+        Action::MinorFault | Action::MajorFault | Action::Unknown => None,
+    }
+}
+
+#[inline]
+fn by_row<'a>(row: &Row, layout: &Layout, raw: &'a [u8]) -> Option<Kind<'a>> {
+    (row.decode.binary)(&BinaryFields { raw, layout })
+}

@@ -1,0 +1,218 @@
+//! Records in the order of the file to batches in the order of time.
+
+use super::PerfData;
+use super::record::{self, Raw, Stop, kind};
+use super::sideband;
+use crate::cursor::{u32_at, u64_at};
+use crate::diagnostics::{Diagnostics, Problem};
+use crate::units::{Cpu, Nanos};
+
+/// How many records are sorted and decoded at a time, at least.
+const BATCH: usize = 1 << 15;
+
+/// One record that becomes an event: when, and where it is.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Entry {
+    pub(crate) time: u64,
+    /// From the start of the data section.
+    pub(crate) offset: usize,
+    /// Its number in the file.
+    pub(crate) record: u64,
+}
+
+/// Walks the data section once. perf drains one CPU's ring after the other and ends
+/// each pass with a FINISHED_ROUND:
+///
+/// ```text
+/// file:  cpu0: 1 3 6 | cpu1: 2 4 5 | ROUND | cpu0: 7 9 | cpu1: 8 | ROUND
+///                                    max 6                          max 9: up to 6 is settled
+/// ```
+/// After round N nothing older than the newest record of round N-1 can follow, so
+/// what is older can be sorted and handed on (`perf_session__process_events`).
+#[derive(Debug)]
+pub(crate) struct Walk<'p, 'a> {
+    perf: &'p PerfData<'a>,
+    /// (offset of time, offset of CPU) in samples, where all attributes agree.
+    uniform: Option<(usize, Option<usize>)>,
+    position: usize,
+    pub(crate) records: u64,
+    /// Not yet delivered; the front part, if any, is sorted.
+    pending: Vec<Entry>,
+    newest: u64,
+    newest_before: u64,
+    /// Time of the last entry handed on.
+    delivered: u64,
+    /// Time of the last record of each CPU, in the order of the file.
+    last_of_cpu: Vec<u64>,
+    pub(crate) inversions: u64,
+    unknown_records: u64,
+    finished: bool,
+}
+
+impl<'p, 'a> Walk<'p, 'a> {
+    pub(crate) fn new(perf: &'p PerfData<'a>) -> Self {
+        let place = |index: usize| {
+            let layout = &perf.attrs.get(index)?.layout;
+            Some((layout.time?, layout.cpu))
+        };
+        let uniform =
+            place(0).filter(|first| (0..perf.attrs.len()).all(|i| place(i) == Some(*first)));
+        Self {
+            perf,
+            uniform,
+            position: 0,
+            records: 0,
+            pending: Vec::with_capacity(BATCH.saturating_mul(2)),
+            newest: 0,
+            newest_before: 0,
+            delivered: 0,
+            last_of_cpu: Vec::new(),
+            inversions: 0,
+            unknown_records: 0,
+            finished: false,
+        }
+    }
+
+    /// Replaces `batch` by the next entries in time order. False when there are none left.
+    pub(crate) fn next(&mut self, batch: &mut Vec<Entry>, diagnostics: &mut Diagnostics) -> bool {
+        batch.clear();
+        let mut target = BATCH;
+        loop {
+            if self.finished && self.pending.is_empty() {
+                return false;
+            }
+            let settled = self.walk(target, diagnostics);
+            // Stable: equal times keep the order of the file.
+            self.pending.sort_by_key(|entry| entry.time);
+            let count = self.pending.partition_point(|entry| entry.time <= settled);
+            if count == 0 {
+                // The oldest are not settled yet: take in more.
+                target = self.pending.len().saturating_mul(2).max(BATCH);
+                continue;
+            }
+            batch.extend(self.pending.drain(..count));
+            self.delivered = batch.last().map_or(self.delivered, |e| e.time);
+            return true;
+        }
+    }
+
+    /// Reads until `target` entries are pending at the end of a round, or the data
+    /// end. Returns the time up to which no older record can follow.
+    fn walk(&mut self, target: usize, diagnostics: &mut Diagnostics) -> u64 {
+        if self.finished {
+            return u64::MAX;
+        }
+        let data = self.perf.data;
+        let base = self.perf.header.data.offset;
+        loop {
+            let raw = match record::at(data, self.position) {
+                Ok(raw) => raw,
+                Err(stop) => {
+                    let offset = Some(base.saturating_add(self.position as u64));
+                    let (none, time) = (Cpu::NONE, Some(Nanos(self.newest)));
+                    if stop == Stop::BadSize {
+                        diagnostics.add(Problem::BadRecord, none, 1, time, offset);
+                    }
+                    if stop != Stop::End || self.perf.header.truncated {
+                        diagnostics.add(Problem::Truncated, none, 1, time, offset);
+                    }
+                    diagnostics.add(Problem::UnknownRecord, none, self.unknown_records, None, None);
+                    self.finished = true;
+                    return u64::MAX;
+                }
+            };
+            self.position = raw.next();
+            let number = self.records;
+            self.records = self.records.saturating_add(1);
+            if raw.kind == kind::SAMPLE {
+                match self.sample_time(&raw) {
+                    Some((time, cpu)) => self.add(&raw, number, time, cpu, diagnostics),
+                    None => {
+                        // An unknown id, or a record without time: decoding says which.
+                        self.add(&raw, number, self.newest, None, diagnostics);
+                    }
+                }
+            } else if raw.kind == kind::FINISHED_ROUND {
+                let settled = self.newest_before;
+                self.newest_before = self.newest;
+                if self.pending.len() >= target {
+                    return settled;
+                }
+            } else if sideband::known(raw.kind) {
+                let (time, cpu) = self.sideband_time(&raw);
+                self.add(&raw, number, time, cpu, diagnostics);
+            } else if raw.kind < kind::USER {
+                self.unknown_records = self.unknown_records.saturating_add(1);
+            }
+        }
+    }
+
+    #[inline]
+    fn sample_time(&self, raw: &Raw<'_>) -> Option<(u64, Option<u32>)> {
+        let (time, cpu) = match self.uniform {
+            Some(places) => places,
+            None => {
+                let layout = &self.perf.attrs.get(self.perf.attr_of(raw.bytes)?)?.layout;
+                (layout.time?, layout.cpu)
+            }
+        };
+        Some((u64_at(raw.bytes, time)?, cpu.and_then(|at| u32_at(raw.bytes, at))))
+    }
+
+    fn sideband_time(&self, raw: &Raw<'_>) -> (u64, Option<u32>) {
+        let attr = self.perf.attrs.get(self.perf.attr_of_sideband(raw.bytes));
+        let trailer = attr.map(|a| a.layout.trailer).unwrap_or_default();
+        let back = |back: Option<usize>| raw.bytes.len().checked_sub(back?);
+        let time = back(trailer.time).and_then(|at| u64_at(raw.bytes, at));
+        let cpu = back(trailer.cpu).and_then(|at| u32_at(raw.bytes, at));
+        // Without a time of its own it keeps its place in the file.
+        let time = time.or_else(|| sideband::body_time(raw)).unwrap_or(self.newest);
+        (time, cpu)
+    }
+
+    #[inline]
+    fn add(
+        &mut self,
+        raw: &Raw<'_>,
+        record: u64,
+        mut time: u64,
+        cpu: Option<u32>,
+        diagnostics: &mut Diagnostics,
+    ) {
+        if time == 0 {
+            // Made up by perf itself. Late ones (totals of lost samples, synthesis at
+            // the end) cannot come first any more, and are no disorder either.
+            time = self.delivered;
+        } else {
+            self.newest = self.newest.max(time);
+            if let Some(cpu) = cpu {
+                self.count_inversion(time, cpu);
+            }
+            if time < self.delivered {
+                let offset = self.perf.header.data.offset.saturating_add(raw.offset as u64);
+                let cpu = cpu.map_or(Cpu::NONE, Cpu);
+                diagnostics.add(Problem::OutOfOrder, cpu, 1, Some(Nanos(time)), Some(offset));
+                time = self.delivered;
+            }
+        }
+        self.pending.push(Entry { time, offset: raw.offset, record });
+    }
+
+    #[inline]
+    fn count_inversion(&mut self, time: u64, cpu: u32) {
+        let index = cpu as usize;
+        if index >= self.last_of_cpu.len() {
+            // More CPUs than Linux supports: a broken record.
+            if index >= 1 << 14 {
+                return;
+            }
+            self.last_of_cpu.resize(index.saturating_add(1), 0);
+        }
+        if let Some(last) = self.last_of_cpu.get_mut(index) {
+            if time < *last {
+                self.inversions = self.inversions.saturating_add(1);
+            }
+            *last = time;
+        }
+    }
+}

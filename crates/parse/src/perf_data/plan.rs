@@ -1,0 +1,187 @@
+//! Attributes and formats to decoding plans: what to do with a sample, decided once.
+
+use rustc_hash::FxHashMap;
+
+use super::attrs::{Attr, SW_DUMMY, TYPE_SOFTWARE, TYPE_TRACEPOINT, flag};
+use super::header::{Header, feature};
+use super::tracing_data;
+use crate::capture::{CaptureInfo, EventType};
+use crate::cursor::Cursor;
+use crate::events::{Row, row};
+use crate::fields::SwitchState;
+use crate::format::{self, Format, Layout, Slot};
+use crate::print_fmt::StateTable;
+
+/// What to do with the samples of one attribute.
+#[derive(Debug)]
+pub(crate) struct Plan {
+    /// Index in [`CaptureInfo::event_types`]; `None` for the dummy event.
+    pub(crate) event_type: Option<usize>,
+    pub(crate) action: Action,
+    /// `common_flags` of a tracepoint's raw data.
+    pub(crate) flags: Option<Slot>,
+    /// `common_pid`.
+    pub(crate) common_pid: Option<Slot>,
+    /// `agent_step_id`.
+    pub(crate) step_id: Option<Slot>,
+}
+
+/// How a sample becomes an event.
+#[derive(Debug)]
+pub(crate) enum Action {
+    /// By a row of the table.
+    Tracepoint(&'static Row, Layout),
+    /// `software:minor-faults`, counted by the sample's address and period.
+    MinorFault,
+    /// `software:major-faults`.
+    MajorFault,
+    /// `syscalls:sys_enter_X`: number, then the arguments in order.
+    SysEnter(Slot, Vec<Slot>),
+    /// `syscalls:sys_exit_X`: number and result.
+    SysExit(Slot, Slot),
+    /// The analysis does not use it.
+    Unknown,
+}
+
+/// Software events by their number (`enum perf_sw_ids`).
+const SOFTWARE: [&str; 12] = [
+    "cpu-clock",
+    "task-clock",
+    "page-faults",
+    "context-switches",
+    "cpu-migrations",
+    "minor-faults",
+    "major-faults",
+    "alignment-faults",
+    "emulation-faults",
+    "dummy",
+    "bpf-output",
+    "cgroup-switches",
+];
+const SW_MINOR_FAULTS: u64 = 5;
+const SW_MAJOR_FAULTS: u64 = 6;
+
+/// A plan for each attribute; adds the event types to `info`.
+pub(crate) fn compile(
+    bytes: &[u8],
+    header: &Header,
+    attrs: &[Attr],
+    info: &mut CaptureInfo,
+) -> Vec<Plan> {
+    let tracing = header.feature(bytes, feature::TRACING_DATA).and_then(tracing_data::parse);
+    let formats: FxHashMap<u64, (&str, Format<'_>)> = tracing
+        .iter()
+        .flat_map(|t| &t.formats)
+        .filter_map(|(system, text)| format::parse(text).map(|f| (f.id, (*system, f))))
+        .collect();
+    let described = header.feature(bytes, feature::EVENT_DESC).and_then(names).unwrap_or_default();
+    let raw_syscalls = formats.values().any(|(system, f)| {
+        *system == "raw_syscalls"
+            && f.name == "sys_enter"
+            && attrs.iter().any(|a| a.kind == TYPE_TRACEPOINT && a.config == f.id)
+    });
+    let mut plans = Vec::new();
+    for (index, attr) in attrs.iter().enumerate() {
+        let format = formats.get(&attr.config).filter(|_| attr.kind == TYPE_TRACEPOINT);
+        let described = described.get(index).map(String::as_str);
+        let name = match format {
+            Some((system, format)) => format!("{system}:{}", format.name),
+            None => plain_name(attr, described),
+        };
+        let action = action(attr, &name, format.map(|(_, f)| f), raw_syscalls, info);
+        let known = !matches!(action, Action::Unknown);
+        let every = attr.sample_period == 1 && !attr.has(flag::FREQ);
+        let event_type = (attr.kind != TYPE_SOFTWARE || attr.config != SW_DUMMY)
+            .then(|| event_type(&mut info.event_types, EventType { name, known, every }));
+        let slot = |name| format.and_then(|(_, f)| f.slot(name));
+        plans.push(Plan {
+            event_type,
+            action,
+            flags: slot("common_flags"),
+            common_pid: slot("common_pid"),
+            step_id: slot("agent_step_id"),
+        });
+    }
+    plans
+}
+
+/// The index of a type; two attributes of one event (two `-e` lists, say) are one type.
+fn event_type(types: &mut Vec<EventType>, new: EventType) -> usize {
+    match types.iter().position(|t| t.name == new.name) {
+        Some(index) => {
+            if let Some(found) = types.get_mut(index) {
+                found.every |= new.every;
+            }
+            index
+        }
+        None => {
+            types.push(new);
+            types.len().saturating_sub(1)
+        }
+    }
+}
+
+fn plain_name(attr: &Attr, described: Option<&str>) -> String {
+    let software = usize::try_from(attr.config).ok().and_then(|c| SOFTWARE.get(c));
+    match (attr.kind, software, described) {
+        (TYPE_SOFTWARE, Some(name), _) => format!("software:{name}"),
+        // perf's own name; without the formats a tracepoint cannot be decoded.
+        (_, _, Some(name)) if !name.is_empty() => name.trim_end_matches(',').to_owned(),
+        (TYPE_TRACEPOINT, _, _) => format!("tracepoint:{}", attr.config),
+        (kind, _, _) => format!("type{kind}:{:#x}", attr.config),
+    }
+}
+
+fn action(
+    attr: &Attr,
+    name: &str,
+    format: Option<&Format<'_>>,
+    raw_syscalls: bool,
+    info: &CaptureInfo,
+) -> Action {
+    if attr.kind == TYPE_SOFTWARE {
+        return match attr.config {
+            SW_MINOR_FAULTS => Action::MinorFault,
+            SW_MAJOR_FAULTS => Action::MajorFault,
+            _ => Action::Unknown,
+        };
+    }
+    let Some(format) = format else { return Action::Unknown };
+    if let Some(row) = row(name) {
+        let mut layout = Layout::new(format, row.fields);
+        if format.slot("prev_state").is_some() {
+            let states = StateTable::new(format.print_fmt, info.os_release.as_deref());
+            debug_assert_eq!(states.state(0), SwitchState::Runnable);
+            layout.states = Some(states);
+        }
+        return Action::Tracepoint(row, layout);
+    }
+    let number = || format.slot("__syscall_nr").or_else(|| format.slot("nr"));
+    if !raw_syscalls && name.starts_with("syscalls:sys_enter_") {
+        let after = number().map(|nr| {
+            let args = format.fields.iter().map(|f| f.slot);
+            (nr, args.filter(|s| s.offset > nr.offset).take(6).collect())
+        });
+        return after.map_or(Action::Unknown, |(nr, args)| Action::SysEnter(nr, args));
+    }
+    if !raw_syscalls && name.starts_with("syscalls:sys_exit_") {
+        if let (Some(nr), Some(ret)) = (number(), format.slot("ret")) {
+            return Action::SysExit(nr, ret);
+        }
+    }
+    Action::Unknown
+}
+
+/// The names in HEADER_EVENT_DESC (`write_event_desc`), in the order of the attributes.
+fn names(bytes: &[u8]) -> Option<Vec<String>> {
+    let mut cursor = Cursor::new(bytes);
+    let (count, attr_size) = (cursor.u32()?, cursor.u32()?);
+    let mut names = Vec::new();
+    for _ in 0..count {
+        cursor.bytes_u64(attr_size.into())?;
+        let ids = cursor.u32()?;
+        names.push(String::from_utf8_lossy(cursor.perf_string()?).into_owned());
+        cursor.bytes_u64(u64::from(ids).checked_mul(8)?)?;
+    }
+    Some(names)
+}

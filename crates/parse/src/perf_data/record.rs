@@ -1,0 +1,164 @@
+//! The data section to raw records: type, size and bytes, in the order of the file.
+
+use crate::cursor::{u16_at, u32_at, u64_at};
+
+/// Record types: the kernel's (include/uapi/linux/perf_event.h), and from 64 on
+/// perf's own (tools/lib/perf/include/perf/event.h).
+pub(crate) mod kind {
+    pub(crate) const MMAP: u32 = 1;
+    pub(crate) const LOST: u32 = 2;
+    pub(crate) const COMM: u32 = 3;
+    pub(crate) const EXIT: u32 = 4;
+    pub(crate) const THROTTLE: u32 = 5;
+    pub(crate) const UNTHROTTLE: u32 = 6;
+    pub(crate) const FORK: u32 = 7;
+    pub(crate) const SAMPLE: u32 = 9;
+    pub(crate) const MMAP2: u32 = 10;
+    pub(crate) const LOST_SAMPLES: u32 = 13;
+    pub(crate) const SWITCH: u32 = 14;
+    pub(crate) const SWITCH_CPU_WIDE: u32 = 15;
+    pub(crate) const NAMESPACES: u32 = 16;
+    pub(crate) const USER: u32 = 64;
+    pub(crate) const FINISHED_ROUND: u32 = 68;
+    pub(crate) const AUXTRACE: u32 = 71;
+    pub(crate) const COMPRESSED: u32 = 81;
+    pub(crate) const COMPRESSED2: u32 = 83;
+}
+
+/// The name of a record type, without its `PERF_RECORD_`.
+pub(crate) fn name(kind: u32) -> &'static str {
+    const KERNEL: [&str; 22] = [
+        "0",
+        "MMAP",
+        "LOST",
+        "COMM",
+        "EXIT",
+        "THROTTLE",
+        "UNTHROTTLE",
+        "FORK",
+        "READ",
+        "SAMPLE",
+        "MMAP2",
+        "AUX",
+        "ITRACE_START",
+        "LOST_SAMPLES",
+        "SWITCH",
+        "SWITCH_CPU_WIDE",
+        "NAMESPACES",
+        "KSYMBOL",
+        "BPF_EVENT",
+        "CGROUP",
+        "TEXT_POKE",
+        "AUX_OUTPUT_HW_ID",
+    ];
+    const USER: [&str; 20] = [
+        "HEADER_ATTR",
+        "HEADER_EVENT_TYPE",
+        "HEADER_TRACING_DATA",
+        "HEADER_BUILD_ID",
+        "FINISHED_ROUND",
+        "ID_INDEX",
+        "AUXTRACE_INFO",
+        "AUXTRACE",
+        "AUXTRACE_ERROR",
+        "THREAD_MAP",
+        "CPU_MAP",
+        "STAT_CONFIG",
+        "STAT",
+        "STAT_ROUND",
+        "EVENT_UPDATE",
+        "TIME_CONV",
+        "HEADER_FEATURE",
+        "COMPRESSED",
+        "FINISHED_INIT",
+        "COMPRESSED2",
+    ];
+    let table: &[&'static str] = if kind < kind::USER { &KERNEL } else { &USER };
+    table
+        .get((kind % kind::USER) as usize)
+        .copied()
+        .filter(|_| kind < 2 * kind::USER)
+        .unwrap_or("?")
+}
+
+/// One record, its header included.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Raw<'a> {
+    pub(crate) kind: u32,
+    pub(crate) misc: u16,
+    /// All its bytes; the first 8 are its header.
+    pub(crate) bytes: &'a [u8],
+    /// Of its first byte, from the start of the data section.
+    pub(crate) offset: usize,
+}
+
+/// The record at `offset` of the data section.
+#[inline]
+pub(crate) fn at(data: &[u8], offset: usize) -> Result<Raw<'_>, Stop> {
+    let rest = data.get(offset..).unwrap_or(&[]);
+    let Some(header) = u64_at(rest, 0) else {
+        return Err(if rest.is_empty() { Stop::End } else { Stop::Truncated });
+    };
+    // `struct perf_event_header`: u32 type, u16 misc, u16 size; the casts take them apart.
+    let size = (header >> 48) as usize;
+    if size < 8 {
+        return Err(Stop::BadSize);
+    }
+    let bytes = rest.get(..size).ok_or(Stop::Truncated)?;
+    Ok(Raw { kind: header as u32, misc: (header >> 32) as u16, bytes, offset })
+}
+
+/// Why there is no further record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Stop {
+    /// The data section is done.
+    End,
+    /// It ends within a record.
+    Truncated,
+    /// A record smaller than its own header: what follows cannot be found.
+    BadSize,
+}
+
+impl Raw<'_> {
+    /// Where the next record begins. The data of an AUXTRACE record follow it
+    /// without being counted in its size.
+    #[inline]
+    pub(crate) fn next(&self) -> usize {
+        let aux = if self.kind == kind::AUXTRACE { u64_at(self.bytes, 8).unwrap_or(0) } else { 0 };
+        let aux = usize::try_from(aux).unwrap_or(usize::MAX);
+        self.offset.saturating_add(self.bytes.len()).saturating_add(aux)
+    }
+    pub(crate) fn u32(&self, at: usize) -> Option<u32> {
+        u32_at(self.bytes, at)
+    }
+    pub(crate) fn u64(&self, at: usize) -> Option<u64> {
+        u64_at(self.bytes, at)
+    }
+    pub(crate) fn u16(&self, at: usize) -> Option<u16> {
+        u16_at(self.bytes, at)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_of_both_ranges() {
+        assert_eq!(
+            [name(1), name(21), name(68), name(83)],
+            ["MMAP", "AUX_OUTPUT_HW_ID", "FINISHED_ROUND", "COMPRESSED2"]
+        );
+        assert_eq!([name(22), name(84), name(132), name(u32::MAX)], ["?"; 4]);
+    }
+
+    #[test]
+    fn a_record_must_fit() {
+        let record = [68, 0, 0, 0, 0, 0, 8, 0];
+        assert_eq!(at(&record, 0).unwrap().next(), 8);
+        assert_eq!(at(&record, 8).unwrap_err(), Stop::End);
+        assert_eq!(at(&record[..7], 0).unwrap_err(), Stop::Truncated);
+        assert_eq!(at(&[1, 0, 0, 0, 0, 0, 9, 0], 0).unwrap_err(), Stop::Truncated);
+        assert_eq!(at(&[1, 0, 0, 0, 0, 0, 7, 0], 0).unwrap_err(), Stop::BadSize);
+    }
+}

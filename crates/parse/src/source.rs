@@ -1,0 +1,72 @@
+//! A capture of any format, told apart by its content.
+
+use crate::capture::{CaptureInfo, Totals};
+use crate::diagnostics::Diagnostics;
+use crate::error::Error;
+use crate::events::Event;
+use crate::events_text::EventsText;
+use crate::perf_data::PerfData;
+
+/// An opened capture: perf.data in file mode, or the text of `dump --stage events`.
+#[derive(Debug)]
+pub struct Capture<'a>(Form<'a>);
+
+#[derive(Debug)]
+enum Form<'a> {
+    PerfData(Box<PerfData<'a>>),
+    Events(EventsText<'a>),
+}
+
+impl<'a> Capture<'a> {
+    /// Reads everything but the records. The content tells the format.
+    ///
+    /// # Errors
+    /// Where the format is unknown or not read, or its header contradicts itself.
+    pub fn open(bytes: &'a [u8]) -> Result<Self, Error> {
+        if EventsText::recognize(bytes) {
+            return EventsText::open(bytes).map(|text| Self(Form::Events(text)));
+        }
+        PerfData::open(bytes).map(|perf| Self(Form::PerfData(Box::new(perf))))
+    }
+
+    /// What the capture says of itself.
+    #[must_use]
+    pub fn info(&self) -> &CaptureInfo {
+        match &self.0 {
+            Form::PerfData(perf) => &perf.info,
+            Form::Events(text) => &text.info,
+        }
+    }
+
+    /// Delivers all events in time order, in batches, always on the calling thread.
+    /// What the sink sees does not depend on the number of threads.
+    ///
+    /// Records at time 0, which describe the tasks from before the capture, come
+    /// first. A record that comes too late has the time of the last one delivered.
+    ///
+    /// # Errors
+    /// In a text, the first line that cannot be read. Broken binary records are
+    /// counted in `diagnostics` instead.
+    pub fn read(
+        &self,
+        diagnostics: &mut Diagnostics,
+        sink: &mut dyn FnMut(&[Event<'a>]),
+    ) -> Result<Totals, Error> {
+        match &self.0 {
+            Form::PerfData(perf) => Ok(perf.read(diagnostics, sink)),
+            Form::Events(text) => text.read(diagnostics, sink),
+        }
+    }
+
+    /// One line a record, in the order of the file: number, byte offset, type, size,
+    /// and time, CPU, process and thread where it has them.
+    ///
+    /// # Errors
+    /// As [`Capture::read`].
+    pub fn dump_records(&self, line: &mut dyn FnMut(&str)) -> Result<(), Error> {
+        match &self.0 {
+            Form::PerfData(perf) => perf.dump_records(line),
+            Form::Events(text) => text.dump_records(line),
+        }
+    }
+}
