@@ -11,8 +11,10 @@ mod fields;
 mod format;
 mod perf_data;
 mod print_fmt;
+mod rfc3339;
 mod source;
 mod steps;
+mod steps_read;
 mod units;
 
 pub use capture::{CaptureInfo, Clock, ClockId, CpuTotals, EventType, Topology, Totals};
@@ -23,4 +25,5 @@ pub use events_write::{write_event, write_events_header};
 pub use fields::{Addr, Args, BlockOp, Comm, Rwbs, SwitchState, Text};
 pub use source::Capture;
 pub use steps::{MarkClock, StepFile, StepId, StepMark, StepProblem};
+pub use steps_read::read_steps;
 pub use units::{Cpu, Dev, FileId, Nanos, Pid, Tid};

@@ -1,4 +1,4 @@
-//! steps.jsonl to step marks, each bad line a problem of its own.
+//! What steps.jsonl says: marks of steps, and the lines that cannot be used.
 
 use crate::capture::ClockId;
 use crate::units::{Nanos, Pid, Tid};
