@@ -1,9 +1,11 @@
 //! Events to task timelines, wakeup edges, requests and step windows.
 
 mod build;
+mod claims;
 mod fd;
 mod files;
 mod marks;
+mod marks_join;
 mod model;
 mod op;
 mod request;
@@ -13,7 +15,9 @@ mod window;
 
 pub use agenttrace_parse as parse;
 pub use build::Builder;
+pub use claims::claim_tasks;
 pub use files::FileInfo;
+pub use marks_join::{MarkOptions, Marked, MarkerSource, place_marks};
 pub use marks::{MarkEdge, RawMark};
 pub use model::{CacheEvent, Captured, LostInterval, Model};
 pub use op::{FaultOp, FdKind, Op, OpKind, SyscallOp};

@@ -58,6 +58,8 @@ pub(crate) struct TaskState {
     fault_slept: bool,
     /// Which CPU it was last seen on.
     cpu: Cpu,
+    /// The last value of `agent_step_id` seen.
+    step_field: u64,
     /// The last call returned a restart code.
     restarting: Option<i32>,
 }

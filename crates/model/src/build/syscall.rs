@@ -60,9 +60,7 @@ impl Builder {
             };
             self.mark(RawMark { time, task, edge });
         }
-        if event.agent_step_id != 0 {
-            self.step_field(task, time, event.agent_step_id);
-        }
+        self.step_field(task, time, event.agent_step_id);
         self.push_op(task, time, OpKind::Syscall(op));
         self.live(task).args = args;
     }
@@ -104,8 +102,7 @@ impl Builder {
 
     /// The value of a patched kernel's field changed: a mark of its own.
     fn step_field(&mut self, task: TaskId, time: Nanos, id: u64) {
-        let last = self.model.step_fields.last().copied();
-        if last.is_none_or(|(_, t, i)| (t, i) != (task, id)) {
+        if std::mem::replace(&mut self.live(task).step_field, id) != id {
             self.model.step_fields.push((time, task, id));
         }
     }

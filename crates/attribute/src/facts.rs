@@ -1,0 +1,208 @@
+//! Facts of a model that every walk needs, computed once: kernel threads, spawn phases, own requests.
+
+use agenttrace_model::parse::{Nanos, Pid};
+use agenttrace_model::{Model, OpKind, SyscallClass, Task, TaskId, Windows};
+use rustc_hash::FxHashMap;
+
+/// The spawn phases of one task (DESIGN section 6, row 13).
+#[derive(Clone, Default, Debug)]
+pub(crate) struct Phases {
+    /// From its birth to the end of its first exec, for a process that executes.
+    pub(crate) before_exec: Option<(Nanos, Nanos)>,
+    /// The dynamic loader's runs.
+    pub(crate) loader: Vec<(Nanos, Nanos)>,
+    /// The exit of a process.
+    pub(crate) exit: Option<(Nanos, Nanos)>,
+}
+
+/// In which phase a task is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Phase {
+    BeforeExec,
+    Loader,
+    Exit,
+}
+
+impl Phases {
+    pub(crate) fn at(&self, time: Nanos) -> Option<Phase> {
+        let inside = |range: &(Nanos, Nanos)| range.0 <= time && time < range.1;
+        if self.before_exec.as_ref().is_some_and(inside) {
+            Some(Phase::BeforeExec)
+        } else if self.loader.iter().any(inside) {
+            Some(Phase::Loader)
+        } else if self.exit.as_ref().is_some_and(inside) {
+            Some(Phase::Exit)
+        } else {
+            None
+        }
+    }
+}
+
+/// What walks look up.
+pub(crate) struct Facts<'m> {
+    pub(crate) model: &'m Model,
+    pub(crate) windows: &'m Windows,
+    kernel: Vec<bool>,
+    phases: FxHashMap<TaskId, Phases>,
+    forks: FxHashMap<Pid, Vec<(Nanos, Nanos)>>,
+    requests: FxHashMap<TaskId, Vec<u32>>,
+}
+
+const KERNEL_NAMES: &[&[u8]] = &[
+    b"kworker/", b"jbd2/", b"ksoftirqd/", b"kswapd", b"kcompactd", b"migration/", b"rcu_", b"kthreadd",
+    b"khugepaged", b"cpuhp/", b"irq/", b"xfs", b"loop", b"napi/",
+];
+
+impl<'m> Facts<'m> {
+    pub(crate) fn new(model: &'m Model, windows: &'m Windows) -> Self {
+        let kthreadd = agenttrace_model::parse::Tid(2);
+        let kernel = model
+            .tasks
+            .iter()
+            .map(|task| {
+                let child_of_kthreadd = task.parent.is_some_and(|p| model.task(p).tid == kthreadd);
+                let named = task.names.first().is_some_and(|(_, comm)| {
+                    KERNEL_NAMES.iter().any(|name| comm.as_bytes().starts_with(name))
+                });
+                // A user program can take a kernel thread's name; it makes system calls.
+                task.tid == kthreadd || child_of_kthreadd || (named && task.ops.iter().take(64).all(|op| op.syscall().is_none()))
+            })
+            .collect();
+        let mut phases = FxHashMap::default();
+        let mut forks: FxHashMap<Pid, Vec<(Nanos, Nanos)>> = FxHashMap::default();
+        for (id, task) in model.task_ids().filter(|(id, _)| windows.is_in_tree(*id)) {
+            phases.insert(id, phases_of(model, task));
+            if task.is_thread == Some(false)
+                && let Some(birth) = task.birth
+            {
+                let until = task.execs.first().map(|(time, _)| *time).or(task.death()).unwrap_or(Nanos::MAX);
+                if let Some(parent) = task.parent.filter(|_| !task.vfork) {
+                    forks.entry(model.task(parent).pid).or_default().push((birth, until));
+                    forks.entry(task.pid).or_default().push((birth, until));
+                }
+            }
+        }
+        let mut requests: FxHashMap<TaskId, Vec<u32>> = FxHashMap::default();
+        for (index, request) in model.requests.iter().enumerate() {
+            if let Some(task) = request.submitter {
+                requests.entry(task).or_default().push(u32::try_from(index).unwrap_or(u32::MAX));
+            }
+        }
+        Self { model, windows, kernel, phases, forks, requests }
+    }
+
+    pub(crate) fn is_kernel_thread(&self, task: TaskId) -> bool {
+        self.kernel.get(task.0 as usize).copied().unwrap_or(false)
+    }
+
+    pub(crate) fn is_journal(&self, task: TaskId) -> bool {
+        self.is_kernel_thread(task)
+            && self.model.task(task).names.first().is_some_and(|(_, comm)| comm.as_bytes().starts_with(b"jbd2/"))
+    }
+
+    pub(crate) fn is_kworker(&self, task: TaskId) -> bool {
+        self.is_kernel_thread(task)
+            && self.model.task(task).names.first().is_some_and(|(_, comm)| {
+                comm.as_bytes().starts_with(b"kworker/") || comm.as_bytes().starts_with(b"ksoftirqd/")
+            })
+    }
+
+    pub(crate) fn phase(&self, task: TaskId, time: Nanos) -> Option<Phase> {
+        self.phases.get(&task)?.at(time)
+    }
+
+    /// Whether a copy-on-write fault of this process is a fork's doing.
+    pub(crate) fn forked_around(&self, pid: Pid, time: Nanos) -> bool {
+        self.forks.get(&pid).is_some_and(|forks| forks.iter().any(|(from, to)| *from <= time && time < *to))
+    }
+
+    /// The last request that the task itself submitted after `since` and that
+    /// completed within `[from, to]`.
+    pub(crate) fn own_request(&self, task: TaskId, since: Nanos, from: Nanos, to: Nanos) -> Option<u32> {
+        self.own_requests(task, since, to)
+            .filter(|(_, r)| r.completed.is_some_and(|c| from <= c && c <= to))
+            .max_by_key(|(_, r)| r.completed)
+            .map(|(index, _)| index)
+    }
+
+    /// The last request that the task submitted in `[since, to]` and of which
+    /// no completion was recorded.
+    pub(crate) fn own_open_request(&self, task: TaskId, since: Nanos, to: Nanos) -> Option<u32> {
+        self.own_requests(task, since, to).filter(|(_, r)| r.completed.is_none()).map(|(index, _)| index).last()
+    }
+
+    fn own_requests(
+        &self,
+        task: TaskId,
+        since: Nanos,
+        to: Nanos,
+    ) -> impl Iterator<Item = (u32, &'m agenttrace_model::Request)> + '_ {
+        let own = self.requests.get(&task).map_or(&[][..], Vec::as_slice);
+        let requests = &self.model.requests;
+        let first = own.partition_point(|i| requests.get(*i as usize).is_some_and(|r| r.issued < since));
+        own.iter()
+            .skip(first)
+            .filter_map(|i| requests.get(*i as usize).map(|r| (*i, r)))
+            .take_while(move |(_, r)| r.queued <= to)
+    }
+}
+
+fn phases_of(model: &Model, task: &Task) -> Phases {
+    let process = task.is_thread != Some(true);
+    let mut phases = Phases::default();
+    let mut loaders_from = Vec::new();
+    for (time, _) in &task.execs {
+        let done = task
+            .op_chain(task.op_at(*time))
+            .find(|(_, op)| op.syscall().is_some_and(|c| model.syscalls.class(c.nr) == SyscallClass::Exec))
+            .map_or(*time, |(_, op)| op.end);
+        loaders_from.push(done);
+    }
+    if process
+        && let (Some(birth), Some(done)) = (task.birth, loaders_from.first())
+    {
+        phases.before_exec = Some((birth, *done));
+    }
+    let end_of_task = task.death().unwrap_or(Nanos::MAX);
+    for from in loaders_from {
+        if let Some(to) = loader_end(model, task, from, end_of_task) {
+            phases.loader.push((from, to));
+        }
+    }
+    if process {
+        let asked = task.ops.iter().rev().take(64).find(|op| {
+            op.syscall().is_some_and(|c| model.syscalls.class(c.nr) == SyscallClass::Exit)
+                || op.kind == OpKind::Exit
+        });
+        let from = asked.map(|op| {
+            // The call is around the teardown.
+            op.parent().and_then(|p| task.ops.get(p)).map_or(op.start, |outer| outer.start.min(op.start))
+        });
+        if let Some(from) = from {
+            phases.exit = Some((from, end_of_task));
+        }
+    }
+    phases
+}
+
+/// Where the loader hands over (DESIGN section 6); `None` for a static program.
+fn loader_end(model: &Model, task: &Task, from: Nanos, end_of_task: Nanos) -> Option<Nanos> {
+    let number = |name| model.syscalls.number(name);
+    let (munmap, prlimit, rseq) = (number("munmap"), number("prlimit64"), number("rseq"));
+    let opens = [number("open"), number("openat"), number("openat2")];
+    let (mut ready, mut opened) = (false, false);
+    let first = task.ops.partition_point(|op| op.start < from);
+    for op in task.ops.iter().skip(first) {
+        let Some(call) = op.syscall() else { continue };
+        let nr = Some(call.nr);
+        if !model.syscalls.is_loader_call(call.nr) {
+            return opened.then_some(op.start);
+        }
+        opened |= opens.contains(&nr);
+        ready |= nr == prlimit || nr == rseq;
+        if ready && nr == munmap && opened {
+            return Some(op.end);
+        }
+    }
+    opened.then_some(end_of_task)
+}

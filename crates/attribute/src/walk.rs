@@ -1,0 +1,567 @@
+//! Step windows to critical paths: what made the step last as long as it did.
+//!
+//! ```text
+//! root    [run][ blocked in wait4          ][run]
+//!                     explained by, over just that time:
+//! child        [run][ blocked in fsync ][run]
+//!                     explained by (the cause stays fsync):
+//! jbd2               [run][ block write ][run]
+//! ```
+
+use agenttrace_model::parse::{BlockOp, Nanos};
+use agenttrace_model::{Model, OpKind, Span, State, SyscallClass, TaskId, UnknownReason, Wake, WakeSource, Windows};
+
+use crate::cause::{Cause, Resource};
+use crate::facts::Facts;
+use crate::path::{Frame, PathSegment, Reason, StackId, StepPath};
+use crate::rows::Context;
+
+/// Wakers of wakers are followed this deep.
+const MAX_DEPTH: u16 = 64;
+/// A wait split by timers is looked ahead this many waits.
+const MAX_POLLS: usize = 100_000;
+
+/// Walks the critical path of every step, in the order of [`Windows::steps`].
+#[must_use]
+pub fn walk(model: &Model, windows: &Windows) -> Vec<StepPath> {
+    use rayon::prelude::*;
+    let facts = Facts::new(model, windows);
+    (0..windows.steps.len()).into_par_iter().map(|step| walk_step(&facts, step)).collect()
+}
+
+fn walk_step(facts: &Facts<'_>, step: usize) -> StepPath {
+    let Some(window) = facts.windows.steps.get(step) else { return StepPath::default() };
+    let mut walker = Walker { facts, step, root: window.root, path: StepPath::default() };
+    walker.cover(window.root, window.start, window.end, StackId::EMPTY, Opaque::NONE, 0);
+    walker.path
+}
+
+/// The wait on behalf of which a task is looked at: what its time is when it
+/// does not work for the step (rows 16b and 16c).
+#[derive(Clone, Copy)]
+struct Opaque {
+    cause: Cause,
+    resource: Resource,
+}
+
+impl Opaque {
+    const NONE: Self = Self { cause: Cause::Unknown, resource: Resource::Unknown };
+}
+
+struct Walker<'f, 'm> {
+    facts: &'f Facts<'m>,
+    step: usize,
+    root: TaskId,
+    path: StepPath,
+}
+
+/// What a segment is, apart from its time and task.
+#[derive(Clone, Copy)]
+struct Charge {
+    cause: Cause,
+    resource: Resource,
+    under: Option<Cause>,
+    stack: StackId,
+    reason: Option<Reason>,
+    inferred: bool,
+}
+
+impl Charge {
+    fn new(cause: Cause, resource: Resource, stack: StackId) -> Self {
+        Self { cause, resource, under: None, stack, reason: None, inferred: false }
+    }
+    fn because(self, reason: Reason) -> Self {
+        Self { reason: Some(reason), ..self }
+    }
+    fn inferred(self, inferred: bool) -> Self {
+        Self { inferred, ..self }
+    }
+}
+
+impl Walker<'_, '_> {
+    fn emit(&mut self, task: TaskId, start: Nanos, end: Nanos, charge: Charge) {
+        if start >= end {
+            return;
+        }
+        let segment = PathSegment {
+            start,
+            end,
+            task,
+            cause: charge.cause,
+            resource: charge.resource,
+            under: charge.under,
+            stack: charge.stack,
+            reason: charge.reason,
+            inferred: charge.inferred,
+        };
+        if let Some(last) = self.path.segments.last_mut()
+            && last.end == start
+            && (PathSegment { start: last.start, end, ..segment }) == (PathSegment { end, ..*last })
+        {
+            last.end = end;
+            return;
+        }
+        self.path.segments.push(segment);
+    }
+
+    fn push(&mut self, stack: StackId, frame: Frame) -> StackId {
+        self.path.stacks.push(stack, frame)
+    }
+
+    /// A task that works for the step: its own rows over `[from, to)`.
+    fn cover(&mut self, id: TaskId, from: Nanos, to: Nanos, base: StackId, opaque: Opaque, depth: u16) {
+        if from >= to {
+            return;
+        }
+        if depth > MAX_DEPTH {
+            self.emit(id, from, to, Charge::new(Cause::Unknown, Resource::Unknown, base).because(Reason::TooDeep));
+            return;
+        }
+        let task = self.facts.model.task(id);
+        let mut at = from;
+        if let Some(first) = task.states.first()
+            && from < first.start
+        {
+            at = first.start.min(to);
+            self.before_birth(id, from, at, base, opaque, depth);
+        }
+        for (index, start, end, span) in task.spans(at, to) {
+            match span.state {
+                State::Running | State::Runnable => self.on_cpu(id, start, end, span, base, opaque),
+                State::Blocked(_) => self.blocked(id, index, start, end, span, base, opaque, depth),
+                State::New => self.before_birth(id, start, end, base, opaque, depth),
+                State::Dead => {
+                    self.emit(id, start, end, Charge::new(Cause::Unknown, Resource::Unknown, base).because(Reason::NotAlive));
+                }
+                State::Unknown(reason) => {
+                    let reason = match reason {
+                        UnknownReason::BeforeFirstEvent => Reason::BeforeFirstEvent,
+                        UnknownReason::LostEvents => Reason::LostEvents,
+                        UnknownReason::NoSwitch => Reason::NoSwitch,
+                    };
+                    let charge = Charge::new(Cause::Unknown, Resource::Unknown, base);
+                    self.emit(id, start, end, charge.because(reason).inferred(span.inferred));
+                }
+            }
+        }
+    }
+
+    /// A fork counts as a wakeup by the parent: before a birth, the parent explains.
+    fn before_birth(&mut self, id: TaskId, from: Nanos, to: Nanos, base: StackId, opaque: Opaque, depth: u16) {
+        match self.facts.model.task(id).parent {
+            Some(parent) => self.cover(parent, from, to, base, opaque, depth + 1),
+            None => {
+                let charge = Charge::new(Cause::Unknown, Resource::Unknown, base);
+                self.emit(id, from, to, charge.because(Reason::NotAlive));
+            }
+        }
+    }
+
+    fn works(&self, id: TaskId, time: Nanos) -> bool {
+        id == self.root || self.facts.windows.works_for(id, time, self.step)
+    }
+
+    /// Running or runnable: split where operations begin and end.
+    fn on_cpu(&mut self, id: TaskId, from: Nanos, to: Nanos, span: Span, base: StackId, opaque: Opaque) {
+        let task = self.facts.model.task(id);
+        let mut at = from;
+        while at < to {
+            let op = task.op_at(at);
+            let mut next = to;
+            if let Some(op) = op.and_then(|i| task.ops.get(i)) {
+                next = next.min(op.end);
+            }
+            let after = task.ops.partition_point(|op| op.start <= at);
+            if let Some(op) = task.ops.get(after) {
+                next = next.min(op.start);
+            }
+            if id != self.root {
+                next = next.min(self.claim_edge(id, at));
+            }
+            let next = next.max(at + Nanos(1)).min(to);
+            let charge = self.on_cpu_charge(id, at, span, base, opaque);
+            self.emit(id, at, next, charge);
+            at = next;
+        }
+    }
+
+    /// Where a claim of this task begins or ends next.
+    fn claim_edge(&self, id: TaskId, time: Nanos) -> Nanos {
+        let Some(claims) = self.facts.windows.claims.get(id.0 as usize) else { return Nanos::MAX };
+        let after = claims.partition_point(|claim| claim.to <= time);
+        match claims.get(after) {
+            Some(claim) if claim.from > time => claim.from,
+            Some(claim) => claim.to,
+            None => Nanos::MAX,
+        }
+    }
+
+    fn on_cpu_charge(&mut self, id: TaskId, at: Nanos, span: Span, base: StackId, opaque: Opaque) -> Charge {
+        if !self.works(id, at) {
+            // A busy task: the wait for it is opaque.
+            return Charge::new(opaque.cause, opaque.resource, base).inferred(span.inferred);
+        }
+        let context = self.facts.context(id, at);
+        let running = span.state == State::Running;
+        let stack = self.facts.frames(&mut self.path.stacks, base, &context, running);
+        let (cause, resource) = self.facts.cpu_cause(&context);
+        let charge = if !running {
+            Charge { under: Some(cause), ..Charge::new(Cause::RunDelay, Resource::RunQueue, stack) }
+        } else if self.facts.interrupt(&context) {
+            Charge { under: Some(cause), ..Charge::new(Cause::Interrupt, Resource::CpuKernel, stack) }
+        } else {
+            Charge::new(cause, resource, stack)
+        };
+        charge.inferred(span.inferred)
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "the pieces of one clipped span, used here alone")]
+    fn blocked(&mut self, id: TaskId, index: usize, from: Nanos, to: Nanos, span: Span, base: StackId, opaque: Opaque, depth: u16) {
+        let facts = self.facts;
+        let task = facts.model.task(id);
+        let next = task.states.get(index + 1).copied();
+        let until = next.map_or(Nanos::MAX, |n| n.start);
+        let wake = next.and_then(|n| n.wake).map(|w| *facts.model.wake(w));
+        let inferred = span.inferred || (wake.is_none() && next.is_some_and(|n| n.inferred));
+        let context = facts.context(id, span.start);
+        let stack = facts.frames(&mut self.path.stacks, base, &context, false);
+        if let Some(cause) = facts.wait_cause(&context, span.start, until, wake.as_ref()) {
+            let wait = Wait { id, since: span.start, until, wake, inferred };
+            self.nested_wait(&wait, from, to, stack, cause, depth + 1);
+            return;
+        }
+        let source = self.through_polls(id, index, &context, wake.as_ref());
+        match (wake, source) {
+            (Some(_), Some(WakeSource::Task(waker))) => {
+                self.woken_by_task(id, waker, wake.as_ref(), from, to, stack, &context, opaque, depth);
+            }
+            (_, Some(WakeSource::Timer)) => {
+                self.emit(id, from, to, Charge::new(Cause::Sleep, Resource::Timer, stack));
+            }
+            (_, Some(WakeSource::Network)) => {
+                self.emit(id, from, to, Charge::new(Cause::NetworkWait, Resource::Peer, stack));
+            }
+            (_, Some(WakeSource::Interrupt(name))) => {
+                let terminal = facts.model.names.get(name as usize).is_some_and(|n| {
+                    ["tty", "serial", "i8042", "usb"].iter().any(|device| n.contains(device))
+                });
+                let stack = self.push(stack, Frame::Irq(name));
+                let charge = if terminal {
+                    Charge::new(Cause::Idle, Resource::Peer, stack)
+                } else {
+                    Charge::new(Cause::Unknown, Resource::Unknown, stack).because(Reason::UnnamedInterrupt)
+                };
+                self.emit(id, from, to, charge);
+            }
+            (_, Some(WakeSource::Block(request))) => {
+                // Row 15 has taken these; kept for a request that vanished.
+                self.request(id, request, from, to, stack, Cause::BlockRead, inferred);
+            }
+            (Some(_), _) => self.unnamed(id, from, to, stack, &context, Reason::UnnamedInterrupt, inferred),
+            (None, _) if self.lost_within(span.start, until) => {
+                let charge = Charge::new(Cause::Unknown, Resource::Unknown, stack);
+                self.emit(id, from, to, charge.because(Reason::LostEvents).inferred(inferred));
+            }
+            (None, _) => self.unnamed(id, from, to, stack, &context, Reason::NoWaker, inferred),
+        }
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "row 16e needs what the others need")]
+    fn unnamed(&mut self, id: TaskId, from: Nanos, to: Nanos, stack: StackId, context: &Context<'_>, reason: Reason, inferred: bool) {
+        let cause = self.facts.unnamed_wait(context).unwrap_or(Cause::Unknown);
+        let charge = Charge::new(cause, Resource::Unknown, stack);
+        self.emit(id, from, to, charge.because(reason).inferred(inferred));
+    }
+
+    fn lost_within(&self, from: Nanos, to: Nanos) -> bool {
+        self.facts.model.lost.iter().any(|lost| lost.from < to && lost.to > from)
+    }
+
+    /// Rows 16a to 16c: a task ended the wait.
+    #[expect(clippy::too_many_arguments, reason = "one row of the table, split out for its length")]
+    fn woken_by_task(
+        &mut self,
+        id: TaskId,
+        waker: TaskId,
+        wake: Option<&Wake>,
+        from: Nanos,
+        to: Nanos,
+        stack: StackId,
+        context: &Context<'_>,
+        opaque: Opaque,
+        depth: u16,
+    ) {
+        let facts = self.facts;
+        let time = wake.map_or(to, |w| w.time);
+        let class = facts.call(context).map(|(_, class)| class);
+        let futex = class == Some(SyscallClass::Futex);
+        let (cause, resource) = if futex {
+            (Cause::UserLock, Resource::LockHolder)
+        } else if facts.windows.is_in_tree(waker) {
+            (Cause::IpcWait, Resource::Peer)
+        } else {
+            (Cause::ServiceWait, Resource::Peer)
+        };
+        if self.works(waker, Nanos(time.0.saturating_sub(1)).max(from)) || self.works(waker, time) {
+            let stack = self.push(stack, Frame::Task(waker));
+            self.cover(waker, from, to, stack, Opaque { cause, resource }, depth + 1);
+            return;
+        }
+        if facts.is_kernel_thread(waker) {
+            let stack = self.push(stack, Frame::Task(waker));
+            let charge = Charge::new(Cause::Unknown, Resource::Unknown, stack);
+            self.emit(id, from, to, charge.because(Reason::Unexplained));
+            return;
+        }
+        let _ = opaque;
+        let stack = self.push(stack, Frame::Task(waker));
+        self.nested(waker, from, to, stack, cause, depth + 1);
+    }
+
+    /// A poll that a timer ended, and that is followed by the same wait again,
+    /// belongs to what ends the last of them.
+    fn through_polls(&self, id: TaskId, index: usize, context: &Context<'_>, wake: Option<&Wake>) -> Option<WakeSource> {
+        let source = wake.map(|w| w.source)?;
+        let call = self.facts.call(context);
+        let Some((call, SyscallClass::Poll)) = call else { return Some(source) };
+        if source != WakeSource::Timer {
+            return Some(source);
+        }
+        let task = self.facts.model.task(id);
+        let later = task.states.iter().enumerate().skip(index + 1).filter(|(_, s)| matches!(s.state, State::Blocked(_)));
+        for (at, span) in later.take(MAX_POLLS) {
+            let again = self.facts.call(&self.facts.context(id, span.start));
+            if !again.is_some_and(|(c, _)| (c.nr, c.arg0) == (call.nr, call.arg0)) {
+                return Some(source);
+            }
+            match task.states.get(at + 1).and_then(|n| n.wake).map(|w| self.facts.model.wake(w).source) {
+                Some(WakeSource::Timer) => {}
+                Some(other) => return Some(other),
+                None => return Some(source),
+            }
+        }
+        Some(source)
+    }
+}
+
+/// One wait of one task.
+struct Wait {
+    id: TaskId,
+    since: Nanos,
+    until: Nanos,
+    wake: Option<Wake>,
+    inferred: bool,
+}
+
+/// Below a cause that is already decided: only the resource and the frames are looked for.
+impl Walker<'_, '_> {
+    fn nested_wait(&mut self, wait: &Wait, from: Nanos, to: Nanos, stack: StackId, cause: Cause, depth: u16) {
+        let facts = self.facts;
+        let id = wait.id;
+        let unknown = Charge::new(cause, Resource::Unknown, stack).inferred(wait.inferred);
+        if depth > MAX_DEPTH {
+            self.emit(id, from, to, unknown.because(Reason::TooDeep));
+            return;
+        }
+        let task = facts.model.task(id);
+        let since = task.op_chain(task.op_at(wait.since)).last().map_or(wait.since, |(_, op)| op.start);
+        let Some(wake) = wait.wake else {
+            let request = facts
+                .own_request(id, since, wait.since, wait.until)
+                .or_else(|| facts.own_open_request(id, since, wait.until));
+            match request {
+                Some(request) => self.request(id, request, from, to, stack, cause, true),
+                None if self.lost_within(wait.since, wait.until) => {
+                    let charge = Charge::new(Cause::Unknown, Resource::Unknown, stack);
+                    self.emit(id, from, to, charge.because(Reason::LostEvents).inferred(true));
+                }
+                None => self.emit(id, from, to, unknown.because(Reason::NoWaker)),
+            }
+            return;
+        };
+        match wake.source {
+            WakeSource::Block(request) => self.request(id, request, from, to, stack, cause, wait.inferred),
+            WakeSource::Task(waker) => {
+                // A completion that hopped through a kworker: the task's own
+                // request first, then the hop.
+                let own = (facts.is_kernel_thread(waker) && !facts.is_journal(waker))
+                    .then(|| facts.own_request(id, since, wait.since, wait.until))
+                    .flatten();
+                let mut at = from;
+                if let Some(request) = own
+                    && let Some(done) = facts.model.requests.get(request as usize).and_then(|r| r.completed)
+                {
+                    let done = done.clamp(from, to);
+                    self.request(id, request, from, done, stack, cause, wait.inferred);
+                    at = done;
+                }
+                let frame = self.helper_frame(waker, wake.time);
+                let stack = self.push(stack, frame);
+                self.nested(waker, at, to, stack, cause, depth + 1);
+            }
+            WakeSource::Timer => self.emit(id, from, to, Charge { resource: Resource::Timer, ..unknown }),
+            WakeSource::Network => self.emit(id, from, to, Charge { resource: Resource::Peer, ..unknown }),
+            WakeSource::Interrupt(name) => {
+                let stack = self.push(stack, Frame::Irq(name));
+                self.emit(id, from, to, Charge { resource: Resource::Completion, stack, ..unknown });
+            }
+            WakeSource::Unknown => match facts.own_request(id, since, wait.since, wait.until) {
+                Some(request) => self.request(id, request, from, to, stack, cause, wait.inferred),
+                None => self.emit(id, from, to, unknown.because(Reason::UnnamedInterrupt)),
+            },
+        }
+    }
+
+    fn helper_frame(&self, id: TaskId, time: Nanos) -> Frame {
+        let task = self.facts.model.task(id);
+        let commit = task.op_chain(task.op_at(time)).find_map(|(_, op)| match op.kind {
+            OpKind::Commit { dev, .. } => Some(dev),
+            OpKind::Syscall(_)
+            | OpKind::Fault(_)
+            | OpKind::Lock { .. }
+            | OpKind::Irq(_)
+            | OpKind::Softirq(_)
+            | OpKind::LocalTimer
+            | OpKind::Work(_)
+            | OpKind::SyncFile { .. }
+            | OpKind::Exit => None,
+        });
+        let before = || {
+            // The waiter is woken just after the commit's end.
+            let after = task.ops.partition_point(|op| op.start <= time);
+            task.ops.iter().take(after).rev().take(8).find_map(|op| match op.kind {
+                OpKind::Commit { dev, .. } => Some(dev),
+                OpKind::Syscall(_)
+                | OpKind::Fault(_)
+                | OpKind::Lock { .. }
+                | OpKind::Irq(_)
+                | OpKind::Softirq(_)
+                | OpKind::LocalTimer
+                | OpKind::Work(_)
+                | OpKind::SyncFile { .. }
+                | OpKind::Exit => None,
+            })
+        };
+        if self.facts.is_journal(id)
+            && let Some(dev) = commit.or_else(before)
+        {
+            return Frame::Journal(dev);
+        }
+        Frame::Task(id)
+    }
+
+    /// What another task did meanwhile, under a cause that is decided.
+    fn nested(&mut self, id: TaskId, from: Nanos, to: Nanos, stack: StackId, cause: Cause, depth: u16) {
+        if from >= to {
+            return;
+        }
+        let unknown = Charge::new(cause, Resource::Unknown, stack);
+        if depth > MAX_DEPTH {
+            self.emit(id, from, to, unknown.because(Reason::TooDeep));
+            return;
+        }
+        let facts = self.facts;
+        let task = facts.model.task(id);
+        let running = if facts.is_kworker(id) {
+            Resource::Completion
+        } else if facts.is_kernel_thread(id) {
+            Resource::CpuKernel
+        } else {
+            match cause {
+                Cause::KernelLock | Cause::UserLock => Resource::LockHolder,
+                Cause::IpcWait | Cause::ServiceWait => Resource::Peer,
+                Cause::Unknown
+                | Cause::CpuThrottle
+                | Cause::RunDelay
+                | Cause::Interrupt
+                | Cause::Fsync
+                | Cause::Reclaim
+                | Cause::WritebackThrottle
+                | Cause::TlbFlush
+                | Cause::Journal
+                | Cause::MajorFault
+                | Cause::Spawn
+                | Cause::MinorFault
+                | Cause::VfsMetadata
+                | Cause::BlockRead
+                | Cause::BlockWrite
+                | Cause::NetworkWait
+                | Cause::Sleep
+                | Cause::Idle
+                | Cause::SyscallCpu
+                | Cause::UserCpu => Resource::CpuKernel,
+            }
+        };
+        let mut at = from;
+        if let Some(first) = task.states.first()
+            && from < first.start
+        {
+            at = first.start.min(to);
+            match task.parent {
+                Some(parent) => self.nested(parent, from, at, stack, cause, depth + 1),
+                None => self.emit(id, from, at, unknown.because(Reason::NotAlive)),
+            }
+        }
+        for (index, start, end, span) in task.spans(at, to) {
+            match span.state {
+                State::Running => {
+                    self.emit(id, start, end, Charge { resource: running, ..unknown }.inferred(span.inferred));
+                }
+                State::Runnable => {
+                    self.emit(id, start, end, Charge { resource: Resource::RunQueue, ..unknown }.inferred(span.inferred));
+                }
+                State::Blocked(_) => {
+                    let next = task.states.get(index + 1).copied();
+                    let wait = Wait {
+                        id,
+                        since: span.start,
+                        until: next.map_or(Nanos::MAX, |n| n.start),
+                        wake: next.and_then(|n| n.wake).map(|w| *facts.model.wake(w)),
+                        inferred: span.inferred || next.is_some_and(|n| n.inferred && n.wake.is_none()),
+                    };
+                    self.nested_wait(&wait, start, end, stack, cause, depth + 1);
+                }
+                State::New => match task.parent {
+                    Some(parent) => self.nested(parent, start, end, stack, cause, depth + 1),
+                    None => self.emit(id, start, end, unknown.because(Reason::NotAlive)),
+                },
+                State::Dead => self.emit(id, start, end, unknown.because(Reason::NotAlive)),
+                State::Unknown(_) => self.emit(id, start, end, unknown.because(Reason::BeforeFirstEvent).inferred(span.inferred)),
+            }
+        }
+    }
+
+    /// A wait for a block request: queue, device, completion.
+    #[expect(clippy::too_many_arguments, reason = "a leaf of the walk")]
+    fn request(&mut self, id: TaskId, index: u32, from: Nanos, to: Nanos, stack: StackId, cause: Cause, inferred: bool) {
+        let Some(request) = self.facts.model.requests.get(index as usize).copied() else {
+            let charge = Charge::new(cause, Resource::Unknown, stack);
+            self.emit(id, from, to, charge.inferred(inferred));
+            return;
+        };
+        let stack = self.push(stack, Frame::Block(request.rwbs.op, request.dev));
+        let charge = Charge::new(cause, Resource::Unknown, stack).inferred(inferred || request.completed.is_none());
+        let queued = request.queued.clamp(from, to);
+        let issued = request.issued.clamp(queued, to);
+        let completed = request.completed.map_or(to, |c| c.clamp(issued, to));
+        // Before its submission: whoever will submit it has not come to it yet.
+        self.emit(id, from, queued, Charge { resource: Resource::Completion, ..charge });
+        // A write with a preflush waits in the queue while the device flushes.
+        let mut at = queued;
+        if request.rwbs.preflush || request.rwbs.op == BlockOp::Write {
+            let flushes = self.facts.model.requests.iter().take(index as usize).rev().take(16).rev();
+            for flush in flushes.filter(|f| f.rwbs.op == BlockOp::Flush && f.dev == request.dev) {
+                let start = flush.issued.clamp(at, issued);
+                let end = flush.completed.unwrap_or(start).clamp(start, issued);
+                if start < end {
+                    self.emit(id, at, start, Charge { resource: Resource::DeviceQueue, ..charge });
+                    self.emit(id, start, end, Charge { resource: Resource::Device, ..charge });
+                    at = end;
+                }
+            }
+        }
+        self.emit(id, at, issued, Charge { resource: Resource::DeviceQueue, ..charge });
+        self.emit(id, issued, completed, Charge { resource: Resource::Device, ..charge });
+        self.emit(id, completed, to, Charge { resource: Resource::Completion, ..charge });
+    }
+}

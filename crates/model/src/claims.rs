@@ -1,0 +1,221 @@
+//! Steps to claims: which tasks of the agent's tree work for which step, and when.
+//!
+//! ```text
+//! root     [== step 7 ==========================]
+//! forked       [== until it exits ====]
+//! worker            w[== until it blocks in its own wait again ==]
+//!          w: woken by a task that works for step 7
+//! ```
+
+use std::collections::BTreeSet;
+
+use agenttrace_parse::{Nanos, Pid};
+
+use crate::marks_join::Marked;
+use crate::model::Model;
+use crate::op::SyscallOp;
+use crate::syscall_table::SyscallClass;
+use crate::task::{State, Task, TaskId, WakeSource};
+use crate::window::{Claim, Step, Windows};
+
+/// Two futex words this near belong to one condition variable.
+const FUTEX_NEIGHBOUR: u64 = 8;
+
+/// Works out who works for the steps (DESIGN section 5).
+#[must_use]
+pub fn claim_tasks(model: &Model, marked: Marked) -> Windows {
+    let in_tree = tree(model, &marked.steps);
+    let mut claims = vec![Vec::new(); model.tasks.len()];
+    let roots: BTreeSet<TaskId> = marked.steps.iter().map(|s| s.root).collect();
+    for root in &roots {
+        if let Some(slot) = claims.get_mut(root.0 as usize) {
+            *slot = root_claims(&marked.steps, *root);
+        }
+    }
+    let windows = Windows { steps: marked.steps, claims, in_tree, notes: marked.notes };
+    let mut claimer = Claimer { model, windows, forked: vec![false; model.tasks.len()], roots };
+    for wake in &model.wakes {
+        if let WakeSource::Task(waker) = wake.source {
+            claimer.wake(wake.time, waker, wake.wakee, wake.birth);
+        }
+    }
+    claimer.windows
+}
+
+/// The thread groups of all roots, and all their descendants.
+fn tree(model: &Model, steps: &[Step]) -> Vec<bool> {
+    let mut pids: BTreeSet<Pid> = steps.iter().map(|s| model.task(s.root).pid).collect();
+    let mut member = vec![false; model.tasks.len()];
+    loop {
+        let mut changed = false;
+        for (id, task) in model.task_ids() {
+            let inside = |t: TaskId| member.get(t.0 as usize).copied().unwrap_or(false);
+            if !inside(id) && (pids.contains(&task.pid) || task.parent.is_some_and(inside)) {
+                if let Some(slot) = member.get_mut(id.0 as usize) {
+                    *slot = true;
+                }
+                pids.insert(task.pid);
+                changed = true;
+            }
+        }
+        if !changed {
+            return member;
+        }
+    }
+}
+
+/// The root works for the innermost of its steps; for interleaved ones, for the
+/// latest begun.
+fn root_claims(steps: &[Step], root: TaskId) -> Vec<Claim> {
+    let mut own: Vec<usize> = (0..steps.len()).filter(|i| steps.get(*i).is_some_and(|s| s.root == root)).collect();
+    own.sort_by_key(|i| steps.get(*i).map(|s| s.start));
+    let mut edges: Vec<Nanos> =
+        own.iter().filter_map(|i| steps.get(*i)).flat_map(|s| [s.start, s.end]).collect();
+    edges.sort_unstable();
+    edges.dedup();
+    let mut claims: Vec<Claim> = Vec::new();
+    let mut open: Vec<usize> = Vec::new();
+    let mut next = own.into_iter().peekable();
+    for (from, to) in edges.iter().zip(edges.iter().skip(1)) {
+        while let Some(i) = next.next_if(|i| steps.get(*i).is_some_and(|s| s.start <= *from)) {
+            open.push(i);
+        }
+        open.retain(|i| steps.get(*i).is_some_and(|s| s.end > *from));
+        // Latest start; of those, the shortest; of those, the first in the file.
+        let owner = open.iter().copied().max_by_key(|i| {
+            steps.get(*i).map(|s| (s.start, std::cmp::Reverse(s.end), std::cmp::Reverse(*i)))
+        });
+        if let Some(step) = owner {
+            match claims.last_mut() {
+                Some(last) if last.step == step && last.to == *from => last.to = *to,
+                _ => claims.push(Claim { from: *from, to: *to, step, inferred: false }),
+            }
+        }
+    }
+    claims
+}
+
+struct Claimer<'m> {
+    model: &'m Model,
+    windows: Windows,
+    /// The task's last claim is a child's: until it exits, or a later claim takes it.
+    forked: Vec<bool>,
+    roots: BTreeSet<TaskId>,
+}
+
+impl Claimer<'_> {
+    fn wake(&mut self, time: Nanos, waker: TaskId, wakee: TaskId, birth: bool) {
+        if !self.windows.is_in_tree(waker) || !self.windows.is_in_tree(wakee) {
+            return;
+        }
+        let step = self.windows.claim_at(waker, time);
+        if birth {
+            if let Some(step) = step {
+                let until = self.model.task(wakee).death().unwrap_or(Nanos::MAX);
+                self.add(wakee, Claim { from: time, to: until, step, inferred: false }, true);
+            }
+            return;
+        }
+        match step {
+            Some(step) => {
+                if self.roots.contains(&wakee) {
+                    return;
+                }
+                let takes = match self.windows.claim_at(wakee, time) {
+                    None => true,
+                    // A child's claim holds until a later one takes it; a
+                    // worker's until it is back in its own wait.
+                    Some(held) => held != step && self.forked.get(wakee.0 as usize).copied().unwrap_or(false),
+                };
+                if takes {
+                    let until = self.own_wait_again(wakee, time);
+                    self.add(wakee, Claim { from: time, to: until, step, inferred: false }, false);
+                }
+            }
+            None => {
+                if self.roots.contains(&waker) {
+                    return;
+                }
+                if let Some(step) = self.windows.claim_at(wakee, time) {
+                    self.infer(waker, time, step);
+                }
+            }
+        }
+    }
+
+    /// An awake worker that took work without any event, told by whom it woke.
+    fn infer(&mut self, worker: TaskId, time: Nanos, step: usize) {
+        let task = self.model.task(worker);
+        let at = task.span_at(time);
+        let asleep = task.states.iter().take(at + 1).rposition(|span| {
+            matches!(span.state, State::Blocked(_) | State::Unknown(_) | State::New)
+        });
+        let woken = asleep.and_then(|i| task.states.get(i + 1)).map_or(time, |next| next.start);
+        let finished = self
+            .windows
+            .claims
+            .get(worker.0 as usize)
+            .and_then(|claims| claims.last())
+            .map_or(Nanos::ZERO, |claim| claim.to);
+        let from = woken.max(finished).min(time);
+        let to = task
+            .states
+            .iter()
+            .skip(at)
+            .find(|span| span.start >= time && matches!(span.state, State::Blocked(_) | State::Dead))
+            .map_or(Nanos::MAX, |span| span.start);
+        if from < to {
+            self.add(worker, Claim { from, to, step, inferred: true }, false);
+        }
+    }
+
+    /// When the task blocks again where it was waiting at `time`.
+    fn own_wait_again(&self, id: TaskId, time: Nanos) -> Nanos {
+        let task = self.model.task(id);
+        // At the wakeup's instant it is runnable; just before, it waited.
+        let key = wait_key(task, Nanos(time.0.saturating_sub(1)));
+        task.states
+            .iter()
+            .skip(task.span_at(time) + 1)
+            .find(|span| match span.state {
+                State::Dead => true,
+                State::Blocked(_) => match (key, wait_key(task, span.start)) {
+                    (Some(own), Some(now)) => self.same_wait(&own, &now),
+                    // Without system calls any wait may be its own.
+                    (None, _) => true,
+                    (Some(_), None) => false,
+                },
+                State::Unknown(_) | State::Running | State::Runnable | State::New => false,
+            })
+            .map_or(Nanos::MAX, |span| span.start)
+    }
+
+    fn same_wait(&self, a: &SyscallOp, b: &SyscallOp) -> bool {
+        if self.model.syscalls.class(a.nr) == SyscallClass::Futex {
+            return self.model.syscalls.class(b.nr) == SyscallClass::Futex
+                && a.arg0.abs_diff(b.arg0) <= FUTEX_NEIGHBOUR;
+        }
+        a.nr == b.nr && a.arg0 == b.arg0
+    }
+
+    fn add(&mut self, task: TaskId, claim: Claim, forked: bool) {
+        let index = task.0 as usize;
+        if let Some(claims) = self.windows.claims.get_mut(index) {
+            if let Some(last) = claims.last_mut() {
+                if last.from >= claim.from {
+                    return;
+                }
+                last.to = last.to.min(claim.from);
+            }
+            claims.push(claim);
+        }
+        if let Some(slot) = self.forked.get_mut(index) {
+            *slot = forked;
+        }
+    }
+}
+
+/// The system call that a task is in at a time.
+fn wait_key(task: &Task, time: Nanos) -> Option<SyscallOp> {
+    task.op_chain(task.op_at(time)).find_map(|(_, op)| op.syscall().copied())
+}

@@ -1,0 +1,455 @@
+//! Marks to steps: in-band marks, steps.jsonl, `agent_step_id` fields, whole tasks.
+
+use std::collections::BTreeMap;
+
+use agenttrace_parse::{CaptureInfo, ClockId, MarkClock, Nanos, Pid, StepFile, StepId, Tid};
+
+use crate::marks::MarkEdge;
+use crate::model::Model;
+use crate::task::TaskId;
+use crate::window::Step;
+
+/// What the user said about the steps.
+#[derive(Clone, Debug, Default)]
+pub struct MarkOptions {
+    /// steps.jsonl, where given.
+    pub file: Option<StepFile>,
+    /// `--pid`: the whole life of this process's first task is one step.
+    pub pid: Option<Pid>,
+    /// `--comm`: the same for the first task of this name.
+    pub comm: Option<String>,
+    /// `--pid-map`: ids inside a container to ids outside.
+    pub pid_map: BTreeMap<i32, i32>,
+    /// `--clock-offset`, ns, added to marker times; overrides what the capture says.
+    pub clock_offset: Option<i64>,
+}
+
+/// Where the step windows come from.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum MarkerSource {
+    /// steps.jsonl alone.
+    File,
+    /// In-band marks alone.
+    InBand,
+    /// steps.jsonl, with the times of in-band marks of the same ids.
+    Joined,
+    /// `agent_step_id` fields.
+    Fields,
+    /// `--pid` or `--comm`: a task's life is one step.
+    WholeTask,
+}
+
+impl MarkerSource {
+    /// The words used in reports.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::File => "steps file",
+            Self::InBand => "in-band marks",
+            Self::Joined => "steps file joined with in-band marks",
+            Self::Fields => "agent_step_id fields",
+            Self::WholeTask => "whole task",
+        }
+    }
+}
+
+/// Steps on the capture's clock, before anybody is known to work for them.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Marked {
+    /// The steps, by start, then in the order of the file. Parents are set.
+    pub steps: Vec<Step>,
+    /// Where they come from.
+    pub source: MarkerSource,
+    /// How marker times were mapped, in words.
+    pub mapping: String,
+    /// How far a mapped time may be off.
+    pub error: Option<Nanos>,
+    /// Steps left out, and why.
+    pub notes: Vec<String>,
+}
+
+struct InBand {
+    task: TaskId,
+    start: Option<Nanos>,
+    end: Option<Nanos>,
+}
+
+/// A step before it is clipped to the capture.
+struct Raw {
+    id: StepId,
+    tool: String,
+    root: TaskId,
+    start: Option<Nanos>,
+    end: Option<Nanos>,
+    parent: Option<StepId>,
+    extra: Vec<(String, String)>,
+}
+
+/// Places the steps.
+///
+/// # Errors
+/// A sentence that says what to do, when no step can be placed at all: no
+/// markers, or times on a clock that the capture does not map.
+pub fn place_marks(model: &Model, info: &CaptureInfo, options: &MarkOptions) -> Result<Marked, String> {
+    let mut notes = Vec::new();
+    if options.pid.is_some() || options.comm.is_some() {
+        return whole_task(model, options);
+    }
+    let in_band = in_band_steps(model, &mut notes);
+    let fields = if in_band.is_empty() { field_steps(model) } else { BTreeMap::new() };
+    let (known, known_source) =
+        if in_band.is_empty() { (fields, MarkerSource::Fields) } else { (in_band, MarkerSource::InBand) };
+    let Some(file) = &options.file else {
+        if known.is_empty() {
+            return Err("the capture holds no step marks: pass --markers steps.jsonl, or --pid N or --comm NAME \
+                 for a whole task; agents can mark steps in the trace with prctl(0x41475354, step_id)"
+                .to_owned());
+        }
+        let raws = known
+            .into_iter()
+            .map(|(id, s)| Raw {
+                id: StepId::Number(id),
+                tool: String::new(),
+                root: s.task,
+                start: s.start,
+                end: s.end,
+                parent: None,
+                extra: Vec::new(),
+            })
+            .collect();
+        let steps = clip(model, raws, &mut notes);
+        return finish(steps, known_source, "marks on the capture's clock".to_owned(), Some(Nanos::ZERO), notes);
+    };
+    for problem in &file.problems {
+        notes.push(if problem.line == 0 {
+            problem.text.clone()
+        } else {
+            format!("line {}: {}", problem.line, problem.text)
+        });
+    }
+    let clock = map_clock(info, file, &known, options);
+    let mut raws = Vec::new();
+    let mut joined = 0_usize;
+    let mut unmapped = 0_usize;
+    for mark in &file.steps {
+        let found = if let StepId::Number(id) = &mark.id { known.get(id) } else { None };
+        let shift = |time: Option<Nanos>| match (&clock, time) {
+            (Ok(map), Some(time)) => Some(Nanos(time.0.saturating_add_signed(map.offset))),
+            _ => None,
+        };
+        let (start, end) = match found {
+            Some(s) => {
+                joined += 1;
+                // Their own times win; the file fills in what the capture lost.
+                (s.start.or_else(|| shift(mark.start)), s.end.or_else(|| shift(mark.end)))
+            }
+            None if clock.is_err() => {
+                unmapped += 1;
+                continue;
+            }
+            None => (shift(mark.start), shift(mark.end)),
+        };
+        let root = match found {
+            Some(s) => Some(s.task),
+            None => root_task(model, mark.pid, mark.tid, start.unwrap_or(model.span.0), options),
+        };
+        let Some(root) = root else {
+            let who = mark.tid.map(|t| t.0).or(mark.pid.map(|p| p.0));
+            notes.push(match who {
+                Some(id) => format!(
+                    "line {}: step {}: pid {id} never appears in the capture; was it recorded with -a? In a container the \
+                     agent sees other ids: use in-band marks, or --pid-map FILE (inner and outer id on each line)",
+                    mark.line, mark.id
+                ),
+                None => format!("line {}: step {}: no key \"pid\", and no in-band mark tells the task", mark.line, mark.id),
+            });
+            continue;
+        };
+        raws.push(Raw {
+            id: mark.id.clone(),
+            tool: mark.tool.clone(),
+            root,
+            start,
+            end,
+            parent: mark.parent.clone(),
+            extra: mark.extra.clone(),
+        });
+    }
+    // Steps that only the capture knows.
+    for (id, s) in &known {
+        if !file.steps.iter().any(|mark| mark.id == StepId::Number(*id)) {
+            raws.push(Raw {
+                id: StepId::Number(*id),
+                tool: String::new(),
+                root: s.task,
+                start: s.start,
+                end: s.end,
+                parent: None,
+                extra: Vec::new(),
+            });
+        }
+    }
+    let source = if joined > 0 { MarkerSource::Joined } else { MarkerSource::File };
+    let (mapping, error) = match clock {
+        Ok(map) => (map.text, map.error),
+        Err(text) if joined == 0 => return Err(text),
+        Err(text) => {
+            notes.push(format!("{unmapped} steps have no in-band mark and were left out: {text}"));
+            ("in-band marks on the capture's clock".to_owned(), Some(Nanos::ZERO))
+        }
+    };
+    let steps = clip(model, raws, &mut notes);
+    finish(steps, source, mapping, error, notes)
+}
+
+fn finish(
+    steps: Vec<Step>,
+    source: MarkerSource,
+    mapping: String,
+    error: Option<Nanos>,
+    notes: Vec<String>,
+) -> Result<Marked, String> {
+    if steps.is_empty() {
+        return Err(format!("no step could be placed in the capture. {}", notes.join(". ")));
+    }
+    Ok(Marked { steps, source, mapping, error, notes })
+}
+
+fn whole_task(model: &Model, options: &MarkOptions) -> Result<Marked, String> {
+    let root = if let Some(pid) = options.pid {
+        let found = model.task_ids().find(|(_, task)| task.tid.0 == pid.0).map(|(id, _)| id);
+        found.ok_or_else(|| format!("--pid {pid}: this id never appears in the capture"))?
+    } else {
+        let name = options.comm.as_deref().unwrap_or_default();
+        let found = model.task_ids().find(|(_, task)| task.names.iter().any(|(_, comm)| comm.to_text() == name));
+        found.map(|(id, _)| id).ok_or_else(|| format!("--comm {name}: no task of this name appears in the capture"))?
+    };
+    let task = model.task(root);
+    let start = task.birth.unwrap_or(model.span.0).max(model.span.0);
+    let end = task.death().unwrap_or(model.span.1);
+    let comm = task.name_at(end).to_text();
+    let step = Step {
+        id: StepId::Name(format!("pid {}", task.tid)),
+        tool: comm,
+        root,
+        start,
+        end: end.max(start + Nanos(1)),
+        parent: None,
+        clipped: None,
+        extra: Vec::new(),
+    };
+    finish(vec![step], MarkerSource::WholeTask, "no marker times".to_owned(), Some(Nanos::ZERO), Vec::new())
+}
+
+fn in_band_steps(model: &Model, notes: &mut Vec<String>) -> BTreeMap<u64, InBand> {
+    let mut steps: BTreeMap<u64, InBand> = BTreeMap::new();
+    let mut open: BTreeMap<TaskId, Vec<u64>> = BTreeMap::new();
+    let mut twice: BTreeMap<u64, usize> = BTreeMap::new();
+    for mark in &model.marks {
+        let stack = open.entry(mark.task).or_default();
+        match mark.edge {
+            MarkEdge::Begin(id) => {
+                if steps.contains_key(&id) {
+                    *twice.entry(id).or_default() += 1;
+                    // Its end must still pair with something.
+                    stack.push(0);
+                    continue;
+                }
+                stack.push(id);
+                steps.insert(id, InBand { task: mark.task, start: Some(mark.time), end: None });
+            }
+            MarkEdge::EndInnermost => {
+                if let Some(step) = stack.pop().and_then(|id| steps.get_mut(&id)) {
+                    step.end = Some(mark.time);
+                }
+            }
+            MarkEdge::End(id) => {
+                if let Some(position) = stack.iter().rposition(|open| *open == id) {
+                    stack.remove(position);
+                    if let Some(step) = steps.get_mut(&id) {
+                        step.end = Some(mark.time);
+                    }
+                } else {
+                    let step = steps.entry(id).or_insert(InBand { task: mark.task, start: None, end: None });
+                    step.end.get_or_insert(mark.time);
+                }
+            }
+        }
+    }
+    for (id, times) in twice {
+        notes.push(format!("step {id} begins again {times} more times in the trace: ids must be unique; the first is analyzed"));
+    }
+    steps
+}
+
+fn field_steps(model: &Model) -> BTreeMap<u64, InBand> {
+    let mut steps: BTreeMap<u64, InBand> = BTreeMap::new();
+    let mut current: BTreeMap<TaskId, u64> = BTreeMap::new();
+    for (time, task, id) in &model.step_fields {
+        if let Some(before) = current.insert(*task, *id)
+            && before != *id
+            && let Some(step) = steps.get_mut(&before)
+            && step.task == *task
+        {
+            step.end.get_or_insert(*time);
+        }
+        if *id != 0 {
+            steps.entry(*id).or_insert(InBand { task: *task, start: Some(*time), end: None });
+        }
+    }
+    steps
+}
+
+fn root_task(model: &Model, pid: Option<Pid>, tid: Option<Tid>, start: Nanos, options: &MarkOptions) -> Option<TaskId> {
+    let tid = tid.map(|t| t.0).or(pid.map(|p| p.0))?;
+    let outer = options.pid_map.get(&tid).copied().unwrap_or(tid);
+    model.task_at(Tid(outer), start)
+}
+
+struct ClockMap {
+    offset: i64,
+    text: String,
+    error: Option<Nanos>,
+}
+
+fn map_clock(
+    info: &CaptureInfo,
+    file: &StepFile,
+    known: &BTreeMap<u64, InBand>,
+    options: &MarkOptions,
+) -> Result<ClockMap, String> {
+    if let Some(offset) = options.clock_offset {
+        return Ok(ClockMap { offset, text: format!("offset of {offset} ns given by hand"), error: None });
+    }
+    let clock = match file.clock {
+        MarkClock::Trace => {
+            return Ok(ClockMap { offset: 0, text: "same clock".to_owned(), error: Some(Nanos::ZERO) });
+        }
+        MarkClock::Posix(clock) => clock,
+    };
+    if info.clock.id == Some(clock) {
+        return Ok(ClockMap { offset: 0, text: "same clock".to_owned(), error: Some(Nanos::ZERO) });
+    }
+    if clock == ClockId::Realtime
+        && let Some((event, wall)) = info.clock.wall
+    {
+        // Both were read one after the other; the wall clock may be set while recording.
+        return Ok(ClockMap {
+            offset: signed_difference(event, wall),
+            text: "realtime, by the capture's clock data".to_owned(),
+            error: Some(Nanos(1000)),
+        });
+    }
+    let mut offsets: Vec<i64> = file
+        .steps
+        .iter()
+        .filter_map(|mark| {
+            let StepId::Number(id) = &mark.id else { return None };
+            Some(signed_difference(known.get(id)?.start?, mark.start?))
+        })
+        .collect();
+    offsets.sort_unstable();
+    if let (Some(first), Some(last), Some(median)) = (offsets.first(), offsets.last(), offsets.get(offsets.len() / 2)) {
+        return Ok(ClockMap {
+            offset: *median,
+            text: format!("by {} in-band marks of the same ids", offsets.len()),
+            error: Some(Nanos(last.abs_diff(*first))),
+        });
+    }
+    let ours = info.clock.id.map_or("perf's own clock", ClockId::name);
+    Err(format!(
+        "the steps' times are on the {} clock, the capture's on {ours}, and nothing in the capture relates the two: \
+         record with `perf record -k CLOCK_MONOTONIC` and log CLOCK_MONOTONIC, mark steps in-band with \
+         prctl(0x41475354, step_id), or pass --clock-offset NS, which is added to marker times",
+        clock.name()
+    ))
+}
+
+fn signed_difference(a: Nanos, b: Nanos) -> i64 {
+    i64::try_from(i128::from(a.0) - i128::from(b.0)).unwrap_or(if a > b { i64::MAX } else { i64::MIN })
+}
+
+/// Clips the steps to the capture, orders them, and finds their parents.
+fn clip(model: &Model, raws: Vec<Raw>, notes: &mut Vec<String>) -> Vec<Step> {
+    let (first, last) = model.span;
+    let mut steps = Vec::new();
+    let mut parents = Vec::new();
+    for raw in raws {
+        let (start, end) = (raw.start.unwrap_or(first), raw.end.unwrap_or(last));
+        if start >= end {
+            notes.push(format!("step {}: it ends at {end} ns, not after its start at {start} ns", raw.id));
+            continue;
+        }
+        if end <= first || start >= last {
+            notes.push(format!(
+                "step {}: [{start}, {end}) ns lies outside the capture, which holds [{first}, {last}) ns; \
+                 if the clocks differ see --clock-offset",
+                raw.id
+            ));
+            continue;
+        }
+        let mut missing = Vec::new();
+        if raw.start.is_none() {
+            missing.push("its start was not recorded".to_owned());
+        } else if start < first {
+            missing.push(format!("its first {} ns lie before the capture", (first - start).0));
+        }
+        if raw.end.is_none() {
+            missing.push("its end was not recorded".to_owned());
+        } else if end > last {
+            missing.push(format!("its last {} ns lie after the capture", (end - last).0));
+        }
+        parents.push(raw.parent);
+        steps.push((
+            steps.len(),
+            Step {
+                id: raw.id,
+                tool: raw.tool,
+                root: raw.root,
+                start: start.max(first),
+                end: end.min(last),
+                parent: None,
+                clipped: (!missing.is_empty()).then(|| missing.join("; ")),
+                extra: raw.extra,
+            },
+        ));
+    }
+    steps.sort_by_key(|(order, step)| (step.start, *order));
+    let named: BTreeMap<StepId, usize> = steps.iter().enumerate().map(|(i, (_, s))| (s.id.clone(), i)).collect();
+    let mut found: Vec<Option<usize>> = Vec::new();
+    // Steps of a root task that may still contain what starts later.
+    let mut open: BTreeMap<TaskId, Vec<usize>> = BTreeMap::new();
+    for (index, (order, step)) in steps.iter().enumerate() {
+        let by_name = parents.get(*order).and_then(Option::as_ref).and_then(|id| named.get(id).copied());
+        if by_name.is_none()
+            && let Some(Some(id)) = parents.get(*order)
+        {
+            notes.push(format!("step {}: its parent {id} is not among the steps", step.id));
+        }
+        let around = open.entry(step.root).or_default();
+        around.retain(|i| steps.get(*i).is_some_and(|(_, s)| s.end > step.start));
+        let nested = around.iter().rev().copied().find(|i| steps.get(*i).is_some_and(|(_, s)| s.end >= step.end));
+        around.push(index);
+        found.push(by_name.filter(|p| *p != index).or(nested));
+    }
+    // A parent that leads back to its child would make the nesting endless.
+    for index in 0..found.len() {
+        let mut at = found.get(index).copied().flatten();
+        let mut hops = 0;
+        while let Some(parent) = at {
+            hops += 1;
+            if parent == index || hops > found.len() {
+                if let Some(slot) = found.get_mut(index) {
+                    *slot = None;
+                }
+                break;
+            }
+            at = found.get(parent).copied().flatten();
+        }
+    }
+    let mut steps: Vec<Step> = steps.into_iter().map(|(_, step)| step).collect();
+    for (step, parent) in steps.iter_mut().zip(found) {
+        step.parent = parent;
+    }
+    steps
+}
