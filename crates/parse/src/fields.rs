@@ -150,7 +150,6 @@ impl<'a> Field<'a> for Args {
 }
 
 impl<'a, T: Field<'a>> Field<'a> for Option<T> {
-    #[expect(clippy::option_option, reason = "absent in this format is a value, not a failure")]
     fn read(source: &impl Source<'a>, field: usize) -> Option<Self> {
         Some(T::read(source, field))
     }

@@ -25,6 +25,8 @@ pub(crate) struct Format<'a> {
 pub(crate) struct FormatField<'a> {
     pub(crate) name: &'a str,
     pub(crate) slot: Slot,
+    /// An array of `char`, here or elsewhere in the record.
+    pub(crate) is_string: bool,
 }
 
 /// Where one field of a binary record lies, and how to read it.
@@ -219,7 +221,9 @@ fn declared(
         Some(count) if count > 0 && place == Place::Here => size.checked_div(count)?,
         _ => size,
     };
-    Some(FormatField { name, slot: Slot { offset, size, signed, place, element } })
+    let elsewhere_or_array = place != Place::Here || before.len() < rest.len();
+    let is_string = rest.starts_with("char") && !rest.contains('*') && elsewhere_or_array;
+    Some(FormatField { name, slot: Slot { offset, size, signed, place, element }, is_string })
 }
 
 #[cfg(test)]
@@ -247,6 +251,9 @@ mod tests {
         assert_eq!((args.offset, args.size, args.element), (16, 48, 8));
         assert_eq!(format.slot("filename").unwrap().place, Place::DataLoc);
         assert_eq!(format.slot("late").unwrap().place, Place::RelLoc);
+        let strings: Vec<_> =
+            format.fields.iter().filter(|f| f.is_string).map(|f| f.name).collect();
+        assert_eq!(strings, ["filename", "late"]);
     }
 
     #[test]

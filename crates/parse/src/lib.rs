@@ -23,6 +23,7 @@ pub use error::Error;
 pub use events::{Context, Event, Kind};
 pub use events_write::{write_event, write_events_header};
 pub use fields::{Addr, Args, BlockOp, Comm, Rwbs, SwitchState, Text};
+pub use perf_data::{Redactor, cut};
 pub use source::Capture;
 pub use steps::{MarkClock, StepFile, StepId, StepMark, StepProblem};
 pub use steps_read::read_steps;

@@ -14,7 +14,7 @@ pub struct Capture<'a>(Form<'a>);
 #[derive(Debug)]
 enum Form<'a> {
     PerfData(Box<PerfData<'a>>),
-    Events(EventsText<'a>),
+    Events(Box<EventsText<'a>>),
 }
 
 impl<'a> Capture<'a> {
@@ -24,7 +24,7 @@ impl<'a> Capture<'a> {
     /// Where the format is unknown or not read, or its header contradicts itself.
     pub fn open(bytes: &'a [u8]) -> Result<Self, Error> {
         if EventsText::recognize(bytes) {
-            return EventsText::open(bytes).map(|text| Self(Form::Events(text)));
+            return EventsText::open(bytes).map(|text| Self(Form::Events(Box::new(text))));
         }
         PerfData::open(bytes).map(|perf| Self(Form::PerfData(Box::new(perf))))
     }

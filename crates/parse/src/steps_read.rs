@@ -92,10 +92,10 @@ impl Reader {
         if self.first_seen {
             return Err("schema: such a line can only be the first of the file".to_owned());
         }
-        if let Some(schema) = string(object, "schema")? {
-            if schema != SCHEMA {
-                return Err(format!("schema: {schema:?} is not read, {SCHEMA:?} is"));
-            }
+        if let Some(schema) = string(object, "schema")?
+            && schema != SCHEMA
+        {
+            return Err(format!("schema: {schema:?} is not read, {SCHEMA:?} is"));
         }
         self.file.session = string(object, "session")?;
         if let Some(clock) = string(object, "clock")? {

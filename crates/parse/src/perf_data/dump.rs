@@ -70,11 +70,9 @@ impl PerfData<'_> {
         if let Some(cpu) = cpu.and_then(|at| u32_at(bytes, at)) {
             let _ = write!(text, " cpu={cpu}");
         }
-        if let Some(at) = tid {
-            if let (Some(pid), Some(tid)) = (i32_at(bytes, at), i32_at(bytes, at.saturating_add(4)))
-            {
-                let _ = write!(text, " {pid}/{tid}");
-            }
+        let word = |plus: usize| i32_at(bytes, tid?.saturating_add(plus));
+        if let (Some(pid), Some(tid)) = (word(0), word(4)) {
+            let _ = write!(text, " {pid}/{tid}");
         }
         if let Some(name) = name {
             let _ = write!(text, " {name}");

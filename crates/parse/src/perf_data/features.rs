@@ -107,7 +107,7 @@ fn clock(attrs: &[Attr], clock_data: Option<&[u8]>) -> Clock {
 }
 
 /// Options of `perf record` that take the next word as their value.
-const WITH_VALUE: &[&str] = &[
+pub(crate) const WITH_VALUE: &[&str] = &[
     "-e",
     "--event",
     "--filter",

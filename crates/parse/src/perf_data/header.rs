@@ -6,6 +6,7 @@ use crate::error::Error;
 /// Features as `tools/perf/util/header.h` numbers them.
 pub(crate) mod feature {
     pub(crate) const TRACING_DATA: u32 = 1;
+    pub(crate) const BUILD_ID: u32 = 2;
     pub(crate) const HOSTNAME: u32 = 3;
     pub(crate) const OSRELEASE: u32 = 4;
     pub(crate) const VERSION: u32 = 5;
@@ -19,7 +20,6 @@ pub(crate) mod feature {
     pub(crate) const CPU_TOPOLOGY: u32 = 13;
     pub(crate) const NUMA_TOPOLOGY: u32 = 14;
     pub(crate) const PMU_MAPPINGS: u32 = 16;
-    pub(crate) const SAMPLE_TIME: u32 = 21;
     pub(crate) const CLOCKID: u32 = 23;
     pub(crate) const DIR_FORMAT: u32 = 24;
     pub(crate) const COMPRESSED: u32 = 27;
@@ -36,8 +36,6 @@ pub(crate) struct Section {
 /// `struct perf_file_header`, checked.
 #[derive(Clone, Debug)]
 pub(crate) struct Header {
-    /// Bytes of the header itself.
-    pub(crate) size: u64,
     pub(crate) attr_size: u64,
     pub(crate) attrs: Section,
     /// The records; reaches to the end of the file where the recorder was killed.
@@ -102,7 +100,7 @@ impl Header {
             });
         }
         let mut header =
-            Self { size, attr_size, attrs, data, flags, features: Vec::new(), truncated: false };
+            Self { attr_size, attrs, data, flags, features: Vec::new(), truncated: false };
         let rest = total.saturating_sub(data.offset);
         if data.size == 0 || data.size > rest {
             // A killed recorder leaves the size at 0, and no features.

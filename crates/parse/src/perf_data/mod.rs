@@ -1,6 +1,7 @@
 //! perf.data in file mode to events: `perf record -o FILE` wrote it.
 
 mod attrs;
+mod cut;
 mod decode;
 mod dump;
 mod features;
@@ -10,13 +11,16 @@ mod order;
 mod plan;
 mod read;
 mod record;
+mod redact;
 mod sideband;
 mod tracing_data;
 
 use attrs::{Attr, IdTable};
+pub use cut::cut;
 pub(crate) use features::cpu_list;
 use header::{Header, feature};
 use plan::Plan;
+pub use redact::Redactor;
 
 use crate::capture::CaptureInfo;
 use crate::cursor::slice_at;
@@ -40,7 +44,8 @@ pub(crate) struct PerfData<'a> {
 impl<'a> PerfData<'a> {
     pub(crate) fn open(bytes: &'a [u8]) -> Result<Self, Error> {
         let header = Header::parse(bytes)?;
-        if header.feature(bytes, feature::COMPRESSED).is_some() {
+        let data = slice_at(bytes, header.data.offset, header.data.size).unwrap_or(&[]);
+        if header.feature(bytes, feature::COMPRESSED).is_some() || starts_compressed(data) {
             return Err(Error::Unsupported {
                 what: "this perf.data is compressed, a form that agenttrace does not read; \
                        record without `-z`, or rewrite it with `perf inject -i FILE -o NEW`"
@@ -67,7 +72,6 @@ impl<'a> PerfData<'a> {
                     .to_owned(),
             });
         }
-        let data = slice_at(bytes, header.data.offset, header.data.size).unwrap_or(&[]);
         Ok(Self { info, header, data, attrs, plans, ids, id_offset })
     }
 
@@ -89,4 +93,17 @@ impl<'a> PerfData<'a> {
             .and_then(|at| crate::cursor::u64_at(record, at));
         id.and_then(|id| self.ids.get(id)).unwrap_or(0)
     }
+}
+
+/// A recorder that was killed has not written which features it used.
+fn starts_compressed(data: &[u8]) -> bool {
+    let mut position = 0;
+    for _ in 0..1000 {
+        let Ok(raw) = record::at(data, position) else { return false };
+        if matches!(raw.kind, record::kind::COMPRESSED | record::kind::COMPRESSED2) {
+            return true;
+        }
+        position = raw.next();
+    }
+    false
 }

@@ -164,10 +164,11 @@ fn action(
         });
         return after.map_or(Action::Unknown, |(nr, args)| Action::SysEnter(nr, args));
     }
-    if !raw_syscalls && name.starts_with("syscalls:sys_exit_") {
-        if let (Some(nr), Some(ret)) = (number(), format.slot("ret")) {
-            return Action::SysExit(nr, ret);
-        }
+    if !raw_syscalls
+        && name.starts_with("syscalls:sys_exit_")
+        && let (Some(nr), Some(ret)) = (number(), format.slot("ret"))
+    {
+        return Action::SysExit(nr, ret);
     }
     Action::Unknown
 }

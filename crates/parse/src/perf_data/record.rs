@@ -1,6 +1,6 @@
 //! The data section to raw records: type, size and bytes, in the order of the file.
 
-use crate::cursor::{u16_at, u32_at, u64_at};
+use crate::cursor::{u32_at, u64_at};
 
 /// Record types: the kernel's (include/uapi/linux/perf_event.h), and from 64 on
 /// perf's own (tools/lib/perf/include/perf/event.h).
@@ -20,8 +20,13 @@ pub(crate) mod kind {
     pub(crate) const NAMESPACES: u32 = 16;
     pub(crate) const USER: u32 = 64;
     pub(crate) const FINISHED_ROUND: u32 = 68;
+    pub(crate) const ID_INDEX: u32 = 69;
     pub(crate) const AUXTRACE: u32 = 71;
+    pub(crate) const THREAD_MAP: u32 = 73;
+    pub(crate) const CPU_MAP: u32 = 74;
+    pub(crate) const TIME_CONV: u32 = 79;
     pub(crate) const COMPRESSED: u32 = 81;
+    pub(crate) const FINISHED_INIT: u32 = 82;
     pub(crate) const COMPRESSED2: u32 = 83;
 }
 
@@ -133,9 +138,6 @@ impl Raw<'_> {
     }
     pub(crate) fn u64(&self, at: usize) -> Option<u64> {
         u64_at(self.bytes, at)
-    }
-    pub(crate) fn u16(&self, at: usize) -> Option<u16> {
-        u16_at(self.bytes, at)
     }
 }
 

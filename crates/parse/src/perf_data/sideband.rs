@@ -10,8 +10,10 @@ use crate::units::{Pid, Tid};
 
 /// `PERF_RECORD_MISC_COMM_EXEC` and `_SWITCH_OUT`.
 const MISC_BIT_13: u16 = 1 << 13;
-/// `PERF_RECORD_MISC_SWITCH_OUT_PREEMPT` and `_MMAP_BUILD_ID`.
+/// `PERF_RECORD_MISC_SWITCH_OUT_PREEMPT`.
 const MISC_BIT_14: u16 = 1 << 14;
+/// `PERF_RECORD_MISC_MMAP_BUILD_ID`: a build id stands where the device and inode do.
+pub(crate) const MMAP_BUILD_ID: u16 = 1 << 14;
 
 /// Whether [`decode`] knows the type.
 #[inline]
@@ -86,7 +88,7 @@ pub(crate) fn decode<'a>(raw: &Raw<'a>, trailer: usize) -> Option<Record<'a>> {
             filename: Text(string()?),
         }),
         kind::MMAP2 => {
-            let file = !set(MISC_BIT_14);
+            let file = !set(MMAP_BUILD_ID);
             Record::Mmap2(Mmap2 {
                 pid: pid(8)?,
                 tid: tid(12)?,
@@ -145,7 +147,7 @@ mod tests {
         let Some(Record::Mmap2(m)) = decode(&raw(kind::MMAP2, 2, &bytes), 8) else { panic!() };
         assert_eq!((m.pid, m.tid, m.maj, m.min, m.ino), (Pid(7), Tid(8), 254, 1, 99));
         assert_eq!(m.filename, Text(b"/bin/sh"));
-        let Some(Record::Mmap2(m)) = decode(&raw(kind::MMAP2, MISC_BIT_14, &bytes), 8) else {
+        let Some(Record::Mmap2(m)) = decode(&raw(kind::MMAP2, MMAP_BUILD_ID, &bytes), 8) else {
             panic!()
         };
         assert_eq!((m.maj, m.min, m.ino), (0, 0, 0));

@@ -5,7 +5,7 @@ use crate::cursor::Cursor;
 /// The feature, taken apart (tools/perf/util/trace-event-info.c writes it).
 #[derive(Clone, Debug, Default)]
 pub(crate) struct TracingData<'a> {
-    /// Everything before the list of systems.
+    /// Everything before the counts of formats: version, and ftrace's own page header.
     pub(crate) head: &'a [u8],
     /// (system, `format` text) of each event.
     pub(crate) formats: Vec<(&'a str, &'a str)>,
@@ -33,15 +33,13 @@ pub(crate) fn parse(bytes: &[u8]) -> Option<TracingData<'_>> {
         let size = cursor.u64()?;
         cursor.bytes_u64(size)?;
     }
+    let head = bytes.get(..bytes.len().checked_sub(cursor.len())?)?;
     let ftrace_files = cursor.u32()?;
     for _ in 0..ftrace_files {
         let size = cursor.u64()?;
         cursor.bytes_u64(size)?;
     }
-    let mut data = TracingData {
-        head: bytes.get(..bytes.len().checked_sub(cursor.len())?)?,
-        formats: Vec::new(),
-    };
+    let mut data = TracingData { head, formats: Vec::new() };
     let _ = systems(&mut cursor, &mut data.formats);
     Some(data)
 }

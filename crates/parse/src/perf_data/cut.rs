@@ -1,0 +1,244 @@
+//! A perf.data and a choice of its records to a smaller, valid perf.data.
+
+use super::PerfData;
+use super::header::{Section, feature};
+use super::record::{self, kind};
+use super::redact::{self, Redaction, Redactor};
+use super::tracing_data;
+use crate::cursor::slice_at;
+use crate::error::Error;
+
+/// Records between two FINISHED_ROUND in the result. Leaving rounds out is safe: what
+/// a round says stays true when it is said later.
+const ROUND: u32 = 256;
+const FILE_HEADER: u64 = 104;
+
+/// Features that are copied as they are. The rest describes what a cut no longer has.
+const COPIED: &[u32] = &[
+    feature::OSRELEASE,
+    feature::VERSION,
+    feature::ARCH,
+    feature::NRCPUS,
+    feature::CPUDESC,
+    feature::CPUID,
+    feature::TOTAL_MEM,
+    feature::EVENT_DESC,
+    feature::CPU_TOPOLOGY,
+    feature::NUMA_TOPOLOGY,
+    feature::PMU_MAPPINGS,
+    feature::CLOCKID,
+    feature::CLOCK_DATA,
+];
+/// Features that are copied unless names are redacted.
+const NAMING: &[u32] = &[feature::BUILD_ID, feature::HOSTNAME, feature::CMDLINE];
+
+/// Writes a perf.data with the same event types and machine facts, and only those
+/// records for which `keep` says yes to their number (as [`crate::Event::record`]
+/// counts: from 0, in the order of the file). FINISHED_ROUND records are made anew.
+///
+/// With a redactor, task names and paths are passed through it wherever they occur,
+/// in perf's own records and in tracepoint payloads alike; the host name, the
+/// program that was recorded and build ids are left out; and records of types
+/// that may carry other names (KSYMBOL, BPF_EVENT, CGROUP, BUILD_ID, ...) are left
+/// out whatever `keep` says.
+///
+/// # Errors
+/// Where `bytes` is no perf.data that [`crate::Capture::open`] takes.
+pub fn cut(
+    bytes: &[u8],
+    keep: &dyn Fn(u64) -> bool,
+    redact: Option<&mut dyn Redactor>,
+) -> Result<Vec<u8>, Error> {
+    let perf = PerfData::open(bytes)?;
+    let redacting = redact.is_some();
+    let mut redaction = redact.map(|redactor| Redaction::new(bytes, &perf, redactor));
+    let mut out = Out { bytes: vec![0; FILE_HEADER as usize] };
+
+    let ids: Vec<Section> = perf
+        .attrs
+        .iter()
+        .map(|attr| {
+            let offset = out.position();
+            for id in &attr.ids {
+                out.u64(*id);
+            }
+            Section { offset, size: out.position().saturating_sub(offset) }
+        })
+        .collect();
+    let attrs_at = out.position();
+    for (attr, ids) in perf.attrs.iter().zip(&ids) {
+        out.raw(bytes.get(attr.bytes.clone()).unwrap_or(&[]));
+        out.section(*ids);
+    }
+    let attrs = Section { offset: attrs_at, size: out.position().saturating_sub(attrs_at) };
+
+    let data_at = out.position();
+    records(&perf, keep, redaction.as_mut(), &mut out);
+    let data = Section { offset: data_at, size: out.position().saturating_sub(data_at) };
+
+    let features = features(bytes, &perf, redacting);
+    let table = out.position();
+    let mut at = table.saturating_add(16_u64.saturating_mul(features.len() as u64));
+    let mut flags = [0_u64; 4];
+    for (bit, body) in &features {
+        if let Some(word) = flags.get_mut((bit / 64) as usize) {
+            *word |= 1 << (bit % 64);
+        }
+        let size = body.len() as u64;
+        out.section(Section { offset: at, size });
+        at = at.saturating_add(size);
+    }
+    for (_, body) in &features {
+        out.raw(body);
+    }
+    out.header(perf.header.attr_size, attrs, data, flags);
+    Ok(out.bytes)
+}
+
+/// The chosen records, in the order of the file.
+fn records(
+    perf: &PerfData<'_>,
+    keep: &dyn Fn(u64) -> bool,
+    mut redaction: Option<&mut Redaction<'_>>,
+    out: &mut Out,
+) {
+    let mut position = 0;
+    let mut number = 0_u64;
+    let mut since_round = 0_u32;
+    while let Ok(raw) = record::at(perf.data, position) {
+        position = raw.next();
+        let kept = keep(number);
+        number = number.saturating_add(1);
+        if raw.kind == kind::FINISHED_ROUND {
+            if since_round >= ROUND {
+                out.round();
+                since_round = 0;
+            }
+            continue;
+        }
+        if !kept || raw.kind == kind::AUXTRACE {
+            continue;
+        }
+        match &mut redaction {
+            None => out.raw(raw.bytes),
+            Some(redaction) => match redaction.record(perf, &raw) {
+                Some(bytes) => out.raw(&bytes),
+                None => continue,
+            },
+        }
+        since_round = since_round.saturating_add(1);
+    }
+    out.round();
+}
+
+/// The feature sections of the result, by number.
+fn features(bytes: &[u8], perf: &PerfData<'_>, redacting: bool) -> Vec<(u32, Vec<u8>)> {
+    let mut features = Vec::new();
+    for (bit, section) in &perf.header.features {
+        let Some(body) = slice_at(bytes, section.offset, section.size) else { continue };
+        let new = match *bit {
+            feature::TRACING_DATA => tracing_data::parse(body).map(|t| tracing(&t, perf)),
+            feature::HOSTNAME if redacting => Some(perf_string(b"redacted")),
+            feature::CMDLINE if redacting => Some(command_line(&perf.info.command_line)),
+            feature::BUILD_ID if redacting => None,
+            bit if COPIED.contains(&bit) || NAMING.contains(&bit) => Some(body.to_vec()),
+            _ => None,
+        };
+        features.extend(new.map(|new| (*bit, new)));
+    }
+    features
+}
+
+/// The formats of the recorded events, without ftrace's own, symbols, printk formats
+/// and the saved names of tasks.
+fn tracing(data: &tracing_data::TracingData<'_>, perf: &PerfData<'_>) -> Vec<u8> {
+    let recorded = |name: &str, text: &str| {
+        let event = crate::format::parse(text).map_or("", |f| f.name).to_owned();
+        let full = format!("{name}:{event}");
+        perf.info.event_types.iter().any(|t| t.name == full)
+    };
+    let mut out = Out { bytes: data.head.to_vec() };
+    out.u32(0); // ftrace's own formats
+    let mut systems: Vec<(&str, Vec<&str>)> = Vec::new();
+    for (system, text) in data.formats.iter().filter(|(s, t)| recorded(s, t)) {
+        match systems.iter_mut().find(|(name, _)| name == system) {
+            Some((_, texts)) => texts.push(text),
+            None => systems.push((system, vec![text])),
+        }
+    }
+    out.u32(systems.len() as u32);
+    for (system, texts) in systems {
+        out.raw(system.as_bytes());
+        out.raw(&[0]);
+        out.u32(texts.len() as u32);
+        for text in texts {
+            out.u64(text.len() as u64);
+            out.raw(text.as_bytes());
+        }
+    }
+    out.u32(0); // symbols
+    out.u32(0); // printk formats
+    out.u64(0); // names of tasks, since version 0.6
+    out.bytes
+}
+
+fn perf_string(text: &[u8]) -> Vec<u8> {
+    const ALIGN: usize = 64;
+    let len = text.len().saturating_add(1).next_multiple_of(ALIGN);
+    let mut out = (len as u32).to_le_bytes().to_vec();
+    out.extend(text);
+    out.resize(len.saturating_add(4), 0);
+    out
+}
+
+fn command_line(words: &[String]) -> Vec<u8> {
+    let words = redact::command_line(words);
+    let mut out = (words.len() as u32).to_le_bytes().to_vec();
+    for word in words {
+        out.extend(perf_string(word.as_bytes()));
+    }
+    out
+}
+
+/// A growing file.
+struct Out {
+    bytes: Vec<u8>,
+}
+
+impl Out {
+    fn position(&self) -> u64 {
+        self.bytes.len() as u64
+    }
+    fn raw(&mut self, bytes: &[u8]) {
+        self.bytes.extend_from_slice(bytes);
+    }
+    fn u32(&mut self, value: u32) {
+        self.raw(&value.to_le_bytes());
+    }
+    fn u64(&mut self, value: u64) {
+        self.raw(&value.to_le_bytes());
+    }
+    fn section(&mut self, section: Section) {
+        self.u64(section.offset);
+        self.u64(section.size);
+    }
+    fn round(&mut self) {
+        self.u32(kind::FINISHED_ROUND);
+        self.u32(8 << 16);
+    }
+    /// `struct perf_file_header`, in the place kept for it.
+    fn header(&mut self, attr_size: u64, attrs: Section, data: Section, flags: [u64; 4]) {
+        let mut header = Self { bytes: b"PERFILE2".to_vec() };
+        header.u64(FILE_HEADER);
+        header.u64(attr_size);
+        header.section(attrs);
+        header.section(data);
+        header.section(Section::default());
+        for word in flags {
+            header.u64(word);
+        }
+        for (to, from) in self.bytes.iter_mut().zip(header.bytes) {
+            *to = from;
+        }
+    }
+}
