@@ -10,6 +10,7 @@
 use std::collections::BTreeSet;
 
 use agenttrace_parse::{Nanos, Pid};
+use rustc_hash::FxHashSet;
 
 use crate::marks_join::Marked;
 use crate::model::Model;
@@ -33,7 +34,8 @@ pub fn claim_tasks(model: &Model, marked: Marked) -> Windows {
         }
     }
     let windows = Windows { steps: marked.steps, claims, in_tree, notes: marked.notes };
-    let mut claimer = Claimer { model, windows, forked: vec![false; model.tasks.len()], roots };
+    let futex_waits = futex_waits(model, &windows);
+    let mut claimer = Claimer { model, windows, forked: vec![false; model.tasks.len()], roots, futex_waits };
     for wake in &model.wakes {
         if let WakeSource::Task(waker) = wake.source {
             claimer.wake(wake.time, waker, wake.wakee, wake.birth);
@@ -101,6 +103,8 @@ struct Claimer<'m> {
     /// The task's last claim is a child's: until it exits, or a later claim takes it.
     forked: Vec<bool>,
     roots: BTreeSet<TaskId>,
+    /// Who ever waited on which futex word.
+    futex_waits: FxHashSet<(TaskId, u64)>,
 }
 
 impl Claimer<'_> {
@@ -109,6 +113,9 @@ impl Claimer<'_> {
             return;
         }
         let step = self.windows.claim_at(waker, time);
+        if !birth && self.passes_a_lock(time, waker, wakee) {
+            return;
+        }
         if birth {
             if let Some(step) = step {
                 let until = self.model.task(wakee).death().unwrap_or(Nanos::MAX);
@@ -141,6 +148,15 @@ impl Claimer<'_> {
                 }
             }
         }
+    }
+
+    /// Whether this wakeup hands over a lock: that passes on no work. A lock's
+    /// word is waited on for "contended", or both sides wait on it in turn.
+    fn passes_a_lock(&self, time: Nanos, waker: TaskId, wakee: TaskId) -> bool {
+        wait_key(self.model.task(wakee), Nanos(time.0.saturating_sub(1))).is_some_and(|call| {
+            self.model.syscalls.class(call.nr) == SyscallClass::Futex
+                && (call.lock || (!call.no_entry && self.futex_waits.contains(&(waker, call.arg0))))
+        })
     }
 
     /// An awake worker that took work without any event, told by whom it woke.
@@ -191,6 +207,10 @@ impl Claimer<'_> {
     }
 
     fn same_wait(&self, a: &SyscallOp, b: &SyscallOp) -> bool {
+        if a.no_entry {
+            // Its arguments were not recorded.
+            return self.model.syscalls.class(a.nr) == self.model.syscalls.class(b.nr);
+        }
         if self.model.syscalls.class(a.nr) == SyscallClass::Futex {
             return self.model.syscalls.class(b.nr) == SyscallClass::Futex
                 && a.arg0.abs_diff(b.arg0) <= FUTEX_NEIGHBOUR;
@@ -213,6 +233,21 @@ impl Claimer<'_> {
             *slot = forked;
         }
     }
+}
+
+fn futex_waits(model: &Model, windows: &Windows) -> FxHashSet<(TaskId, u64)> {
+    let mut waits = FxHashSet::default();
+    for (id, task) in model.task_ids().filter(|(id, _)| windows.is_in_tree(*id)) {
+        for span in task.states.iter().filter(|span| matches!(span.state, State::Blocked(_))) {
+            if let Some(call) = wait_key(task, span.start)
+                && !call.no_entry
+                && model.syscalls.class(call.nr) == SyscallClass::Futex
+            {
+                waits.insert((id, call.arg0));
+            }
+        }
+    }
+    waits
 }
 
 /// The system call that a task is in at a time.

@@ -80,6 +80,9 @@ pub struct SyscallOp {
     pub thread: bool,
     /// Entered before the capture began, or by the parent: entry not recorded.
     pub no_entry: bool,
+    /// A futex wait for a lock: for the value 2, which means "contended" to the
+    /// mutexes of glibc (`lll_lock`), Rust's std and Go, or for a PI lock.
+    pub lock: bool,
 }
 
 /// A page fault.
@@ -191,6 +194,7 @@ impl SyscallOp {
             mark: false,
             thread: false,
             no_entry: false,
+            lock: false,
         }
     }
 }

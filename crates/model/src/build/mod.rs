@@ -394,6 +394,13 @@ impl Builder {
             self.close_all(id, from, true);
             self.enter(id, from, State::Unknown(UnknownReason::LostEvents), Cpu::NONE, None, false);
         }
+        // Whoever was queued there may have run and gone meanwhile.
+        for index in 0..self.live.len() {
+            let id = TaskId(u32::try_from(index).unwrap_or(u32::MAX));
+            if self.live(id).cpu == cpu && self.task(id).last().state == State::Runnable {
+                self.enter(id, from, State::Unknown(UnknownReason::LostEvents), Cpu::NONE, None, false);
+            }
+        }
     }
 
     pub(crate) fn class(&self, nr: i32) -> SyscallClass {

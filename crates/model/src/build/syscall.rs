@@ -48,6 +48,15 @@ impl Builder {
         {
             op.nr = before;
         }
+        if class == SyscallClass::Futex {
+            // FUTEX_WAIT, FUTEX_WAIT_BITSET; FUTEX_LOCK_PI, FUTEX_LOCK_PI2.
+            let [_, command, value, ..] = args.0;
+            op.lock = match command & 0x7f {
+                0 | 9 => value & 0xffff_ffff == 2,
+                6 | 13 => true,
+                _ => false,
+            };
+        }
         let pid = self.task(task).pid;
         op.fd = self.fds.kind(pid, args.0[0]);
         if class == SyscallClass::Prctl && args.0[0] == MARK_MAGIC {
