@@ -1,0 +1,1 @@
+//! Critical paths to wall-time flamegraphs.

@@ -1,0 +1,456 @@
+//! A report to JSON (`agenttrace.report/1`), streamed.
+
+use std::io::{self, Write};
+
+use agenttrace_attribute::cause::Cause;
+use agenttrace_attribute::report::{
+    BlockRow, FaultRows, Histogram, Inclusive, RankRow, Report, Segment, Stats, StepReport, Verdict,
+};
+use agenttrace_model::parse::{Nanos, StepId};
+
+use super::{Format, Job};
+use crate::json_writer::JsonWriter;
+
+/// The JSON format.
+pub(crate) struct Json;
+
+impl Format for Json {
+    fn name(&self) -> &'static str {
+        "json"
+    }
+    fn extension(&self) -> &'static str {
+        "json"
+    }
+    fn about(&self) -> &'static str {
+        "everything, for programs (docs/report.schema.json)"
+    }
+    fn write(&self, job: &Job<'_>, mut out: &mut dyn io::Write) -> io::Result<()> {
+        match job.step {
+            Some(step) => document(job.report, &[step], &mut out),
+            None => write(job.report, &mut out),
+        }
+    }
+}
+
+/// Writes the whole report. Times are integer nanoseconds on the capture's
+/// clock; what was not captured is `null`.
+///
+/// # Errors
+/// Those of the writer.
+pub fn write(report: &Report, out: &mut impl Write) -> io::Result<()> {
+    let steps: Vec<&StepReport> = report.steps.iter().collect();
+    document(report, &steps, out)
+}
+
+fn document(report: &Report, steps: &[&StepReport], out: &mut impl Write) -> io::Result<()> {
+    let mut j = JsonWriter::new(out);
+    j.object(true)?;
+    j.key("schema")?.text("agenttrace.report/1")?;
+    j.key("capture")?;
+    capture(&mut j, report)?;
+    j.key("coverage")?.array(true)?;
+    for row in &report.coverage {
+        j.item()?.object(false)?;
+        j.key("cause")?.text(row.cause.name())?;
+        j.key("status")?.text(row.status.name())?;
+        j.key("missing")?.array(false)?;
+        for event in &row.missing {
+            j.item()?.text(event)?;
+        }
+        j.end()?.end()?;
+    }
+    j.end()?;
+    j.key("session")?;
+    session(&mut j, report)?;
+    j.key("steps")?.array(true)?;
+    for one in steps {
+        j.item()?;
+        step(&mut j, one)?;
+    }
+    j.end()?;
+    j.key("notes")?.array(true)?;
+    for note in &report.notes {
+        j.item()?.text(note)?;
+    }
+    j.end()?.end()?;
+    j.finish()
+}
+
+fn capture<W: Write>(j: &mut JsonWriter<'_, W>, report: &Report) -> io::Result<()> {
+    let capture = &report.capture;
+    let (info, totals) = (&capture.info, &capture.totals);
+    j.object(true)?;
+    j.key("format")?.text(info.format)?;
+    j.key("bytes")?.number(info.bytes)?;
+    j.key("hostname")?.text_or_null(info.hostname.as_deref())?;
+    j.key("os_release")?.text_or_null(info.os_release.as_deref())?;
+    j.key("arch")?.text_or_null(info.arch.as_deref())?;
+    j.key("cpus")?.number_or_null(info.cpus_online.map(u64::from))?;
+    j.key("records")?.number(totals.records)?;
+    j.key("events")?.number(totals.events)?;
+    j.key("start_ns")?.number_or_null(totals.span.map(|(start, _)| start.0))?;
+    j.key("end_ns")?.number_or_null(totals.span.map(|(_, end)| end.0))?;
+    j.key("lost_events")?.number(totals.lost)?;
+    j.key("clock")?.object(false)?;
+    j.key("id")?.text_or_null(info.clock.id.map(|id| id.name()))?;
+    j.key("mapping")?.text(&capture.clock_mapping)?;
+    j.key("error_ns")?.number_or_null(capture.clock_error.map(|ns| ns.0))?;
+    j.end()?;
+    j.key("markers")?.text(capture.markers.name())?;
+    j.key("diagnostics")?.array(true)?;
+    for (problem, cpu, count) in capture.diagnostics.iter() {
+        j.item()?.object(false)?;
+        j.key("problem")?.text(problem.text())?;
+        let cpu = (cpu != agenttrace_model::parse::Cpu::NONE).then_some(u64::from(cpu.0));
+        j.key("cpu")?.number_or_null(cpu)?;
+        j.key("count")?.number(count.count)?;
+        j.key("first_ns")?.number_or_null(count.first.map(|ns| ns.0))?;
+        j.key("offset")?.number_or_null(count.offset)?;
+        j.end()?;
+    }
+    j.end()?.end().map(|_| ())
+}
+
+fn session<W: Write>(j: &mut JsonWriter<'_, W>, report: &Report) -> io::Result<()> {
+    let session = &report.session;
+    j.object(true)?;
+    j.key("name")?.text_or_null(session.name.as_deref())?;
+    j.key("steps")?.number(session.steps as u64)?;
+    j.key("wall_ns")?.number(session.wall.0)?;
+    j.key("ranking")?.array(true)?;
+    for RankRow { rank, cause, ns, share, steps, failure_mode, first_fix } in &session.ranking {
+        j.item()?.object(false)?;
+        j.key("rank")?.number(*rank as u64)?;
+        j.key("cause")?.text(cause.name())?;
+        j.key("ns")?.number(ns.0)?;
+        j.key("share")?.share(*share)?;
+        j.key("steps")?.number(*steps as u64)?;
+        j.key("failure_mode")?.text(failure_mode)?;
+        j.key("first_fix")?.text(first_fix)?;
+        j.end()?;
+    }
+    j.end()?;
+    j.key("by_tool")?.array(true)?;
+    for row in &session.by_tool {
+        j.item()?.object(false)?;
+        j.key("tool")?.text(&row.tool)?;
+        j.key("steps")?.number(row.steps as u64)?;
+        j.key("total_ns")?.number(row.total.0)?;
+        j.key("p50_ns")?.number(row.p50.0)?;
+        j.key("p95_ns")?.number(row.p95.0)?;
+        j.key("p99_ns")?.number(row.p99.0)?;
+        j.key("penalty")?.text(&row.penalty)?;
+        j.end()?;
+    }
+    j.end()?;
+    histograms(j, &session.histograms)?;
+    j.end().map(|_| ())
+}
+
+fn histograms<W: Write>(j: &mut JsonWriter<'_, W>, all: &[Histogram]) -> io::Result<()> {
+    j.key("histograms")?.array(true)?;
+    for hist in all {
+        j.item()?.object(false)?;
+        j.key("mechanism")?.text(hist.mechanism.name())?;
+        match &hist.buckets {
+            // A bucket is [2^(n-1), 2^n) us; the first is below 1 us.
+            Some(buckets) => {
+                j.key("log2_us_counts")?.array(false)?;
+                for n in buckets {
+                    j.item()?.number(*n)?;
+                }
+                j.end()?;
+                stats_keys(
+                    j,
+                    &Stats {
+                        count: hist.count,
+                        total: hist.total,
+                        p50: hist.p50,
+                        p99: hist.p99,
+                        max: hist.max,
+                    },
+                )?;
+            }
+            None => {
+                j.key("log2_us_counts")?.null()?;
+            }
+        }
+        j.end()?;
+    }
+    j.end().map(|_| ())
+}
+
+fn id<W: Write>(j: &mut JsonWriter<'_, W>, id: &StepId) -> io::Result<()> {
+    match id {
+        StepId::Number(n) => j.number(*n),
+        StepId::Name(name) => j.text(name),
+    }
+}
+
+fn step<W: Write>(j: &mut JsonWriter<'_, W>, step: &StepReport) -> io::Result<()> {
+    j.object(true)?;
+    j.key("step_id")?;
+    id(j, &step.id)?;
+    j.key("tool")?.text(&step.tool)?;
+    j.key("pid")?.signed(step.pid.0.into())?;
+    j.key("tid")?.signed(step.tid.0.into())?;
+    j.key("comm")?.text(&step.comm)?;
+    j.key("parent")?;
+    match &step.parent {
+        Some(parent) => id(j, parent)?,
+        None => j.null()?,
+    }
+    j.key("start_ns")?.number(step.start.0)?;
+    j.key("end_ns")?.number(step.end.0)?;
+    j.key("clipped")?.text_or_null(step.clipped.as_deref())?;
+    j.key("wall_ns")?.number(step.wall.0)?;
+    j.key("self_ns")?.number(step.self_ns.0)?;
+    j.key("times_median")?;
+    match step.times_median {
+        Some(times) => j.share(times)?,
+        None => j.null()?,
+    }
+    j.key("tool_median_ns")?.number(step.tool_median.0)?;
+    j.key("observed_ns")?.number(step.observed.0)?;
+    j.key("inferred_ns")?.number(step.inferred.0)?;
+    j.key("unknown_ns")?.number(step.unknown.0)?;
+    j.key("extra")?.object(false)?;
+    for (key, json) in &step.extra {
+        j.key(key)?.json_text(json)?;
+    }
+    j.end()?;
+    j.key("exclusive")?.array(true)?;
+    for row in &step.exclusive {
+        j.item()?.object(false)?;
+        j.key("cause")?.text(row.cause.name())?;
+        j.key("resource")?.text(row.resource.name())?;
+        under(j, row.under)?;
+        j.key("ns")?.number(row.ns.0)?;
+        j.end()?;
+    }
+    j.end()?;
+    j.key("segments")?.array(true)?;
+    for one in &step.segments {
+        segment(j, one)?;
+    }
+    j.end()?;
+    j.key("inclusive")?;
+    inclusive(j, &step.inclusive)?;
+    histograms(j, &step.histograms)?;
+    j.key("tasks")?.array(true)?;
+    for task in &step.tasks {
+        j.item()?.object(false)?;
+        j.key("tid")?.signed(task.tid.0.into())?;
+        j.key("pid")?.signed(task.pid.0.into())?;
+        j.key("comm")?.text(&task.comm)?;
+        j.key("ns")?.number(task.ns.0)?;
+        j.key("inferred")?.bool(task.inferred)?;
+        j.end()?;
+    }
+    j.end()?;
+    j.key("verdicts")?.array(true)?;
+    for one in &step.verdicts {
+        verdict(j, one)?;
+    }
+    j.end()?.end().map(|_| ())
+}
+
+fn under<W: Write>(j: &mut JsonWriter<'_, W>, under: Option<Cause>) -> io::Result<()> {
+    match under {
+        Some(cause) => j.key("under")?.text(cause.name()),
+        None => Ok(()),
+    }
+}
+
+fn segment<W: Write>(j: &mut JsonWriter<'_, W>, s: &Segment) -> io::Result<()> {
+    j.item()?.object(false)?;
+    j.key("start_ns")?.number(s.start.0)?;
+    j.key("end_ns")?.number(s.end.0)?;
+    j.key("tid")?.signed(s.tid.0.into())?;
+    j.key("pid")?.signed(s.pid.0.into())?;
+    j.key("comm")?.text(&s.comm)?;
+    j.key("cause")?.text(s.cause.name())?;
+    j.key("resource")?.text(s.resource.name())?;
+    under(j, s.under)?;
+    j.key("stack")?.array(false)?;
+    for frame in &s.stack {
+        j.item()?.text(frame)?;
+    }
+    j.end()?;
+    if let Some(object) = &s.object {
+        j.key("object")?.text(object)?;
+    }
+    if let Some(reason) = &s.reason {
+        j.key("reason")?.text(reason)?;
+    }
+    if s.inferred {
+        j.key("inferred")?.bool(true)?;
+    }
+    j.end().map(|_| ())
+}
+
+fn inclusive<W: Write>(j: &mut JsonWriter<'_, W>, all: &Inclusive) -> io::Result<()> {
+    j.object(true)?;
+    j.key("syscalls")?;
+    match &all.syscalls {
+        None => j.null()?,
+        Some(rows) => {
+            j.array(true)?;
+            for row in rows {
+                j.item()?.object(false)?;
+                j.key("name")?.text(&row.name)?;
+                j.key("count")?.number(row.count)?;
+                j.key("errors")?.number(row.errors)?;
+                j.key("total_ns")?.number(row.total.0)?;
+                j.key("max_ns")?.number(row.max.0)?;
+                j.end()?;
+            }
+            j.end()?;
+        }
+    }
+    j.key("faults")?;
+    match &all.faults {
+        None => j.null()?,
+        Some(rows) => faults(j, rows)?,
+    }
+    j.key("block")?;
+    match &all.block {
+        None => j.null()?,
+        Some(rows) => {
+            j.array(true)?;
+            for row in rows {
+                block(j, row)?;
+            }
+            j.end()?;
+        }
+    }
+    stats(j, "wakeups", all.wakeups.as_ref())?;
+    j.key("run_delay_ns")?.number_or_null(all.run_delay.map(|ns| ns.0))?;
+    j.key("migrations")?;
+    match all.migrations {
+        None => j.null()?,
+        Some(m) => {
+            j.object(false)?;
+            j.key("count")?.number(m.count)?;
+            j.key("cross_node")?.number_or_null(m.cross_node)?;
+            j.end()?;
+        }
+    }
+    j.key("spawns")?;
+    match all.spawns {
+        None => j.null()?,
+        Some(s) => {
+            j.object(false)?;
+            j.key("forks")?.number(s.forks)?;
+            j.key("execs")?.number(s.execs)?;
+            j.key("total_ns")?.number(s.total.0)?;
+            j.end()?;
+        }
+    }
+    stats(j, "fsyncs", all.fsyncs.as_ref())?;
+    j.key("tlb_flushes")?;
+    match all.tlb_flushes {
+        None => j.null()?,
+        Some(t) => {
+            j.object(false)?;
+            j.key("local")?.number(t.local)?;
+            j.key("remote")?.number(t.remote)?;
+            j.end()?;
+        }
+    }
+    j.key("cpu_ns")?.number_or_null(all.cpu.map(|ns| ns.0))?;
+    stats(j, "lock_waits", all.lock_waits.as_ref())?;
+    j.end().map(|_| ())
+}
+
+fn stats_keys<W: Write>(j: &mut JsonWriter<'_, W>, s: &Stats) -> io::Result<()> {
+    j.key("count")?.number(s.count)?;
+    for (key, ns) in
+        [("total_ns", s.total), ("p50_ns", s.p50), ("p99_ns", s.p99), ("max_ns", s.max)]
+    {
+        j.key(key)?.number(ns.0)?;
+    }
+    Ok(())
+}
+
+fn stats<W: Write>(j: &mut JsonWriter<'_, W>, key: &str, stats: Option<&Stats>) -> io::Result<()> {
+    j.key(key)?;
+    match stats {
+        None => j.null(),
+        Some(s) => {
+            j.object(false)?;
+            stats_keys(j, s)?;
+            j.end().map(|_| ())
+        }
+    }
+}
+
+fn faults<W: Write>(j: &mut JsonWriter<'_, W>, rows: &FaultRows) -> io::Result<()> {
+    j.object(true)?;
+    stats(j, "minor", Some(&rows.minor))?;
+    stats(j, "major", Some(&rows.major))?;
+    j.key("estimated")?.bool(rows.estimated)?;
+    j.key("files")?.array(true)?;
+    for file in &rows.files {
+        j.item()?.object(false)?;
+        j.key("path")?.text_or_null(file.path.as_deref())?;
+        j.key("dev")?.text(&file.dev.to_string())?;
+        j.key("ino")?.number(file.ino)?;
+        j.key("count")?.number(file.count)?;
+        j.key("major")?.number(file.major)?;
+        j.key("total_ns")?.number(file.total.0)?;
+        j.end()?;
+    }
+    j.end()?.end().map(|_| ())
+}
+
+fn block<W: Write>(j: &mut JsonWriter<'_, W>, row: &BlockRow) -> io::Result<()> {
+    j.item()?.object(false)?;
+    j.key("device")?.text(&row.dev.to_string())?;
+    j.key("name")?.text_or_null(row.name.as_deref())?;
+    j.key("op")?.text(row.op)?;
+    j.key("count")?.number(row.count)?;
+    j.key("bytes")?.number(row.bytes)?;
+    j.key("queue_ns")?.number(row.queue.0)?;
+    j.key("device_ns")?.number(row.device.0)?;
+    j.key("p50_ns")?.number(row.p50.0)?;
+    j.key("p99_ns")?.number(row.p99.0)?;
+    j.key("max_ns")?.number(row.max.0)?;
+    j.key("open")?.number(row.open)?;
+    j.end().map(|_| ())
+}
+
+fn verdict<W: Write>(j: &mut JsonWriter<'_, W>, v: &Verdict) -> io::Result<()> {
+    j.item()?.object(true)?;
+    j.key("id")?.text(v.id)?;
+    j.key("title")?.text(&v.title)?;
+    j.key("failure_mode")?.text(&v.failure_mode)?;
+    j.key("cause")?.text(v.cause.name())?;
+    j.key("ns")?.number(v.ns.0)?;
+    j.key("share")?.share(v.share)?;
+    j.key("confidence")?.text(v.confidence.name())?;
+    j.key("reasons")?.array(false)?;
+    for reason in &v.reasons {
+        j.item()?.text(reason)?;
+    }
+    j.end()?;
+    j.key("evidence")?.array(true)?;
+    for e in &v.evidence {
+        j.item()?.object(false)?;
+        j.key("text")?.text(&e.text)?;
+        j.key("value")?.number(e.value)?;
+        j.key("unit")?.text(e.unit)?;
+        j.key("source")?.text(e.source)?;
+        j.end()?;
+    }
+    j.end()?;
+    j.key("recommendations")?.array(true)?;
+    for fix in &v.recommendations {
+        j.item()?.object(false)?;
+        j.key("text")?.text(&fix.text)?;
+        j.key("condition")?.text(&fix.condition)?;
+        j.key("saves_ns")?.number_or_null(fix.saves.map(|Nanos(ns)| ns))?;
+        j.end()?;
+    }
+    j.end()?.end().map(|_| ())
+}

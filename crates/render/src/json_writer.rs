@@ -1,0 +1,194 @@
+//! JSON to a writer, piece by piece, so that a report of any size needs no tree in memory.
+
+use std::io::{self, Write};
+
+use serde_json::Value;
+
+use crate::escape::hostile;
+
+/// An object or array that is open.
+struct Level {
+    /// Nothing written inside yet.
+    empty: bool,
+    /// One item or key a line.
+    lines: bool,
+    close: u8,
+}
+
+/// Writes one JSON value. Closing is [`JsonWriter::end`]; a value follows each
+/// [`JsonWriter::key`] or [`JsonWriter::item`].
+pub(crate) struct JsonWriter<'a, W: Write> {
+    out: &'a mut W,
+    open: Vec<Level>,
+}
+
+impl<'a, W: Write> JsonWriter<'a, W> {
+    pub(crate) fn new(out: &'a mut W) -> Self {
+        Self { out, open: Vec::new() }
+    }
+
+    /// Ends the document with a newline.
+    pub(crate) fn finish(self) -> io::Result<()> {
+        debug_assert!(self.open.is_empty(), "every object and array is closed");
+        self.out.write_all(b"\n")
+    }
+
+    fn open(&mut self, lines: bool, open: u8, close: u8) -> io::Result<&mut Self> {
+        self.out.write_all(&[open])?;
+        self.open.push(Level { empty: true, lines, close });
+        Ok(self)
+    }
+
+    /// Opens an object; with `lines`, one key a line.
+    pub(crate) fn object(&mut self, lines: bool) -> io::Result<&mut Self> {
+        self.open(lines, b'{', b'}')
+    }
+
+    /// Opens an array; with `lines`, one item a line.
+    pub(crate) fn array(&mut self, lines: bool) -> io::Result<&mut Self> {
+        self.open(lines, b'[', b']')
+    }
+
+    /// Closes the innermost object or array.
+    pub(crate) fn end(&mut self) -> io::Result<&mut Self> {
+        if let Some(level) = self.open.pop() {
+            if level.lines && !level.empty {
+                self.new_line()?;
+            }
+            self.out.write_all(&[level.close])?;
+        }
+        Ok(self)
+    }
+
+    fn new_line(&mut self) -> io::Result<()> {
+        self.out.write_all(b"\n")?;
+        for _ in self.open.iter().filter(|level| level.lines) {
+            self.out.write_all(b" ")?;
+        }
+        Ok(())
+    }
+
+    /// Begins the next item of an array.
+    pub(crate) fn item(&mut self) -> io::Result<&mut Self> {
+        if let Some(level) = self.open.last_mut() {
+            let (first, lines) = (level.empty, level.lines);
+            level.empty = false;
+            if !first {
+                self.out.write_all(b",")?;
+            }
+            if lines {
+                self.new_line()?;
+            }
+        }
+        Ok(self)
+    }
+
+    /// Begins the next member of an object.
+    pub(crate) fn key(&mut self, key: &str) -> io::Result<&mut Self> {
+        self.item()?.text(key)?;
+        self.out.write_all(b":")?;
+        Ok(self)
+    }
+
+    pub(crate) fn null(&mut self) -> io::Result<()> {
+        self.out.write_all(b"null")
+    }
+
+    pub(crate) fn bool(&mut self, value: bool) -> io::Result<()> {
+        write!(self.out, "{value}")
+    }
+
+    pub(crate) fn number(&mut self, value: u64) -> io::Result<()> {
+        write!(self.out, "{value}")
+    }
+
+    pub(crate) fn signed(&mut self, value: i64) -> io::Result<()> {
+        write!(self.out, "{value}")
+    }
+
+    pub(crate) fn number_or_null(&mut self, value: Option<u64>) -> io::Result<()> {
+        match value {
+            Some(value) => self.number(value),
+            None => self.null(),
+        }
+    }
+
+    /// A number with at most six decimals.
+    pub(crate) fn share(&mut self, value: f64) -> io::Result<()> {
+        if !value.is_finite() {
+            return self.null();
+        }
+        let text = format!("{value:.6}");
+        let text = text.trim_end_matches('0');
+        // A float stays one: `1.0`.
+        let zero = if text.ends_with('.') { "0" } else { "" };
+        write!(self.out, "{text}{zero}")
+    }
+
+    pub(crate) fn text_or_null(&mut self, value: Option<&str>) -> io::Result<()> {
+        match value {
+            Some(value) => self.text(value),
+            None => self.null(),
+        }
+    }
+
+    /// A string. What a terminal would act on is written as `\u` escapes, so
+    /// that the document may be shown as it is and still holds the exact text.
+    pub(crate) fn text(&mut self, value: &str) -> io::Result<()> {
+        self.out.write_all(b"\"")?;
+        let mut plain = 0;
+        for (i, c) in value.char_indices() {
+            let short = match c {
+                '"' => "\\\"",
+                '\\' => "\\\\",
+                '\n' => "\\n",
+                '\r' => "\\r",
+                '\t' => "\\t",
+                c if hostile(c) => "",
+                _ => continue,
+            };
+            self.out.write_all(&value.as_bytes()[plain..i])?;
+            plain = i + c.len_utf8();
+            if short.is_empty() {
+                for unit in c.encode_utf16(&mut [0; 2]) {
+                    write!(self.out, "\\u{unit:04x}")?;
+                }
+            } else {
+                self.out.write_all(short.as_bytes())?;
+            }
+        }
+        self.out.write_all(&value.as_bytes()[plain..])?;
+        self.out.write_all(b"\"")
+    }
+
+    /// JSON text of unknown origin: as it is if it is JSON, else as a string.
+    pub(crate) fn json_text(&mut self, text: &str) -> io::Result<()> {
+        match serde_json::from_str::<Value>(text) {
+            Ok(value) => self.value(&value),
+            Err(_) => self.text(text),
+        }
+    }
+
+    fn value(&mut self, value: &Value) -> io::Result<()> {
+        match value {
+            Value::Null => self.null(),
+            Value::Bool(value) => self.bool(*value),
+            Value::Number(number) => write!(self.out, "{number}"),
+            Value::String(text) => self.text(text),
+            Value::Array(items) => {
+                self.array(false)?;
+                for item in items {
+                    self.item()?.value(item)?;
+                }
+                self.end().map(|_| ())
+            }
+            Value::Object(members) => {
+                self.object(false)?;
+                for (key, value) in members {
+                    self.key(key)?.value(value)?;
+                }
+                self.end().map(|_| ())
+            }
+        }
+    }
+}

@@ -1,0 +1,1 @@
+//! Steps and segments to Parquet and CSV.
