@@ -13,6 +13,8 @@ mod read;
 mod record;
 mod redact;
 mod sideband;
+#[cfg(test)]
+mod tests;
 mod tracing_data;
 
 use attrs::{Attr, IdTable};

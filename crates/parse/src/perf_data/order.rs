@@ -8,7 +8,7 @@ use crate::diagnostics::{Diagnostics, Problem};
 use crate::units::{Cpu, Nanos};
 
 /// How many records are sorted and decoded at a time, at least.
-const BATCH: usize = 1 << 15;
+pub(crate) const BATCH: usize = 1 << 15;
 
 /// One record that becomes an event: when, and where it is.
 #[derive(Clone, Copy, Debug)]
@@ -32,6 +32,8 @@ pub(crate) struct Entry {
 #[derive(Debug)]
 pub(crate) struct Walk<'p, 'a> {
     perf: &'p PerfData<'a>,
+    /// How many records to sort at a time, at least.
+    batch: usize,
     /// (offset of time, offset of CPU) in samples, where all attributes agree.
     uniform: Option<(usize, Option<usize>)>,
     position: usize,
@@ -50,7 +52,7 @@ pub(crate) struct Walk<'p, 'a> {
 }
 
 impl<'p, 'a> Walk<'p, 'a> {
-    pub(crate) fn new(perf: &'p PerfData<'a>) -> Self {
+    pub(crate) fn new(perf: &'p PerfData<'a>, batch: usize) -> Self {
         let place = |index: usize| {
             let layout = &perf.attrs.get(index)?.layout;
             Some((layout.time?, layout.cpu))
@@ -59,10 +61,11 @@ impl<'p, 'a> Walk<'p, 'a> {
             place(0).filter(|first| (0..perf.attrs.len()).all(|i| place(i) == Some(*first)));
         Self {
             perf,
+            batch,
             uniform,
             position: 0,
             records: 0,
-            pending: Vec::with_capacity(BATCH.saturating_mul(2)),
+            pending: Vec::with_capacity(batch.saturating_mul(2)),
             newest: 0,
             newest_before: 0,
             delivered: 0,
@@ -76,7 +79,7 @@ impl<'p, 'a> Walk<'p, 'a> {
     /// Replaces `batch` by the next entries in time order. False when there are none left.
     pub(crate) fn next(&mut self, batch: &mut Vec<Entry>, diagnostics: &mut Diagnostics) -> bool {
         batch.clear();
-        let mut target = BATCH;
+        let mut target = self.batch;
         loop {
             if self.finished && self.pending.is_empty() {
                 return false;
@@ -87,7 +90,7 @@ impl<'p, 'a> Walk<'p, 'a> {
             let count = self.pending.partition_point(|entry| entry.time <= settled);
             if count == 0 {
                 // The oldest are not settled yet: take in more.
-                target = self.pending.len().saturating_mul(2).max(BATCH);
+                target = self.pending.len().saturating_mul(2).max(self.batch);
                 continue;
             }
             batch.extend(self.pending.drain(..count));

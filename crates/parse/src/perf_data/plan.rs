@@ -81,6 +81,7 @@ pub(crate) fn compile(
             && attrs.iter().any(|a| a.kind == TYPE_TRACEPOINT && a.config == f.id)
     });
     let mut plans = Vec::new();
+    let mut types = Types::default();
     for (index, attr) in attrs.iter().enumerate() {
         let format = formats.get(&attr.config).filter(|_| attr.kind == TYPE_TRACEPOINT);
         let described = described.get(index).map(String::as_str);
@@ -92,7 +93,7 @@ pub(crate) fn compile(
         let known = !matches!(action, Action::Unknown);
         let every = attr.sample_period == 1 && !attr.has(flag::FREQ);
         let event_type = (attr.kind != TYPE_SOFTWARE || attr.config != SW_DUMMY)
-            .then(|| event_type(&mut info.event_types, EventType { name, known, every }));
+            .then(|| types.add(EventType { name, known, every }));
         let slot = |name| format.and_then(|(_, f)| f.slot(name));
         plans.push(Plan {
             event_type,
@@ -102,22 +103,29 @@ pub(crate) fn compile(
             step_id: slot("agent_step_id"),
         });
     }
+    info.event_types = types.list;
     plans
 }
 
-/// The index of a type; two attributes of one event (two `-e` lists, say) are one type.
-fn event_type(types: &mut Vec<EventType>, new: EventType) -> usize {
-    match types.iter().position(|t| t.name == new.name) {
-        Some(index) => {
-            if let Some(found) = types.get_mut(index) {
+/// The types of a capture; two attributes of one event (two `-e` lists, say) are one.
+#[derive(Default)]
+struct Types {
+    list: Vec<EventType>,
+    index: FxHashMap<String, usize>,
+}
+
+impl Types {
+    fn add(&mut self, new: EventType) -> usize {
+        if let Some(index) = self.index.get(&new.name) {
+            if let Some(found) = self.list.get_mut(*index) {
                 found.every |= new.every;
             }
-            index
+            return *index;
         }
-        None => {
-            types.push(new);
-            types.len().saturating_sub(1)
-        }
+        let index = self.list.len();
+        self.index.insert(new.name.clone(), index);
+        self.list.push(new);
+        index
     }
 }
 

@@ -4,7 +4,7 @@ use rayon::prelude::*;
 
 use super::PerfData;
 use super::decode::Stats;
-use super::order::{Entry, Walk};
+use super::order::{BATCH, Entry, Walk};
 use crate::capture::{CpuTotals, Totals};
 use crate::diagnostics::{Diagnostics, Problem};
 use crate::events::Event;
@@ -60,7 +60,17 @@ impl<'a> PerfData<'a> {
         diagnostics: &mut Diagnostics,
         sink: &mut dyn FnMut(&[Event<'a>]),
     ) -> Totals {
-        let mut walk = Walk::new(self);
+        self.read_by(BATCH, diagnostics, sink)
+    }
+
+    /// With batches of at least `batch` records.
+    pub(crate) fn read_by(
+        &self,
+        batch: usize,
+        diagnostics: &mut Diagnostics,
+        sink: &mut dyn FnMut(&[Event<'a>]),
+    ) -> Totals {
+        let mut walk = Walk::new(self, batch);
         let mut ready = Batch::default();
         let mut next = Batch::default();
         let mut more = ready.fill(&mut walk, self);

@@ -1,0 +1,96 @@
+//! No input may panic: cuts at every byte, and flipped bits.
+
+use super::build::small;
+use super::{Random, captures};
+use crate::{Capture, Diagnostics, Pid, Redactor, Tid, cut, write_event};
+
+struct Placeholder;
+
+impl Redactor for Placeholder {
+    fn comm(&mut self, _pid: Pid, tid: Tid, _comm: &[u8]) -> Option<Vec<u8>> {
+        Some(format!("t{tid}").into_bytes())
+    }
+    fn path(&mut self, _pid: Pid, path: &[u8]) -> Option<Vec<u8>> {
+        Some(vec![b'x'; path.len().saturating_mul(2)])
+    }
+}
+
+/// Everything that the crate does with a capture; also checks that time never runs
+/// backwards.
+fn exercise(bytes: &[u8]) {
+    let Ok(capture) = Capture::open(bytes) else { return };
+    let mut diagnostics = Diagnostics::default();
+    let mut last = 0;
+    let mut line = String::new();
+    capture
+        .read(&mut diagnostics, &mut |events| {
+            for event in events {
+                assert!(event.time.0 >= last);
+                last = event.time.0;
+                line.clear();
+                write_event(event, &mut line);
+            }
+        })
+        .unwrap();
+    capture.dump_records(&mut |_| {}).unwrap();
+    let again = cut(bytes, &|record| record % 2 == 0, Some(&mut Placeholder)).unwrap();
+    Capture::open(&again).unwrap();
+}
+
+fn flip(bytes: &mut [u8], random: &mut Random) {
+    let at = random.below(bytes.len());
+    if let Some(byte) = bytes.get_mut(at) {
+        *byte ^= 1 << random.below(8);
+    }
+}
+
+#[test]
+fn cut_off_at_every_byte() {
+    let bytes = small();
+    for end in 0..bytes.len() {
+        exercise(&bytes[..end]);
+    }
+}
+
+#[test]
+fn flipped_bits_of_a_built_file() {
+    let bytes = small();
+    let mut random = Random(0x9e37_79b9_7f4a_7c15);
+    for _ in 0..5_000 {
+        let mut bytes = bytes.clone();
+        for _ in 0..=random.below(4) {
+            flip(&mut bytes, &mut random);
+        }
+        exercise(&bytes);
+    }
+}
+
+/// Words that are extreme where a size, a count or an offset is read.
+#[test]
+fn extreme_words_everywhere() {
+    let bytes = small();
+    for at in (0..bytes.len().saturating_sub(8)).step_by(2) {
+        for word in [u64::MAX, u64::MAX / 2, 1 << 32, u64::from(u32::MAX), 0] {
+            let mut bytes = bytes.clone();
+            bytes[at..at + 8].copy_from_slice(&word.to_le_bytes());
+            exercise(&bytes);
+        }
+    }
+}
+
+#[test]
+fn recorded_captures_cut_off_and_flipped() {
+    let captures = captures();
+    for path in captures.iter().filter(|p| p.metadata().is_ok_and(|m| m.len() < 4 << 20)) {
+        let whole = std::fs::read(path).unwrap();
+        let mut random = Random(0x2545_f491_4f6c_dd1d ^ whole.len() as u64);
+        for _ in 0..20 {
+            exercise(&whole[..random.below(whole.len())]);
+            let mut bytes = whole.clone();
+            for _ in 0..20 {
+                flip(&mut bytes, &mut random);
+            }
+            exercise(&bytes);
+        }
+    }
+}
