@@ -79,7 +79,9 @@ impl Problem {
             Self::BadRecord => "records whose size contradicts their type, skipped",
             Self::BadSample => "samples too short for their format, skipped",
             Self::UnknownSampleId => "samples of an unknown event id, skipped",
-            Self::OutOfOrder => "records out of time order beyond repair, skipped",
+            Self::OutOfOrder => {
+                "records that came too late for their time, taken as of when they came"
+            }
             Self::LostEvents => "events lost by the recorder",
             Self::Truncated => "truncated end of data",
             Self::SyscallWithoutExit => "system calls without a recorded exit",

@@ -42,7 +42,8 @@ pub(crate) struct EventsText<'a> {
 
 impl<'a> EventsText<'a> {
     pub(crate) fn recognize(bytes: &[u8]) -> bool {
-        bytes.starts_with(FIRST_LINE.as_bytes())
+        let line = bytes.split(|b| *b == b'\n').next().unwrap_or(&[]);
+        line.trim_ascii_end() == FIRST_LINE.as_bytes()
     }
 
     pub(crate) fn open(bytes: &'a [u8]) -> Result<Self, Error> {

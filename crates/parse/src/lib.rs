@@ -1,4 +1,19 @@
 //! Records of a capture to typed events in time order, and step marks.
+//!
+//! ```
+//! use agenttrace_parse::{Capture, Diagnostics};
+//!
+//! let text = b"# agenttrace.events/1\n1000 0 42/42 . raw_syscalls:sys_exit id=0 ret=4096\n";
+//! let capture = Capture::open(text)?;
+//! let mut diagnostics = Diagnostics::default();
+//! let mut names = Vec::new();
+//! let totals = capture.read(&mut diagnostics, &mut |events| {
+//!     names.extend(events.iter().map(|event| event.kind.name()));
+//! })?;
+//! assert_eq!(names, ["raw_syscalls:sys_exit"]);
+//! assert_eq!(totals.events, 1);
+//! # Ok::<(), agenttrace_parse::Error>(())
+//! ```
 
 mod capture;
 mod cursor;
@@ -6,6 +21,8 @@ mod diagnostics;
 mod error;
 pub mod events;
 mod events_text;
+#[cfg(test)]
+mod events_text_tests;
 mod events_write;
 mod fields;
 mod format;
@@ -25,6 +42,6 @@ pub use events_write::{write_event, write_events_header};
 pub use fields::{Addr, Args, BlockOp, Comm, Rwbs, SwitchState, Text};
 pub use perf_data::{Redactor, cut};
 pub use source::Capture;
-pub use steps::{MarkClock, StepFile, StepId, StepMark, StepProblem};
+pub use steps::{Calibration, MarkClock, StepFile, StepId, StepMark, StepProblem};
 pub use steps_read::read_steps;
 pub use units::{Cpu, Dev, FileId, Nanos, Pid, Tid};

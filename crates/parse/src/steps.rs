@@ -51,10 +51,25 @@ pub struct StepFile {
     pub session: Option<String>,
     /// Clock of the times.
     pub clock: MarkClock,
+    /// In the steps file of a cut: what the whole capture told.
+    pub calibration: Option<Calibration>,
     /// The steps, in the order of their first line.
     pub steps: Vec<StepMark>,
     /// Lines that could not be used.
     pub problems: Vec<StepProblem>,
+}
+
+/// Costs measured over a whole capture, carried along with a cut of it
+/// (`"cut":{"exit_cost_ns":N,"fault_cost_ns":N,"fault_reach_ns":N}` in the first
+/// line), so that the cut's numbers are those of the whole.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Calibration {
+    /// Cost of leaving a system call, recording included.
+    pub exit_cost: Nanos,
+    /// Cost of leaving a page fault, recording included.
+    pub fault_cost: Nanos,
+    /// How far beyond its last evidence a fault's estimated end lies at most.
+    pub fault_reach: Nanos,
 }
 
 /// The clock of the times in a steps file.

@@ -6,7 +6,7 @@ use serde_json::{Map, Value};
 
 use crate::capture::ClockId;
 use crate::rfc3339;
-use crate::steps::{MarkClock, StepFile, StepId, StepMark, StepProblem};
+use crate::steps::{Calibration, MarkClock, StepFile, StepId, StepMark, StepProblem};
 use crate::units::{Nanos, Pid, Tid};
 
 const SCHEMA: &str = "agenttrace.steps/1";
@@ -75,7 +75,7 @@ impl Reader {
             }
         };
         if !object.contains_key("step_id")
-            && ["schema", "clock", "session"].iter().any(|key| object.contains_key(*key))
+            && ["schema", "clock", "session", "cut"].iter().any(|key| object.contains_key(*key))
         {
             return self.header(&object);
         }
@@ -98,6 +98,19 @@ impl Reader {
             return Err(format!("schema: {schema:?} is not read, {SCHEMA:?} is"));
         }
         self.file.session = string(object, "session")?;
+        if let Some(cut) = object.get("cut") {
+            let cost = |key: &str| {
+                let value = cut.get(key).and_then(Value::as_u64);
+                value
+                    .map(Nanos)
+                    .ok_or_else(|| format!("cut: {key}: missing, or not a whole number of ns"))
+            };
+            self.file.calibration = Some(Calibration {
+                exit_cost: cost("exit_cost_ns")?,
+                fault_cost: cost("fault_cost_ns")?,
+                fault_reach: cost("fault_reach_ns")?,
+            });
+        }
         if let Some(clock) = string(object, "clock")? {
             self.file.clock = match (clock.as_str(), ClockId::from_name(&clock)) {
                 ("trace", _) => MarkClock::Trace,

@@ -8,7 +8,6 @@ use super::tracing_data;
 use crate::capture::{CaptureInfo, EventType};
 use crate::cursor::Cursor;
 use crate::events::{Row, row};
-use crate::fields::SwitchState;
 use crate::format::{self, Format, Layout, Slot};
 use crate::print_fmt::StateTable;
 
@@ -159,7 +158,6 @@ fn action(
         let mut layout = Layout::new(format, row.fields);
         if format.slot("prev_state").is_some() {
             let states = StateTable::new(format.print_fmt, info.os_release.as_deref());
-            debug_assert_eq!(states.state(0), SwitchState::Runnable);
             layout.states = Some(states);
         }
         return Action::Tracepoint(row, layout);

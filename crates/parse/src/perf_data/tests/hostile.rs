@@ -2,7 +2,7 @@
 
 use super::build::small;
 use super::{Random, captures};
-use crate::{Capture, Diagnostics, Pid, Redactor, Tid, cut, write_event};
+use crate::{Capture, Diagnostics, Pid, Redactor, Tid, cut, read_steps, write_event};
 
 struct Placeholder;
 
@@ -62,6 +62,36 @@ fn flipped_bits_of_a_built_file() {
             flip(&mut bytes, &mut random);
         }
         exercise(&bytes);
+    }
+}
+
+#[test]
+fn texts_cut_off_and_flipped() {
+    let events = b"# agenttrace.events/1\n# clock monotonic\n# node 0 0-1\n# wall 1 2\n\
+        100 0 7/7 . raw_syscalls:sys_enter id=0 args=3,7f00,1000,0,0,0\n\
+        200 1 7/8 dh irq:irq_handler_entry name=\"virtio\\x20\" irq=24 agent_step_id=1\n";
+    let steps = b"{\"schema\":\"agenttrace.steps/1\",\"clock\":\"realtime\"}\n\
+        {\"step_id\":1,\"tool\":\"x\",\"pid\":7,\"start\":\"2026-11-23T09:47:18.25+02:00\",\"end_ns\":5}\n\
+        {\"step_id\":2,\"ev\":\"begin\",\"pid\":7,\"ts_ns\":1}\n{\"step_id\":2,\"ev\":\"end\",\"ts_ns\":3}\n";
+    let try_both = |bytes: &[u8]| {
+        if let Ok(capture) = Capture::open(bytes) {
+            capture.read(&mut Diagnostics::default(), &mut |_| {}).unwrap();
+            capture.dump_records(&mut |_| {}).unwrap();
+        }
+        let _ = read_steps(bytes);
+    };
+    let mut random = Random(0x2545_f491_4f6c_dd1d);
+    for whole in [&events[..], &steps[..]] {
+        for end in 0..whole.len() {
+            try_both(&whole[..end]);
+        }
+        for _ in 0..5_000 {
+            let mut bytes = whole.to_vec();
+            for _ in 0..=random.below(3) {
+                flip(&mut bytes, &mut random);
+            }
+            try_both(&bytes);
+        }
     }
 }
 
