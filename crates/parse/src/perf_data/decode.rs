@@ -21,6 +21,8 @@ pub(crate) struct Stats {
     pub(crate) by_type: Vec<u64>,
     pub(crate) cpus: Vec<Option<CpuTotals>>,
     pub(crate) events: u64,
+    /// Time of the first and last event.
+    pub(crate) span: Option<(u64, u64)>,
     /// By LOST_SAMPLES.
     pub(crate) lost_samples: u64,
     /// (problem, CPU, how many, time, file offset), in the order of time; taken out
@@ -44,6 +46,8 @@ impl Stats {
     #[inline]
     fn count(&mut self, cpu: Cpu, time: u64, event_type: Option<usize>) {
         self.events = self.events.saturating_add(1);
+        let first = self.span.map_or(time, |(first, _)| first);
+        self.span = Some((first, time));
         if let Some(count) = event_type.and_then(|t| self.by_type.get_mut(t)) {
             *count = count.saturating_add(1);
         }

@@ -47,10 +47,10 @@ impl<'a> PerfData<'a> {
     pub(crate) fn open(bytes: &'a [u8]) -> Result<Self, Error> {
         let header = Header::parse(bytes)?;
         let data = slice_at(bytes, header.data.offset, header.data.size).unwrap_or(&[]);
-        if header.feature(bytes, feature::COMPRESSED).is_some() || starts_compressed(data) {
+        if is_compressed(bytes, &header, data) {
             return Err(Error::Unsupported {
                 what: "this perf.data is compressed, a form that agenttrace does not read; \
-                       record without `-z`, or rewrite it with `perf inject -i FILE -o NEW`"
+                       record without `-z`"
                     .to_owned(),
             });
         }
@@ -97,11 +97,14 @@ impl<'a> PerfData<'a> {
     }
 }
 
-/// A recorder that was killed has not written which features it used.
-fn starts_compressed(data: &[u8]) -> bool {
+/// Whether any record is compressed. The feature alone does not tell: `-z` may have
+/// had nothing to compress, and a recorder that was killed has not written it.
+fn is_compressed(bytes: &[u8], header: &Header, data: &[u8]) -> bool {
+    if header.feature(bytes, feature::COMPRESSED).is_none() && !header.truncated {
+        return false;
+    }
     let mut position = 0;
-    for _ in 0..1000 {
-        let Ok(raw) = record::at(data, position) else { return false };
+    while let Ok(raw) = record::at(data, position) {
         if matches!(raw.kind, record::kind::COMPRESSED | record::kind::COMPRESSED2) {
             return true;
         }

@@ -103,8 +103,12 @@ impl<'a> PerfData<'a> {
         let mut by_type = vec![0_u64; types.len()];
         let mut cpus: Vec<Option<CpuTotals>> = Vec::new();
         let (mut events, mut lost_samples) = (0_u64, 0_u64);
+        let mut span: Option<(u64, u64)> = None;
         for stats in all {
             events = events.saturating_add(stats.events);
+            if let Some((first, last)) = stats.span {
+                span = Some(span.map_or((first, last), |(a, b)| (a.min(first), b.max(last))));
+            }
             lost_samples = lost_samples.saturating_add(stats.lost_samples);
             for (sum, n) in by_type.iter_mut().zip(&stats.by_type) {
                 *sum = sum.saturating_add(*n);
@@ -128,8 +132,7 @@ impl<'a> PerfData<'a> {
             diagnostics.add(Problem::LostEvents, Cpu::NONE, lost_samples, None, None);
             lost = lost_samples;
         }
-        let seen = || cpus.iter().filter(|c| c.events > 0);
-        let span = seen().map(|c| c.first).min().zip(seen().map(|c| c.last).max());
+        let span = span.map(|(first, last)| (Nanos(first), Nanos(last)));
         Totals {
             records: walk.records,
             events,
