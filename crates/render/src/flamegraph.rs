@@ -1,1 +1,88 @@
-//! Critical paths to wall-time flamegraphs.
+//! Critical paths to wall-time flamegraphs: as folded lines and as an SVG.
+//!
+//! Frames are the tool, the step, the segment's entry stack, and a leaf that
+//! names cause and resource. Widths are integer nanoseconds. A step's graph is
+//! as wide as the step lasted; the session's counts each nanosecond of a root
+//! task once, for the innermost step.
+
+mod picture;
+mod session;
+
+use std::collections::BTreeMap;
+
+use agenttrace_attribute::cause::Cause;
+use agenttrace_attribute::report::{Report, Segment, StepReport};
+
+use crate::escape::frame;
+
+pub use picture::svg;
+
+/// Which steps a flamegraph shows.
+#[derive(Clone, Copy, Debug)]
+pub enum Selection<'a> {
+    /// All of them.
+    Session,
+    /// This one, whole, with what its nested steps spent.
+    Step(&'a StepReport),
+}
+
+/// Stacks that are the same, merged: frames, outermost first, to the width in
+/// nanoseconds and the cause.
+type Stacks = BTreeMap<Vec<String>, (u64, Cause)>;
+
+/// Folded lines `frame;frame;frame nanoseconds`, merged and sorted, each ended
+/// by a newline. A `;` within a name is written `\x3b`.
+#[must_use]
+pub fn folded(report: &Report, selection: Selection<'_>) -> String {
+    let mut lines: Vec<String> = stacks(report, selection)
+        .into_iter()
+        .map(|(frames, (ns, _))| format!("{} {ns}\n", frames.join(";")))
+        .collect();
+    lines.sort_unstable();
+    lines.concat()
+}
+
+fn stacks(report: &Report, selection: Selection<'_>) -> Stacks {
+    let mut stacks = Stacks::new();
+    match selection {
+        Selection::Step(step) => {
+            for segment in &step.segments {
+                add(&mut stacks, step, segment, (segment.end - segment.start).0);
+            }
+        }
+        Selection::Session => {
+            for (step, owned) in report.steps.iter().zip(session::owned(&report.steps)) {
+                for (segment, ns) in session::within(&step.segments, &owned) {
+                    add(&mut stacks, step, segment, ns);
+                }
+            }
+        }
+    }
+    stacks
+}
+
+fn add(stacks: &mut Stacks, step: &StepReport, segment: &Segment, ns: u64) {
+    if ns == 0 {
+        return;
+    }
+    let mut frames = Vec::with_capacity(segment.stack.len() + 3);
+    frames.push(if step.tool.is_empty() { "(no tool)".to_owned() } else { frame(&step.tool) });
+    frames.push(format!("step {}", frame(&step.id.to_string())));
+    frames.extend(segment.stack.iter().map(|f| frame(f)));
+    frames.push(leaf(segment));
+    let entry = stacks.entry(frames).or_insert((0, segment.cause));
+    entry.0 = entry.0.saturating_add(ns);
+}
+
+/// `major_fault: device`, `run_delay: run_queue in fsync`. Never ends with a
+/// number, which readers of folded lines would take for a width.
+fn leaf(segment: &Segment) -> String {
+    let (cause, resource) = (segment.cause.name(), segment.resource.name());
+    match segment.under {
+        Some(under) if under != segment.cause => format!("{cause}: {resource} in {}", under.name()),
+        _ => format!("{cause}: {resource}"),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,7 +1,193 @@
-//! A histogram to an SVG.
+//! A histogram to an SVG with counts on its bars.
+
+use std::error::Error;
+use std::io;
+
 use agenttrace_attribute::report::Histogram;
-/// x
-#[must_use]
-pub fn svg(_hist: &Histogram) -> String {
-    String::new()
+use plotters::coord::Shift;
+use plotters::prelude::{
+    DrawingArea, FontStyle, IntoDrawingArea as _, IntoTextStyle as _, PathElement, RGBColor,
+    Rectangle, SVGBackend, TextStyle,
+};
+use plotters::style::text_anchor::{HPos, Pos, VPos};
+use plotters::style::{Color as _, FontTransform};
+
+use super::{bounds, edge, occupied, summary};
+
+const SIZE: (u32, u32) = (1000, 420);
+/// The plot's corners.
+const LEFT: i32 = 76;
+const RIGHT: i32 = 976;
+const TOP: i32 = 84;
+const BOTTOM: i32 = 352;
+/// A lone bar need not fill the page.
+const WIDEST: i32 = 96;
+
+// A background of its own: the picture reads the same on a dark page.
+const PAPER: RGBColor = RGBColor(250, 250, 250);
+const INK: RGBColor = RGBColor(32, 32, 32);
+const GRID: RGBColor = RGBColor(216, 216, 216);
+const BAR: RGBColor = RGBColor(62, 116, 178);
+
+type Canvas<'a> = DrawingArea<SVGBackend<'a>, Shift>;
+
+/// The histogram as an SVG: a bar for each bucket from the first to the last
+/// that holds something, with its count; the edges in microseconds.
+///
+/// # Errors
+/// Where the picture cannot be drawn.
+pub fn svg(hist: &Histogram) -> io::Result<String> {
+    let mut out = String::new();
+    draw(hist, &mut out).map_err(|error| io::Error::other(error.to_string()))?;
+    Ok(out)
+}
+
+fn draw(hist: &Histogram, out: &mut String) -> Result<(), Box<dyn Error>> {
+    let canvas = SVGBackend::with_string(out, SIZE).into_drawing_area();
+    canvas.fill(&PAPER)?;
+    let (left, middle) = (Pos::new(HPos::Left, VPos::Top), Pos::new(HPos::Center, VPos::Top));
+    let bold = ("sans-serif", px(17), FontStyle::Bold).into_text_style(&canvas).color(&INK);
+    canvas.draw_text(hist.mechanism.title(), &bold.pos(left), (LEFT, 18))?;
+    let rows = occupied(hist);
+    let facts = match (&hist.buckets, rows.is_empty()) {
+        (None, _) => "not captured".to_owned(),
+        (Some(_), true) => "none".to_owned(),
+        (Some(_), false) => summary(hist).replace("   ", ", "),
+    };
+    canvas.draw_text(&facts, &style(&canvas, 14, &INK).pos(left), (LEFT, 44))?;
+    if rows.is_empty() {
+        canvas.present()?;
+        return Ok(());
+    }
+    let most = rows.iter().map(|(_, n)| *n).max().unwrap_or(1).max(1);
+    let top = axis(&canvas, most)?;
+    let slots = i32::try_from(rows.len()).unwrap_or(i32::MAX).max(1);
+    let slot = ((RIGHT - LEFT) / slots).min(WIDEST);
+    let small = if slot < 34 { 11 } else { 12 };
+    let label = style(&canvas, small, &INK);
+    for (i, (bucket, n)) in (0_i32..).zip(&rows) {
+        let (from, to) = bounds(*bucket);
+        let x = LEFT + i * slot;
+        if i == 0 {
+            canvas.draw_text(&edge(from), &label.pos(middle), (x, BOTTOM + 8))?;
+        }
+        canvas.draw_text(&edge(to), &label.pos(middle), (x + slot, BOTTOM + 8))?;
+        tick(&canvas, x)?;
+        tick(&canvas, x + slot)?;
+        if *n > 0 {
+            let y = height(*n, top).min(BOTTOM - 1);
+            canvas.draw(&Rectangle::new([(x + 1, y), (x + slot - 1, BOTTOM)], BAR.filled()))?;
+            let above = label.pos(Pos::new(HPos::Center, VPos::Bottom));
+            canvas.draw_text(&short(*n), &above, (x + slot / 2, y - 3))?;
+        }
+    }
+    let unit = "duration in microseconds, buckets [from, to); K = 1024, M = 1024 K";
+    canvas.draw_text(unit, &style(&canvas, 13, &INK).pos(left), (LEFT, BOTTOM + 34))?;
+    canvas.present()?;
+    Ok(())
+}
+
+/// The size that plotters turns into this many pixels.
+fn px(size: u32) -> f64 {
+    f64::from(size) * 1.24
+}
+
+fn style<'a>(canvas: &Canvas<'_>, size: u32, color: &'a RGBColor) -> TextStyle<'a> {
+    ("sans-serif", px(size)).into_text_style(canvas).color(color)
+}
+
+fn tick(canvas: &Canvas<'_>, x: i32) -> Result<(), Box<dyn Error>> {
+    canvas.draw(&PathElement::new([(x, BOTTOM), (x, BOTTOM + 5)], INK))?;
+    Ok(())
+}
+
+/// Where a count's bar begins, between the baseline and the topmost grid line.
+fn height(n: u64, top: u64) -> i32 {
+    let full = u128::from(BOTTOM.abs_diff(TOP));
+    let tall = full * u128::from(n) / u128::from(top.max(1));
+    BOTTOM - i32::try_from(tall).unwrap_or(0)
+}
+
+/// Grid lines at round counts; returns the topmost.
+fn axis(canvas: &Canvas<'_>, most: u64) -> Result<u64, Box<dyn Error>> {
+    let step = round_step(most);
+    let top = most.div_ceil(step).saturating_mul(step);
+    let label = style(canvas, 12, &INK).pos(Pos::new(HPos::Right, VPos::Center));
+    for i in 0..=top / step {
+        let n = i * step;
+        let y = height(n, top);
+        let color = if n == 0 { INK } else { GRID };
+        canvas.draw(&PathElement::new([(LEFT, y), (RIGHT, y)], color))?;
+        canvas.draw_text(&short(n), &label, (LEFT - 8, y))?;
+    }
+    let name = style(canvas, 13, &INK)
+        .pos(Pos::new(HPos::Center, VPos::Center))
+        .transform(FontTransform::Rotate270);
+    canvas.draw_text("count", &name, (18, (TOP + BOTTOM) / 2))?;
+    Ok(top)
+}
+
+/// 1, 2 or 5 times a power of ten, so that there are at most five lines.
+fn round_step(most: u64) -> u64 {
+    let mut power = 1_u64;
+    loop {
+        for factor in [1, 2, 5] {
+            let step = power.saturating_mul(factor);
+            if most.div_ceil(step) <= 5 || step == u64::MAX {
+                return step;
+            }
+        }
+        power = power.saturating_mul(10);
+    }
+}
+
+/// A count of at most five characters: `9999`, `14.8k`, `148k`, `1.5M`.
+fn short(n: u64) -> String {
+    const UNITS: [(&str, u64); 4] =
+        [("k", 1_000), ("M", 1_000_000), ("G", 1_000_000_000), ("T", 1_000_000_000_000)];
+    if n < 10_000 {
+        return n.to_string();
+    }
+    let (name, unit) = UNITS.into_iter().rev().find(|(_, unit)| n >= *unit).unwrap_or(UNITS[0]);
+    // Cut, not rounded, so that 999,999 is not 1000k.
+    match n / unit {
+        whole @ 0..100 if n % unit >= unit / 10 => {
+            format!("{whole}.{}{name}", n % unit / (unit / 10))
+        }
+        whole => format!("{whole}{name}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fixture;
+
+    #[test]
+    fn every_bar_has_its_count_and_edges() {
+        let picture = svg(&fixture::histogram(&[0, 0, 12, 42, 0, 14_820])).unwrap();
+        for text in ["12", "42", "14.8k", "2", "4", "8", "16", "32", "count"] {
+            assert!(picture.contains(&format!(">\n{text}\n<")), "{text}: {picture}");
+        }
+        assert!(picture.contains("n 14,874, p50 40.1 us, p99 0.31 ms, max 9.2 ms"));
+        assert!(picture.contains("duration in microseconds"));
+        assert_eq!(picture.matches("#3E74B2").count(), 3);
+    }
+
+    #[test]
+    fn absent_is_not_zero() {
+        let absent = Histogram { buckets: None, ..fixture::histogram(&[]) };
+        assert!(svg(&absent).unwrap().contains("not captured"));
+        assert!(svg(&fixture::histogram(&[])).unwrap().contains("none"));
+        let huge = fixture::histogram(&[u64::MAX / 2; 2]);
+        assert!(svg(&huge).unwrap().contains("9223372T"));
+    }
+
+    #[test]
+    fn counts_are_short() {
+        let all = [9_999, 10_000, 14_820, 148_200, 999_999, 1_500_000, 20_000_000];
+        let all = all.map(short);
+        assert_eq!(all, ["9999", "10k", "14.8k", "148k", "999k", "1.5M", "20M"]);
+        assert_eq!([1, 5, 7, 230, 14_820].map(round_step), [1, 1, 2, 50, 5_000]);
+    }
 }
