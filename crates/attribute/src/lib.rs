@@ -1,10 +1,17 @@
 //! Step windows to critical paths, causes, verdicts and one report.
 
+pub mod analyze;
 pub mod cause;
+pub mod coverage;
 mod facts;
+pub mod histogram;
+mod inclusive;
 pub mod path;
 pub mod report;
 mod rows;
+pub mod session;
+pub mod stats;
+mod verdict;
 mod walk;
 
 pub use agenttrace_model as model;

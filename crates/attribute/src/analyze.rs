@@ -1,0 +1,422 @@
+//! Model, windows and critical paths to the report: every number, computed once.
+
+use std::collections::BTreeMap;
+
+use agenttrace_model::parse::{CaptureInfo, Diagnostics, Nanos, Totals};
+use agenttrace_model::{Model, Windows};
+use rayon::prelude::*;
+use rustc_hash::FxHashMap;
+
+use crate::cause::{Cause, Resource};
+use crate::coverage::coverage;
+use crate::histogram::histograms;
+use crate::inclusive::{Index, Stretch, inclusive, step_tasks, union, work};
+use crate::path::{Frame, PathSegment, StackId, StepPath, device_name, file_name};
+use crate::report::{
+    CaptureSummary, Coverage, Evidence, ExclusiveRow, MarkerSource, Report, Segment, Session, StepReport,
+};
+use crate::session;
+use crate::stats::{human, percentile};
+use crate::verdict::{self, Facts};
+
+/// All that a report is made of, besides the critical paths.
+#[derive(Clone, Debug)]
+pub struct Input<'m> {
+    /// The model of the capture.
+    pub model: &'m Model,
+    /// The steps, and who works for them.
+    pub windows: &'m Windows,
+    /// What the capture says of itself.
+    pub info: &'m CaptureInfo,
+    /// What one pass over it counted.
+    pub totals: &'m Totals,
+    /// Problems of all stages, merged.
+    pub diagnostics: &'m Diagnostics,
+    /// Name of the session, from the steps file.
+    pub session: Option<String>,
+    /// Where the windows come from.
+    pub markers: MarkerSource,
+    /// How marker times were mapped to the capture's clock, in words.
+    pub clock_mapping: String,
+    /// How far a mapped time may be off.
+    pub clock_error: Option<Nanos>,
+    /// Notes of earlier stages; those of the windows are added.
+    pub notes: Vec<String>,
+    /// The capture was cut out of a longer one: other steps of the tools are missing.
+    pub outside_cut: bool,
+}
+
+/// A path that has been checked, with its sums.
+struct Checked {
+    path: StepPath,
+    broken: Option<String>,
+    rows: Vec<ExclusiveRow>,
+}
+
+/// The report. `paths` are the critical paths of `windows.steps`, in their order.
+/// What comes out does not depend on the number of threads.
+#[must_use]
+pub fn report(input: &Input<'_>, paths: &[StepPath]) -> Report {
+    let index = Index::new(input.model, input.info);
+    let work = work(input.windows);
+    let coverage = coverage(input.info);
+    let steps = &input.windows.steps;
+
+    let checked: Vec<Checked> = (0..steps.len())
+        .into_par_iter()
+        .map(|i| check(input, i, paths.get(i)))
+        .collect();
+    let tools = Tools::new(input, &checked);
+    let selfs = session::self_times(steps);
+    let reports: Vec<StepReport> = checked
+        .par_iter()
+        .enumerate()
+        .filter_map(|(i, checked)| {
+            let own = selfs.get(i).copied().unwrap_or_default();
+            step_report(input, &index, &coverage, &tools, work.get(i)?, own, i, checked)
+        })
+        .collect();
+
+    let mut notes = input.notes.clone();
+    notes.extend(input.windows.notes.iter().cloned());
+    for (step, checked) in steps.iter().zip(&checked) {
+        notes.extend(checked.broken.iter().map(|why| format!("step {}: {why}", step.id)));
+    }
+    if input.outside_cut {
+        notes.push("the capture is a cut: medians of the tools lie outside the cut".to_owned());
+    }
+
+    let parts = session::sweep(steps);
+    let sums: Vec<BTreeMap<Cause, Nanos>> = checked
+        .par_iter()
+        .zip(&parts)
+        .map(|(checked, parts)| session::by_cause(&checked.path.segments, parts))
+        .collect();
+    let (ranking, wall) = session::ranking(&reports, &sums);
+    let (_, samples) = inclusive(&index, &union(&work));
+    Report {
+        capture: CaptureSummary {
+            info: input.info.clone(),
+            totals: input.totals.clone(),
+            diagnostics: input.diagnostics.clone(),
+            clock_mapping: input.clock_mapping.clone(),
+            clock_error: input.clock_error,
+            markers: input.markers,
+        },
+        coverage,
+        session: Session {
+            name: input.session.clone(),
+            steps: reports.len(),
+            wall,
+            ranking,
+            by_tool: session::tools(&reports),
+            histograms: histograms(&samples),
+        },
+        steps: reports,
+        notes,
+    }
+}
+
+/// Checks that the path tiles its window and that its rows add up to it
+/// (DESIGN 2.1), in release builds too. A path that does not is replaced by one
+/// segment that says so, and a note in the report: never a wrong sum.
+fn check(input: &Input<'_>, step: usize, path: Option<&StepPath>) -> Checked {
+    let (start, end) = input.windows.steps.get(step).map_or_else(Default::default, |s| (s.start, s.end));
+    let mut path = path.cloned().unwrap_or_default();
+    let mut rows = exclusive(&path.segments);
+    let broken = conservation(&path.segments, &rows, start, end).err();
+    if broken.is_some() {
+        let task = input.windows.steps.get(step).map_or(agenttrace_model::TaskId(0), |s| s.root);
+        path = StepPath { segments: unknown(task, start, end), ..StepPath::default() };
+        rows = exclusive(&path.segments);
+    }
+    Checked { path, broken, rows }
+}
+
+fn unknown(task: agenttrace_model::TaskId, start: Nanos, end: Nanos) -> Vec<PathSegment> {
+    vec![PathSegment {
+        start,
+        end,
+        task,
+        cause: Cause::Unknown,
+        resource: Resource::Unknown,
+        under: None,
+        stack: StackId::EMPTY,
+        reason: None,
+        inferred: false,
+    }]
+}
+
+/// Whether segments tile `[start, end)` and rows add up to it; else what is wrong.
+///
+/// # Errors
+/// The first violation, as a sentence.
+pub fn conservation(
+    segments: &[PathSegment],
+    rows: &[ExclusiveRow],
+    start: Nanos,
+    end: Nanos,
+) -> Result<(), String> {
+    let mut at = start;
+    for segment in segments {
+        if segment.start != at || segment.end <= segment.start {
+            return Err(format!(
+                "conservation violated: a segment [{}, {}) where one from {at} was due",
+                segment.start, segment.end
+            ));
+        }
+        at = segment.end;
+    }
+    if at != end {
+        return Err(format!("conservation violated: the segments end at {at}, the window at {end}"));
+    }
+    let sum: Nanos = rows.iter().map(|row| row.ns).sum();
+    if sum != end - start {
+        return Err(format!("conservation violated: rows of {sum} ns in a window of {} ns", end - start));
+    }
+    Ok(())
+}
+
+/// Cause x resource x under, the largest cause first, the rows of one cause together.
+#[must_use]
+pub fn exclusive(segments: &[PathSegment]) -> Vec<ExclusiveRow> {
+    let mut cells: BTreeMap<(Cause, Resource, Option<Cause>), Nanos> = BTreeMap::new();
+    let mut causes: BTreeMap<Cause, Nanos> = BTreeMap::new();
+    for s in segments {
+        *cells.entry((s.cause, s.resource, s.under)).or_default() += s.end - s.start;
+        *causes.entry(s.cause).or_default() += s.end - s.start;
+    }
+    let mut rows: Vec<ExclusiveRow> = cells
+        .into_iter()
+        .map(|((cause, resource, under), ns)| ExclusiveRow { cause, resource, under, ns })
+        .collect();
+    let total = |cause: Cause| causes.get(&cause).copied().unwrap_or_default();
+    rows.sort_by(|a, b| {
+        (total(b.cause), a.cause, b.ns, a.resource, a.under).cmp(&(total(a.cause), b.cause, a.ns, b.resource, b.under))
+    });
+    rows
+}
+
+/// For each tool its median step.
+struct Tools<'m> {
+    tools: FxHashMap<&'m str, Tool>,
+    known: bool,
+}
+
+struct Tool {
+    steps: usize,
+    median: Nanos,
+    causes: BTreeMap<Cause, Nanos>,
+}
+
+impl<'m> Tools<'m> {
+    fn new(input: &Input<'m>, checked: &[Checked]) -> Self {
+        let mut members: BTreeMap<&'m str, Vec<(Nanos, usize)>> = BTreeMap::new();
+        for (i, step) in input.windows.steps.iter().enumerate() {
+            members.entry(&step.tool).or_default().push((step.end - step.start, i));
+        }
+        let tools = members.into_iter().map(|(name, mut list)| {
+            list.sort_unstable();
+            let walls: Vec<Nanos> = list.iter().map(|(wall, _)| *wall).collect();
+            let median = percentile(&walls, 50);
+            let step = list.iter().find(|(wall, _)| *wall == median).and_then(|(_, i)| checked.get(*i));
+            let causes = step.map(|c| by_cause(&c.rows)).unwrap_or_default();
+            (name, Tool { steps: list.len(), median, causes })
+        });
+        Self { tools: tools.collect(), known: !input.outside_cut }
+    }
+
+    /// What this step spent more than the median step of its tool, where it is much.
+    fn relative(&self, tool: &str, wall: Nanos, rows: &[ExclusiveRow]) -> Option<Evidence> {
+        let tool = self.tools.get(tool).filter(|t| self.known && t.steps >= 3)?;
+        if wall.0.saturating_mul(2) < tool.median.0.saturating_mul(3) || tool.median == Nanos::ZERO {
+            return None;
+        }
+        let (cause, more) = by_cause(rows)
+            .into_iter()
+            .map(|(cause, ns)| (cause, ns - tool.causes.get(&cause).copied().unwrap_or_default()))
+            .max_by_key(|(cause, more)| (*more, std::cmp::Reverse(*cause)))?;
+        Some(Evidence {
+            text: format!(
+                "{:.1} times the median of its tool ({}); the difference is mostly {} (+{})",
+                wall.0 as f64 / tool.median.0 as f64,
+                human(tool.median),
+                cause.name(),
+                human(more)
+            ),
+            value: more.0,
+            unit: "ns",
+            source: "critical paths of the tool's steps",
+        })
+    }
+}
+
+fn by_cause(rows: &[ExclusiveRow]) -> BTreeMap<Cause, Nanos> {
+    let mut sums = BTreeMap::new();
+    for row in rows {
+        *sums.entry(row.cause).or_default() += row.ns;
+    }
+    sums
+}
+
+#[expect(clippy::too_many_arguments, reason = "the parts of one step, gathered by one caller")]
+fn step_report(
+    input: &Input<'_>,
+    index: &Index<'_>,
+    coverage: &[Coverage],
+    tools: &Tools<'_>,
+    work: &[Stretch],
+    self_ns: Nanos,
+    number: usize,
+    checked: &Checked,
+) -> Option<StepReport> {
+    let model = input.model;
+    let step = input.windows.steps.get(number)?;
+    let root = model.tasks.get(step.root.0 as usize)?;
+    let wall = step.end - step.start;
+    let (inclusive, samples) = inclusive(index, work);
+    let sum = |keep: &dyn Fn(&PathSegment) -> bool| -> Nanos {
+        checked.path.segments.iter().filter(|s| keep(s)).map(|s| s.end - s.start).sum()
+    };
+    let unknown = sum(&|s| s.cause == Cause::Unknown);
+    let inferred = sum(&|s| s.cause != Cause::Unknown && s.inferred);
+    let facts = Facts::new(verdict::Parts {
+        index,
+        step,
+        work,
+        path: &checked.path,
+        rows: &checked.rows,
+        inclusive: &inclusive,
+        coverage,
+        diagnostics: input.diagnostics,
+        unknown,
+        inferred,
+        broken: checked.broken.as_deref(),
+        relative: tools.relative(&step.tool, wall, &checked.rows),
+    });
+    let verdicts = verdict::verdicts(&facts);
+    let tool = tools.tools.get(step.tool.as_str())?;
+    Some(StepReport {
+        id: step.id.clone(),
+        tool: step.tool.clone(),
+        pid: root.pid,
+        tid: root.tid,
+        comm: root.name_at(step.end).to_text(),
+        parent: step.parent.and_then(|p| input.windows.steps.get(p)).map(|p| p.id.clone()),
+        start: step.start,
+        end: step.end,
+        clipped: step.clipped.clone(),
+        wall,
+        self_ns,
+        times_median: (tools.known && tool.steps > 1 && tool.median > Nanos::ZERO)
+            .then(|| wall.0 as f64 / tool.median.0 as f64),
+        tool_median: tool.median,
+        extra: step.extra.clone(),
+        exclusive: checked.rows.clone(),
+        segments: segments(model, checked),
+        inclusive,
+        histograms: histograms(&samples),
+        tasks: step_tasks(model, step.root, work),
+        observed: wall - unknown - inferred,
+        inferred,
+        unknown,
+        verdicts,
+    })
+}
+
+/// The words of one entry stack.
+#[derive(Clone)]
+struct Words {
+    stack: Vec<String>,
+    object: Option<String>,
+}
+
+fn segments(model: &Model, checked: &Checked) -> Vec<Segment> {
+    let mut cache: FxHashMap<StackId, Words> = FxHashMap::default();
+    let mut out = Vec::with_capacity(checked.path.segments.len());
+    for segment in &checked.path.segments {
+        let words = match cache.get(&segment.stack) {
+            Some(words) => words.clone(),
+            None => {
+                let frames = checked.path.stacks.frames(segment.stack);
+                let words = Words {
+                    stack: frames.iter().map(|f| f.text(model, segment.start)).collect(),
+                    object: frames.iter().rev().find_map(|f| object(model, *f)),
+                };
+                // A task's name may change.
+                if !frames.iter().any(|f| matches!(f, Frame::Task(_))) {
+                    cache.insert(segment.stack, words.clone());
+                }
+                words
+            }
+        };
+        let Some(task) = model.tasks.get(segment.task.0 as usize) else { continue };
+        out.push(Segment {
+            start: segment.start,
+            end: segment.end,
+            tid: task.tid,
+            pid: task.pid,
+            comm: task.name_at(segment.start).to_text(),
+            cause: segment.cause,
+            resource: segment.resource,
+            under: segment.under,
+            stack: words.stack,
+            object: words.object,
+            reason: segment.reason.map(|r| r.text().to_owned()).or_else(|| checked.broken.clone()),
+            inferred: segment.inferred,
+        });
+    }
+    out
+}
+
+/// The file or device that a frame is about.
+fn object(model: &Model, frame: Frame) -> Option<String> {
+    match frame {
+        Frame::Fault(_, file) => file.map(|file| file_name(model, file)),
+        Frame::Block(_, dev) | Frame::Journal(dev) => Some(device_name(model, dev)),
+        Frame::Syscall(_)
+        | Frame::Task(_)
+        | Frame::Spawn
+        | Frame::Loader
+        | Frame::Exit
+        | Frame::Lock(_)
+        | Frame::Irq(_)
+        | Frame::Softirq(_)
+        | Frame::Tick
+        | Frame::User => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use agenttrace_model::TaskId;
+
+    use super::*;
+
+    fn segment(start: u64, end: u64, cause: Cause, under: Option<Cause>) -> PathSegment {
+        PathSegment { cause, under, ..unknown(TaskId(0), Nanos(start), Nanos(end)).remove(0) }
+    }
+
+    #[test]
+    fn gaps_overlaps_and_wrong_sums_are_found() {
+        let good = [segment(10, 20, Cause::Fsync, None), segment(20, 30, Cause::UserCpu, None)];
+        let rows = exclusive(&good);
+        assert_eq!(conservation(&good, &rows, Nanos(10), Nanos(30)), Ok(()));
+        assert!(conservation(&good, &rows, Nanos(10), Nanos(31)).is_err());
+        assert!(conservation(&good[1..], &rows, Nanos(10), Nanos(30)).is_err());
+        assert!(conservation(&good, &rows[1..], Nanos(10), Nanos(30)).is_err());
+        let overlap = [segment(10, 20, Cause::Fsync, None), segment(19, 30, Cause::UserCpu, None)];
+        assert!(conservation(&overlap, &exclusive(&overlap), Nanos(10), Nanos(30)).is_err());
+    }
+
+    #[test]
+    fn the_rows_of_a_cause_stay_together() {
+        let rows = exclusive(&[
+            segment(0, 10, Cause::RunDelay, Some(Cause::Fsync)),
+            segment(10, 25, Cause::Fsync, None),
+            segment(25, 35, Cause::RunDelay, Some(Cause::UserCpu)),
+        ]);
+        let got: Vec<(Cause, u64)> = rows.iter().map(|r| (r.cause, r.ns.0)).collect();
+        assert_eq!(got, [(Cause::RunDelay, 10), (Cause::RunDelay, 10), (Cause::Fsync, 15)]);
+    }
+}

@@ -1,0 +1,72 @@
+//! Durations in power-of-two buckets of microseconds, as `bpftrace`'s `hist()` prints them.
+
+use agenttrace_model::parse::Nanos;
+
+use crate::inclusive::Samples;
+use crate::report::{Histogram, Mechanism};
+use crate::stats::{percentile, stats};
+
+/// The bucket of a duration: 0 below 1 us, else n for `[2^(n-1), 2^n)` us.
+#[must_use]
+pub fn bucket(ns: Nanos) -> usize {
+    let us = ns.0 / 1000;
+    (u64::BITS - us.leading_zeros()) as usize
+}
+
+/// The histogram of one mechanism. `None`: its events were not captured.
+#[must_use]
+pub fn histogram(mechanism: Mechanism, values: Option<&[Nanos]>) -> Histogram {
+    let Some(values) = values else {
+        return Histogram {
+            mechanism,
+            buckets: None,
+            count: 0,
+            total: Nanos::ZERO,
+            p50: Nanos::ZERO,
+            p99: Nanos::ZERO,
+            max: Nanos::ZERO,
+        };
+    };
+    let mut sorted = values.to_vec();
+    let stats = stats(&mut sorted);
+    let mut buckets = vec![0_u64; sorted.last().map_or(0, |max| bucket(*max) + 1)];
+    for value in &sorted {
+        if let Some(count) = buckets.get_mut(bucket(*value)) {
+            *count += 1;
+        }
+    }
+    Histogram {
+        mechanism,
+        buckets: Some(buckets),
+        count: stats.count,
+        total: stats.total,
+        p50: percentile(&sorted, 50),
+        p99: stats.p99,
+        max: stats.max,
+    }
+}
+
+/// All mechanisms, in the order of [`Mechanism::ALL`].
+pub(crate) fn histograms(samples: &Samples) -> Vec<Histogram> {
+    Mechanism::ALL.map(|mechanism| histogram(mechanism, samples.of(mechanism))).to_vec()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn buckets_double() {
+        let got = [0, 999, 1000, 1999, 2000, 3999, 4000, 1_024_000].map(|ns| bucket(Nanos(ns)));
+        assert_eq!(got, [0, 0, 1, 1, 2, 2, 3, 11]);
+        assert_eq!(bucket(Nanos::MAX), 55);
+    }
+
+    #[test]
+    fn no_events_are_not_no_values() {
+        assert_eq!(histogram(Mechanism::Fsync, None).buckets, None);
+        assert_eq!(histogram(Mechanism::Fsync, Some(&[])).buckets, Some(Vec::new()));
+        let h = histogram(Mechanism::Fsync, Some(&[Nanos(1500), Nanos(500)]));
+        assert_eq!((h.buckets, h.count, h.total), (Some(vec![1, 1]), 2, Nanos(2000)));
+    }
+}

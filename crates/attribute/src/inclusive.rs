@@ -1,0 +1,506 @@
+//! What a step's tasks did while they worked for it: counters and durations, which may overlap.
+
+use std::collections::BTreeMap;
+use std::sync::OnceLock;
+
+use agenttrace_model::parse::{CaptureInfo, Cpu, Dev, Nanos};
+use agenttrace_model::{FdKind, Model, Op, OpKind, State, SyscallClass, SyscallOp, Task, TaskId, Windows};
+use rustc_hash::FxHashMap;
+
+use crate::path::device_name;
+use crate::report::{
+    BlockRow, FaultRows, FileFaults, Inclusive, Mechanism, Migrations, Spawns, StepTask, SyscallRow,
+};
+use crate::stats::stats;
+
+/// A stretch over which a task works.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub(crate) struct Stretch {
+    pub(crate) task: TaskId,
+    pub(crate) from: Nanos,
+    pub(crate) to: Nanos,
+    pub(crate) inferred: bool,
+}
+
+/// Single durations, for the histograms. `None`: not captured.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Samples {
+    wakeups: Option<Vec<Nanos>>,
+    faults: Option<Vec<Nanos>>,
+    block: Option<Vec<Nanos>>,
+    fsyncs: Option<Vec<Nanos>>,
+}
+
+impl Samples {
+    pub(crate) fn of(&self, mechanism: Mechanism) -> Option<&[Nanos]> {
+        match mechanism {
+            Mechanism::WakeupLatency => self.wakeups.as_deref(),
+            Mechanism::PageFault => self.faults.as_deref(),
+            Mechanism::BlockIo => self.block.as_deref(),
+            Mechanism::Fsync => self.fsyncs.as_deref(),
+        }
+    }
+}
+
+/// For each step its stretches of work, nested steps' included: what
+/// [`Windows::work`] tells of one step, for all steps in one pass over the claims.
+pub(crate) fn work(windows: &Windows) -> Vec<Vec<Stretch>> {
+    let mut work: Vec<Vec<Stretch>> = windows
+        .steps
+        .iter()
+        .map(|step| vec![Stretch { task: step.root, from: step.start, to: step.end, inferred: false }])
+        .collect();
+    for (index, claims) in windows.claims.iter().enumerate() {
+        let task = TaskId(u32::try_from(index).unwrap_or(u32::MAX));
+        for claim in claims {
+            let mut at = Some(claim.step);
+            while let Some(step) = at {
+                let Some(window) = windows.steps.get(step) else { break };
+                let (from, to) = (claim.from.max(window.start), claim.to.min(window.end));
+                if task != window.root
+                    && from < to
+                    && let Some(stretches) = work.get_mut(step)
+                {
+                    stretches.push(Stretch { task, from, to, inferred: claim.inferred });
+                }
+                at = window.parent;
+            }
+        }
+    }
+    work
+}
+
+/// The union of all steps' work, so that each operation counts once.
+pub(crate) fn union(work: &[Vec<Stretch>]) -> Vec<Stretch> {
+    let mut all: Vec<Stretch> = work.iter().flatten().copied().collect();
+    all.sort_unstable();
+    let mut out: Vec<Stretch> = Vec::new();
+    for stretch in all {
+        match out.last_mut() {
+            Some(last) if last.task == stretch.task && stretch.from <= last.to => {
+                last.to = last.to.max(stretch.to);
+            }
+            Some(_) | None => out.push(stretch),
+        }
+    }
+    out
+}
+
+/// For each CPU who ran on it: (from, to, task), in time order.
+type CpuLines = FxHashMap<Cpu, Vec<(Nanos, Nanos, TaskId)>>;
+
+/// Look-ups by task, built once for all steps.
+pub(crate) struct Index<'m> {
+    pub(crate) model: &'m Model,
+    pub(crate) info: &'m CaptureInfo,
+    requests: Vec<Vec<u32>>,
+    children: Vec<Vec<(Nanos, TaskId)>>,
+    classes: FxHashMap<String, SyscallClass>,
+    cpus: OnceLock<CpuLines>,
+}
+
+impl<'m> Index<'m> {
+    pub(crate) fn new(model: &'m Model, info: &'m CaptureInfo) -> Self {
+        let mut requests = vec![Vec::new(); model.tasks.len()];
+        for (index, request) in model.requests.iter().enumerate() {
+            if let Some(list) = request.submitter.and_then(|task| requests.get_mut(task.0 as usize)) {
+                list.push(u32::try_from(index).unwrap_or(u32::MAX));
+            }
+        }
+        for list in &mut requests {
+            list.sort_by_key(|index| model.requests.get(*index as usize).map(|r| (r.queued, *index)));
+        }
+        let mut children = vec![Vec::new(); model.tasks.len()];
+        for (id, task) in model.task_ids() {
+            if let (Some(birth), Some(parent), Some(false)) = (task.birth, task.parent, task.is_thread)
+                && let Some(list) = children.get_mut(parent.0 as usize)
+            {
+                list.push((birth, id));
+            }
+        }
+        for list in &mut children {
+            list.sort_unstable();
+        }
+        let classes = (0..512).map(|nr| (model.syscalls.name(nr), model.syscalls.class(nr))).collect();
+        Self { model, info, requests, children, classes, cpus: OnceLock::new() }
+    }
+
+    /// The class of a system call by name.
+    pub(crate) fn class(&self, name: &str) -> SyscallClass {
+        self.classes.get(name).copied().unwrap_or(SyscallClass::Other)
+    }
+
+    /// Who ran on a CPU over `[from, to)`, and how long, in time order.
+    pub(crate) fn ran(&self, cpu: Cpu, from: Nanos, to: Nanos) -> impl Iterator<Item = (TaskId, Nanos)> + '_ {
+        let list = self.cpus.get_or_init(|| running(self.model)).get(&cpu).map(Vec::as_slice).unwrap_or_default();
+        let first = list.partition_point(|(_, end, _)| *end <= from);
+        list.iter()
+            .skip(first)
+            .take_while(move |(start, _, _)| *start < to)
+            .map(move |(start, end, task)| (*task, (*end).min(to) - (*start).max(from)))
+    }
+
+    fn task(&self, id: TaskId) -> Option<&'m Task> {
+        self.model.tasks.get(id.0 as usize)
+    }
+}
+
+fn running(model: &Model) -> CpuLines {
+    let mut cpus = CpuLines::default();
+    for (id, task) in model.task_ids() {
+        for (index, span) in task.states.iter().enumerate() {
+            if span.state == State::Running && span.cpu != Cpu::NONE {
+                let end = task.states.get(index + 1).map_or(model.span.1, |next| next.start);
+                cpus.entry(span.cpu).or_default().push((span.start, end, id));
+            }
+        }
+    }
+    #[expect(clippy::iter_over_hash_type, reason = "each list is sorted by itself")]
+    for list in cpus.values_mut() {
+        list.sort_unstable();
+    }
+    cpus
+}
+
+/// The operations that begin in a stretch.
+fn ops(task: &Task, stretch: Stretch) -> &[Op] {
+    let first = task.ops.partition_point(|op| op.start < stretch.from);
+    let last = task.ops.partition_point(|op| op.start < stretch.to);
+    task.ops.get(first..last).unwrap_or_default()
+}
+
+#[derive(Default)]
+struct SyscallSum {
+    count: u64,
+    errors: u64,
+    total: Nanos,
+    max: Nanos,
+}
+
+#[derive(Default)]
+struct BlockSum {
+    durations: Vec<Nanos>,
+    count: u64,
+    bytes: u64,
+    queue: Nanos,
+    device: Nanos,
+    open: u64,
+}
+
+#[derive(Default)]
+struct Gathered {
+    syscalls: BTreeMap<i32, SyscallSum>,
+    fsyncs: Vec<Nanos>,
+    minor: Vec<Nanos>,
+    major: Vec<Nanos>,
+    estimated: bool,
+    files: BTreeMap<u32, (u64, u64, Nanos)>,
+    locks: Vec<Nanos>,
+    block: BTreeMap<(Dev, &'static str), BlockSum>,
+    wakeups: Vec<Nanos>,
+    run_delay: Nanos,
+    cpu: Nanos,
+    migrations: u64,
+    cross_node: u64,
+    spawns: Spawns,
+}
+
+/// Whether a call makes data durable (DESIGN section 6).
+pub(crate) fn is_durability(model: &Model, call: &SyscallOp) -> bool {
+    let class = model.syscalls.class(call.nr);
+    class == SyscallClass::Durability || (class == SyscallClass::Write && call.fd == FdKind::SyncFile)
+}
+
+/// Whether the call failed with an error that the program sees. -512 to -516 are
+/// the kernel's own codes for calls that start again.
+fn failed(call: &SyscallOp) -> bool {
+    call.ret.is_some_and(|ret| (-4095..=-1).contains(&ret) && !(-516..=-512).contains(&ret))
+}
+
+fn slept(task: &Task, op: &Op) -> bool {
+    op.end != Nanos::MAX
+        && task.spans(op.start, op.end).any(|(_, _, _, span)| matches!(span.state, State::Blocked(_)))
+}
+
+impl Gathered {
+    fn op(&mut self, model: &Model, task: &Task, op: &Op) {
+        match &op.kind {
+            OpKind::Syscall(call) if call.mark => {}
+            OpKind::Syscall(call) => self.syscall(model, op, call),
+            OpKind::Fault(fault) => {
+                let major = fault.major.unwrap_or_else(|| slept(task, op));
+                if major { &mut self.major } else { &mut self.minor }.push(op.duration());
+                self.estimated |= op.estimated;
+                if let Some(file) = fault.file {
+                    let sum = self.files.entry(file).or_default();
+                    sum.0 += 1;
+                    sum.1 += u64::from(major);
+                    sum.2 += op.duration();
+                }
+            }
+            OpKind::Lock { .. } => self.locks.push(op.duration()),
+            OpKind::Irq(_)
+            | OpKind::Softirq(_)
+            | OpKind::LocalTimer
+            | OpKind::Work(_)
+            | OpKind::Commit { .. }
+            | OpKind::SyncFile { .. }
+            | OpKind::Exit => {}
+        }
+    }
+
+    fn syscall(&mut self, model: &Model, op: &Op, call: &SyscallOp) {
+        let counted = !call.continued && !call.no_entry;
+        let sum = self.syscalls.entry(call.nr).or_default();
+        sum.count += u64::from(counted);
+        sum.errors += u64::from(failed(call));
+        sum.total += op.duration();
+        sum.max = sum.max.max(op.duration());
+        if counted && is_durability(model, call) {
+            self.fsyncs.push(op.duration());
+        }
+    }
+
+    fn states(&mut self, model: &Model, task: &Task, stretch: Stretch) {
+        for (index, from, to, span) in task.spans(stretch.from, stretch.to) {
+            match span.state {
+                State::Running => self.cpu += to - from,
+                State::Runnable => {
+                    self.run_delay += to - from;
+                    let wake = span.wake.and_then(|id| model.wakes.get(id.0 as usize));
+                    if let Some(wake) = wake
+                        && !wake.birth
+                        && span.start >= stretch.from
+                        && let Some(since) = task.states.get(index + 1..).unwrap_or_default().iter().find(|s| s.state != State::Runnable)
+                        && since.state == State::Running
+                    {
+                        self.wakeups.push(since.start - wake.time);
+                    }
+                }
+                State::Blocked(_) | State::Unknown(_) | State::New | State::Dead => {}
+            }
+        }
+    }
+
+    fn spawns(&mut self, index: &Index<'_>, id: TaskId, task: &Task, stretch: Stretch) {
+        let inside = |time: Nanos| stretch.from <= time && time < stretch.to;
+        let children = index.children.get(id.0 as usize).map(Vec::as_slice).unwrap_or_default();
+        let first = children.partition_point(|(birth, _)| *birth < stretch.from);
+        let last = children.partition_point(|(birth, _)| *birth < stretch.to);
+        self.spawns.forks += last.saturating_sub(first) as u64;
+        let first_exec = task.execs.partition_point(|(time, _)| *time < stretch.from);
+        let execs = task.execs.iter().skip(first_exec).take_while(|(time, _)| inside(*time)).count();
+        self.spawns.execs += execs as u64;
+
+        // Phases: fork calls, birth to the first exec, exec calls, teardown.
+        let mut phases: Vec<(Nanos, Nanos)> = ops(task, stretch)
+            .iter()
+            .filter(|op| op.end != Nanos::MAX && is_spawn(index.model, op))
+            .map(|op| (op.start, op.end))
+            .collect();
+        if let (Some(birth), Some(false), Some((exec, _))) = (task.birth, task.is_thread, task.execs.first())
+            && inside(birth)
+        {
+            phases.push((birth, *exec));
+        }
+        phases.sort_unstable();
+        let mut done = stretch.from;
+        for (from, to) in phases {
+            let (from, to) = (from.max(done), to.min(stretch.to));
+            self.spawns.total += to - from;
+            done = done.max(to);
+        }
+    }
+
+    fn requests(&mut self, index: &Index<'_>, id: TaskId, stretch: Stretch) {
+        let requests = &index.model.requests;
+        let Some(list) = index.requests.get(id.0 as usize) else { return };
+        let queued = |i: &u32| requests.get(*i as usize).map_or(Nanos::MAX, |r| r.queued);
+        let first = list.partition_point(|i| queued(i) < stretch.from);
+        let mine = list.iter().skip(first).take_while(|i| queued(i) < stretch.to);
+        for request in mine.filter_map(|i| requests.get(*i as usize)) {
+            let sum = self.block.entry((request.dev, request.rwbs.op.name())).or_default();
+            sum.count += 1;
+            sum.bytes += request.bytes();
+            match request.completed {
+                Some(completed) => {
+                    sum.queue += request.issued - request.queued;
+                    sum.device += completed - request.issued;
+                    sum.durations.push(completed - request.queued);
+                }
+                None => sum.open += 1,
+            }
+        }
+    }
+}
+
+fn is_spawn(model: &Model, op: &Op) -> bool {
+    match &op.kind {
+        OpKind::Syscall(call) => match model.syscalls.class(call.nr) {
+            SyscallClass::Fork => !call.thread,
+            SyscallClass::Exec => true,
+            SyscallClass::Durability
+            | SyscallClass::Metadata
+            | SyscallClass::Read
+            | SyscallClass::Write
+            | SyscallClass::Exit
+            | SyscallClass::WaitChild
+            | SyscallClass::Futex
+            | SyscallClass::Poll
+            | SyscallClass::Sleep
+            | SyscallClass::SocketSend
+            | SyscallClass::SocketReceive
+            | SyscallClass::Prctl
+            | SyscallClass::IoUring
+            | SyscallClass::Other => false,
+        },
+        OpKind::Exit => true,
+        OpKind::Fault(_)
+        | OpKind::Lock { .. }
+        | OpKind::Irq(_)
+        | OpKind::Softirq(_)
+        | OpKind::LocalTimer
+        | OpKind::Work(_)
+        | OpKind::Commit { .. }
+        | OpKind::SyncFile { .. } => false,
+    }
+}
+
+/// Everything that happened in the stretches.
+pub(crate) fn inclusive(index: &Index<'_>, stretches: &[Stretch]) -> (Inclusive, Samples) {
+    let mut sums = Gathered::default();
+    for stretch in stretches {
+        let Some(task) = index.task(stretch.task) else { continue };
+        for op in ops(task, *stretch) {
+            sums.op(index.model, task, op);
+        }
+        sums.states(index.model, task, *stretch);
+        sums.spawns(index, stretch.task, task, *stretch);
+        sums.requests(index, stretch.task, *stretch);
+        let first = task.migrations.partition_point(|(time, _, _)| *time < stretch.from);
+        for (_, from, to) in task.migrations.iter().skip(first).take_while(|(time, _, _)| *time < stretch.to) {
+            sums.migrations += 1;
+            let node = |cpu: &Cpu| index.info.topology.node(*cpu);
+            sums.cross_node += u64::from(node(from) != node(to));
+        }
+    }
+    finish(index, sums)
+}
+
+fn finish(index: &Index<'_>, mut sums: Gathered) -> (Inclusive, Samples) {
+    let model = index.model;
+    let has = |name: &str| model.captured.has(name);
+    let calls = has("raw_syscalls:sys_enter") && has("raw_syscalls:sys_exit");
+    let completions = has("software:minor-faults") && has("software:major-faults");
+    let faults = has("exceptions:page_fault_user");
+    let block = has("block:block_rq_issue") && has("block:block_rq_complete");
+    let switches = has("sched:sched_switch");
+    let wakings = switches && (has("sched:sched_waking") || has("sched:sched_wakeup"));
+    let forks = has("sched:sched_process_fork") || has("task:task_newtask") || has("record:fork");
+    let migrations = Migrations {
+        count: sums.migrations,
+        cross_node: (!index.info.topology.nodes.is_empty()).then_some(sums.cross_node),
+    };
+    let samples = Samples {
+        wakeups: wakings.then(|| sums.wakeups.clone()),
+        faults: faults.then(|| sums.minor.iter().chain(&sums.major).copied().collect()),
+        block: block.then(|| sums.block.values().flat_map(|sum| &sum.durations).copied().collect()),
+        fsyncs: calls.then(|| sums.fsyncs.clone()),
+    };
+    let inclusive = Inclusive {
+        syscalls: calls.then(|| syscall_rows(model, &sums.syscalls)),
+        faults: faults.then(|| FaultRows {
+            estimated: sums.estimated || !completions,
+            files: file_rows(model, &sums.files),
+            minor: stats(&mut sums.minor),
+            major: stats(&mut sums.major),
+        }),
+        block: block.then(|| block_rows(model, sums.block)),
+        wakeups: wakings.then(|| stats(&mut sums.wakeups)),
+        run_delay: switches.then_some(sums.run_delay),
+        migrations: has("sched:sched_migrate_task").then_some(migrations),
+        spawns: forks.then_some(sums.spawns),
+        fsyncs: calls.then(|| stats(&mut sums.fsyncs)),
+        tlb_flushes: None,
+        cpu: switches.then_some(sums.cpu),
+        lock_waits: has("lock:contention_begin").then(|| stats(&mut sums.locks)),
+    };
+    (inclusive, samples)
+}
+
+fn syscall_rows(model: &Model, sums: &BTreeMap<i32, SyscallSum>) -> Vec<SyscallRow> {
+    let mut rows: Vec<SyscallRow> = sums
+        .iter()
+        .map(|(nr, sum)| SyscallRow {
+            name: model.syscalls.name(*nr),
+            count: sum.count,
+            errors: sum.errors,
+            total: sum.total,
+            max: sum.max,
+        })
+        .collect();
+    rows.sort_by(|a, b| b.total.cmp(&a.total).then_with(|| a.name.cmp(&b.name)));
+    rows
+}
+
+fn file_rows(model: &Model, sums: &BTreeMap<u32, (u64, u64, Nanos)>) -> Vec<FileFaults> {
+    let mut rows: Vec<FileFaults> = sums
+        .iter()
+        .filter_map(|(file, (count, major, total))| {
+            let info = model.files.get(*file as usize)?;
+            Some(FileFaults {
+                path: info.path.clone(),
+                dev: info.id.dev,
+                ino: info.id.ino,
+                count: *count,
+                major: *major,
+                total: *total,
+            })
+        })
+        .collect();
+    rows.sort_by_key(|row| (std::cmp::Reverse(row.total), row.dev, row.ino));
+    rows
+}
+
+fn block_rows(model: &Model, sums: BTreeMap<(Dev, &'static str), BlockSum>) -> Vec<BlockRow> {
+    sums.into_iter()
+        .map(|((dev, op), mut sum)| {
+            let stats = stats(&mut sum.durations);
+            let name = device_name(model, dev);
+            BlockRow {
+                dev,
+                name: (name != dev.to_string()).then_some(name),
+                op,
+                count: sum.count,
+                bytes: sum.bytes,
+                queue: sum.queue,
+                device: sum.device,
+                p50: stats.p50,
+                p99: stats.p99,
+                max: stats.max,
+                open: sum.open,
+            }
+        })
+        .collect()
+}
+
+/// The tasks of a step, the root first, then by first appearance.
+pub(crate) fn step_tasks(model: &Model, root: TaskId, stretches: &[Stretch]) -> Vec<StepTask> {
+    let mut by_task: BTreeMap<TaskId, (Nanos, Nanos, Nanos, bool)> = BTreeMap::new();
+    for s in stretches {
+        let sum = by_task.entry(s.task).or_insert((s.from, s.to, Nanos::ZERO, true));
+        sum.0 = sum.0.min(s.from);
+        sum.1 = sum.1.max(s.to);
+        sum.2 += s.to - s.from;
+        sum.3 &= s.inferred;
+    }
+    let mut tasks: Vec<_> = by_task.into_iter().collect();
+    tasks.sort_by_key(|(id, (from, ..))| (*id != root, *from, *id));
+    tasks
+        .into_iter()
+        .filter_map(|(id, (_, to, ns, inferred))| {
+            let task = model.tasks.get(id.0 as usize)?;
+            Some(StepTask { tid: task.tid, pid: task.pid, comm: task.name_at(to).to_text(), ns, inferred })
+        })
+        .collect()
+}

@@ -1,0 +1,127 @@
+//! Percentiles (nearest-rank, on integers) and the words that numbers take in sentences.
+
+use agenttrace_model::parse::Nanos;
+
+use crate::report::Stats;
+
+/// The nearest-rank percentile of sorted values: the smallest value that at least
+/// `percent` of the values do not exceed. Zero without values.
+#[must_use]
+pub fn percentile(sorted: &[Nanos], percent: u64) -> Nanos {
+    let count = sorted.len() as u64;
+    let rank = count.saturating_mul(percent).div_ceil(100).clamp(1, count.max(1));
+    usize::try_from(rank - 1).ok().and_then(|index| sorted.get(index)).copied().unwrap_or_default()
+}
+
+/// Count and distribution of values, which it sorts.
+#[must_use]
+pub fn stats(values: &mut [Nanos]) -> Stats {
+    values.sort_unstable();
+    Stats {
+        count: values.len() as u64,
+        total: values.iter().copied().sum(),
+        p50: percentile(values, 50),
+        p99: percentile(values, 99),
+        max: values.last().copied().unwrap_or_default(),
+    }
+}
+
+/// `part / whole`, 0 where there is no whole.
+#[must_use]
+pub fn ratio(part: Nanos, whole: Nanos) -> f64 {
+    if whole.0 == 0 { 0.0 } else { part.0 as f64 / whole.0 as f64 }
+}
+
+/// A duration with a unit that suits it: `640 ns`, `40.1 us`, `14.5 ms`, `1.21 s`.
+#[must_use]
+pub(crate) fn human(ns: Nanos) -> String {
+    match ns.0 {
+        n @ 0..1_000 => format!("{n} ns"),
+        n @ 1_000..100_000 => format!("{} us", fixed(n, 1_000, 1)),
+        n @ 100_000..1_000_000 => format!("{} ms", fixed(n, 1_000_000, 2)),
+        n @ 1_000_000..1_000_000_000 => format!("{} ms", fixed(n, 1_000_000, 1)),
+        n => format!("{} s", fixed(n, 1_000_000_000, 2)),
+    }
+}
+
+/// `n / unit`, rounded half up to `digits` decimals, by integers alone.
+fn fixed(n: u64, unit: u64, digits: u32) -> String {
+    let scale = 10_u128.pow(digits);
+    let scaled = (u128::from(n) * scale + u128::from(unit) / 2) / u128::from(unit.max(1));
+    format!("{}.{:0width$}", scaled / scale, scaled % scale, width = digits as usize)
+}
+
+/// An integer with its thousands separated: `14,820`.
+#[must_use]
+pub(crate) fn thousands(n: u64) -> String {
+    let digits = n.to_string();
+    let mut out = String::with_capacity(digits.len() * 2);
+    for (index, digit) in digits.chars().enumerate() {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
+            out.push(',');
+        }
+        out.push(digit);
+    }
+    out
+}
+
+/// A count and its noun, the plural by an `s`: `1 fsync`, `25 fsyncs`.
+#[must_use]
+pub(crate) fn plural(n: u64, noun: &str) -> String {
+    format!("{} {noun}{}", thousands(n), if n == 1 { "" } else { "s" })
+}
+
+/// A part of a whole in whole per cent: `80 %`.
+#[must_use]
+pub(crate) fn percent(part: Nanos, whole: Nanos) -> String {
+    let whole = u128::from(whole.0.max(1));
+    format!("{} %", (u128::from(part.0) * 100 + whole / 2) / whole)
+}
+
+/// A size: `512 B`, `64.0 MiB`.
+#[must_use]
+pub(crate) fn size(bytes: u64) -> String {
+    const UNITS: [(&str, u64); 3] = [("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)];
+    UNITS
+        .iter()
+        .find(|(_, unit)| bytes >= *unit)
+        .map_or_else(|| format!("{bytes} B"), |(name, unit)| format!("{} {name}", fixed(bytes, *unit, 1)))
+}
+
+/// The mean of a total over a count; zero without a count.
+#[must_use]
+pub(crate) fn mean(total: Nanos, count: u64) -> Nanos {
+    Nanos(total.0.checked_div(count).unwrap_or(0))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn percentiles_are_nearest_rank() {
+        let values: Vec<Nanos> = [15, 20, 35, 40, 50].map(Nanos).to_vec();
+        let got: Vec<u64> = [0, 5, 30, 40, 50, 99, 100].map(|p| percentile(&values, p).0).to_vec();
+        assert_eq!(got, [15, 15, 20, 20, 35, 50, 50]);
+        assert_eq!(percentile(&[], 50), Nanos::ZERO);
+    }
+
+    #[test]
+    fn stats_sort_and_sum() {
+        let s = stats(&mut [Nanos(3), Nanos(1), Nanos(2)]);
+        assert_eq!((s.count, s.total, s.p50, s.p99, s.max), (3, Nanos(6), Nanos(2), Nanos(3), Nanos(3)));
+        assert_eq!(stats(&mut []), Stats::default());
+    }
+
+    #[test]
+    fn numbers_in_words() {
+        assert_eq!(human(Nanos(999)), "999 ns");
+        assert_eq!(human(Nanos(410_000)), "0.41 ms");
+        assert_eq!(human(Nanos(14_502_000)), "14.5 ms");
+        assert_eq!(human(Nanos(1_213_000_000)), "1.21 s");
+        assert_eq!(thousands(1_234_567), "1,234,567");
+        assert_eq!(plural(1, "fsync"), "1 fsync");
+        assert_eq!(percent(Nanos(1), Nanos(3)), "33 %");
+        assert_eq!(size(64 << 20), "64.0 MiB");
+    }
+}

@@ -1,0 +1,229 @@
+//! What the rules look at: one step's sums, its path by entry stack, its counters.
+
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BTreeSet};
+
+use agenttrace_model::parse::{Cpu, Dev, Diagnostics, Nanos, Problem};
+use agenttrace_model::{Model, State, Step, SyscallClass, TaskId};
+use rustc_hash::FxHashMap;
+
+use crate::cause::{Cause, Resource};
+use crate::inclusive::{Index, Stretch};
+use crate::path::{Frame, Reason, StackId, StepPath, device_name};
+use crate::report::{Coverage, CoverageStatus, Evidence, ExclusiveRow, Inclusive};
+
+/// What [`Facts`] is made of.
+pub(crate) struct Parts<'a> {
+    pub(crate) index: &'a Index<'a>,
+    pub(crate) step: &'a Step,
+    pub(crate) work: &'a [Stretch],
+    pub(crate) path: &'a StepPath,
+    pub(crate) rows: &'a [ExclusiveRow],
+    pub(crate) inclusive: &'a Inclusive,
+    pub(crate) coverage: &'a [Coverage],
+    pub(crate) diagnostics: &'a Diagnostics,
+    pub(crate) unknown: Nanos,
+    pub(crate) inferred: Nanos,
+    pub(crate) broken: Option<&'a str>,
+    pub(crate) relative: Option<Evidence>,
+}
+
+/// All segments of a path with the same cause, entry stack and task.
+pub(crate) struct Cell {
+    pub(crate) cause: Cause,
+    pub(crate) under: Option<Cause>,
+    pub(crate) frames: Vec<Frame>,
+    pub(crate) task: TaskId,
+    pub(crate) reason: Option<Reason>,
+    pub(crate) ns: Nanos,
+    pub(crate) segments: u64,
+}
+
+/// One step, as the rules see it.
+pub(crate) struct Facts<'a> {
+    pub(crate) parts: Parts<'a>,
+    pub(crate) wall: Nanos,
+    pub(crate) cells: Vec<Cell>,
+    tasks: BTreeSet<TaskId>,
+}
+
+impl<'a> Facts<'a> {
+    pub(crate) fn new(parts: Parts<'a>) -> Self {
+        type Key = (Cause, Option<Cause>, StackId, TaskId, Option<Reason>);
+        let mut sums: FxHashMap<Key, usize> = FxHashMap::default();
+        let mut cells: Vec<Cell> = Vec::new();
+        for s in &parts.path.segments {
+            let slot = *sums.entry((s.cause, s.under, s.stack, s.task, s.reason)).or_insert_with(|| {
+                cells.push(Cell {
+                    cause: s.cause,
+                    under: s.under,
+                    frames: parts.path.stacks.frames(s.stack),
+                    task: s.task,
+                    reason: s.reason,
+                    ns: Nanos::ZERO,
+                    segments: 0,
+                });
+                cells.len() - 1
+            });
+            if let Some(cell) = cells.get_mut(slot) {
+                cell.ns += s.end - s.start;
+                cell.segments += 1;
+            }
+        }
+        let tasks = parts.work.iter().map(|s| s.task).collect();
+        Self { wall: parts.step.end - parts.step.start, cells, tasks, parts }
+    }
+
+    pub(crate) fn model(&self) -> &'a Model {
+        self.parts.index.model
+    }
+
+    pub(crate) fn inclusive(&self) -> &'a Inclusive {
+        self.parts.inclusive
+    }
+
+    /// Exclusive time of a cause.
+    pub(crate) fn own(&self, cause: Cause) -> Nanos {
+        self.parts.rows.iter().filter(|r| r.cause == cause).map(|r| r.ns).sum()
+    }
+
+    /// Run delay of what would have been this cause.
+    pub(crate) fn delay(&self, cause: Cause) -> Nanos {
+        let under = |r: &&ExclusiveRow| r.cause == Cause::RunDelay && r.under == Some(cause);
+        self.parts.rows.iter().filter(under).map(|r| r.ns).sum()
+    }
+
+    /// What the path holds for a cause: the most that can be saved.
+    pub(crate) fn held(&self, cause: Cause) -> Nanos {
+        self.own(cause) + self.delay(cause)
+    }
+
+    /// A cause's time on one resource.
+    pub(crate) fn on(&self, cause: Cause, resource: Resource) -> Nanos {
+        self.parts.rows.iter().filter(|r| r.cause == cause && r.resource == resource).map(|r| r.ns).sum()
+    }
+
+    /// The time of a cause by a property of its segments, most first; ties by the
+    /// property's order.
+    pub(crate) fn top<K: Ord>(&self, cause: Cause, key: impl Fn(&Cell) -> Option<K>) -> Vec<(K, Nanos)> {
+        let mut sums: BTreeMap<K, Nanos> = BTreeMap::new();
+        for cell in self.cells.iter().filter(|c| c.cause == cause) {
+            if let Some(key) = key(cell) {
+                *sums.entry(key).or_default() += cell.ns;
+            }
+        }
+        let mut rows: Vec<(K, Nanos)> = sums.into_iter().collect();
+        // The map gave them in order, and the sort is stable.
+        rows.sort_by_key(|(_, ns)| Reverse(*ns));
+        rows
+    }
+
+    /// The largest of [`Facts::top`].
+    pub(crate) fn first<K: Ord>(&self, cause: Cause, key: impl Fn(&Cell) -> Option<K>) -> Option<(K, Nanos)> {
+        self.top(cause, key).into_iter().next()
+    }
+
+    /// The innermost system call of most of a cause's time, by name.
+    pub(crate) fn call(&self, cause: Cause) -> Option<(String, Nanos)> {
+        self.first(cause, |cell| cell.frames.iter().rev().find_map(|f| if let Frame::Syscall(nr) = f { Some(*nr) } else { None }))
+            .map(|(nr, ns)| (self.model().syscalls.name(nr), ns))
+    }
+
+    /// The device that a cause's time waited for most.
+    pub(crate) fn device(&self, cause: Cause) -> Option<(String, Nanos)> {
+        self.first(cause, |cell| cell.frames.iter().rev().copied().find_map(device))
+            .map(|(dev, ns)| (device_name(self.model(), dev), ns))
+    }
+
+    /// The task outside the step that a cause's time waited for most: the first on
+    /// the way that does not work for the step.
+    pub(crate) fn peer(&self, cause: Cause) -> Option<(TaskId, Nanos)> {
+        self.first(cause, |cell| {
+            let tasks = || cell.frames.iter().filter_map(|f| if let Frame::Task(id) = f { Some(*id) } else { None });
+            let on = Some(cell.task).filter(|t| !self.tasks.contains(t));
+            tasks().find(|id| !self.tasks.contains(id)).or(on).or_else(|| tasks().next_back())
+        })
+    }
+
+    /// A task's name at the end of the step.
+    pub(crate) fn name(&self, task: TaskId) -> String {
+        self.model()
+            .tasks
+            .get(task.0 as usize)
+            .map(|t| t.name_at(self.parts.step.end).to_text())
+            .filter(|name| !name.is_empty())
+            .unwrap_or_else(|| "an unnamed task".to_owned())
+    }
+
+    /// Name and thread id of a task.
+    pub(crate) fn name_tid(&self, task: TaskId) -> String {
+        let tid = self.model().tasks.get(task.0 as usize).map_or(0, |t| t.tid.0);
+        format!("{} (tid {tid})", self.name(task))
+    }
+
+    /// The counted system calls of one class: (name, count, total), most total first.
+    pub(crate) fn calls(&self, class: SyscallClass) -> Vec<(&'a str, u64, Nanos)> {
+        let rows = self.parts.inclusive.syscalls.as_deref().unwrap_or_default();
+        rows.iter()
+            .filter(|row| row.count > 0 && self.parts.index.class(&row.name) == class)
+            .map(|row| (row.name.as_str(), row.count, row.total))
+            .collect()
+    }
+
+    /// Whether a CPU lost events within the window, and how many it can have been.
+    pub(crate) fn lost(&self) -> bool {
+        let (start, end) = (self.parts.step.start, self.parts.step.end);
+        self.model().lost.iter().any(|l| l.from < end && l.to > start)
+    }
+
+    /// Whether events were lost that nobody knows the time of.
+    pub(crate) fn lost_somewhere(&self) -> bool {
+        self.model().lost_samples > 0
+            || (self.model().lost.is_empty() && self.parts.diagnostics.count(Problem::LostEvents) > 0)
+    }
+
+    /// What the capture can show of a cause.
+    pub(crate) fn coverage(&self, cause: Cause) -> Option<&'a Coverage> {
+        self.parts.coverage.iter().find(|c| c.cause == cause && c.status != CoverageStatus::Observed)
+    }
+
+    /// Who ran on the CPUs that the step's run delay waited for: (task, CPU, time),
+    /// most first.
+    pub(crate) fn cpu_rivals(&self) -> Vec<((TaskId, Cpu), Nanos)> {
+        let mut sums: BTreeMap<(TaskId, Cpu), Nanos> = BTreeMap::new();
+        let delays = self.parts.path.segments.iter().filter(|s| s.cause == Cause::RunDelay);
+        for segment in delays {
+            let Some(task) = self.model().tasks.get(segment.task.0 as usize) else { continue };
+            for (index, from, to, span) in task.spans(segment.start, segment.end) {
+                let next = || task.states.get(index + 1..).unwrap_or_default().iter().find(|s| s.state == State::Running);
+                // Where it ran next is sure; where it was queued may be a guess.
+                let cpu = next().map_or(span.cpu, |s| s.cpu);
+                for (other, ns) in self.parts.index.ran(cpu, from, to) {
+                    if other != segment.task {
+                        *sums.entry((other, cpu)).or_default() += ns;
+                    }
+                }
+            }
+        }
+        let mut rows: Vec<_> = sums.into_iter().collect();
+        rows.sort_by_key(|(_, ns)| Reverse(*ns));
+        rows
+    }
+}
+
+fn device(frame: Frame) -> Option<Dev> {
+    match frame {
+        Frame::Block(_, dev) | Frame::Journal(dev) => Some(dev),
+        Frame::Syscall(_)
+        | Frame::Task(_)
+        | Frame::Fault(..)
+        | Frame::Spawn
+        | Frame::Loader
+        | Frame::Exit
+        | Frame::Lock(_)
+        | Frame::Irq(_)
+        | Frame::Softirq(_)
+        | Frame::Tick
+        | Frame::User => None,
+    }
+}

@@ -1,0 +1,215 @@
+//! Rules that turn a step's sums into sentences: what made it slow, how sure, what to do.
+
+mod facts;
+mod rules;
+
+use std::cmp::Reverse;
+
+use agenttrace_model::parse::Nanos;
+
+use crate::cause::Cause;
+use crate::report::{Confidence, CoverageStatus, Evidence, Recommendation, Verdict};
+use crate::stats::{human, percent, ratio};
+
+pub(crate) use facts::{Facts, Parts};
+
+/// One rule: it speaks for the steps in which its causes took much time.
+pub(crate) trait Rule: Sync {
+    /// Stable id of its verdicts.
+    fn id(&self) -> &'static str;
+    /// The causes it speaks for.
+    fn causes(&self) -> &'static [Cause];
+    /// What goes wrong, in a few words that are the same for every step.
+    fn failure_mode(&self, cause: Cause) -> &'static str;
+    /// What it has to say of a step in which the cause took time.
+    fn find(&self, facts: &Facts<'_>, cause: Cause) -> Finding;
+}
+
+/// What a rule says of one step.
+#[derive(Default)]
+pub(crate) struct Finding {
+    pub(crate) title: String,
+    pub(crate) evidence: Vec<Evidence>,
+    pub(crate) recommendations: Vec<Recommendation>,
+    /// Reasons why the rule itself is not sure.
+    pub(crate) doubts: Vec<String>,
+}
+
+/// All rules. Each cause has exactly one.
+pub(crate) const RULES: &[&dyn Rule] = rules::ALL;
+
+fn rule(cause: Cause) -> Option<&'static dyn Rule> {
+    RULES.iter().copied().find(|rule| rule.causes().contains(&cause))
+}
+
+/// The failure mode of a cause that no verdict of the session is about.
+pub(crate) fn general_failure_mode(cause: Cause) -> &'static str {
+    rule(cause).map_or("", |rule| rule.failure_mode(cause))
+}
+
+/// The verdicts on a step, the largest cause's first; further ones for causes of
+/// at least a tenth of the wall time. At least one.
+pub(crate) fn verdicts(facts: &Facts<'_>) -> Vec<Verdict> {
+    let mut causes: Vec<(Cause, Nanos)> = Cause::ALL.iter().map(|c| (*c, facts.own(*c))).collect();
+    causes.sort_by_key(|(cause, ns)| (Reverse(*ns), *cause));
+    let second = causes.get(1).copied().unwrap_or((Cause::Unknown, Nanos::ZERO));
+    let mut verdicts: Vec<Verdict> = Vec::new();
+    for (cause, ns) in causes {
+        let first = verdicts.is_empty();
+        if !first && ns.0.saturating_mul(10) < facts.wall.0.max(1) {
+            break;
+        }
+        let Some(rule) = rule(cause) else { continue };
+        let mut finding = rule.find(facts, cause);
+        if first {
+            finding.evidence.extend(facts.parts.relative.clone());
+        }
+        let rival = first.then_some(second);
+        let (confidence, reasons) = confidence(facts, cause, ns, rival, finding.doubts);
+        let held = if cause.is_kernel() { facts.held(cause) } else { ns };
+        verdicts.push(Verdict {
+            id: rule.id(),
+            title: finding.title,
+            failure_mode: rule.failure_mode(cause).to_owned(),
+            cause,
+            ns: held,
+            share: ratio(held, facts.wall),
+            confidence,
+            reasons,
+            evidence: finding.evidence,
+            recommendations: finding.recommendations,
+        });
+    }
+    verdicts
+}
+
+/// How sure a verdict is, with its reasons.
+fn confidence(
+    facts: &Facts<'_>,
+    cause: Cause,
+    ns: Nanos,
+    rival: Option<(Cause, Nanos)>,
+    doubts: Vec<String>,
+) -> (Confidence, Vec<String>) {
+    let mut level = Confidence::High;
+    let mut reasons = Vec::new();
+    let mut lower = |to: Confidence, why: String| {
+        level = level.min(to);
+        reasons.push(why);
+    };
+    let wall = facts.wall;
+    let at_least = |part: Nanos, per_mille: u64| {
+        part > Nanos::ZERO && part.0.saturating_mul(1000) >= wall.0.saturating_mul(per_mille)
+    };
+    if let Some(why) = facts.parts.broken {
+        lower(Confidence::CannotSay, format!("internal error: {why}"));
+    }
+    let unknown = facts.parts.unknown;
+    let share = || format!("{} of the step ({}) is not known", percent(unknown, wall), human(unknown));
+    if at_least(unknown, 500) || cause == Cause::Unknown {
+        lower(Confidence::CannotSay, share());
+    } else if at_least(unknown, 200) {
+        lower(Confidence::Low, share());
+    } else if at_least(unknown, 20) {
+        lower(Confidence::Medium, share());
+    }
+    if facts.lost() {
+        let low = at_least(unknown, 100);
+        let to = if low { Confidence::Low } else { Confidence::Medium };
+        lower(to, "the recorder lost events within the window".to_owned());
+    } else if facts.lost_somewhere() {
+        lower(Confidence::Medium, "the recorder lost events; when is not known".to_owned());
+    }
+    let inferred = facts.parts.inferred;
+    if at_least(inferred, 1) {
+        let to = if at_least(inferred, 500) { Confidence::Low } else { Confidence::Medium };
+        lower(
+            to,
+            format!("states of {} ({}) are inferred from later events", percent(inferred, wall), human(inferred)),
+        );
+    }
+    if matches!(cause, Cause::MajorFault | Cause::MinorFault)
+        && facts.inclusive().faults.as_ref().is_some_and(|f| f.estimated)
+    {
+        lower(Confidence::Medium, "ends of page faults are estimated".to_owned());
+    }
+    if let Some(coverage) = facts.coverage(cause) {
+        let to = match coverage.status {
+            CoverageStatus::Observed => Confidence::High,
+            CoverageStatus::Partial => Confidence::Medium,
+            CoverageStatus::NotCaptured => Confidence::Low,
+        };
+        let why = if coverage.missing.is_empty() {
+            "the capture is not system-wide".to_owned()
+        } else {
+            format!("not captured: {}", coverage.missing.join(", "))
+        };
+        lower(to, why);
+    }
+    if let Some((other, other_ns)) = rival
+        && ns > Nanos::ZERO
+        && other_ns.0.saturating_mul(10) >= ns.0.saturating_mul(9)
+    {
+        let why = format!("{} is close behind with {}", other.name(), human(other_ns));
+        lower(Confidence::Medium, why);
+    }
+    for doubt in doubts {
+        lower(Confidence::Medium, doubt);
+    }
+    if level == Confidence::High {
+        reasons.push("every needed event captured, none lost in the window".to_owned());
+    }
+    (level, reasons)
+}
+
+/// No time at all.
+pub(crate) const ZERO: Nanos = Nanos::ZERO;
+
+/// Evidence: a number of nanoseconds.
+pub(crate) fn time(text: String, value: Nanos, source: &'static str) -> Evidence {
+    Evidence { text, value: value.0, unit: "ns", source }
+}
+
+/// Evidence: a count.
+pub(crate) fn count(text: String, value: u64, source: &'static str) -> Evidence {
+    Evidence { text, value, unit: "count", source }
+}
+
+/// A recommendation that saves at most what the path holds for a cause.
+pub(crate) fn advice(facts: &Facts<'_>, cause: Cause, text: &str, condition: &str) -> Recommendation {
+    Recommendation { text: text.to_owned(), condition: condition.to_owned(), saves: Some(facts.held(cause)) }
+}
+
+/// A recommendation of which the path does not tell what it saves.
+pub(crate) fn hint(text: &str, condition: &str) -> Recommendation {
+    Recommendation { text: text.to_owned(), condition: condition.to_owned(), saves: None }
+}
+
+/// Evidence that every verdict has: the cause's time, and its run delay.
+pub(crate) fn shares(facts: &Facts<'_>, cause: Cause) -> Vec<Evidence> {
+    let own = facts.own(cause);
+    let mut evidence = vec![time(
+        format!("{} of {} on the critical path ({})", human(own), human(facts.wall), percent(own, facts.wall)),
+        own,
+        "critical path",
+    )];
+    let delay = facts.delay(cause);
+    if delay > Nanos::ZERO {
+        evidence.push(time(format!("{} more waiting for a CPU meanwhile", human(delay)), delay, "critical path"));
+    }
+    evidence
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_cause_has_exactly_one_rule() {
+        for cause in Cause::ALL {
+            let rules = RULES.iter().filter(|r| r.causes().contains(&cause)).count();
+            assert_eq!(rules, 1, "{}", cause.name());
+            assert!(!general_failure_mode(cause).is_empty());
+        }
+    }
+}
