@@ -40,10 +40,12 @@ const NAMING: &[u32] = &[feature::BUILD_ID, feature::HOSTNAME, feature::CMDLINE]
 /// in perf's own records and in tracepoint payloads alike; the host name, the
 /// program that was recorded and build ids are left out; and records of types
 /// that may carry other names (KSYMBOL, BPF_EVENT, CGROUP, BUILD_ID, ...) are left
-/// out whatever `keep` says.
+/// out whatever `keep` says. Tracepoint payloads keep their fields alone, and system
+/// calls the arguments that they have: what lies beside them may be anything.
 ///
 /// # Errors
-/// Where `bytes` is no perf.data that [`crate::Capture::open`] takes.
+/// Where `bytes` is no perf.data that [`crate::Capture::open`] takes; with a redactor
+/// also where its samples hold registers or stacks of user programs.
 pub fn cut(
     bytes: &[u8],
     keep: &dyn Fn(u64) -> bool,
@@ -51,6 +53,13 @@ pub fn cut(
 ) -> Result<Vec<u8>, Error> {
     let perf = PerfData::open(bytes)?;
     let redacting = redact.is_some();
+    if redacting && perf.attrs.iter().any(|attr| attr.layout.user_memory) {
+        return Err(Error::Unsupported {
+            what: "the samples hold registers or stacks of user programs, whose content cannot be \
+                   redacted; record without `--call-graph dwarf`, `--user-regs` and `--intr-regs`"
+                .to_owned(),
+        });
+    }
     let mut redaction = redact.map(|redactor| Redaction::new(bytes, &perf, redactor));
     let mut out = Out { bytes: vec![0; FILE_HEADER as usize] };
 

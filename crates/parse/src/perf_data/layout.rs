@@ -15,6 +15,9 @@ mod bit {
     pub(super) const PERIOD: u64 = 1 << 8;
     pub(super) const STREAM_ID: u64 = 1 << 9;
     pub(super) const RAW: u64 = 1 << 10;
+    pub(super) const REGS_USER: u64 = 1 << 12;
+    pub(super) const STACK_USER: u64 = 1 << 13;
+    pub(super) const REGS_INTR: u64 = 1 << 18;
     pub(super) const IDENTIFIER: u64 = 1 << 16;
 }
 
@@ -49,6 +52,8 @@ pub(crate) struct SampleLayout {
     read: Option<u64>,
     callchain: bool,
     raw: bool,
+    /// Registers or stacks follow, which may hold anything.
+    pub(crate) user_memory: bool,
     /// The same fields behind a sideband record (`sample_id_all`).
     pub(crate) trailer: Trailer,
 }
@@ -111,6 +116,7 @@ impl SampleLayout {
             read: has(bit::READ).then_some(read_format),
             callchain: has(bit::CALLCHAIN),
             raw: has(bit::RAW),
+            user_memory: has(bit::REGS_USER | bit::STACK_USER | bit::REGS_INTR),
             trailer,
         }
     }

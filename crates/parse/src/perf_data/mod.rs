@@ -12,6 +12,7 @@ mod plan;
 mod read;
 mod record;
 mod redact;
+mod scrub;
 mod sideband;
 #[cfg(test)]
 mod tests;

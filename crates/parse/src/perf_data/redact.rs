@@ -7,10 +7,11 @@ use super::attrs::TYPE_TRACEPOINT;
 use super::features::WITH_VALUE;
 use super::header::feature;
 use super::record::{Raw, kind};
+use super::scrub::Scrub;
 use super::sideband::name_offset;
 use super::tracing_data;
 use crate::cursor::{i32_at, u64_at, until_nul};
-use crate::format::{self, Format, Slot};
+use crate::format::{self, Format, Place, Slot};
 use crate::units::{Pid, Tid};
 
 /// Chooses replacements for names. The answers must depend on the arguments alone
@@ -20,8 +21,8 @@ pub trait Redactor {
     /// keeps the name; a replacement is cut to 15 bytes.
     fn comm(&mut self, pid: Pid, tid: Tid, comm: &[u8]) -> Option<Vec<u8>>;
     /// A path, or another string that is neither a task's name nor a device's,
-    /// written by or for this process. `None` keeps it. In tracepoints a replacement
-    /// is cut to the length of the original.
+    /// written by or for this process. `None` keeps it; a replacement is cut to 4000
+    /// bytes, in a field of fixed size to that.
     fn path(&mut self, pid: Pid, path: &[u8]) -> Option<Vec<u8>>;
 }
 
@@ -30,6 +31,7 @@ pub(crate) struct Redaction<'r> {
     redactor: &'r mut dyn Redactor,
     plans: Vec<Vec<Name>>,
     common_pid: Vec<Option<Slot>>,
+    scrubs: Vec<Option<Scrub>>,
 }
 
 /// One string field of a tracepoint.
@@ -78,13 +80,15 @@ impl<'r> Redaction<'r> {
             .flat_map(|t| &t.formats)
             .filter_map(|(system, text)| format::parse(text).map(|f| (f.id, (*system, f))))
             .collect();
-        let (mut plans, mut common_pid) = (Vec::new(), Vec::new());
+        let (mut plans, mut common_pid, mut scrubs) = (Vec::new(), Vec::new(), Vec::new());
+        let arch = perf.info.arch.as_deref();
         for attr in &perf.attrs {
             let format = formats.get(&attr.config).filter(|_| attr.kind == TYPE_TRACEPOINT);
             plans.push(format.map(|(system, f)| names(system, f)).unwrap_or_default());
+            scrubs.push(format.map(|(system, f)| Scrub::new(system, f, arch)));
             common_pid.push(format.and_then(|(_, f)| f.slot("common_pid")));
         }
-        Self { redactor, plans, common_pid }
+        Self { redactor, plans, common_pid, scrubs }
     }
 
     /// The record with its names replaced. `None`: records of this type may hold
@@ -160,36 +164,49 @@ impl<'r> Redaction<'r> {
     fn sample(&mut self, perf: &PerfData<'_>, raw: &Raw<'_>) -> Option<Vec<u8>> {
         let index = perf.attr_of(raw.bytes)?;
         let layout = &perf.attrs.get(index)?.layout;
-        let mut out = raw.bytes.to_vec();
-        let plan = self.plans.get(index)?;
-        if plan.is_empty() {
-            return Some(out);
-        }
-        let (start, len) = layout.raw_range(raw.bytes)?;
-        let payload = raw.bytes.get(start..start.checked_add(len)?)?;
+        let Some((start, len)) = layout.raw_range(raw.bytes) else {
+            // Software events have no payload; a tracepoint without one is broken.
+            let whole = perf.attrs.get(index)?.kind != TYPE_TRACEPOINT;
+            return whole.then(|| raw.bytes.to_vec());
+        };
+        let end = start.checked_add(len)?;
+        let payload = raw.bytes.get(start..end)?;
+        // Without its format nobody knows what a payload holds.
+        let mut new = self.scrubs.get(index)?.as_ref()?.clean(payload);
         let pid = layout.tid.and_then(|at| i32_at(raw.bytes, at)).unwrap_or(-1);
         let tid = layout.tid.and_then(|at| i32_at(raw.bytes, at.saturating_add(4))).unwrap_or(-1);
         let common = self.common_pid.get(index).copied().flatten().and_then(|s| s.int(payload));
         // The casts: ids are 32 bits wide, sign-extended.
         let current = if tid == -1 { common.map_or(-1, |v| v as i32) } else { tid };
-        for name in plan {
+        for name in self.plans.get(index)? {
             let Some(range) = name.slot.range(payload) else { continue };
             let Some(old) = payload.get(range.clone()) else { continue };
             let old = until_nul(old);
             let subject = name.of.and_then(|s| s.int(payload)).map(|v| v as i32);
             let (pid, tid) = match subject {
-                Some(subject) if subject != tid => (Pid(-1), Tid(subject)),
+                Some(subject) if subject != current => (Pid(-1), Tid(subject)),
                 _ => (Pid(pid), Tid(current)),
             };
-            let new = if name.is_path {
+            let text = if name.is_path {
                 self.redactor.path(pid, old)
             } else {
                 self.redactor.comm(pid, tid, old).map(short)
             };
-            if let Some(new) = new {
-                fill(&mut out, start.saturating_add(range.start), range.len(), &new);
+            if let Some(text) = text {
+                place(&mut new, name.slot, range, text);
             }
         }
+        // The length of RAW is right before it; with it, RAW ends on 8 bytes.
+        let padded = new.len().checked_add(4)?.next_multiple_of(8).checked_sub(4)?;
+        if padded > len {
+            new.resize(padded, 0);
+        }
+        let mut out = raw.bytes.get(..start)?.to_vec();
+        put(&mut out, start.checked_sub(4)?, &u32::try_from(new.len()).ok()?.to_le_bytes());
+        out.extend(new);
+        out.extend(raw.bytes.get(end..)?);
+        let size = u16::try_from(out.len()).ok()?;
+        put(&mut out, 6, &size.to_le_bytes());
         Some(out)
     }
 }
@@ -201,9 +218,32 @@ fn short(mut comm: Vec<u8>) -> Vec<u8> {
     comm
 }
 
-fn put(out: &mut [u8], at: usize, bytes: &[u8]) {
+pub(crate) fn put(out: &mut [u8], at: usize, bytes: &[u8]) {
     for (to, from) in out.iter_mut().skip(at).zip(bytes) {
         *to = *from;
+    }
+}
+
+/// Puts a string in the place of another; behind the payload where it is longer and the
+/// field only says where the string is.
+fn place(payload: &mut Vec<u8>, slot: Slot, old: std::ops::Range<usize>, mut new: Vec<u8>) {
+    new.retain(|b| *b != 0);
+    let base = match slot.place {
+        Place::DataLoc => 0,
+        Place::RelLoc => slot.offset.saturating_add(4),
+        Place::Here => return fill(payload, old.start, old.len(), &new),
+    };
+    new.truncate(4000);
+    let len = new.len().saturating_add(1);
+    let offset = payload.len().saturating_sub(base);
+    match (u16::try_from(offset), u16::try_from(len)) {
+        (Ok(offset), Ok(size)) if len > old.len() => {
+            fill(payload, old.start, old.len(), &[]);
+            put(payload, slot.offset, &(u32::from(size) << 16 | u32::from(offset)).to_le_bytes());
+            payload.extend(new);
+            payload.push(0);
+        }
+        _ => fill(payload, old.start, old.len(), &new),
     }
 }
 

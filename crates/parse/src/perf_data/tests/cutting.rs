@@ -81,7 +81,7 @@ fn names_are_replaced_wherever_they_are() {
             "#1 0 - -1/-1 - record:comm pid=10 tid=10 exec=0 comm=\"public\"",
             "#2 0 - -1/-1 - record:mmap2 pid=7 tid=7 addr=0x1000 len=0x2000 pgoff=0x0 maj=254 min=1 ino=99 filename=\"/hidden/7/of/some/length\"",
             "#4 100 0 7/7 d sched:sched_switch prev_comm=\"task-7\" prev_pid=7 prev_state=D next_comm=\"task-9\" next_pid=9",
-            "#5 400 0 7/7 . sched:sched_process_exec filename=\"/hidden/7/of\" pid=7 old_pid=7 agent_step_id=42",
+            "#5 400 0 7/7 . sched:sched_process_exec filename=\"/hidden/7/of/some/length\" pid=7 old_pid=7 agent_step_id=42",
         ]
     );
     assert_eq!(diagnostics.iter().count(), 0);
