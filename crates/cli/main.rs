@@ -1,1 +1,33 @@
-fn main() {}
+//! The `agenttrace` command: opens files, shows progress, sets exit codes.
+
+mod args;
+mod cmd;
+mod input;
+mod output;
+mod pipeline;
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+
+use crate::args::{Cli, Command};
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let done = match &cli.command {
+        Command::Analyze(args) => cmd::analyze::run(args),
+        Command::Check(args) => cmd::check::run(args),
+        Command::Flamegraph(args) => cmd::picture::flamegraph(args),
+        Command::Hist(args) => cmd::picture::hist(args),
+        Command::Dump(args) => cmd::dump::run(args),
+        Command::Cut(args) => cmd::cut::run(args),
+    };
+    match done {
+        Ok(code) => code,
+        Err(error) if output::is_broken_pipe(&error) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("agenttrace: {error:#}");
+            ExitCode::from(2)
+        }
+    }
+}

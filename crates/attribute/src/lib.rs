@@ -7,6 +7,7 @@ mod facts;
 pub mod histogram;
 mod inclusive;
 pub mod path;
+pub mod record_command;
 pub mod report;
 mod rows;
 pub mod session;

@@ -5,6 +5,7 @@
 //! not. The two are never added together. `None` means that the capture does
 //! not hold the events: never zero.
 
+pub use agenttrace_model::MarkerSource;
 use agenttrace_model::parse::{CaptureInfo, Dev, Diagnostics, Nanos, Pid, StepId, Tid, Totals};
 
 use crate::cause::{Cause, Resource};
@@ -39,35 +40,6 @@ pub struct CaptureSummary {
     pub clock_error: Option<Nanos>,
     /// Whether the clocks are known to be the same, or mapped.
     pub markers: MarkerSource,
-}
-
-/// Where the step windows come from.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum MarkerSource {
-    /// steps.jsonl alone.
-    File,
-    /// In-band marks alone.
-    InBand,
-    /// steps.jsonl, with the times of in-band marks of the same ids.
-    Joined,
-    /// `agent_step_id` fields.
-    Fields,
-    /// `--pid` or `--comm`: a task's life is one step.
-    WholeTask,
-}
-
-impl MarkerSource {
-    /// The words used in reports.
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::File => "steps file",
-            Self::InBand => "in-band marks",
-            Self::Joined => "steps file joined with in-band marks",
-            Self::Fields => "agent_step_id fields",
-            Self::WholeTask => "whole task",
-        }
-    }
 }
 
 /// Whether the capture can show a cause.

@@ -2,6 +2,7 @@
 
 mod build;
 mod claims;
+mod cut;
 mod fd;
 mod files;
 mod marks;
@@ -16,6 +17,7 @@ mod window;
 pub use agenttrace_parse as parse;
 pub use build::Builder;
 pub use claims::claim_tasks;
+pub use cut::Selection;
 pub use files::FileInfo;
 pub use marks_join::{MarkOptions, Marked, MarkerSource, place_marks};
 pub use marks::{MarkEdge, RawMark};

@@ -68,6 +68,26 @@ pub struct Marked {
     pub notes: Vec<String>,
 }
 
+impl Marked {
+    /// Keeps the steps that overlap `[from, to)`, in ns on the capture's clock.
+    pub fn keep_between(&mut self, from: Option<u64>, to: Option<u64>) {
+        let kept: Vec<bool> = self
+            .steps
+            .iter()
+            .map(|s| from.is_none_or(|from| s.end.0 > from) && to.is_none_or(|to| s.start.0 < to))
+            .collect();
+        let number = |old: usize| kept.iter().take(old).filter(|k| **k).count();
+        let mut at = 0;
+        for step in &mut self.steps {
+            step.parent = step.parent.filter(|p| kept.get(*p) == Some(&true)).map(number);
+        }
+        self.steps.retain(|_| {
+            at += 1;
+            kept.get(at - 1) == Some(&true)
+        });
+    }
+}
+
 struct InBand {
     task: TaskId,
     start: Option<Nanos>,

@@ -1,6 +1,6 @@
 //! The model of a capture: tasks, wakeups, requests, files, marks, losses.
 
-use agenttrace_parse::{CaptureInfo, Cpu, Diagnostics, Nanos};
+use agenttrace_parse::{Calibration, CaptureInfo, Cpu, Diagnostics, Nanos};
 
 use crate::files::FileInfo;
 use crate::marks::RawMark;
@@ -37,10 +37,8 @@ pub struct Model {
     pub syscalls: SyscallTable,
     /// Which event types were recorded.
     pub captured: Captured,
-    /// Calibrated cost of leaving a system call, recording included; in each call's end.
-    pub exit_cost: Nanos,
-    /// The same for a page fault.
-    pub fault_cost: Nanos,
+    /// What leaving calls and faults costs, measured here; in each operation's end.
+    pub calibration: Calibration,
     /// Problems that only the model can see.
     pub diagnostics: Diagnostics,
 }
@@ -109,8 +107,7 @@ impl Model {
             span: (Nanos::ZERO, Nanos::ZERO),
             syscalls,
             captured,
-            exit_cost: Nanos::ZERO,
-            fault_cost: Nanos::ZERO,
+            calibration: Calibration { exit_cost: Nanos::ZERO, fault_cost: Nanos::ZERO, fault_reach: Nanos::ZERO },
             diagnostics: Diagnostics::default(),
         }
     }

@@ -12,6 +12,8 @@ pub struct Op {
     parent: u32,
     /// From the recorded exit to the task's next event, ns; saturates.
     pub(crate) tail: u32,
+    /// How much of `end` is calibrated exit cost, ns.
+    pub(crate) cost: u32,
     /// What it is.
     pub kind: OpKind,
     /// The end was not recorded.
@@ -151,11 +153,18 @@ impl Op {
             end: Nanos::MAX,
             parent: parent.and_then(|p| u32::try_from(p).ok()).unwrap_or(u32::MAX),
             tail: u32::MAX,
+            cost: 0,
             kind,
             estimated: false,
             reads: false,
             writes: false,
         }
+    }
+
+    /// When its exit was recorded: `end` without the calibrated cost.
+    #[must_use]
+    pub fn recorded_end(&self) -> Nanos {
+        self.end - Nanos(u64::from(self.cost))
     }
 
     /// The operation around it.

@@ -1,6 +1,6 @@
 //! After the last event: calibrated exit costs, estimated ends, and what stays open.
 
-use agenttrace_parse::{Cpu, Nanos, Problem};
+use agenttrace_parse::{Calibration, Cpu, Nanos, Problem};
 
 use super::Builder;
 use crate::model::Model;
@@ -63,15 +63,19 @@ impl Builder {
         }
     }
 
-    /// Ends the capture: nothing more can be learned.
+    /// Ends the capture: nothing more can be learned. Costs that the whole of
+    /// which this capture is a cut told take the place of its own.
     #[must_use]
-    pub fn finish(mut self) -> Model {
+    pub fn finish(mut self, calibration: Option<Calibration>) -> Model {
         let end = self.last;
         // EVENTS 3.1: a low percentile of the gaps is the exit's own cost.
-        let fault_cost = self.fault_gaps.percentile(5);
-        let exit_cost = self.exit_gaps.percentile(5);
         // EVENTS 3.3: four times the lower quartile of the sleepless gaps.
-        let reach = Nanos(self.sleepless_gaps.percentile(25).0.saturating_mul(4));
+        let calibration = calibration.unwrap_or_else(|| Calibration {
+            exit_cost: self.exit_gaps.percentile(5),
+            fault_cost: self.fault_gaps.percentile(5),
+            fault_reach: Nanos(self.sleepless_gaps.percentile(25).0.saturating_mul(4)),
+        });
+        let Calibration { exit_cost, fault_cost, fault_reach: reach } = calibration;
         for task in &mut self.model.tasks {
             for op in &mut task.ops {
                 if op.end == Nanos::MAX {
@@ -96,7 +100,8 @@ impl Builder {
                     | OpKind::Exit => continue,
                 };
                 if op.tail != u32::MAX {
-                    op.end += cost.min(Nanos(u64::from(op.tail)));
+                    op.cost = op.tail.min(u32::try_from(cost.0).unwrap_or(u32::MAX));
+                    op.end += Nanos(u64::from(op.cost));
                 }
             }
             // A nested operation that was closed late, or whose cost was added,
@@ -104,6 +109,8 @@ impl Builder {
             for index in 0..task.ops.len() {
                 let parent_end = task.ops.get(index).and_then(|op| op.parent()).and_then(|p| task.ops.get(p)).map(|p| p.end);
                 if let (Some(end), Some(op)) = (parent_end, task.ops.get_mut(index)) {
+                    let over = u32::try_from((op.end - end).0).unwrap_or(u32::MAX);
+                    op.cost = op.cost.saturating_sub(over);
                     op.end = op.end.min(end);
                 }
             }
@@ -114,8 +121,7 @@ impl Builder {
         self.model.diagnostics.add(Problem::UnmatchedCompletion, Cpu::NONE, unmatched, None, None);
         self.model.requests = self.requests.requests;
         self.model.files = self.files.list;
-        self.model.exit_cost = exit_cost;
-        self.model.fault_cost = fault_cost;
+        self.model.calibration = calibration;
         self.model.span = (self.first.unwrap_or(end), end);
         for lost in &mut self.model.lost {
             lost.to = lost.to.min(end.max(lost.from));

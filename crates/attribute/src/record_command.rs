@@ -1,0 +1,101 @@
+//! What a capture lacks to a `perf record` command line that would record it.
+
+use agenttrace_model::parse::CaptureInfo;
+
+/// The recommended events (EVENTS section 12, standard and deep), with the first
+/// Linux release that has each: (name, major, minor).
+const EVENTS: &[(&str, u32, u32)] = &[
+    ("sched:sched_switch", 2, 6),
+    ("sched:sched_waking", 4, 3),
+    ("sched:sched_wakeup", 2, 6),
+    ("sched:sched_wakeup_new", 2, 6),
+    ("sched:sched_migrate_task", 2, 6),
+    ("sched:sched_process_fork", 2, 6),
+    ("sched:sched_process_exec", 3, 4),
+    ("sched:sched_process_exit", 2, 6),
+    ("task:task_newtask", 3, 4),
+    ("task:task_rename", 3, 4),
+    ("signal:signal_generate", 2, 6),
+    ("exceptions:page_fault_user", 3, 13),
+    ("exceptions:page_fault_kernel", 3, 13),
+    ("filemap:mm_filemap_add_to_page_cache", 3, 16),
+    ("filemap:mm_filemap_delete_from_page_cache", 3, 16),
+    ("filemap:mm_filemap_fault", 6, 12),
+    ("filemap:mm_filemap_map_pages", 6, 12),
+    ("block:block_bio_queue", 2, 6),
+    ("block:block_rq_insert", 2, 6),
+    ("block:block_rq_issue", 2, 6),
+    ("block:block_rq_requeue", 2, 6),
+    ("block:block_rq_complete", 2, 6),
+    ("ext4:ext4_sync_file_enter", 2, 6),
+    ("ext4:ext4_sync_file_exit", 2, 6),
+    ("jbd2:jbd2_start_commit", 2, 6),
+    ("jbd2:jbd2_end_commit", 2, 6),
+    ("lock:contention_begin", 5, 19),
+    ("lock:contention_end", 5, 19),
+    ("irq:irq_handler_entry", 2, 6),
+    ("irq:irq_handler_exit", 2, 6),
+    ("irq:softirq_entry", 2, 6),
+    ("irq:softirq_exit", 2, 6),
+    ("timer:hrtimer_expire_entry", 2, 6),
+    ("workqueue:workqueue_execute_start", 2, 6),
+    ("workqueue:workqueue_execute_end", 2, 6),
+    ("net:netif_receive_skb", 2, 6),
+    ("sock:inet_sock_set_state", 4, 16),
+    ("vmscan:mm_vmscan_direct_reclaim_begin", 2, 6),
+    ("vmscan:mm_vmscan_direct_reclaim_end", 2, 6),
+    ("vmscan:mm_vmscan_memcg_reclaim_begin", 3, 0),
+    ("vmscan:mm_vmscan_memcg_reclaim_end", 3, 0),
+    ("writeback:balance_dirty_pages", 3, 1),
+];
+
+/// Events that exist on x86 alone.
+const X86_ONLY: &[&str] = &["exceptions:page_fault_user", "exceptions:page_fault_kernel"];
+
+/// A `perf record` command line for the kernel that the capture was recorded on:
+/// all recommended events that this release has, or that the capture shows it to have.
+#[must_use]
+pub fn record_command(info: &CaptureInfo) -> String {
+    let release = info.os_release.as_deref().and_then(parse_release);
+    let has = |name: &str| info.event_types.iter().any(|t| t.name == name);
+    let x86 = info.arch.as_deref().is_none_or(|arch| arch.contains("86"));
+    let events: Vec<&str> = EVENTS
+        .iter()
+        .filter(|(name, major, minor)| {
+            has(name) || (release.is_none_or(|r| r >= (*major, *minor)) && (x86 || !X86_ONLY.contains(name)))
+        })
+        .map(|(name, _, _)| *name)
+        .collect();
+    format!(
+        "perf record -a -d -c 1 -k CLOCK_MONOTONIC -m 8M -o perf.data \\\n  \
+         -e raw_syscalls:sys_enter,raw_syscalls:sys_exit --exclude-perf \\\n  \
+         -e minor-faults,major-faults \\\n  -e {}",
+        events.join(",")
+    )
+}
+
+fn parse_release(release: &str) -> Option<(u32, u32)> {
+    let mut parts = release.split(|c: char| !c.is_ascii_digit());
+    Some((parts.next()?.parse().ok()?, parts.next()?.parse().ok()?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_the_kernel_has_is_asked_for() {
+        let old = CaptureInfo { os_release: Some("5.10.0-30-amd64".to_owned()), ..CaptureInfo::default() };
+        let command = record_command(&old);
+        assert!(command.contains("sched:sched_waking"));
+        assert!(!command.contains("lock:contention_begin"), "it came with 5.19");
+        assert!(!command.contains("mm_filemap_fault"), "it came with 6.12");
+        let arm = CaptureInfo {
+            os_release: Some("6.18.0".to_owned()),
+            arch: Some("aarch64".to_owned()),
+            ..CaptureInfo::default()
+        };
+        assert!(!record_command(&arm).contains("page_fault_user"));
+        assert!(record_command(&arm).contains("--exclude-perf \\\n  -e minor-faults,major-faults"));
+    }
+}

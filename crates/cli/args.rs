@@ -1,0 +1,212 @@
+//! The command line's options.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// Which kernel subsystem made this agent step slow, and what would fix it?
+#[derive(Parser, Debug)]
+#[command(
+    version,
+    about,
+    before_help = "Examples:\n  \
+        agenttrace analyze perf.data --markers steps.jsonl\n  \
+        agenttrace analyze perf.data --markers steps.jsonl --step 142\n  \
+        agenttrace analyze perf.data --pid 4711 --format json\n  \
+        agenttrace check perf.data"
+)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Subcommand, Debug)]
+pub(crate) enum Command {
+    /// Say what made the steps slow
+    #[command(before_help = "Examples:\n  \
+        agenttrace analyze perf.data --markers steps.jsonl\n  \
+        agenttrace analyze perf.data --markers steps.jsonl --step 142 --step 143\n  \
+        agenttrace analyze perf.data --comm git --out report/\n\n\
+        Without --markers the marks within the trace are used (prctl 0x41475354).")]
+    Analyze(AnalyzeArgs),
+    /// Say what a capture holds, lost, and cannot show; how to record it better
+    #[command(before_help = "Example:\n  agenttrace check perf.data")]
+    Check(CheckArgs),
+    /// Draw the wall-time flamegraph: its width is exactly the steps' wall time
+    #[command(before_help = "Examples:\n  \
+        agenttrace flamegraph perf.data --markers steps.jsonl --svg wall.svg\n  \
+        agenttrace flamegraph perf.data --markers steps.jsonl --step 142 --svg -\n  \
+        agenttrace flamegraph perf.data --markers steps.jsonl --folded")]
+    Flamegraph(FlamegraphArgs),
+    /// Draw one histogram of latencies, in power-of-two buckets of microseconds
+    #[command(before_help = "Examples:\n  \
+        agenttrace hist perf.data --markers steps.jsonl --of block-io --svg block.svg\n  \
+        agenttrace hist perf.data --markers steps.jsonl --of wakeup-latency --text")]
+    Hist(HistArgs),
+    /// Print any stage's data as text
+    #[command(before_help = "Examples:\n  \
+        agenttrace dump --stage events perf.data\n  \
+        agenttrace dump --stage attribution perf.data --markers steps.jsonl --step 142")]
+    Dump(DumpArgs),
+    /// Write a small perf.data with just some steps, which other tools open too
+    #[command(before_help = "Example:\n  \
+        agenttrace cut perf.data --markers steps.jsonl --steps 3,7 --out small/ --redact")]
+    Cut(CutArgs),
+}
+
+/// The capture, and what tells its steps.
+#[derive(Args, Debug, Clone)]
+pub(crate) struct CaptureArgs {
+    /// perf.data, or the text that `dump --stage events` prints
+    #[arg(value_name = "CAPTURE")]
+    pub(crate) capture: PathBuf,
+    /// Step marks, one JSON object a line
+    #[arg(long, value_name = "FILE")]
+    pub(crate) markers: Option<PathBuf>,
+    /// Take this task's whole life as one step
+    #[arg(long, value_name = "N", conflicts_with_all = ["markers", "comm"])]
+    pub(crate) pid: Option<i32>,
+    /// Take the life of the first task of this name as one step
+    #[arg(long, value_name = "NAME", conflicts_with = "markers")]
+    pub(crate) comm: Option<String>,
+    /// Ids inside a container to ids outside, `inner outer` on each line
+    #[arg(long, value_name = "FILE")]
+    pub(crate) pid_map: Option<PathBuf>,
+    /// Add this to marker times, where the capture cannot relate the clocks
+    #[arg(long, value_name = "NS", allow_hyphen_values = true)]
+    pub(crate) clock_offset: Option<i64>,
+    /// Only steps that end after this time, in ns on the capture's clock
+    #[arg(long, value_name = "NS")]
+    pub(crate) from: Option<u64>,
+    /// Only steps that begin before this time, in ns on the capture's clock
+    #[arg(long, value_name = "NS")]
+    pub(crate) to: Option<u64>,
+    /// Use this many threads [default: one a CPU]; the output is the same
+    #[arg(long, value_name = "N")]
+    pub(crate) threads: Option<usize>,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct AnalyzeArgs {
+    #[command(flatten)]
+    pub(crate) capture: CaptureArgs,
+    /// Print this step in full; may be given again
+    #[arg(long, value_name = "ID")]
+    pub(crate) step: Vec<String>,
+    /// How to print the report
+    #[arg(long, value_name = "FORMAT", default_value = "text", value_parser = formats())]
+    pub(crate) format: String,
+    /// Write the report in every format, its pictures and its tables to this folder
+    #[arg(long, value_name = "DIR")]
+    pub(crate) out: Option<PathBuf>,
+    /// With --out: write the tables as CSV too
+    #[arg(long, requires = "out")]
+    pub(crate) csv: bool,
+    /// Columns of the text [default: those of the terminal, else 100]
+    #[arg(long, value_name = "COLUMNS")]
+    pub(crate) width: Option<usize>,
+    /// Names from the trace in plain ASCII
+    #[arg(long)]
+    pub(crate) ascii: bool,
+}
+
+fn formats() -> clap::builder::PossibleValuesParser {
+    agenttrace_render::FORMATS
+        .iter()
+        .map(|format| clap::builder::PossibleValue::new(format.name()).help(format.about()))
+        .collect::<Vec<_>>()
+        .into()
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct CheckArgs {
+    /// perf.data, or the text that `dump --stage events` prints
+    #[arg(value_name = "CAPTURE")]
+    pub(crate) capture: PathBuf,
+    /// Exit with 1 where events were lost or a cause cannot be seen
+    #[arg(long)]
+    pub(crate) strict: bool,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct FlamegraphArgs {
+    #[command(flatten)]
+    pub(crate) capture: CaptureArgs,
+    /// Only this step
+    #[arg(long, value_name = "ID")]
+    pub(crate) step: Option<String>,
+    /// Where to write the SVG; `-` is standard output
+    #[arg(long, value_name = "FILE", default_value = "-")]
+    pub(crate) svg: PathBuf,
+    /// Print folded stacks, for other tools, in place of the picture
+    #[arg(long)]
+    pub(crate) folded: bool,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct HistArgs {
+    #[command(flatten)]
+    pub(crate) capture: CaptureArgs,
+    /// What to draw; without it --text prints all four
+    #[arg(long, value_name = "MECHANISM", value_parser = mechanisms())]
+    pub(crate) of: Option<String>,
+    /// Only this step
+    #[arg(long, value_name = "ID")]
+    pub(crate) step: Option<String>,
+    /// Where to write the SVG; `-` is standard output
+    #[arg(long, value_name = "FILE", default_value = "-")]
+    pub(crate) svg: PathBuf,
+    /// Print text bars in place of the picture
+    #[arg(long)]
+    pub(crate) text: bool,
+}
+
+fn mechanisms() -> clap::builder::PossibleValuesParser {
+    agenttrace_attribute::report::Mechanism::ALL.map(|m| m.name()).into()
+}
+
+#[derive(ValueEnum, Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Stage {
+    /// Records of the file, in its order
+    Records,
+    /// Typed events in time order; can be read back as a capture
+    Events,
+    /// States and operations of the tasks
+    Timelines,
+    /// Steps, and who works for them when
+    Windows,
+    /// Critical paths, segment by segment
+    Attribution,
+    /// Verdicts with their evidence
+    Verdicts,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct DumpArgs {
+    #[command(flatten)]
+    pub(crate) capture: CaptureArgs,
+    /// Which stage
+    #[arg(long, value_name = "STAGE")]
+    pub(crate) stage: Stage,
+    /// Only this step
+    #[arg(long, value_name = "ID")]
+    pub(crate) step: Option<String>,
+    /// Timelines: only these tasks, by thread id
+    #[arg(long, value_name = "TID", value_delimiter = ',')]
+    pub(crate) task: Vec<i32>,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct CutArgs {
+    #[command(flatten)]
+    pub(crate) capture: CaptureArgs,
+    /// Ids of the steps to keep
+    #[arg(long, value_name = "IDS", value_delimiter = ',', required = true)]
+    pub(crate) steps: Vec<String>,
+    /// Folder for perf.data and steps.jsonl
+    #[arg(long, value_name = "DIR")]
+    pub(crate) out: PathBuf,
+    /// Replace names of tasks and paths outside the steps' process trees, host and command line
+    #[arg(long)]
+    pub(crate) redact: bool,
+}

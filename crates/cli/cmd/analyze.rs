@@ -1,0 +1,77 @@
+//! `agenttrace analyze`: the report to standard output, and with `--out` to files.
+
+use std::path::Path;
+use std::process::ExitCode;
+
+use agenttrace_attribute::report::{Mechanism, Report, StepReport};
+use agenttrace_render::tables::{self, TableFormat};
+use agenttrace_render::flamegraph::Selection;
+use agenttrace_render::{FORMATS, Job, Style, flamegraph, histogram};
+use anyhow::{Context as _, Result};
+
+use crate::args::AnalyzeArgs;
+use crate::{output, pipeline};
+
+pub(crate) fn run(args: &AnalyzeArgs) -> Result<ExitCode> {
+    let report = pipeline::analyze(&args.capture)?;
+    let steps = args.step.iter().map(|id| pipeline::find(&report, id)).collect::<Result<Vec<_>>>()?;
+    if let Some(dir) = &args.out {
+        write_all(&report, &steps, dir, args.csv)?;
+    }
+    let hint = args.out.as_ref().map(|dir| dir.display().to_string());
+    let style = output::style(args.width, args.ascii);
+    let selections: Vec<Option<&StepReport>> =
+        if steps.is_empty() { vec![None] } else { steps.into_iter().map(Some).collect() };
+    let format = FORMATS.iter().find(|format| format.name() == args.format).context("unknown --format")?;
+    let mut text = Vec::new();
+    for step in selections {
+        format.write(&Job { report: &report, step, style, out_hint: hint.as_deref() }, &mut text)?;
+    }
+    output::print(&text)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn write_all(report: &Report, steps: &[&StepReport], dir: &Path, csv: bool) -> Result<()> {
+    std::fs::create_dir_all(dir).with_context(|| format!("cannot make the folder {}", dir.display()))?;
+    let style = Style::default();
+    for format in FORMATS {
+        let mut bytes = Vec::new();
+        format.write(&Job { report, step: None, style, out_hint: None }, &mut bytes)?;
+        output::write(&dir.join(format!("report.{}", format.extension())), &bytes)?;
+    }
+    let session = flamegraph::svg(report, Selection::Session)?;
+    output::write(&dir.join("flamegraph.svg"), session.as_bytes())?;
+    for step in steps {
+        let name = file_part(&step.id.to_string());
+        let picture = flamegraph::svg(report, Selection::Step(step))?;
+        output::write(&dir.join(format!("flamegraph-step-{name}.svg")), picture.as_bytes())?;
+        let mut bytes = Vec::new();
+        if let Some(text) = FORMATS.first() {
+            text.write(&Job { report, step: Some(step), style, out_hint: None }, &mut bytes)?;
+        }
+        output::write(&dir.join(format!("step-{name}.txt")), &bytes)?;
+    }
+    for mechanism in Mechanism::ALL {
+        if let Some(values) = report.session.histograms.iter().find(|h| h.mechanism == mechanism) {
+            let picture = histogram::svg(values)?;
+            output::write(&dir.join(format!("hist-{}.svg", mechanism.name())), picture.as_bytes())?;
+        }
+    }
+    for (format, extension) in [(TableFormat::Parquet, "parquet"), (TableFormat::Csv, "csv")] {
+        if format == TableFormat::Csv && !csv {
+            continue;
+        }
+        let mut bytes = Vec::new();
+        tables::steps(report, format, &mut bytes)?;
+        output::write(&dir.join(format!("steps.{extension}")), &bytes)?;
+        let mut bytes = Vec::new();
+        tables::segments(report, format, &mut bytes)?;
+        output::write(&dir.join(format!("segments.{extension}")), &bytes)?;
+    }
+    Ok(())
+}
+
+/// A step's id as a part of a file name: an id can be any string.
+fn file_part(id: &str) -> String {
+    id.chars().take(64).map(|c| if c.is_ascii_alphanumeric() || c == '-' || c == '_' { c } else { '_' }).collect()
+}

@@ -1,0 +1,7 @@
+//! One file for each subcommand.
+
+pub(crate) mod analyze;
+pub(crate) mod check;
+pub(crate) mod cut;
+pub(crate) mod dump;
+pub(crate) mod picture;

@@ -1,0 +1,170 @@
+//! The stages in their order: bytes to a model, marks to windows, paths to a report.
+
+use std::collections::BTreeMap;
+use std::io::IsTerminal as _;
+use std::path::Path;
+
+use agenttrace_attribute::analyze::{self, Input};
+use agenttrace_attribute::{report::Report, walk};
+use agenttrace_model::parse::{Calibration, Capture, Diagnostics, Pid, StepFile, StepId, Totals, read_steps};
+use agenttrace_model::{Builder, MarkOptions, Marked, Model, Windows, claim_tasks, place_marks};
+use anyhow::{Context as _, Result, anyhow, bail};
+use indicatif::{ProgressBar, ProgressStyle};
+
+use crate::args::CaptureArgs;
+use crate::input;
+
+/// A capture that has been read.
+pub(crate) struct Loaded<'a> {
+    pub(crate) capture: Capture<'a>,
+    pub(crate) totals: Totals,
+    pub(crate) diagnostics: Diagnostics,
+    pub(crate) model: Model,
+}
+
+/// The same with its steps.
+pub(crate) struct Placed {
+    pub(crate) windows: Windows,
+    pub(crate) file: Option<StepFile>,
+    marked: MarkedHead,
+}
+
+struct MarkedHead {
+    source: agenttrace_model::MarkerSource,
+    mapping: String,
+    error: Option<agenttrace_model::parse::Nanos>,
+}
+
+/// Sets the number of threads for everything that follows.
+pub(crate) fn use_threads(threads: Option<usize>) -> Result<()> {
+    if let Some(threads) = threads {
+        anyhow::ensure!(threads > 0, "--threads must be 1 or more");
+        rayon::ThreadPoolBuilder::new().num_threads(threads).build_global().context("cannot start threads")?;
+    }
+    Ok(())
+}
+
+/// Reads a whole capture.
+pub(crate) fn load<'a>(bytes: &'a [u8], path: &Path, calibration: Option<Calibration>) -> Result<Loaded<'a>> {
+    let name = || path.display().to_string();
+    let capture = Capture::open(bytes).map_err(|e| anyhow!("{}: {e}", name()))?;
+    let progress = progress();
+    let mut diagnostics = Diagnostics::default();
+    let mut builder = Builder::new(capture.info());
+    let totals = capture
+        .read(&mut diagnostics, &mut |batch| {
+            builder.push(batch);
+            progress.inc(batch.len() as u64);
+        })
+        .map_err(|e| anyhow!("{}: {e}", name()))?;
+    let model = builder.finish(calibration);
+    progress.finish_and_clear();
+    diagnostics.merge(&model.diagnostics);
+    Ok(Loaded { capture, totals, diagnostics, model })
+}
+
+fn progress() -> ProgressBar {
+    if !std::io::stderr().is_terminal() {
+        return ProgressBar::hidden();
+    }
+    let bar = ProgressBar::new_spinner();
+    if let Ok(style) = ProgressStyle::with_template("{spinner} {human_pos} events, {per_sec}, {elapsed}") {
+        bar.set_style(style);
+    }
+    bar
+}
+
+/// Reads the step marks, where there is a file of them.
+pub(crate) fn markers(args: &CaptureArgs) -> Result<Option<StepFile>> {
+    let Some(path) = &args.markers else { return Ok(None) };
+    let bytes = std::fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
+    Ok(Some(read_steps(&bytes)))
+}
+
+/// Finds the steps and who works for them.
+pub(crate) fn place(loaded: &Loaded<'_>, args: &CaptureArgs, file: Option<StepFile>) -> Result<Placed> {
+    let pid_map = match &args.pid_map {
+        Some(path) => pid_map(path)?,
+        None => BTreeMap::new(),
+    };
+    let options = MarkOptions {
+        file: file.clone(),
+        pid: args.pid.map(Pid),
+        comm: args.comm.clone(),
+        pid_map,
+        clock_offset: args.clock_offset,
+    };
+    let mut marked: Marked =
+        place_marks(&loaded.model, loaded.capture.info(), &options).map_err(|text| anyhow!("{text}"))?;
+    marked.keep_between(args.from, args.to);
+    if marked.steps.is_empty() {
+        bail!("no step overlaps the time given by --from and --to");
+    }
+    let head = MarkedHead { source: marked.source, mapping: marked.mapping.clone(), error: marked.error };
+    Ok(Placed { windows: claim_tasks(&loaded.model, marked), file, marked: head })
+}
+
+fn pid_map(path: &Path) -> Result<BTreeMap<i32, i32>> {
+    let text = std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
+    let mut map = BTreeMap::new();
+    for (number, line) in text.lines().enumerate() {
+        if line.trim().is_empty() || line.starts_with('#') {
+            continue;
+        }
+        let ids: Vec<i32> = line.split_whitespace().filter_map(|word| word.parse().ok()).collect();
+        let [inner, outer] = ids[..] else {
+            bail!("{} line {}: expected two ids, inner and outer", path.display(), number + 1);
+        };
+        map.insert(inner, outer);
+    }
+    Ok(map)
+}
+
+/// Walks the critical paths and computes every number.
+pub(crate) fn report(loaded: &Loaded<'_>, placed: &Placed) -> Report {
+    let paths = walk(&loaded.model, &placed.windows);
+    let input = Input {
+        model: &loaded.model,
+        windows: &placed.windows,
+        info: loaded.capture.info(),
+        totals: &loaded.totals,
+        diagnostics: &loaded.diagnostics,
+        session: placed.file.as_ref().and_then(|f| f.session.clone()),
+        markers: placed.marked.source,
+        clock_mapping: placed.marked.mapping.clone(),
+        clock_error: placed.marked.error,
+        notes: Vec::new(),
+        outside_cut: placed.file.as_ref().is_some_and(|f| f.calibration.is_some()),
+    };
+    analyze::report(&input, &paths)
+}
+
+/// Everything from a file to its report.
+pub(crate) fn analyze(args: &CaptureArgs) -> Result<Report> {
+    use_threads(args.threads)?;
+    let bytes = input::open(&args.capture)?;
+    let (loaded, placed) = load_placed(&bytes, args)?;
+    Ok(report(&loaded, &placed))
+}
+
+/// Reads a capture and places its steps.
+pub(crate) fn load_placed<'a>(bytes: &'a [u8], args: &CaptureArgs) -> Result<(Loaded<'a>, Placed)> {
+    let file = markers(args)?;
+    let loaded = load(bytes, &args.capture, file.as_ref().and_then(|f| f.calibration))?;
+    let placed = place(&loaded, args, file)?;
+    Ok((loaded, placed))
+}
+
+/// The step with this id, as a number or a name.
+pub(crate) fn step_id(text: &str) -> StepId {
+    text.parse().map_or_else(|_| StepId::Name(text.to_owned()), StepId::Number)
+}
+
+/// Finds a step of a report.
+pub(crate) fn find<'r>(report: &'r Report, id: &str) -> Result<&'r agenttrace_attribute::report::StepReport> {
+    let wanted = step_id(id);
+    report.steps.iter().find(|step| step.id == wanted).ok_or_else(|| {
+        let known: Vec<String> = report.steps.iter().take(10).map(|s| s.id.to_string()).collect();
+        anyhow!("no step {id} was analyzed; there are {}: {} ...", report.steps.len(), known.join(", "))
+    })
+}

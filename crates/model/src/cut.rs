@@ -1,0 +1,153 @@
+//! A choice of steps to a choice of records: what `agenttrace cut` keeps.
+//!
+//! Kept are all records within the steps' windows, and, from outside them, just
+//! those that establish what held at a window's edges: the state of each task
+//! that takes part, its open calls and requests, fds, names, mappings, forks; and
+//! after a window, what ends the operations that began in it.
+
+use agenttrace_parse::events::{Event, Kind, Record, Sched, Syscall};
+use agenttrace_parse::{Nanos, Tid};
+use rustc_hash::FxHashSet;
+
+use crate::fd::FdCall;
+use crate::model::Model;
+use crate::syscall_table::SyscallClass;
+use crate::task::{State, TaskId};
+use crate::window::Windows;
+
+/// Which records a cut keeps.
+#[derive(Debug)]
+pub struct Selection<'m> {
+    model: &'m Model,
+    /// Steps' windows, merged, in time order.
+    windows: Vec<(Nanos, Nanos)>,
+    /// Times of single records outside the windows.
+    pins: FxHashSet<Nanos>,
+    /// Thread ids of the agent's tree.
+    tree: FxHashSet<Tid>,
+}
+
+/// A task that runs on for longer than this after a window is cut off there.
+const SETTLE: usize = 4;
+
+impl<'m> Selection<'m> {
+    /// What the steps with these indices need.
+    #[must_use]
+    pub fn new(model: &'m Model, windows: &Windows, steps: &[usize]) -> Self {
+        let mut ranges: Vec<(Nanos, Nanos)> =
+            steps.iter().filter_map(|i| windows.steps.get(*i)).map(|s| (s.start, s.end)).collect();
+        ranges.sort_unstable();
+        let mut merged: Vec<(Nanos, Nanos)> = Vec::new();
+        for (from, to) in ranges {
+            match merged.last_mut() {
+                Some(last) if last.1 >= from => last.1 = last.1.max(to),
+                _ => merged.push((from, to)),
+            }
+        }
+        let mut selection = Self { model, windows: merged, pins: FxHashSet::default(), tree: FxHashSet::default() };
+        for (id, task) in model.task_ids() {
+            if windows.is_in_tree(id) {
+                selection.tree.insert(task.tid);
+            }
+            for index in 0..selection.windows.len() {
+                if let Some((from, to)) = selection.windows.get(index).copied() {
+                    selection.edges(id, from, to);
+                }
+            }
+        }
+        for request in &model.requests {
+            let done = request.completed.unwrap_or(Nanos::MAX);
+            let inside = |(from, to): &(Nanos, Nanos)| request.queued < *to && done > *from;
+            if selection.windows.iter().any(inside) {
+                selection.pins.extend([request.queued, request.issued, done]);
+            }
+        }
+        selection
+    }
+
+    /// Pins what holds for one task at the edges of a window.
+    fn edges(&mut self, id: TaskId, from: Nanos, to: Nanos) {
+        let task = self.model.task(id);
+        let at = task.span_at(from);
+        if let Some(span) = task.states.get(at) {
+            self.pins.insert(span.start);
+        }
+        // A runnable span's wait, and the call in which it waited, tell who claims it.
+        if let Some(before) = at.checked_sub(1).and_then(|i| task.states.get(i)) {
+            self.pins.insert(before.start);
+        }
+        self.pins.extend(task.op_chain(task.op_at(from)).map(|(_, op)| op.start));
+        let end = task.span_at(to);
+        let mut settled = to;
+        for (offset, span) in task.states.iter().skip(end + 1).take(SETTLE).enumerate() {
+            self.pins.insert(span.start);
+            settled = settled.max(span.start);
+            if offset + 1 < SETTLE && span.state == State::Running {
+                break;
+            }
+        }
+        // The ends of what began in the window, and the event after each, from
+        // which its exit's cost is bounded.
+        let first = task.ops.partition_point(|op| op.start < from);
+        let open = task.op_chain(task.op_at(from)).map(|(index, _)| index);
+        let began = task.ops.iter().enumerate().skip(first).take_while(|(_, op)| op.start < to).map(|(index, _)| index);
+        let ends: Vec<usize> = open.chain(began).collect();
+        for index in ends {
+            let Some(op) = task.ops.get(index).filter(|op| op.end >= to && op.end != Nanos::MAX) else { continue };
+            let recorded = op.recorded_end();
+            self.pins.insert(recorded);
+            if op.tail != u32::MAX {
+                self.pins.insert(recorded + Nanos(u64::from(op.tail)));
+            }
+        }
+    }
+
+    fn inside(&self, time: Nanos) -> bool {
+        let after = self.windows.partition_point(|(from, _)| *from <= time);
+        after.checked_sub(1).and_then(|i| self.windows.get(i)).is_some_and(|(_, to)| time <= *to)
+    }
+
+    /// Whether the cut keeps this event's record.
+    #[must_use]
+    pub fn keeps(&self, event: &Event<'_>) -> bool {
+        match &event.kind {
+            Kind::Record(Record::LostSamples(_)) => false,
+            Kind::Record(Record::Lost(_) | Record::Throttle(_) | Record::Switch(_)) => self.inside(event.time),
+            Kind::Record(Record::Mmap2(map)) => self.tree.contains(&Tid(map.pid.0)),
+            // Names and parents are small, and tell kernel threads from others.
+            Kind::Record(Record::CommRecord(_) | Record::Fork(_) | Record::Exit(_) | Record::Namespaces(_)) => true,
+            _ if self.inside(event.time) || self.pins.contains(&event.time) => true,
+            Kind::Sched(
+                Sched::TaskNewtask(_)
+                | Sched::SchedProcessFork(_)
+                | Sched::SchedProcessExec(_)
+                | Sched::SchedProcessExit(_)
+                | Sched::TaskRename(_),
+            ) => self.tree.contains(&event.tid),
+            // Calls that make, copy or close fds, and forks and execs.
+            Kind::Syscall(call) => {
+                let (Syscall::SysEnter(_) | Syscall::SysExit(_)) = call;
+                let id = match call {
+                    Syscall::SysEnter(e) => e.id,
+                    Syscall::SysExit(e) => e.id,
+                };
+                let nr = i32::try_from(id).unwrap_or(-1);
+                let class = self.model.syscalls.class(nr);
+                self.tree.contains(&event.tid)
+                    && (FdCall::by_name(&self.model.syscalls.name(nr)).is_some()
+                        || matches!(class, SyscallClass::Fork | SyscallClass::Exec))
+            }
+            Kind::Sched(_)
+            | Kind::Fault(_)
+            | Kind::PageCache(_)
+            | Kind::Block(_)
+            | Kind::Fs(_)
+            | Kind::Lock(_)
+            | Kind::Reclaim(_)
+            | Kind::Irq(_)
+            | Kind::Net(_)
+            | Kind::Tlb(_)
+            | Kind::IoUring(_) => false,
+        }
+    }
+}
