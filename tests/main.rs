@@ -1,1 +1,20 @@
-//! Tests.
+//! All integration tests, as one program.
+
+/// The recorded workloads' own clocks against the attribution.
+mod accuracy;
+/// Truncated and damaged input: an answer or an error, never a panic or a hang.
+mod bad_input;
+/// The command line: help, exit codes, what goes to which stream.
+mod cli;
+/// Small hand-written captures with every nanosecond of the expected path.
+mod crafted;
+/// Captures to the text kept under `tests/golden/`.
+mod golden;
+/// What holds for every capture: conservation, order, independence of threads.
+mod invariants;
+/// JSON text to values: the tests read reports with a reader of their own.
+mod json;
+/// Finds fixtures, runs the stages and the program.
+mod support;
+/// The rules of the source tree.
+mod tidy;

@@ -1,0 +1,108 @@
+//! The command line: help, exit codes, what goes to which stream.
+
+use std::io::Read as _;
+use std::process::{Command, Stdio};
+
+use crate::json::Json;
+use crate::support::{Fixture, fixtures, root, run};
+
+/// A small capture with steps, recorded if there is one.
+fn sample() -> Fixture {
+    let all = ["recorded", "crafted"].into_iter().flat_map(fixtures);
+    all.filter(|f| f.steps && !f.is_large()).next().expect("there is a fixture with steps")
+}
+
+fn analyze(more: &[&str]) -> crate::support::Answer {
+    let fixture = sample();
+    let mut arguments = vec!["analyze"];
+    arguments.extend(fixture.arguments());
+    arguments.extend(more);
+    run(&fixture.dir, &arguments)
+}
+
+#[test]
+fn help_shows_examples_before_options() {
+    for arguments in [&["--help"][..], &["analyze", "--help"], &["check", "--help"], &["dump", "--help"], &["cut", "--help"]] {
+        let answer = run(&root(), arguments);
+        assert_eq!(answer.code, 0, "{arguments:?}: {}", answer.err);
+        assert!(answer.err.is_empty(), "{arguments:?}: {}", answer.err);
+        let help = answer.out.to_lowercase();
+        let examples = help.find("example").unwrap_or_else(|| panic!("{arguments:?} shows no example"));
+        let options = help.find("options:").unwrap_or(help.len());
+        assert!(examples < options, "{arguments:?}: examples come after the options");
+    }
+}
+
+#[test]
+fn every_subcommand_of_the_readme_has_help() {
+    for command in ["analyze", "check", "flamegraph", "hist", "dump", "cut"] {
+        let answer = run(&root(), &[command, "--help"]);
+        assert_eq!(answer.code, 0, "{command}: {}", answer.err);
+    }
+}
+
+#[test]
+fn results_go_to_standard_output() {
+    let answer = analyze(&[]);
+    assert_eq!(answer.code, 0, "{}", answer.err);
+    assert!(answer.out.contains("agenttrace"), "{}", answer.out);
+    assert!(!answer.out.contains('\u{1b}'), "no colour where there is no terminal");
+}
+
+#[test]
+fn json_stands_alone_on_standard_output() {
+    let answer = analyze(&["--format", "json"]);
+    assert_eq!(answer.code, 0, "{}", answer.err);
+    let report = Json::parse(&answer.out).expect("standard output is one JSON value");
+    assert_eq!(report.get("schema").text(), Some("agenttrace.report/1"));
+    assert!(!report.get("steps").list().is_empty());
+}
+
+#[test]
+fn one_step_shows_its_full_block() {
+    let report = Json::parse(&analyze(&["--format", "json"]).out).expect("JSON");
+    let id = report.get("steps").list()[0].get("step_id");
+    let id = id.text().map(str::to_owned).or_else(|| id.number().map(|n| n.to_string())).expect("an id");
+    let answer = analyze(&["--step", &id]);
+    assert_eq!(answer.code, 0, "{}", answer.err);
+    assert!(answer.out.contains(&format!("step {id}")), "{}", answer.out);
+    assert!(answer.out.contains("100.0"), "the causes add up to 100 %:\n{}", answer.out);
+}
+
+#[test]
+fn what_cannot_be_done_exits_with_2() {
+    let missing = run(&root(), &["analyze", "no-such-file.data"]);
+    assert_eq!(missing.code, 2);
+    assert!(missing.out.is_empty(), "{}", missing.out);
+    assert!(missing.err.contains("no-such-file.data"), "{}", missing.err);
+
+    let unknown = analyze(&["--step", "no-such-step"]);
+    assert_eq!(unknown.code, 2, "{}", unknown.err);
+    assert!(unknown.err.contains("no-such-step"), "{}", unknown.err);
+
+    let format = run(&root(), &["analyze", "README.md"]);
+    assert_eq!(format.code, 2);
+    assert!(format.err.contains("README.md"), "{}", format.err);
+
+    let option = run(&root(), &["analyze", "--no-such-option"]);
+    assert_eq!(option.code, 2);
+}
+
+#[test]
+fn a_broken_pipe_is_success() {
+    let fixture = sample();
+    let mut child = Command::new(env!("CARGO_BIN_EXE_agenttrace"))
+        .args(["dump", "--stage", "events", fixture.capture])
+        .current_dir(&fixture.dir)
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the program starts");
+    let mut first = [0_u8; 16];
+    let mut out = child.stdout.take().expect("it is piped");
+    let _ = out.read(&mut first);
+    drop(out);
+    let output = child.wait_with_output().expect("it ends");
+    assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
+    assert!(output.stderr.is_empty(), "{}", String::from_utf8_lossy(&output.stderr));
+}

@@ -1,0 +1,326 @@
+//! Small hand-written captures with every nanosecond of the expected path.
+//!
+//! `fixtures/crafted/CASE/events.txt` says what a case shows. The paths here were
+//! worked out by hand from the rows of the cause table, not printed by the program.
+//! Times are in microseconds; the stack follows, and what a run delay or an
+//! interrupt was under stands in parentheses.
+
+use crate::support::{Analysis, Fixture, fixtures};
+
+fn case(name: &str) -> Analysis {
+    let name = format!("crafted/{name}");
+    let found: Option<Fixture> = fixtures("crafted").into_iter().find(|f| f.name == name);
+    found.unwrap_or_else(|| panic!("fixtures/{name} is missing")).analyze()
+}
+
+/// The path of a step, a line a segment.
+fn path(analysis: &Analysis, step: usize) -> String {
+    let path = &analysis.paths[step];
+    let mut out = String::new();
+    for s in &path.segments {
+        let stack: Vec<String> = path.stacks.frames(s.stack).iter().map(|f| f.text(&analysis.model, s.end)).collect();
+        let micros = |ns: u64| if ns.is_multiple_of(1000) { (ns / 1000).to_string() } else { format!("{ns} ns") };
+        let under = s.under.map_or(String::new(), |u| format!(" ({})", u.name()));
+        let mut words = vec![stack.join(" > ")];
+        words.retain(|w| !w.is_empty());
+        words.extend(s.reason.map(|r| format!("[{}]", r.text())));
+        out.push_str(&format!(
+            "{} {} {} {}{under} | {}\n",
+            micros(s.start.0),
+            micros(s.end.0),
+            s.cause.name(),
+            s.resource.name(),
+            words.join(" ")
+        ));
+    }
+    out
+}
+
+/// Compares ignoring the indentation of the expected text.
+fn expect(name: &str, step: usize, want: &str) {
+    let analysis = case(name);
+    let got = path(&analysis, step);
+    let want: Vec<&str> = want.lines().map(str::trim).filter(|l| !l.is_empty()).collect();
+    let trimmed: Vec<&str> = got.lines().map(str::trim).collect();
+    assert!(want == trimmed, "{name}: expected\n{}\n\ngot\n{got}", want.join("\n"));
+}
+
+#[test]
+fn preempted() {
+    expect(
+        "preempted",
+        0,
+        "1000 3000 user_cpu cpu_user | user
+         3000 7000 run_delay run_queue (user_cpu) |
+         7000 10000 user_cpu cpu_user | user",
+    );
+}
+
+#[test]
+fn vfork() {
+    expect(
+        "vfork",
+        0,
+        "1000 1500 user_cpu cpu_user | user
+         1500 2000 spawn cpu_kernel | vfork
+         2000 2200 spawn cpu_user | vfork > agent > spawn
+         2200 2900 spawn cpu_kernel | vfork > agent > spawn > execve
+         2900 3100 run_delay run_queue (spawn) | vfork
+         3100 3200 spawn cpu_kernel | vfork
+         3200 4000 user_cpu cpu_user | user",
+    );
+}
+
+#[test]
+fn clone_exit_only() {
+    expect(
+        "clone_exit_only",
+        0,
+        "1000 1500 user_cpu cpu_user | user
+         1500 1800 spawn cpu_kernel | clone
+         1800 2000 user_cpu cpu_user | user
+         2000 2100 spawn cpu_kernel | wait4
+         2100 2200 spawn cpu_kernel | wait4 > agent > clone
+         2200 4000 user_cpu cpu_user | wait4 > agent > user
+         4000 4300 spawn cpu_kernel | wait4 > agent > exit > exit_group
+         4300 4500 run_delay run_queue (spawn) | wait4
+         4500 4600 spawn cpu_kernel | wait4
+         4600 5000 user_cpu cpu_user | user",
+    );
+}
+
+#[test]
+fn restarted_sleep() {
+    expect(
+        "restarted_sleep",
+        0,
+        "1000 1500 user_cpu cpu_user | user
+         1500 1600 syscall_cpu cpu_kernel | clock_nanosleep
+         1600 2600 sleep timer | clock_nanosleep
+         2600 2700 run_delay run_queue (syscall_cpu) | clock_nanosleep
+         2700 2800 syscall_cpu cpu_kernel | clock_nanosleep
+         2800 3000 user_cpu cpu_user | user
+         3000 3100 syscall_cpu cpu_kernel | clock_nanosleep
+         3100 5000 sleep timer | clock_nanosleep
+         5000 5100 run_delay run_queue (syscall_cpu) | clock_nanosleep
+         5100 5200 syscall_cpu cpu_kernel | clock_nanosleep
+         5200 6000 user_cpu cpu_user | user",
+    );
+}
+
+#[test]
+fn waking_first() {
+    expect(
+        "waking_first",
+        0,
+        "1000 1500 user_cpu cpu_user | user
+         1500 2000 syscall_cpu cpu_kernel | read
+         2000 2400 run_delay run_queue (syscall_cpu) | read
+         2400 2500 syscall_cpu cpu_kernel | read
+         2500 3000 user_cpu cpu_user | user",
+    );
+}
+
+#[test]
+fn exec_nonleader() {
+    expect(
+        "exec_nonleader",
+        0,
+        "1000 1500 user_cpu cpu_user | user
+         1500 1600 syscall_cpu cpu_kernel | futex
+         1600 2000 user_cpu cpu_user | futex > agent > user
+         2000 2600 spawn cpu_kernel | futex > agent > execve
+         2600 2700 run_delay run_queue (syscall_cpu) | futex
+         2700 2720 syscall_cpu cpu_kernel | futex
+         2720 2800 user_cpu cpu_user | user
+         2800 2900 spawn cpu_kernel | exit
+         2900 3000 unknown unknown | [the task was not alive]
+         3000 3200 spawn cpu_kernel | execve
+         3200 5000 user_cpu cpu_user | user",
+    );
+}
+
+#[test]
+fn futex_lock() {
+    expect(
+        "futex_lock",
+        0,
+        "1000 1500 user_cpu cpu_user | user
+         1500 1600 syscall_cpu cpu_kernel | futex
+         1600 3600 user_lock lock_holder | futex > agent
+         3600 3700 run_delay run_queue (syscall_cpu) | futex
+         3700 3800 syscall_cpu cpu_kernel | futex
+         3800 5000 user_cpu cpu_user | user",
+    );
+}
+
+#[test]
+fn pool_handoff() {
+    expect(
+        "pool_handoff",
+        0,
+        "1000 1500 user_cpu cpu_user | user
+         1500 1700 syscall_cpu cpu_kernel | futex
+         1700 2000 user_cpu cpu_user | user
+         2000 2100 syscall_cpu cpu_kernel | futex
+         2100 4000 user_cpu cpu_user | futex > agent > user
+         4000 4100 syscall_cpu cpu_kernel | futex > agent > futex
+         4100 4300 run_delay run_queue (syscall_cpu) | futex
+         4300 4400 syscall_cpu cpu_kernel | futex
+         4400 5000 user_cpu cpu_user | user",
+    );
+}
+
+#[test]
+fn poll_ticks() {
+    expect(
+        "poll_ticks",
+        0,
+        "1000 1500 user_cpu cpu_user | user
+         1500 1600 syscall_cpu cpu_kernel | poll
+         1600 2600 network_wait peer | poll
+         2600 2700 run_delay run_queue (syscall_cpu) | poll
+         2700 2800 syscall_cpu cpu_kernel | poll
+         2800 2900 user_cpu cpu_user | user
+         2900 3000 syscall_cpu cpu_kernel | poll
+         3000 4000 network_wait peer | poll
+         4000 4100 run_delay run_queue (syscall_cpu) | poll
+         4100 4200 syscall_cpu cpu_kernel | poll
+         4200 5000 user_cpu cpu_user | user",
+    );
+}
+
+#[test]
+fn loopback() {
+    expect(
+        "loopback",
+        0,
+        "1000 1500 user_cpu cpu_user | user
+         1500 1600 syscall_cpu cpu_kernel | recvfrom
+         1600 3000 service_wait peer | recvfrom > server
+         3000 3300 run_delay run_queue (syscall_cpu) | recvfrom
+         3300 3400 syscall_cpu cpu_kernel | recvfrom
+         3400 5000 user_cpu cpu_user | user",
+    );
+}
+
+#[test]
+fn network() {
+    expect(
+        "network",
+        0,
+        "1000 1500 user_cpu cpu_user | user
+         1500 1600 syscall_cpu cpu_kernel | recvfrom
+         1600 3000 network_wait peer | recvfrom
+         3000 3300 run_delay run_queue (syscall_cpu) | recvfrom
+         3300 3400 syscall_cpu cpu_kernel | recvfrom
+         3400 5000 user_cpu cpu_user | user",
+    );
+}
+
+#[test]
+fn readahead_fault() {
+    expect(
+        "readahead_fault",
+        0,
+        "1000 1500 user_cpu cpu_user | user
+         1500 1800 major_fault cpu_kernel | major fault index.db
+         1800 2800 major_fault device | major fault index.db > block read 254:0
+         2800 2810 major_fault completion | major fault index.db > block read 254:0
+         2810 2900 run_delay run_queue (major_fault) | major fault index.db
+         2900 3000 major_fault cpu_kernel | major fault index.db
+         3000 3000008 ns user_cpu cpu_user | user
+         3000008 ns 3100 syscall_cpu cpu_kernel | getpid
+         3100 5000 user_cpu cpu_user | user",
+    );
+}
+
+#[test]
+fn contention() {
+    expect(
+        "contention",
+        0,
+        "1000 1500 user_cpu cpu_user | user
+         1500 1600 syscall_cpu cpu_kernel | write
+         1600 1700 kernel_lock cpu_kernel | write > kernel lock 0xff00
+         1700 2700 kernel_lock lock_holder | write > kernel lock 0xff00 > server
+         2700 2800 run_delay run_queue (kernel_lock) | write > kernel lock 0xff00
+         2800 2900 kernel_lock cpu_kernel | write > kernel lock 0xff00
+         2900 3000 syscall_cpu cpu_kernel | write
+         3000 5000 user_cpu cpu_user | user",
+    );
+}
+
+#[test]
+fn pid_reuse() {
+    expect(
+        "pid_reuse",
+        0,
+        "1000 1100 user_cpu cpu_user | user
+         1100 1280 spawn cpu_kernel | clone
+         1280 2500 user_cpu cpu_user | user
+         2500 2600 syscall_cpu cpu_kernel | read
+         2600 4000 service_wait peer | read > server
+         4000 4100 run_delay run_queue (syscall_cpu) | read
+         4100 4200 syscall_cpu cpu_kernel | read
+         4200 5000 user_cpu cpu_user | user",
+    );
+}
+
+#[test]
+fn implied_switch_in() {
+    expect(
+        "implied_switch_in",
+        0,
+        "1000 1900 user_cpu cpu_user | user
+         1900 2000 syscall_cpu cpu_kernel | nanosleep
+         2000 3000 sleep unknown | nanosleep [no waker recorded]
+         3000 5000 user_cpu cpu_user | user",
+    );
+}
+
+#[test]
+fn lost_events() {
+    expect(
+        "lost_events",
+        0,
+        "1000 1400 user_cpu cpu_user | user
+         1400 1500 syscall_cpu cpu_kernel | getpid
+         1500 3000 unknown unknown | [lost events]
+         3000 3500 run_delay run_queue (user_cpu) |
+         3500 5000 user_cpu cpu_user | user",
+    );
+}
+
+#[test]
+fn interleaved_marks() {
+    expect(
+        "interleaved_marks",
+        0,
+        "1000 1100 syscall_cpu cpu_kernel | prctl
+         1100 2000 user_cpu cpu_user | user
+         2000 2100 syscall_cpu cpu_kernel | prctl
+         2100 3000 user_cpu cpu_user | user",
+    );
+    expect(
+        "interleaved_marks",
+        1,
+        "2000 2100 syscall_cpu cpu_kernel | prctl
+         2100 3000 user_cpu cpu_user | user
+         3000 3100 syscall_cpu cpu_kernel | prctl
+         3100 4000 user_cpu cpu_user | user",
+    );
+}
+
+#[test]
+fn interrupted() {
+    expect(
+        "interrupted",
+        0,
+        "1000 2000 user_cpu cpu_user | user
+         2000 2200 interrupt cpu_kernel (user_cpu) | irq eth0-rx
+         2200 2300 user_cpu cpu_user | user
+         2300 2500 interrupt cpu_kernel (user_cpu) | softirq NET_RX
+         2500 5000 user_cpu cpu_user | user",
+    );
+}
