@@ -146,14 +146,14 @@ fn split_at_width(text: &str, columns: usize) -> (&str, &str) {
 }
 
 /// Breaks a text at spaces into lines of at most `columns` columns; a word that
-/// is longer is broken. At least one line.
+/// is longer is broken. A number keeps its unit. At least one line.
 #[must_use]
 pub(crate) fn wrap(text: &str, columns: usize) -> Vec<String> {
     let columns = columns.max(8);
     let mut lines = Vec::new();
     let mut line = String::new();
-    for word in text.split(' ').filter(|w| !w.is_empty()) {
-        let mut word = word;
+    for word in words(text) {
+        let mut word = word.as_str();
         let room = columns.saturating_sub(width(&line) + 1);
         if !line.is_empty() && width(word) <= room {
             line.push(' ');
@@ -174,6 +174,25 @@ pub(crate) fn wrap(text: &str, columns: usize) -> Vec<String> {
         lines.push(line);
     }
     lines
+}
+
+/// The words of a text, a number and the unit that follows it as one.
+fn words(text: &str) -> Vec<String> {
+    const UNITS: [&str; 10] = ["ns", "us", "ms", "s", "%", "B", "KiB", "MiB", "GiB", "TiB"];
+    let mut words: Vec<String> = Vec::new();
+    for word in text.split(' ').filter(|w| !w.is_empty()) {
+        let unit = word.trim_end_matches([',', ';', '.', ':', ')']);
+        match words.last_mut() {
+            Some(number)
+                if number.ends_with(|c: char| c.is_ascii_digit()) && UNITS.contains(&unit) =>
+            {
+                number.push(' ');
+                number.push_str(word);
+            }
+            _ => words.push(word.to_owned()),
+        }
+    }
+    words
 }
 
 #[cfg(test)]
@@ -209,5 +228,6 @@ mod tests {
         assert_eq!(wrap("one two three four", 9), ["one two", "three", "four"]);
         assert_eq!(wrap("abcdefghijkl", 8), ["abcdefgh", "ijkl"]);
         assert_eq!(wrap("", 8), [""]);
+        assert_eq!(wrap("it took 1.2 ms, once", 12), ["it took", "1.2 ms, once"]);
     }
 }

@@ -87,7 +87,7 @@ impl Family {
         }
     }
 
-    /// The same hue, paler: for frames above which all time is of this family.
+    /// The same hue, paler: for frames above which most time is of this family.
     pub(crate) fn pale(self) -> (u8, u8, u8) {
         let (r, g, b) = self.rgb();
         // Halfway to white.

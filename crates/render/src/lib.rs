@@ -14,6 +14,7 @@
 //!
 //! [`Report`]: agenttrace_attribute::report::Report
 
+mod counters;
 mod duration;
 mod escape;
 mod family;

@@ -180,6 +180,8 @@ fn segments_frame(rows: &[(&StepReport, &Segment)]) -> Result<DataFrame, PolarsE
 
 #[cfg(test)]
 mod tests {
+    use polars::prelude::{ParquetReader, SerReader as _};
+
     use super::*;
     use crate::fixture;
 
@@ -243,6 +245,12 @@ mod tests {
             assert!(once.starts_with(b"PAR1") && once.ends_with(b"PAR1"));
             assert_eq!(once, bytes(write));
         }
+        let read = ParquetReader::new(std::io::Cursor::new(bytes(all[1]))).finish().unwrap();
+        assert_eq!(read.shape(), (8, 15));
+        let sum: i64 = read.column("ns").unwrap().i64().unwrap().into_no_null_iter().sum();
+        assert_eq!(sum, 20_214_321 + 4_000_000);
+        assert_eq!(read.column("under").unwrap().str().unwrap().get(4), Some("major_fault"));
+        assert_eq!(read.column("object").unwrap().str().unwrap().get(0), None);
     }
 
     #[test]

@@ -13,8 +13,8 @@ use crate::escape::{cut_end, visible};
 use crate::family::Family;
 
 /// The flamegraph as an SVG. Its width is the wall time of the selected steps.
-/// Leaves have the colour of their cause's family; a frame above which there is
-/// one family alone has the same hue, paler; others are grey.
+/// Leaves have the colour of their cause's family; a frame above which one family
+/// has three quarters of the time or more has its hue, paler; others are grey.
 ///
 /// # Errors
 /// Where the picture cannot be drawn; a selection without time is not an error.
@@ -77,26 +77,25 @@ fn title(report: &Report, selection: Selection<'_>, total: u64) -> String {
 
 /// A colour for every name, and the families that are there.
 fn colours(stacks: &Stacks) -> (PaletteMap, Vec<Family>) {
-    // `None`: time of several families is above the frame.
-    let mut names: BTreeMap<&str, Option<Family>> = BTreeMap::new();
+    let mut names: BTreeMap<&str, BTreeMap<Family, u64>> = BTreeMap::new();
     let mut leaves: BTreeMap<&str, Family> = BTreeMap::new();
-    for (frames, (_, cause)) in stacks {
+    for (frames, (ns, cause)) in stacks {
         let family = Family::of(*cause);
         if let Some((leaf, inner)) = frames.split_last() {
             leaves.insert(leaf, family);
             for name in inner {
-                let entry = names.entry(name).or_insert(Some(family));
-                if *entry != Some(family) {
-                    *entry = None;
-                }
+                let sum = names.entry(name).or_default().entry(family).or_default();
+                *sum = sum.saturating_add(*ns);
             }
         }
     }
     let color = |(r, g, b)| Color { r, g, b };
     let mut palette = PaletteMap::default();
-    palette.insert("", color((0xd8, 0xd8, 0xd8)));
-    for (name, family) in names {
-        palette.insert(name, color(family.map_or((0xd8, 0xd8, 0xd8), Family::pale)));
+    palette.insert("", color(MIXED));
+    for (name, families) in names {
+        let all: u128 = families.values().map(|ns| u128::from(*ns)).sum();
+        let main = families.iter().find(|(_, ns)| u128::from(**ns) * 4 >= all * 3);
+        palette.insert(name, color(main.map_or(MIXED, |(family, _)| family.pale())));
     }
     for (name, family) in &leaves {
         palette.insert(*name, color(family.rgb()));
@@ -105,6 +104,9 @@ fn colours(stacks: &Stacks) -> (PaletteMap, Vec<Family>) {
         Family::ALL.into_iter().filter(|f| leaves.values().any(|of| of == f)).collect();
     (palette, there)
 }
+
+/// For frames above which there is time of several families.
+const MIXED: (u8, u8, u8) = (0xd8, 0xd8, 0xd8);
 
 /// Folded lines; on each level the widest frame comes first, then by name.
 fn ordered(stacks: Stacks) -> Vec<String> {

@@ -6,6 +6,7 @@ use std::io;
 use agenttrace_attribute::report::{Histogram, Report, StepReport, Verdict};
 
 use super::{Format, Job};
+use crate::counters;
 use crate::duration::{human, millis, percents, thousands};
 use crate::escape::markdown as safe;
 use crate::histogram::{bounds, edge, occupied, summary};
@@ -215,7 +216,7 @@ pub fn step(report: &Report, step: &StepReport) -> String {
         row(&mut out, &cells);
     }
     out.push_str("\nAll its tasks did, in parallel or not (does not add up to the wall time):\n\n");
-    for (label, items) in rows::inclusive(report, step) {
+    for (label, items) in counters::inclusive(report, step) {
         line(&mut out, label, &items.join("; "));
     }
     let tasks = rows::tasks(step, 20);

@@ -14,13 +14,14 @@ use plotters::style::{Color as _, FontTransform};
 
 use super::{bounds, edge, occupied, summary};
 
-const SIZE: (u32, u32) = (1000, 420);
-/// The plot's corners.
+const HEIGHT: u32 = 420;
+/// The plot's edges, and what is free beside it.
 const LEFT: i32 = 76;
-const RIGHT: i32 = 976;
+const MARGIN: i32 = 24;
 const TOP: i32 = 84;
 const BOTTOM: i32 = 352;
-/// A lone bar need not fill the page.
+/// The plot is as wide as its bars need: between these.
+const PLOT: (i32, i32) = (500, 900);
 const WIDEST: i32 = 96;
 
 // A background of its own: the picture reads the same on a dark page.
@@ -43,12 +44,16 @@ pub fn svg(hist: &Histogram) -> io::Result<String> {
 }
 
 fn draw(hist: &Histogram, out: &mut String) -> Result<(), Box<dyn Error>> {
-    let canvas = SVGBackend::with_string(out, SIZE).into_drawing_area();
+    let rows = occupied(hist);
+    let slots = i32::try_from(rows.len()).unwrap_or(i32::MAX).max(1);
+    let slot = (PLOT.1 / slots).clamp(1, WIDEST);
+    let right = LEFT + slot.saturating_mul(slots).clamp(PLOT.0, PLOT.1);
+    let size = (right + MARGIN).unsigned_abs();
+    let canvas = SVGBackend::with_string(out, (size, HEIGHT)).into_drawing_area();
     canvas.fill(&PAPER)?;
-    let (left, middle) = (Pos::new(HPos::Left, VPos::Top), Pos::new(HPos::Center, VPos::Top));
+    let (left, below) = (Pos::new(HPos::Left, VPos::Top), Pos::new(HPos::Center, VPos::Top));
     let bold = ("sans-serif", px(17), FontStyle::Bold).into_text_style(&canvas).color(&INK);
     canvas.draw_text(hist.mechanism.title(), &bold.pos(left), (LEFT, 18))?;
-    let rows = occupied(hist);
     let facts = match (&hist.buckets, rows.is_empty()) {
         (None, _) => "not captured".to_owned(),
         (Some(_), true) => "none".to_owned(),
@@ -60,25 +65,29 @@ fn draw(hist: &Histogram, out: &mut String) -> Result<(), Box<dyn Error>> {
         return Ok(());
     }
     let most = rows.iter().map(|(_, n)| *n).max().unwrap_or(1).max(1);
-    let top = axis(&canvas, most)?;
-    let slots = i32::try_from(rows.len()).unwrap_or(i32::MAX).max(1);
-    let slot = ((RIGHT - LEFT) / slots).min(WIDEST);
+    let top = axis(&canvas, most, right)?;
     let small = if slot < 34 { 11 } else { 12 };
     let label = style(&canvas, small, &INK);
     for (i, (bucket, n)) in (0_i32..).zip(&rows) {
         let (from, to) = bounds(*bucket);
         let x = LEFT + i * slot;
         if i == 0 {
-            canvas.draw_text(&edge(from), &label.pos(middle), (x, BOTTOM + 8))?;
+            canvas.draw_text(&edge(from), &label.pos(below), (x, BOTTOM + 8))?;
         }
-        canvas.draw_text(&edge(to), &label.pos(middle), (x + slot, BOTTOM + 8))?;
+        canvas.draw_text(&edge(to), &label.pos(below), (x + slot, BOTTOM + 8))?;
         tick(&canvas, x)?;
         tick(&canvas, x + slot)?;
         if *n > 0 {
             let y = height(*n, top).min(BOTTOM - 1);
             canvas.draw(&Rectangle::new([(x + 1, y), (x + slot - 1, BOTTOM)], BAR.filled()))?;
             let above = label.pos(Pos::new(HPos::Center, VPos::Bottom));
-            canvas.draw_text(&short(*n), &above, (x + slot / 2, y - 3))?;
+            let count = short(*n);
+            // Hides the grid line behind the digits.
+            let half = i32::try_from(count.len() * 4).unwrap_or(slot / 2).min(slot / 2);
+            let middle = x + slot / 2;
+            let behind = [(middle - half, y - 15), (middle + half, y - 1)];
+            canvas.draw(&Rectangle::new(behind, PAPER.filled()))?;
+            canvas.draw_text(&count, &above, (middle, y - 3))?;
         }
     }
     let unit = "duration in microseconds, buckets [from, to); K = 1024, M = 1024 K";
@@ -109,7 +118,7 @@ fn height(n: u64, top: u64) -> i32 {
 }
 
 /// Grid lines at round counts; returns the topmost.
-fn axis(canvas: &Canvas<'_>, most: u64) -> Result<u64, Box<dyn Error>> {
+fn axis(canvas: &Canvas<'_>, most: u64, right: i32) -> Result<u64, Box<dyn Error>> {
     let step = round_step(most);
     let top = most.div_ceil(step).saturating_mul(step);
     let label = style(canvas, 12, &INK).pos(Pos::new(HPos::Right, VPos::Center));
@@ -117,7 +126,7 @@ fn axis(canvas: &Canvas<'_>, most: u64) -> Result<u64, Box<dyn Error>> {
         let n = i * step;
         let y = height(n, top);
         let color = if n == 0 { INK } else { GRID };
-        canvas.draw(&PathElement::new([(LEFT, y), (RIGHT, y)], color))?;
+        canvas.draw(&PathElement::new([(LEFT, y), (right, y)], color))?;
         canvas.draw_text(&short(n), &label, (LEFT - 8, y))?;
     }
     let name = style(canvas, 13, &INK)

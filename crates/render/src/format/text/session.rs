@@ -13,7 +13,10 @@ use crate::style::{Ink, Style};
 /// Causes, steps and tools on the screen.
 const RANKS: usize = 8;
 const STEPS: usize = 8;
+/// Steps, where each takes several lines.
+const NARROW_STEPS: usize = 5;
 const TOOLS: usize = 6;
+const NOTES: usize = 4;
 
 pub(super) fn screen(report: &Report, style: &Style, out_hint: Option<&str>) -> String {
     let mut page = Page::new(style);
@@ -23,14 +26,19 @@ pub(super) fn screen(report: &Report, style: &Style, out_hint: Option<&str>) -> 
     tools(&mut page, report);
     page.blank();
     for (status, items) in rows::coverage(report) {
-        page.labelled(&format!(" {status}"), None, &items.join("; "));
+        short(&mut page, &format!(" {status}"), &items.join("; "));
     }
     let problems = rows::problems(report);
     if !problems.is_empty() {
         page.labelled(" data loss", Some(Ink::Warn), &problems.join("; "));
     }
-    for note in &report.notes {
+    let notes = if report.notes.len() <= NOTES + 1 { report.notes.len() } else { NOTES };
+    for note in &report.notes[..notes] {
         page.labelled(" note", Some(Ink::Warn), note);
+    }
+    if report.notes.len() > notes {
+        let more = plural((report.notes.len() - notes) as u64, "more note");
+        page.labelled("", None, &format!("and {more}"));
     }
     match out_hint {
         Some(hint) => page.labelled(" full reports", None, hint),
@@ -42,6 +50,17 @@ pub(super) fn screen(report: &Report, style: &Style, out_hint: Option<&str>) -> 
         }
     }
     page.out
+}
+
+/// A label and a text beside it, of two lines at most.
+fn short(page: &mut Page<'_>, label: &str, text: &str) {
+    let room = page.style.columns() - LABEL;
+    let text = page.style.safe(text);
+    for (i, part) in two_lines(&text, room).into_iter().enumerate() {
+        let label = pad(if i == 0 { label } else { "" }, LABEL);
+        let label = page.style.ink(Ink::Faint, &label);
+        page.line(&format!("{label}{part}"));
+    }
 }
 
 fn header(page: &mut Page<'_>, report: &Report) {
@@ -65,11 +84,13 @@ fn header(page: &mut Page<'_>, report: &Report) {
     page.line(&line);
 }
 
-/// The causes to show, and how many more there are.
+/// The causes to show, and how many more there are: those with half a per cent
+/// or more, and the first three whatever they have.
 fn shown(report: &Report) -> (&[RankRow], usize) {
     let rows = &report.session.ranking;
     let some = rows.iter().filter(|row| row.ns.0 > 0).count();
-    let show = if some <= RANKS + 1 { some } else { RANKS };
+    let matter = rows.iter().filter(|row| row.ns.0 > 0 && row.share >= 0.005).count().max(3);
+    let show = if some <= matter + 1 && some <= RANKS + 1 { some } else { matter.min(RANKS) };
     (&rows[..show], some - show)
 }
 
@@ -84,8 +105,9 @@ fn ranking(page: &mut Page<'_>, report: &Report) {
     let all: Vec<u64> = report.session.ranking.iter().map(|row| row.ns.0).collect();
     let digits = if report.session.wall.0 >= 100_000_000 { 1 } else { 3 };
     let unit = 1_000_000 / 10_u64.pow(digits);
-    let wall = report.session.wall.0;
-    let parts = apportion(&all, wall / unit + u64::from(wall % unit >= unit.div_ceil(2)));
+    // Of what is shown: a sum that is not the wall time must not be hidden.
+    let sum = all.iter().fold(0_u64, |sum, ns| sum.saturating_add(*ns));
+    let parts = apportion(&all, sum / unit + u64::from(sum % unit >= unit.div_ceil(2)));
     let ms: Vec<String> =
         parts.iter().map(|part| fixed(*part, 10_u64.pow(digits), digits)).collect();
     let percent = percents(&all);
@@ -157,12 +179,11 @@ fn by_wall(report: &Report) -> Vec<&StepReport> {
 
 fn slowest(page: &mut Page<'_>, report: &Report) {
     let style = page.style;
-    let steps = by_wall(report);
-    let more = if steps.len() <= STEPS + 1 { 0 } else { steps.len() - STEPS };
-    let steps = &steps[..steps.len() - more];
-    if steps.is_empty() {
+    let all = by_wall(report);
+    if all.is_empty() {
         return;
     }
+    let steps = &all[..all.len().min(STEPS + 1)];
     page.blank();
     let ids: Vec<String> =
         steps.iter().map(|s| cut_middle(&style.safe(&s.id.to_string()), 12)).collect();
@@ -183,6 +204,9 @@ fn slowest(page: &mut Page<'_>, report: &Report) {
     let room = style.columns().saturating_sub(left + 2 + conf_w);
     // Too narrow for a sentence beside the numbers: it goes below them.
     let below = room < 36;
+    let most = if below { NARROW_STEPS } else { STEPS };
+    let more = if all.len() <= most + 1 { 0 } else { all.len() - most };
+    let steps = &all[..all.len() - more];
     let times_title = if times_w == 0 { "" } else { "x median" };
     let verdict_title = if below { "" } else { "verdict" };
     let heading = format!(

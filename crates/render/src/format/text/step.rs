@@ -4,6 +4,7 @@ use agenttrace_attribute::report::{Report, StepReport};
 
 use super::session::{confidence_ink, tool_name};
 use super::{LABEL, Page};
+use crate::counters;
 use crate::escape::{cut_end, pad, pad_left, width, wrap};
 use crate::histogram;
 use crate::rows::{self, COLUMNS};
@@ -17,7 +18,7 @@ pub(super) fn block(report: &Report, step: &StepReport, style: &Style) -> String
     verdicts(&mut page, step);
     page.blank();
     page.line(" all its tasks did, in parallel or not (does not add up to the wall time)");
-    for (label, items) in rows::inclusive(report, step) {
+    for (label, items) in counters::inclusive(report, step) {
         page.items(&format!(" {label}"), &items);
     }
     page.items(" tasks", &rows::tasks(step, 8));
