@@ -302,10 +302,12 @@ pub(crate) fn report() -> Report {
         coverage: Cause::ALL
             .into_iter()
             .map(|cause| {
-                let (status, missing) = match cause {
-                    Cause::TlbFlush => (CoverageStatus::NotCaptured, vec!["tlb:tlb_flush"]),
-                    Cause::Interrupt => (CoverageStatus::Partial, vec!["irq:irq_handler_entry"]),
-                    _ => (CoverageStatus::Observed, Vec::new()),
+                let (status, missing) = if cause == Cause::TlbFlush {
+                    (CoverageStatus::NotCaptured, vec!["tlb:tlb_flush"])
+                } else if cause == Cause::Interrupt {
+                    (CoverageStatus::Partial, vec!["irq:irq_handler_entry"])
+                } else {
+                    (CoverageStatus::Observed, Vec::new())
                 };
                 Coverage { cause, status, missing }
             })

@@ -7,7 +7,9 @@ use agenttrace_attribute::report::{
 use agenttrace_model::parse::{Nanos, Severity};
 
 use crate::counters::more;
-use crate::duration::{apportion, fixed, human, millis, percents, plural, share, thousands};
+use crate::duration::{
+    apportion, fixed, human, millis, moment, percents, plural, share, thousands,
+};
 
 /// The resource columns of the cause table.
 pub(crate) const COLUMNS: [&str; 5] = ["cpu", "run q", "dev q", "device", "other"];
@@ -41,7 +43,9 @@ fn column(resource: Resource) -> usize {
 /// The cause table: milliseconds to the microsecond, rounded so that the
 /// printed cells add up to the printed rows, and these to the printed sum.
 pub(crate) fn cause_table(step: &StepReport) -> Vec<CauseRow> {
-    let mut causes: Vec<(Cause, [u64; 5], Vec<(Cause, Nanos)>)> = Vec::new();
+    /// A cause, its cells, and which causes its time was under.
+    type Sums = (Cause, [u64; 5], Vec<(Cause, Nanos)>);
+    let mut causes: Vec<Sums> = Vec::new();
     for row in &step.exclusive {
         let at = causes.iter().position(|(cause, _, _)| *cause == row.cause).unwrap_or_else(|| {
             causes.push((row.cause, [0; 5], Vec::new()));
@@ -200,6 +204,7 @@ pub(crate) fn step_facts(step: &StepReport) -> Vec<String> {
     if let Some(parent) = &step.parent {
         out.push(format!("within step {parent}"));
     }
+    out.push(format!("{} to {} on the capture's clock", moment(step.start), moment(step.end)));
     out
 }
 

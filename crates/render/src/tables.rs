@@ -100,11 +100,13 @@ fn write(
 }
 
 fn io_error(error: PolarsError) -> io::Error {
-    match error {
-        // Keeps the kind, so that a broken pipe stays one.
-        PolarsError::IO { error, .. } => io::Error::new(error.kind(), error.to_string()),
-        other => io::Error::other(other.to_string()),
-    }
+    // Keeps the kind, so that a broken pipe stays one.
+    let kind = if let PolarsError::IO { error, .. } = &error {
+        error.kind()
+    } else {
+        io::ErrorKind::Other
+    };
+    io::Error::new(kind, error.to_string())
 }
 
 /// Signed, for not every reader of Parquet knows unsigned integers.
@@ -231,15 +233,16 @@ mod tests {
         assert!(rows[8].ends_with("user_cpu,cpu_user,,</svg>\\x3bx,,,false"), "{}", rows[8]);
     }
 
+    type Writer = fn(&Report, TableFormat, &mut Vec<u8>) -> io::Result<()>;
+
     #[test]
     fn parquet_is_the_same_each_time() {
-        let bytes = |write: fn(&Report, TableFormat, &mut Vec<u8>) -> io::Result<()>| {
+        let bytes = |write: Writer| {
             let mut out = Vec::new();
             write(&fixture::report(), TableFormat::Parquet, &mut out).unwrap();
             out
         };
-        let all: [fn(&Report, TableFormat, &mut Vec<u8>) -> io::Result<()>; 2] =
-            [|r, f, w| steps(r, f, w), |r, f, w| segments(r, f, w)];
+        let all: [Writer; 2] = [|r, f, w| steps(r, f, w), |r, f, w| segments(r, f, w)];
         for write in all {
             let once = bytes(write);
             assert!(once.starts_with(b"PAR1") && once.ends_with(b"PAR1"));

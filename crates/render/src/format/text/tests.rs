@@ -51,6 +51,7 @@ fn a_step_in_full() {
     let report = fixture::report();
     let expected = "\
 step 142  search_codebase   agent pid 18421   20.214 ms   2.1x the tool's median (9.6 ms)
+      322.644126913 to 322.664341234 on the capture's clock
  marked with   model=\"x-1\"   n=3
  states        18.4 ms observed, 1.8 ms inferred from other events
                     ms      %    cpu  run q  dev q device  other
