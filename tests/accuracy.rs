@@ -28,7 +28,17 @@ fn belongs(frame: &str, operation: &str) -> bool {
         "page fault" => frame.starts_with("page fault ") || frame.starts_with("major fault "),
         "major fault" => frame.starts_with("major fault "),
         "spawn" => [
-            "spawn", "loader", "exit", "fork", "vfork", "clone", "clone3", "execve", "execveat", "exit_group", "wait4",
+            "spawn",
+            "loader",
+            "exit",
+            "fork",
+            "vfork",
+            "clone",
+            "clone3",
+            "execve",
+            "execveat",
+            "exit_group",
+            "wait4",
             "waitid",
         ]
         .contains(&frame),
@@ -39,7 +49,9 @@ fn belongs(frame: &str, operation: &str) -> bool {
 fn attributed(model: &Model, path: &StepPath, operation: &str) -> u64 {
     path.segments
         .iter()
-        .filter(|s| path.stacks.frames(s.stack).iter().any(|f| belongs(&f.text(model, s.end), operation)))
+        .filter(|s| {
+            path.stacks.frames(s.stack).iter().any(|f| belongs(&f.text(model, s.end), operation))
+        })
         .map(|s| (s.end - s.start).0)
         .sum()
 }
@@ -75,7 +87,9 @@ fn every_declared_step_is_in_the_report() {
         for line in &truth {
             let id = line.get("step_id");
             assert!(
-                found.iter().any(|s| of_step(std::slice::from_ref(line), &s.id.to_string()).is_some()),
+                found
+                    .iter()
+                    .any(|s| of_step(std::slice::from_ref(line), &s.id.to_string()).is_some()),
                 "{}: step {id:?} is not in the report",
                 fixture.name
             );
@@ -89,11 +103,19 @@ fn the_largest_cause_is_the_declared_one() {
     for (fixture, truth) in checked() {
         let analysis = fixture.analyze();
         for (step, path) in analysis.windows.steps.iter().zip(&analysis.paths) {
-            let Some(want) = of_step(&truth, &step.id.to_string()).and_then(|t| t.get("cause").text()) else { continue };
+            let Some(want) =
+                of_step(&truth, &step.id.to_string()).and_then(|t| t.get("cause").text())
+            else {
+                continue;
+            };
             let sums = by_cause(path);
-            let largest = sums.iter().max_by_key(|(_, ns)| **ns).map_or("none", |(cause, _)| cause.name());
+            let largest =
+                sums.iter().max_by_key(|(_, ns)| **ns).map_or("none", |(cause, _)| cause.name());
             if largest != want {
-                wrong.push(format!("{} step {}: {want} declared, {largest} found, of {sums:?}", fixture.name, step.id));
+                wrong.push(format!(
+                    "{} step {}: {want} declared, {largest} found, of {sums:?}",
+                    fixture.name, step.id
+                ));
             }
         }
     }
@@ -108,7 +130,8 @@ fn operations_take_what_the_workload_measured() {
         if analysis.totals.lost > 0 {
             continue;
         }
-        for (index, (step, path)) in analysis.windows.steps.iter().zip(&analysis.paths).enumerate() {
+        for (index, (step, path)) in analysis.windows.steps.iter().zip(&analysis.paths).enumerate()
+        {
             // The workload's clock leaves nested steps out, the window does not.
             if analysis.windows.steps.iter().any(|s| s.parent == Some(index)) {
                 continue;
@@ -116,7 +139,9 @@ fn operations_take_what_the_workload_measured() {
             let wall = (step.end - step.start).0;
             let Some(line) = of_step(&truth, &step.id.to_string()) else { continue };
             for operation in line.get("operations").list() {
-                let (Some(frame), Some(ns)) = (operation.get("frame").text(), operation.get("ns").number()) else {
+                let (Some(frame), Some(ns)) =
+                    (operation.get("frame").text(), operation.get("ns").number())
+                else {
                     continue;
                 };
                 if (ns as f64) < LEAST_SHARE * wall as f64 {
@@ -126,16 +151,27 @@ fn operations_take_what_the_workload_measured() {
                 let error = (got as f64 - ns as f64).abs() / ns as f64;
                 errors.push((
                     error,
-                    format!("{} step {} {frame}: measured {ns}, attributed {got}", fixture.name, step.id),
+                    format!(
+                        "{} step {} {frame}: measured {ns}, attributed {got}",
+                        fixture.name, step.id
+                    ),
                 ));
             }
         }
     }
     errors.sort_by(|a, b| a.0.total_cmp(&b.0));
     let Some(median) = errors.get(errors.len() / 2) else { return };
-    let worst: Vec<String> =
-        errors.iter().filter(|(e, _)| *e > WORST).map(|(e, what)| format!("{:.1} %: {what}", e * 100.0)).collect();
-    assert!(worst.is_empty(), "over {WORST}, of {} operations:\n{}", errors.len(), worst.join("\n"));
+    let worst: Vec<String> = errors
+        .iter()
+        .filter(|(e, _)| *e > WORST)
+        .map(|(e, what)| format!("{:.1} %: {what}", e * 100.0))
+        .collect();
+    assert!(
+        worst.is_empty(),
+        "over {WORST}, of {} operations:\n{}",
+        errors.len(),
+        worst.join("\n")
+    );
     assert!(median.0 <= MEDIAN, "the median error is {:.2} %: {}", median.0 * 100.0, median.1);
 }
 
@@ -149,9 +185,14 @@ fn counts_are_exact() {
         let report = Json::parse(&report_text(&fixture, &[])).expect("the report is JSON");
         for step in report.get("steps").list() {
             let id = step.get("step_id");
-            let id = id.text().map(str::to_owned).or_else(|| id.number().map(|n| n.to_string())).unwrap_or_default();
+            let id = id
+                .text()
+                .map(str::to_owned)
+                .or_else(|| id.number().map(|n| n.to_string()))
+                .unwrap_or_default();
             let Some(line) = of_step(&truth, &id) else { continue };
-            let nested = report.get("steps").list().iter().any(|s| s.get("parent") == step.get("step_id"));
+            let nested =
+                report.get("steps").list().iter().any(|s| s.get("parent") == step.get("step_id"));
             if nested {
                 continue;
             }
@@ -161,12 +202,23 @@ fn counts_are_exact() {
                 if let Some(want) = want.number()
                     && got != Some(want)
                 {
-                    wrong.push(format!("{} step {id} {what}: {want} counted by the workload, {got:?} found", fixture.name));
+                    wrong.push(format!(
+                        "{} step {id} {what}: {want} counted by the workload, {got:?} found",
+                        fixture.name
+                    ));
                 }
             };
             let faults = inclusive.get("faults");
-            compare("major_faults", counts.get("major_faults"), faults.get("major").get("count").number());
-            compare("minor_faults", counts.get("minor_faults"), faults.get("minor").get("count").number());
+            compare(
+                "major_faults",
+                counts.get("major_faults"),
+                faults.get("major").get("count").number(),
+            );
+            compare(
+                "minor_faults",
+                counts.get("minor_faults"),
+                faults.get("minor").get("count").number(),
+            );
             compare("fsyncs", counts.get("fsyncs"), inclusive.get("fsyncs").get("count").number());
             compare("forks", counts.get("forks"), inclusive.get("spawns").get("forks").number());
             compare("execs", counts.get("execs"), inclusive.get("spawns").get("execs").number());
@@ -189,7 +241,8 @@ fn run_delay_is_the_schedulers() {
     for (fixture, truth) in checked().into_iter().filter(|(f, _)| f.name == "recorded/run_delay") {
         let analysis = fixture.analyze();
         for (step, path) in analysis.windows.steps.iter().zip(&analysis.paths) {
-            let measured = of_step(&truth, &step.id.to_string()).and_then(|t| t.get("run_delay_ns").number());
+            let measured =
+                of_step(&truth, &step.id.to_string()).and_then(|t| t.get("run_delay_ns").number());
             let Some(measured) = measured else { continue };
             let got = by_cause(path).get(&Cause::RunDelay).copied().unwrap_or(0);
             let error = (got as f64 - measured as f64).abs() / measured as f64;

@@ -22,7 +22,11 @@ fn try_one(fixture: &Fixture, what: &str, bytes: &[u8], steps: Option<&[u8]>) {
 }
 
 fn captures() -> Vec<Fixture> {
-    ["recorded", "crafted", "malformed"].into_iter().flat_map(fixtures).filter(|f| !f.is_large()).collect()
+    ["recorded", "crafted", "malformed"]
+        .into_iter()
+        .flat_map(fixtures)
+        .filter(|f| !f.is_large())
+        .collect()
 }
 
 /// Every byte of a small capture; of a larger one every byte of both ends, where the
@@ -42,7 +46,11 @@ fn cuts(length: usize) -> Vec<usize> {
 fn cut_anywhere() {
     for capture in ["perf.data", "events.txt"] {
         let size = |f: &Fixture| f.dir.join(f.capture).metadata().map_or(u64::MAX, |m| m.len());
-        let Some(fixture) = captures().into_iter().filter(|f| f.capture == capture).min_by_key(size) else { continue };
+        let Some(fixture) =
+            captures().into_iter().filter(|f| f.capture == capture).min_by_key(size)
+        else {
+            continue;
+        };
         let (bytes, steps) = (fixture.bytes(), fixture.step_bytes());
         cuts(bytes.len()).into_par_iter().for_each(|at| {
             try_one(&fixture, &format!("cut at byte {at}"), &bytes[..at], steps.as_deref());
@@ -72,7 +80,12 @@ fn flipped_bits() {
             let limit = if index % 2 == 0 { bytes.len().min(4096) } else { bytes.len() };
             let (at, bit) = (random.below(limit), random.below(8));
             bytes[at] ^= 1 << bit;
-            try_one(&fixture, &format!("bit {bit} of byte {at} is flipped"), &bytes, steps.as_deref());
+            try_one(
+                &fixture,
+                &format!("bit {bit} of byte {at} is flipped"),
+                &bytes,
+                steps.as_deref(),
+            );
             bytes[at] ^= 1 << bit;
         }
     });

@@ -22,12 +22,19 @@ fn analyze(more: &[&str]) -> crate::support::Answer {
 
 #[test]
 fn help_shows_examples_before_options() {
-    for arguments in [&["--help"][..], &["analyze", "--help"], &["check", "--help"], &["dump", "--help"], &["cut", "--help"]] {
+    for arguments in [
+        &["--help"][..],
+        &["analyze", "--help"],
+        &["check", "--help"],
+        &["dump", "--help"],
+        &["cut", "--help"],
+    ] {
         let answer = run(&root(), arguments);
         assert_eq!(answer.code, 0, "{arguments:?}: {}", answer.err);
         assert!(answer.err.is_empty(), "{arguments:?}: {}", answer.err);
         let help = answer.out.to_lowercase();
-        let examples = help.find("example").unwrap_or_else(|| panic!("{arguments:?} shows no example"));
+        let examples =
+            help.find("example").unwrap_or_else(|| panic!("{arguments:?} shows no example"));
         let options = help.find("options:").unwrap_or(help.len());
         assert!(examples < options, "{arguments:?}: examples come after the options");
     }
@@ -62,7 +69,8 @@ fn json_stands_alone_on_standard_output() {
 fn one_step_shows_its_full_block() {
     let report = Json::parse(&analyze(&["--format", "json"]).out).expect("JSON");
     let id = report.get("steps").list()[0].get("step_id");
-    let id = id.text().map(str::to_owned).or_else(|| id.number().map(|n| n.to_string())).expect("an id");
+    let id =
+        id.text().map(str::to_owned).or_else(|| id.number().map(|n| n.to_string())).expect("an id");
     let answer = analyze(&["--step", &id]);
     assert_eq!(answer.code, 0, "{}", answer.err);
     assert!(answer.out.contains(&format!("step {id}")), "{}", answer.out);

@@ -60,7 +60,10 @@ fn actual(fixture: &Fixture, name: &str, expect_silence: bool) -> Result<String,
         return Err(format!("exit code {}: {}", answer.code, answer.err));
     }
     if expect_silence && !answer.err.is_empty() {
-        return Err(format!("standard error is not empty, and there is no {STDERR}: {}", answer.err));
+        return Err(format!(
+            "standard error is not empty, and there is no {STDERR}: {}",
+            answer.err
+        ));
     }
     Ok(answer.out)
 }
@@ -106,7 +109,9 @@ fn compare(fixture: &Fixture, folder: &Path, problems: &mut Vec<String>) {
         match std::fs::read_to_string(&file) {
             Err(_) => problems.push(format!("{place}: missing")),
             Ok(want) if want.is_empty() => problems.push(format!("{place}: empty")),
-            Ok(want) if want != got => problems.push(format!("{place}: {}", difference(&want, &got))),
+            Ok(want) if want != got => {
+                problems.push(format!("{place}: {}", difference(&want, &got)))
+            }
             Ok(_) => {}
         }
     }
@@ -123,7 +128,10 @@ fn goldens() {
         }
     }
     for file in files_below(&kept) {
-        let fixture = file.parent().and_then(|p| p.strip_prefix(&kept).ok()).map(|p| root().join("fixtures").join(p));
+        let fixture = file
+            .parent()
+            .and_then(|p| p.strip_prefix(&kept).ok())
+            .map(|p| root().join("fixtures").join(p));
         if !fixture.is_some_and(|dir| dir.is_dir()) {
             let place = file.strip_prefix(root()).unwrap_or(&file);
             problems.push(format!("{}: belongs to no fixture", place.display()));
@@ -134,4 +142,29 @@ fn goldens() {
         "{}\n\nAGENTTRACE_BLESS=1 cargo test --release rewrites them; read the diff line by line",
         problems.join("\n")
     );
+}
+
+const SHOWN: &str = "recorded/mmap_fault_storm";
+
+/// The report that the README shows is the one its command prints.
+#[test]
+fn the_readme_shows_real_output() {
+    let Some(fixture) =
+        fixtures("recorded").into_iter().find(|f| f.name == SHOWN && f.dir.starts_with(root()))
+    else {
+        return;
+    };
+    let path = root().join("README.md");
+    let readme = std::fs::read_to_string(&path).expect("there is a README.md");
+    let (begin, end) = ("<!-- report:begin -->\n", "<!-- report:end -->");
+    let from = readme.find(begin).expect("the mark before the report") + begin.len();
+    let to = readme.find(end).expect("the mark after the report");
+    let got = ask(&fixture, &["analyze"]).out;
+    let shown = format!("```text\n{}\n```\n", got.trim_end());
+    if bless() {
+        let text = format!("{}{shown}{}", &readme[..from], &readme[to..]);
+        std::fs::write(&path, text).expect("README.md can be written");
+        return;
+    }
+    assert!(readme[from..to] == shown, "README.md: {}", difference(&readme[from..to], &shown));
 }

@@ -17,8 +17,17 @@ fn segments_tile_their_window() {
         for (step, path) in analysis.windows.steps.iter().zip(&analysis.paths) {
             let mut at = step.start;
             for segment in &path.segments {
-                assert_eq!(segment.start, at, "{} step {}: a gap or an overlap", fixture.name, step.id);
-                assert!(segment.end > segment.start, "{} step {}: an empty segment at {at}", fixture.name, step.id);
+                assert_eq!(
+                    segment.start, at,
+                    "{} step {}: a gap or an overlap",
+                    fixture.name, step.id
+                );
+                assert!(
+                    segment.end > segment.start,
+                    "{} step {}: an empty segment at {at}",
+                    fixture.name,
+                    step.id
+                );
                 at = segment.end;
             }
             assert_eq!(at, step.end, "{} step {}: the end", fixture.name, step.id);
@@ -43,13 +52,31 @@ fn rows_of_the_report_add_up() {
         let report = Json::parse(&report_text(&fixture, &[])).expect("the report is JSON");
         for step in report.get("steps").list() {
             let number = |key: &str| step.get(key).number().expect("a number");
-            let rows: u64 = step.get("exclusive").list().iter().filter_map(|row| row.get("ns").number()).sum();
+            let rows: u64 =
+                step.get("exclusive").list().iter().filter_map(|row| row.get("ns").number()).sum();
             assert_eq!(rows, number("wall_ns"), "{} step {:?}", fixture.name, step.get("step_id"));
-            assert_eq!(rows, number("end_ns") - number("start_ns"), "{} step {:?}", fixture.name, step.get("step_id"));
+            assert_eq!(
+                rows,
+                number("end_ns") - number("start_ns"),
+                "{} step {:?}",
+                fixture.name,
+                step.get("step_id")
+            );
             assert!(number("self_ns") <= number("wall_ns"), "{}", fixture.name);
         }
-        let ranking: u64 = report.get("session").get("ranking").list().iter().filter_map(|r| r.get("ns").number()).sum();
-        assert_eq!(Some(ranking), report.get("session").get("wall_ns").number(), "{}: the ranking", fixture.name);
+        let ranking: u64 = report
+            .get("session")
+            .get("ranking")
+            .list()
+            .iter()
+            .filter_map(|r| r.get("ns").number())
+            .sum();
+        assert_eq!(
+            Some(ranking),
+            report.get("session").get("wall_ns").number(),
+            "{}: the ranking",
+            fixture.name
+        );
     }
 }
 
@@ -68,8 +95,12 @@ fn words(analysis: &Analysis) -> Vec<String> {
     for (step, path) in analysis.windows.steps.iter().zip(&analysis.paths) {
         list.push(format!("step {} {} {}", step.id, step.start, step.end));
         for s in &path.segments {
-            let stack: Vec<String> =
-                path.stacks.frames(s.stack).iter().map(|f| f.text(&analysis.model, s.end)).collect();
+            let stack: Vec<String> = path
+                .stacks
+                .frames(s.stack)
+                .iter()
+                .map(|f| f.text(&analysis.model, s.end))
+                .collect();
             list.push(format!(
                 "{} {} {} {} {:?} {} {:?}",
                 s.start,
@@ -102,7 +133,8 @@ fn the_text_of_the_events_tells_the_same() {
 /// different speeds. Lines of one time keep their order: it carries meaning.
 fn shuffled(lines: &[String]) -> Vec<&String> {
     const WINDOW: usize = 40;
-    let time = |line: &String| line.split(' ').next().and_then(|t| t.parse::<u64>().ok()).unwrap_or(0);
+    let time =
+        |line: &String| line.split(' ').next().and_then(|t| t.parse::<u64>().ok()).unwrap_or(0);
     let mut random = Random(0x5eed);
     let mut out = Vec::new();
     for window in lines.chunks(WINDOW) {
@@ -113,7 +145,8 @@ fn shuffled(lines: &[String]) -> Vec<&String> {
         let mut times: Vec<u64> = window.iter().map(time).collect();
         times.dedup();
         for t in times {
-            let places: Vec<usize> = (0..order.len()).filter(|i| time(&window[order[*i]]) == t).collect();
+            let places: Vec<usize> =
+                (0..order.len()).filter(|i| time(&window[order[*i]]) == t).collect();
             let mut own: Vec<usize> = places.iter().map(|i| order[*i]).collect();
             own.sort_unstable();
             for (place, line) in places.into_iter().zip(own) {
@@ -133,6 +166,10 @@ fn the_order_of_the_input_does_not_matter() {
         let text = format!("{header}{}\n", mixed.join("\n"));
         let again = analyze(text.as_bytes(), fixture.step_bytes().as_deref())
             .unwrap_or_else(|e| panic!("{}: {e}", fixture.name));
-        assert!(words(&fixture.analyze()) == words(&again), "{}: shuffled input changes the paths", fixture.name);
+        assert!(
+            words(&fixture.analyze()) == words(&again),
+            "{}: shuffled input changes the paths",
+            fixture.name
+        );
     }
 }

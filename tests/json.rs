@@ -17,14 +17,22 @@ impl Json {
         let mut reader = Reader { bytes: text.as_bytes(), at: 0 };
         let value = reader.value()?;
         reader.space();
-        if reader.at == text.len() { Ok(value) } else { Err(format!("text after the value at {}", reader.at)) }
+        if reader.at == text.len() {
+            Ok(value)
+        } else {
+            Err(format!("text after the value at {}", reader.at))
+        }
     }
 
     /// The member of an object; null where there is none.
     pub(crate) fn get(&self, key: &str) -> &Self {
         match self {
-            Self::Object(members) => members.iter().find(|(k, _)| k == key).map_or(&Self::Null, |(_, v)| v),
-            Self::Null | Self::Bool(_) | Self::Number(_) | Self::Text(_) | Self::List(_) => &Self::Null,
+            Self::Object(members) => {
+                members.iter().find(|(k, _)| k == key).map_or(&Self::Null, |(_, v)| v)
+            }
+            Self::Null | Self::Bool(_) | Self::Number(_) | Self::Text(_) | Self::List(_) => {
+                &Self::Null
+            }
         }
     }
 
@@ -111,7 +119,9 @@ impl Reader<'_> {
                     "null" => Ok(Json::Null),
                     "true" => Ok(Json::Bool(true)),
                     "false" => Ok(Json::Bool(false)),
-                    number if number.parse::<f64>().is_ok_and(f64::is_finite) => Ok(Json::Number(word)),
+                    number if number.parse::<f64>().is_ok_and(f64::is_finite) => {
+                        Ok(Json::Number(word))
+                    }
                     _ => Err(format!("{word:?} is no value, before {}", self.at)),
                 }
             }
@@ -136,10 +146,15 @@ impl Reader<'_> {
                         b'b' => out.push(8),
                         b'f' => out.push(12),
                         b'u' => {
-                            let hex = self.bytes.get(self.at..self.at + 4).ok_or("a short escape")?;
+                            let hex =
+                                self.bytes.get(self.at..self.at + 4).ok_or("a short escape")?;
                             self.at += 4;
-                            let code = std::str::from_utf8(hex).ok().and_then(|h| u32::from_str_radix(h, 16).ok());
-                            let c = code.and_then(char::from_u32).unwrap_or(char::REPLACEMENT_CHARACTER);
+                            let code = std::str::from_utf8(hex)
+                                .ok()
+                                .and_then(|h| u32::from_str_radix(h, 16).ok());
+                            let c = code
+                                .and_then(char::from_u32)
+                                .unwrap_or(char::REPLACEMENT_CHARACTER);
                             out.extend(c.to_string().bytes());
                         }
                         other => out.push(other),

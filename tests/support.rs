@@ -5,7 +5,10 @@ use std::process::{Command, Stdio};
 
 use agenttrace_attribute::path::StepPath;
 use agenttrace_model::{Builder, MarkOptions, Model, Windows, claim_tasks, place_marks};
-use agenttrace_parse::{Capture, CaptureInfo, Diagnostics, StepFile, Totals, read_steps, write_event, write_events_header};
+use agenttrace_parse::{
+    Capture, CaptureInfo, Diagnostics, StepFile, Totals, read_steps, write_event,
+    write_events_header,
+};
 
 use crate::json::Json;
 
@@ -34,7 +37,11 @@ impl Fixture {
 
     pub(crate) fn truth(&self) -> Vec<Json> {
         let text = std::fs::read_to_string(self.dir.join("truth.jsonl")).unwrap_or_default();
-        text.lines().map(|line| Json::parse(line).unwrap_or_else(|e| panic!("{}: truth.jsonl: {e}", self.name))).collect()
+        text.lines()
+            .map(|line| {
+                Json::parse(line).unwrap_or_else(|e| panic!("{}: truth.jsonl: {e}", self.name))
+            })
+            .collect()
     }
 
     pub(crate) fn is_large(&self) -> bool {
@@ -51,7 +58,8 @@ impl Fixture {
     }
 
     pub(crate) fn analyze(&self) -> Analysis {
-        analyze(&self.bytes(), self.step_bytes().as_deref()).unwrap_or_else(|e| panic!("{}: {e}", self.name))
+        analyze(&self.bytes(), self.step_bytes().as_deref())
+            .unwrap_or_else(|e| panic!("{}: {e}", self.name))
     }
 }
 
@@ -75,7 +83,8 @@ pub(crate) fn fixtures(kind: &str) -> Vec<Fixture> {
     let mut found = Vec::new();
     for folder in folders {
         for dir in entries(&folder) {
-            let capture = ["perf.data", "events.txt"].into_iter().find(|name| dir.join(name).is_file());
+            let capture =
+                ["perf.data", "events.txt"].into_iter().find(|name| dir.join(name).is_file());
             let Some(capture) = capture else { continue };
             let name = format!("{kind}/{}", file_name(&dir));
             let steps = dir.join("steps.jsonl").is_file();
@@ -87,8 +96,11 @@ pub(crate) fn fixtures(kind: &str) -> Vec<Fixture> {
 
 /// The entries of a folder, sorted; none where it does not exist.
 pub(crate) fn entries(folder: &Path) -> Vec<PathBuf> {
-    let mut list: Vec<PathBuf> =
-        std::fs::read_dir(folder).into_iter().flatten().filter_map(|e| e.ok().map(|e| e.path())).collect();
+    let mut list: Vec<PathBuf> = std::fs::read_dir(folder)
+        .into_iter()
+        .flatten()
+        .filter_map(|e| e.ok().map(|e| e.path()))
+        .collect();
     list.sort();
     list
 }
@@ -120,8 +132,9 @@ pub(crate) fn analyze(bytes: &[u8], steps: Option<&[u8]>) -> Result<Analysis, St
     let capture = Capture::open(bytes).map_err(|e| e.to_string())?;
     let info: CaptureInfo = capture.info().clone();
     let mut builder = Builder::new(&info);
-    let totals =
-        capture.read(&mut Diagnostics::default(), &mut |events| builder.push(events)).map_err(|e| e.to_string())?;
+    let totals = capture
+        .read(&mut Diagnostics::default(), &mut |events| builder.push(events))
+        .map_err(|e| e.to_string())?;
     let file: Option<StepFile> = steps.map(read_steps);
     // A cut carries what the whole capture calibrated.
     let model = builder.finish(file.as_ref().and_then(|f| f.calibration));

@@ -12,7 +12,10 @@ const DEPENDENCIES: &[(&str, &[&str])] = &[
     ("crates/model/Cargo.toml", &["agenttrace-parse"]),
     ("crates/attribute/Cargo.toml", &["agenttrace-model"]),
     ("crates/render/Cargo.toml", &["agenttrace-attribute", "agenttrace-model"]),
-    ("Cargo.toml", &["agenttrace-parse", "agenttrace-model", "agenttrace-attribute", "agenttrace-render"]),
+    (
+        "Cargo.toml",
+        &["agenttrace-parse", "agenttrace-model", "agenttrace-attribute", "agenttrace-render"],
+    ),
 ];
 
 /// Crates of others that belong to one crate of ours alone.
@@ -33,7 +36,8 @@ fn dependencies(manifest: &str, sections: &[&str]) -> Vec<String> {
     for line in manifest.lines().map(str::trim) {
         if let Some(section) = line.strip_prefix('[') {
             inside = sections.contains(&section.trim_end_matches(']'));
-        } else if inside && !line.starts_with('#')
+        } else if inside
+            && !line.starts_with('#')
             && let Some((name, _)) = line.split_once(['=', '.'])
         {
             names.push(name.trim().trim_matches('"').to_owned());
@@ -82,10 +86,10 @@ fn every_file_says_what_it_is() {
 
 #[test]
 fn only_the_command_line_opens_files() {
-    let libraries = ["parse", "model", "attribute", "render"].map(|name| format!("crates/{name}/src/"));
+    let libraries =
+        ["parse", "model", "attribute", "render"].map(|name| format!("crates/{name}/src/"));
     for (name, text) in sources() {
-        // Sample pictures are written by tests.
-        let test = name.contains("tests/") || name.ends_with("tests.rs") || name.ends_with("samples.rs");
+        let test = name.contains("tests/") || name.ends_with("tests.rs");
         if test || !libraries.iter().any(|folder| name.starts_with(folder.as_str())) {
             continue;
         }
@@ -118,11 +122,17 @@ fn events_are_named_in_their_table() {
         }
         let code = text.split("#[cfg(test)]").next().unwrap_or("");
         for (index, line) in code.lines().enumerate() {
-            if line.trim_start().starts_with("//") || NAMED.iter().any(|(place, _)| file.starts_with(place)) {
+            if line.trim_start().starts_with("//")
+                || NAMED.iter().any(|(place, _)| file.starts_with(place))
+            {
                 continue;
             }
             for name in &names {
-                assert!(!line.contains(&format!("\"{name}\"")), "{file}:{}: {name} belongs in events/", index + 1);
+                assert!(
+                    !line.contains(&format!("\"{name}\"")),
+                    "{file}:{}: {name} belongs in events/",
+                    index + 1
+                );
             }
         }
     }
@@ -131,8 +141,15 @@ fn events_are_named_in_their_table() {
 #[test]
 fn nothing_unfinished_and_no_place_of_a_machine() {
     let places = ["work", "root", "home"].map(|folder| format!("/{folder}/"));
-    let marks = [["TO", "DO"].concat(), ["FIX", "ME"].concat(), ["XX", "X"].concat()];
-    let pages = ["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "CHANGELOG.md", "fixtures/README.md", "fixtures/record.sh"];
+    let marks = [["TO", "DO"].concat(), ["FIX", "ME"].concat()];
+    let pages = [
+        "README.md",
+        "ARCHITECTURE.md",
+        "CONTRIBUTING.md",
+        "CHANGELOG.md",
+        "fixtures/README.md",
+        "fixtures/record.sh",
+    ];
     let pages = pages.into_iter().map(|name| (name.to_owned(), text(name)));
     for (file, text) in sources().into_iter().chain(pages) {
         for (index, line) in text.lines().enumerate() {
@@ -141,7 +158,8 @@ fn nothing_unfinished_and_no_place_of_a_machine() {
             }
             // Examples of other people's homes are in tests of escaping and redaction.
             for place in &places {
-                let example = line.contains(&format!("{place}user")) || line.contains(&format!("{place}me"));
+                let example =
+                    line.contains(&format!("{place}user")) || line.contains(&format!("{place}me"));
                 assert!(!line.contains(place.as_str()) || example, "{file}:{}: {place}", index + 1);
             }
         }
@@ -154,7 +172,8 @@ fn unsafe_code_is_in_one_file() {
     for (file, text) in sources() {
         for (index, line) in text.lines().enumerate() {
             let code = line.split("//").next().unwrap_or("");
-            let used = code.contains(&format!("{keyword} {{")) || code.contains(&format!("{keyword} fn"));
+            let used =
+                code.contains(&format!("{keyword} {{")) || code.contains(&format!("{keyword} fn"));
             assert!(!used || file == "crates/cli/input.rs", "{file}:{}: {keyword} code", index + 1);
         }
     }
