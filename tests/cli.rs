@@ -8,8 +8,8 @@ use crate::support::{Fixture, fixtures, root, run};
 
 /// A small capture with steps, recorded if there is one.
 fn sample() -> Fixture {
-    let all = ["recorded", "crafted"].into_iter().flat_map(fixtures);
-    all.filter(|f| f.steps && !f.is_large()).next().expect("there is a fixture with steps")
+    let mut all = ["recorded", "crafted"].into_iter().flat_map(fixtures);
+    all.find(|f| f.steps && !f.is_large()).expect("there is a fixture with steps")
 }
 
 fn analyze(more: &[&str]) -> crate::support::Answer {

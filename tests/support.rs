@@ -139,7 +139,7 @@ pub(crate) fn analyze(bytes: &[u8], steps: Option<&[u8]>) -> Result<Analysis, St
     // A cut carries what the whole capture calibrated.
     let model = builder.finish(file.as_ref().and_then(|f| f.calibration));
     let options = MarkOptions { file, ..MarkOptions::default() };
-    let marked = place_marks(&model, &info, &options).map_err(|e| e.to_string())?;
+    let marked = place_marks(&model, &info, &options)?;
     let windows = claim_tasks(&model, marked);
     let paths = agenttrace_attribute::walk(&model, &windows);
     Ok(Analysis { model, windows, paths, totals })
