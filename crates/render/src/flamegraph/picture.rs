@@ -1,6 +1,6 @@
 //! Merged stacks to an SVG, coloured by cause, with a legend.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 
 use agenttrace_attribute::report::Report;
@@ -15,11 +15,12 @@ use crate::family::Family;
 /// The flamegraph as an SVG. Its width is the wall time of the selected steps.
 /// Leaves have the colour of their cause's family; a frame above which one family
 /// has three quarters of the time or more has its hue, paler; others are grey.
+/// Of many steps the longest have a frame each, the others share one per tool.
 ///
 /// # Errors
 /// Where the picture cannot be drawn; a selection without time is not an error.
 pub fn svg(report: &Report, selection: Selection<'_>) -> io::Result<String> {
-    let stacks = stacks(report, selection);
+    let stacks = gather(stacks(report, selection));
     let total: u64 = stacks.values().fold(0, |sum, (ns, _)| sum.saturating_add(*ns));
     if total == 0 {
         return Ok(EMPTY.to_owned());
@@ -73,6 +74,40 @@ fn title(report: &Report, selection: Selection<'_>, total: u64) -> String {
         }
     };
     format!("{what}: {total} of wall time (widths in ns)")
+}
+
+/// Steps with a frame each. A session of more would be slivers that tell nothing.
+const STEPS: usize = 40;
+
+/// Merges the shorter ones of many steps, tool by tool; widths stay.
+fn gather(stacks: Stacks) -> Stacks {
+    let mut steps: BTreeMap<[String; 2], u64> = BTreeMap::new();
+    for (frames, (ns, _)) in &stacks {
+        if let [tool, step, ..] = &frames[..] {
+            *steps.entry([tool.clone(), step.clone()]).or_default() += ns;
+        }
+    }
+    if steps.len() <= STEPS {
+        return stacks;
+    }
+    let mut by_width: Vec<([String; 2], u64)> = steps.into_iter().collect();
+    by_width.sort_by_key(|(_, ns)| std::cmp::Reverse(*ns));
+    let mut others: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    for ([tool, step], _) in by_width.drain(STEPS / 2..) {
+        others.entry(tool).or_default().insert(step);
+    }
+    let mut out = Stacks::new();
+    for (mut frames, (ns, cause)) in stacks {
+        if let [tool, step, ..] = &mut frames[..]
+            && let Some(others) = others.get(tool)
+            && others.contains(step)
+        {
+            let s = if others.len() == 1 { "" } else { "s" };
+            *step = format!("{} shorter step{s}", others.len());
+        }
+        out.entry(frames).or_insert((0, cause)).0 += ns;
+    }
+    out
 }
 
 /// A colour for every name, and the families that are there.

@@ -84,3 +84,24 @@ fn no_time_is_no_error() {
     assert_eq!(folded(&report, Selection::Session), "");
     assert!(svg(&report, Selection::Session).unwrap().contains("no time"));
 }
+
+#[test]
+fn many_steps_stay_readable() {
+    let mut report = fixture::report();
+    for i in 0..100 {
+        let mut one = fixture::fault_step();
+        one.id = agenttrace_model::parse::StepId::Number(1_000 + i);
+        let later = Nanos(1_000_000_000 * (i + 1));
+        (one.start, one.end) = (one.start + later, one.end + later);
+        for segment in &mut one.segments {
+            (segment.start, segment.end) = (segment.start + later, segment.end + later);
+        }
+        report.steps.push(one);
+    }
+    let all = total(&folded(&report, Selection::Session));
+    assert_eq!(all, 101 * 20_214_321 + 4_000_000);
+    let picture = svg(&report, Selection::Session).unwrap();
+    assert!(picture.contains("81 shorter steps ("));
+    assert!(picture.contains(&format!("total_samples=\"{all}\"")));
+    assert_eq!(picture.matches("<title>step ").count(), 20);
+}

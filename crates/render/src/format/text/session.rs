@@ -84,14 +84,14 @@ fn header(page: &mut Page<'_>, report: &Report) {
     page.line(&line);
 }
 
-/// The causes to show, and how many more there are: those with half a per cent
-/// or more, and the first three whatever they have.
-fn shown(report: &Report) -> (&[RankRow], usize) {
+/// The causes to show, and the rest: shown are those with half a per cent or
+/// more, and the first in any case.
+fn shown(report: &Report) -> (&[RankRow], &[RankRow]) {
     let rows = &report.session.ranking;
     let some = rows.iter().filter(|row| row.ns.0 > 0).count();
-    let matter = rows.iter().filter(|row| row.ns.0 > 0 && row.share >= 0.005).count().max(3);
-    let show = if some <= matter + 1 && some <= RANKS + 1 { some } else { matter.min(RANKS) };
-    (&rows[..show], some - show)
+    let matter = rows.iter().filter(|row| row.ns.0 > 0 && row.share >= 0.005).count();
+    let show = matter.clamp(1, RANKS).min(some);
+    (&rows[..show], &rows[show..some])
 }
 
 fn ranking(page: &mut Page<'_>, report: &Report) {
@@ -158,16 +158,11 @@ fn ranking(page: &mut Page<'_>, report: &Report) {
             }
         }
     }
-    if more > 0 {
-        let rest: u64 = parts[rows.len()..].iter().sum();
-        let tenths: u64 = apportion(&all, 1_000)[rows.len()..].iter().sum();
-        let label = format!("   {}", plural(more as u64, "more cause"));
-        page.line(&format!(
-            "{}{} {}",
-            pad(&label, 3 + names + 1 + bar + 1),
-            pad_left(&fixed(rest, 10_u64.pow(digits), digits), ms_w),
-            pad_left(&fixed(tenths, 10, 1), 6)
-        ));
+    if !more.is_empty() {
+        let rest = more.iter().map(|row| row.ns).sum();
+        let names: Vec<&str> = more.iter().map(|row| row.cause.name()).collect();
+        let text = format!("   and {} in {}", human(rest), names.join(", "));
+        page.line(&cut_end(&text, style.columns()));
     }
 }
 
