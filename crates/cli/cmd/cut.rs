@@ -1,9 +1,10 @@
 //! `agenttrace cut`: a small perf.data with just some steps, and its steps.jsonl.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::process::ExitCode;
 
-use agenttrace_model::parse::{Diagnostics, MarkClock, Pid, Redactor, StepId, Tid, cut};
+use agenttrace_model::parse::{Diagnostics, Event, Kind, Pid, Redactor, StepId, Tid, cut};
+use agenttrace_model::parse::events::Record;
 use agenttrace_model::{Model, Selection, Windows};
 use anyhow::{Context as _, Result, anyhow, bail};
 
@@ -25,15 +26,17 @@ pub(crate) fn run(args: &CutArgs) -> Result<ExitCode> {
         let found = windows.steps.iter().position(|s| s.id == wanted);
         steps.push(found.ok_or_else(|| anyhow!("no step {id} among the {} steps", windows.steps.len()))?);
     }
-    let selection = Selection::new(&loaded.model, windows, &steps);
+    let mut selection = Selection::new(&loaded.model, windows, &steps);
     // Records that the reader knows by type are chosen by what they say; the
     // others (build ids, ids of events) describe the whole file, and stay out.
     let mut keep: Vec<bool> = Vec::new();
+    let mut names = Names::new(&loaded.model, windows);
     let mut diagnostics = Diagnostics::default();
     loaded
         .capture
         .read(&mut diagnostics, &mut |batch| {
             for event in batch {
+                names.seen(event);
                 let record = usize::try_from(event.record).unwrap_or(usize::MAX);
                 if selection.keeps(event) {
                     if keep.len() <= record {
@@ -47,7 +50,6 @@ pub(crate) fn run(args: &CutArgs) -> Result<ExitCode> {
         })
         .map_err(|e| anyhow!("{}: {e}", path.display()))?;
     let keeps = |record: u64| usize::try_from(record).is_ok_and(|r| keep.get(r) == Some(&true));
-    let mut names = Names::new(&loaded.model, windows);
     let redactor: Option<&mut dyn Redactor> = if args.redact { Some(&mut names) } else { None };
     let small = cut(&bytes, &keeps, redactor).map_err(|e| anyhow!("{}: {e}", path.display()))?;
     std::fs::create_dir_all(&args.out).with_context(|| format!("cannot make the folder {}", args.out.display()))?;
@@ -80,7 +82,6 @@ fn steps_file(model: &Model, placed: &pipeline::Placed, steps: &[usize]) -> Resu
     if let (Some(session), Some(head)) = (file.and_then(|f| f.session.as_ref()), head.as_object_mut()) {
         head.insert("session".to_owned(), session.as_str().into());
     }
-    debug_assert!(file.is_none_or(|f| f.clock != MarkClock::Trace || f.calibration.is_some()) || file.is_some());
     let mut text = format!("{head}\n");
     for index in steps {
         let step = placed.windows.steps.get(*index).context("a step that is not there")?;
@@ -118,6 +119,8 @@ fn steps_file(model: &Model, placed: &pipeline::Placed, steps: &[usize]) -> Resu
 struct Names {
     /// Processes and threads whose names stay: the tree's and the kernel's.
     known: BTreeMap<i32, bool>,
+    /// Paths that the tree itself maps: no secret of another's.
+    own: BTreeSet<Vec<u8>>,
     tasks: BTreeMap<i32, usize>,
     paths: BTreeMap<Vec<u8>, usize>,
 }
@@ -135,7 +138,15 @@ impl Names {
             *entry |= stays;
         }
         known.insert(0, true);
-        Self { known, tasks: BTreeMap::new(), paths: BTreeMap::new() }
+        Self { known, own: BTreeSet::new(), tasks: BTreeMap::new(), paths: BTreeMap::new() }
+    }
+
+    fn seen(&mut self, event: &Event<'_>) {
+        if let Kind::Record(Record::Mmap2(map)) = &event.kind
+            && self.stays(map.pid.0)
+        {
+            self.own.insert(map.filename.0.to_vec());
+        }
     }
 
     fn stays(&self, id: i32) -> bool {
@@ -155,7 +166,7 @@ impl Redactor for Names {
 
     fn path(&mut self, pid: Pid, path: &[u8]) -> Option<Vec<u8>> {
         // Anonymous mappings name nothing.
-        if self.stays(pid.0) || path.starts_with(b"[") || path.starts_with(b"//anon") {
+        if self.stays(pid.0) || self.own.contains(path) || path.starts_with(b"[") || path.starts_with(b"//anon") {
             return None;
         }
         let next = self.paths.len() + 1;

@@ -6,7 +6,7 @@
 //! after a window, what ends the operations that began in it.
 
 use agenttrace_parse::events::{Event, Kind, Record, Sched, Syscall};
-use agenttrace_parse::{Nanos, Tid};
+use agenttrace_parse::{Dev, FileId, Nanos, Tid};
 use rustc_hash::FxHashSet;
 
 use crate::fd::FdCall;
@@ -25,6 +25,8 @@ pub struct Selection<'m> {
     pins: FxHashSet<Nanos>,
     /// Thread ids of the agent's tree.
     tree: FxHashSet<Tid>,
+    /// Files of which a mapping has given the name.
+    named: FxHashSet<FileId>,
 }
 
 /// A task that runs on for longer than this after a window is cut off there.
@@ -44,7 +46,7 @@ impl<'m> Selection<'m> {
                 _ => merged.push((from, to)),
             }
         }
-        let mut selection = Self { model, windows: merged, pins: FxHashSet::default(), tree: FxHashSet::default() };
+        let mut selection = Self { model, windows: merged, pins: FxHashSet::default(), tree: FxHashSet::default(), named: FxHashSet::default() };
         for (id, task) in model.task_ids() {
             if windows.is_in_tree(id) {
                 selection.tree.insert(task.tid);
@@ -62,7 +64,16 @@ impl<'m> Selection<'m> {
                 selection.pins.extend([request.queued, request.issued, done]);
             }
         }
+        for lost in &model.lost {
+            if selection.overlaps(lost.from, lost.to) {
+                selection.pins.extend([lost.from, lost.to]);
+            }
+        }
         selection
+    }
+
+    fn overlaps(&self, from: Nanos, to: Nanos) -> bool {
+        self.windows.iter().any(|(start, end)| from < *end && to > *start)
     }
 
     /// Pins what holds for one task at the edges of a window.
@@ -107,13 +118,21 @@ impl<'m> Selection<'m> {
         after.checked_sub(1).and_then(|i| self.windows.get(i)).is_some_and(|(_, to)| time <= *to)
     }
 
-    /// Whether the cut keeps this event's record.
-    #[must_use]
-    pub fn keeps(&self, event: &Event<'_>) -> bool {
+    /// Whether the cut keeps this event's record. Asked once for each event, in order.
+    pub fn keeps(&mut self, event: &Event<'_>) -> bool {
         match &event.kind {
             Kind::Record(Record::LostSamples(_)) => false,
-            Kind::Record(Record::Lost(_) | Record::Throttle(_) | Record::Switch(_)) => self.inside(event.time),
-            Kind::Record(Record::Mmap2(map)) => self.tree.contains(&Tid(map.pid.0)),
+            Kind::Record(Record::Lost(_) | Record::Throttle(_)) => {
+                let around = |l: &&crate::model::LostInterval| l.cpu == event.cpu && l.from <= event.time && event.time <= l.to;
+                self.inside(event.time) || self.model.lost.iter().filter(around).any(|l| self.overlaps(l.from, l.to))
+            }
+            Kind::Record(Record::Switch(_)) => self.inside(event.time),
+            // A file has the name that its first mapping gave, whoever mapped it.
+            Kind::Record(Record::Mmap2(map)) => {
+                let file = FileId { dev: Dev::new(map.maj, map.min), ino: map.ino };
+                let names = map.ino != 0 && map.filename.0.first() == Some(&b'/') && self.named.insert(file);
+                names || self.tree.contains(&Tid(map.pid.0))
+            }
             // Names and parents are small, and tell kernel threads from others.
             Kind::Record(Record::CommRecord(_) | Record::Fork(_) | Record::Exit(_) | Record::Namespaces(_)) => true,
             _ if self.inside(event.time) || self.pins.contains(&event.time) => true,
