@@ -1,23 +1,26 @@
 //! Model, windows and critical paths to the report: every number, computed once.
 
+mod segments;
+mod tools;
+
 use std::collections::BTreeMap;
 
 use agenttrace_model::parse::{CaptureInfo, Diagnostics, Nanos, Totals};
 use agenttrace_model::{Model, Windows};
 use rayon::prelude::*;
-use rustc_hash::FxHashMap;
 
 use crate::cause::{Cause, Resource};
 use crate::coverage::coverage;
 use crate::histogram::histograms;
 use crate::inclusive::{Index, Stretch, inclusive, step_tasks, union, work};
-use crate::path::{Frame, PathSegment, StackId, StepPath, device_name, file_name};
+use crate::path::{PathSegment, StackId, StepPath};
 use crate::report::{
-    CaptureSummary, Coverage, Evidence, ExclusiveRow, MarkerSource, Report, Segment, Session, StepReport,
+    CaptureSummary, Coverage, ExclusiveRow, MarkerSource, Report, Session, StepReport,
 };
 use crate::session;
-use crate::stats::{human, percentile};
 use crate::verdict::{self, Facts};
+use segments::segments;
+use tools::Tools;
 
 /// All that a report is made of, besides the critical paths.
 #[derive(Clone, Debug)]
@@ -62,10 +65,8 @@ pub fn report(input: &Input<'_>, paths: &[StepPath]) -> Report {
     let coverage = coverage(input.info);
     let steps = &input.windows.steps;
 
-    let checked: Vec<Checked> = (0..steps.len())
-        .into_par_iter()
-        .map(|i| check(input, i, paths.get(i)))
-        .collect();
+    let checked: Vec<Checked> =
+        (0..steps.len()).into_par_iter().map(|i| check(input, i, paths.get(i))).collect();
     let tools = Tools::new(input, &checked);
     let selfs = session::self_times(steps);
     let reports: Vec<StepReport> = checked
@@ -121,7 +122,8 @@ pub fn report(input: &Input<'_>, paths: &[StepPath]) -> Report {
 /// (DESIGN 2.1), in release builds too. A path that does not is replaced by one
 /// segment that says so, and a note in the report: never a wrong sum.
 fn check(input: &Input<'_>, step: usize, path: Option<&StepPath>) -> Checked {
-    let (start, end) = input.windows.steps.get(step).map_or_else(Default::default, |s| (s.start, s.end));
+    let (start, end) =
+        input.windows.steps.get(step).map_or_else(Default::default, |s| (s.start, s.end));
     let mut path = path.cloned().unwrap_or_default();
     let mut rows = exclusive(&path.segments);
     let broken = conservation(&path.segments, &rows, start, end).err();
@@ -168,11 +170,16 @@ pub fn conservation(
         at = segment.end;
     }
     if at != end {
-        return Err(format!("conservation violated: the segments end at {at}, the window at {end}"));
+        return Err(format!(
+            "conservation violated: the segments end at {at}, the window at {end}"
+        ));
     }
     let sum: Nanos = rows.iter().map(|row| row.ns).sum();
     if sum != end - start {
-        return Err(format!("conservation violated: rows of {sum} ns in a window of {} ns", end - start));
+        return Err(format!(
+            "conservation violated: rows of {sum} ns in a window of {} ns",
+            end - start
+        ));
     }
     Ok(())
 }
@@ -192,71 +199,15 @@ pub fn exclusive(segments: &[PathSegment]) -> Vec<ExclusiveRow> {
         .collect();
     let total = |cause: Cause| causes.get(&cause).copied().unwrap_or_default();
     rows.sort_by(|a, b| {
-        (total(b.cause), a.cause, b.ns, a.resource, a.under).cmp(&(total(a.cause), b.cause, a.ns, b.resource, b.under))
+        (total(b.cause), a.cause, b.ns, a.resource, a.under).cmp(&(
+            total(a.cause),
+            b.cause,
+            a.ns,
+            b.resource,
+            b.under,
+        ))
     });
     rows
-}
-
-/// For each tool its median step.
-struct Tools<'m> {
-    tools: FxHashMap<&'m str, Tool>,
-    known: bool,
-}
-
-struct Tool {
-    steps: usize,
-    median: Nanos,
-    causes: BTreeMap<Cause, Nanos>,
-}
-
-impl<'m> Tools<'m> {
-    fn new(input: &Input<'m>, checked: &[Checked]) -> Self {
-        let mut members: BTreeMap<&'m str, Vec<(Nanos, usize)>> = BTreeMap::new();
-        for (i, step) in input.windows.steps.iter().enumerate() {
-            members.entry(&step.tool).or_default().push((step.end - step.start, i));
-        }
-        let tools = members.into_iter().map(|(name, mut list)| {
-            list.sort_unstable();
-            let walls: Vec<Nanos> = list.iter().map(|(wall, _)| *wall).collect();
-            let median = percentile(&walls, 50);
-            let step = list.iter().find(|(wall, _)| *wall == median).and_then(|(_, i)| checked.get(*i));
-            let causes = step.map(|c| by_cause(&c.rows)).unwrap_or_default();
-            (name, Tool { steps: list.len(), median, causes })
-        });
-        Self { tools: tools.collect(), known: !input.outside_cut }
-    }
-
-    /// What this step spent more than the median step of its tool, where it is much.
-    fn relative(&self, tool: &str, wall: Nanos, rows: &[ExclusiveRow]) -> Option<Evidence> {
-        let tool = self.tools.get(tool).filter(|t| self.known && t.steps >= 3)?;
-        if wall.0.saturating_mul(2) < tool.median.0.saturating_mul(3) || tool.median == Nanos::ZERO {
-            return None;
-        }
-        let (cause, more) = by_cause(rows)
-            .into_iter()
-            .map(|(cause, ns)| (cause, ns - tool.causes.get(&cause).copied().unwrap_or_default()))
-            .max_by_key(|(cause, more)| (*more, std::cmp::Reverse(*cause)))?;
-        Some(Evidence {
-            text: format!(
-                "{:.1} times the median of its tool ({}); the difference is mostly {} (+{})",
-                wall.0 as f64 / tool.median.0 as f64,
-                human(tool.median),
-                cause.name(),
-                human(more)
-            ),
-            value: more.0,
-            unit: "ns",
-            source: "critical paths of the tool's steps",
-        })
-    }
-}
-
-fn by_cause(rows: &[ExclusiveRow]) -> BTreeMap<Cause, Nanos> {
-    let mut sums = BTreeMap::new();
-    for row in rows {
-        *sums.entry(row.cause).or_default() += row.ns;
-    }
-    sums
 }
 
 #[expect(clippy::too_many_arguments, reason = "the parts of one step, gathered by one caller")]
@@ -322,69 +273,6 @@ fn step_report(
         unknown,
         verdicts,
     })
-}
-
-/// The words of one entry stack.
-#[derive(Clone)]
-struct Words {
-    stack: Vec<String>,
-    object: Option<String>,
-}
-
-fn segments(model: &Model, checked: &Checked) -> Vec<Segment> {
-    let mut cache: FxHashMap<StackId, Words> = FxHashMap::default();
-    let mut out = Vec::with_capacity(checked.path.segments.len());
-    for segment in &checked.path.segments {
-        let words = match cache.get(&segment.stack) {
-            Some(words) => words.clone(),
-            None => {
-                let frames = checked.path.stacks.frames(segment.stack);
-                let words = Words {
-                    stack: frames.iter().map(|f| f.text(model, segment.start)).collect(),
-                    object: frames.iter().rev().find_map(|f| object(model, *f)),
-                };
-                // A task's name may change.
-                if !frames.iter().any(|f| matches!(f, Frame::Task(_))) {
-                    cache.insert(segment.stack, words.clone());
-                }
-                words
-            }
-        };
-        let Some(task) = model.tasks.get(segment.task.0 as usize) else { continue };
-        out.push(Segment {
-            start: segment.start,
-            end: segment.end,
-            tid: task.tid,
-            pid: task.pid,
-            comm: task.name_at(segment.start).to_text(),
-            cause: segment.cause,
-            resource: segment.resource,
-            under: segment.under,
-            stack: words.stack,
-            object: words.object,
-            reason: segment.reason.map(|r| r.text().to_owned()).or_else(|| checked.broken.clone()),
-            inferred: segment.inferred,
-        });
-    }
-    out
-}
-
-/// The file or device that a frame is about.
-fn object(model: &Model, frame: Frame) -> Option<String> {
-    match frame {
-        Frame::Fault(_, file) => file.map(|file| file_name(model, file)),
-        Frame::Block(_, dev) | Frame::Journal(dev) => Some(device_name(model, dev)),
-        Frame::Syscall(_)
-        | Frame::Task(_)
-        | Frame::Spawn
-        | Frame::Loader
-        | Frame::Exit
-        | Frame::Lock(_)
-        | Frame::Irq(_)
-        | Frame::Softirq(_)
-        | Frame::Tick
-        | Frame::User => None,
-    }
 }
 
 #[cfg(test)]

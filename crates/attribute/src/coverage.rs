@@ -52,9 +52,7 @@ fn table(cause: Cause) -> Needs {
         Cause::Unknown => needs(&[SWITCH], &[]),
         Cause::CpuThrottle => later(&["sched:sched_stat_runtime"]),
         Cause::RunDelay => needs(&[SWITCH], &[WAKING]),
-        Cause::Interrupt => {
-            on_cpu(&[IRQ, "irq:irq_handler_exit"], &[SOFTIRQ, "irq:softirq_exit"])
-        }
+        Cause::Interrupt => on_cpu(&[IRQ, "irq:irq_handler_exit"], &[SOFTIRQ, "irq:softirq_exit"]),
         Cause::Fsync => needs(&[ENTER, EXIT], &[SWITCH, WAKING, ISSUE, COMPLETE]),
         Cause::Reclaim => {
             later(&["vmscan:mm_vmscan_direct_reclaim_begin", "vmscan:mm_vmscan_direct_reclaim_end"])
@@ -62,23 +60,37 @@ fn table(cause: Cause) -> Needs {
         Cause::WritebackThrottle => later(&["writeback:balance_dirty_pages"]),
         Cause::TlbFlush => later(&["tlb:tlb_flush"]),
         Cause::KernelLock => needs(&["lock:contention_begin", "lock:contention_end"], &[SWITCH]),
-        Cause::Journal => needs(&[SWITCH, WAKING], &["jbd2:jbd2_start_commit", "jbd2:jbd2_end_commit"]),
+        Cause::Journal => {
+            needs(&[SWITCH, WAKING], &["jbd2:jbd2_start_commit", "jbd2:jbd2_end_commit"])
+        }
         Cause::MajorFault => needs(
             &[FAULT, SWITCH],
-            &["exceptions:page_fault_kernel", MINOR, MAJOR, "filemap:mm_filemap_fault", ISSUE, COMPLETE],
+            &[
+                "exceptions:page_fault_kernel",
+                MINOR,
+                MAJOR,
+                "filemap:mm_filemap_fault",
+                ISSUE,
+                COMPLETE,
+            ],
         ),
         Cause::Spawn => needs(
             &[SWITCH, ENTER, EXIT],
-            &["task:task_newtask", "sched:sched_process_fork", "sched:sched_process_exec", "sched:sched_process_exit"],
+            &[
+                "task:task_newtask",
+                "sched:sched_process_fork",
+                "sched:sched_process_exec",
+                "sched:sched_process_exit",
+            ],
         ),
-        Cause::MinorFault => {
-            on_cpu(&[FAULT], &["exceptions:page_fault_kernel", MINOR, MAJOR])
-        }
+        Cause::MinorFault => on_cpu(&[FAULT], &["exceptions:page_fault_kernel", MINOR, MAJOR]),
         Cause::VfsMetadata => needs(&[ENTER, EXIT], &[SWITCH]),
         Cause::BlockRead | Cause::BlockWrite => {
             needs(&[SWITCH, ISSUE, COMPLETE], &[WAKING, ENTER, EXIT, BIO])
         }
-        Cause::UserLock | Cause::IpcWait | Cause::ServiceWait => needs(&[SWITCH, WAKING], &[ENTER, EXIT]),
+        Cause::UserLock | Cause::IpcWait | Cause::ServiceWait => {
+            needs(&[SWITCH, WAKING], &[ENTER, EXIT])
+        }
         Cause::NetworkWait => {
             needs(&[SWITCH, WAKING], &[ENTER, EXIT, SOFTIRQ, "net:netif_receive_skb"])
         }

@@ -1,26 +1,17 @@
 //! What a step's tasks did while they worked for it: counters and durations, which may overlap.
 
+mod index;
+mod rows;
+
 use std::collections::BTreeMap;
-use std::sync::OnceLock;
 
-use agenttrace_model::parse::{CaptureInfo, Cpu, Dev, Nanos};
-use agenttrace_model::{FdKind, Model, Op, OpKind, State, SyscallClass, SyscallOp, Task, TaskId, Windows};
-use rustc_hash::FxHashMap;
+use agenttrace_model::parse::{Dev, Nanos};
+use agenttrace_model::{FdKind, Model, Op, OpKind, State, SyscallClass, SyscallOp, Task, TaskId};
 
-use crate::path::device_name;
-use crate::report::{
-    BlockRow, FaultRows, FileFaults, Inclusive, Mechanism, Migrations, Spawns, StepTask, SyscallRow,
-};
+use crate::report::{FaultRows, Inclusive, Mechanism, Migrations, Spawns};
 use crate::stats::stats;
-
-/// A stretch over which a task works.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
-pub(crate) struct Stretch {
-    pub(crate) task: TaskId,
-    pub(crate) from: Nanos,
-    pub(crate) to: Nanos,
-    pub(crate) inferred: bool,
-}
+pub(crate) use index::{Index, Stretch, step_tasks, union, work};
+use rows::{block_rows, file_rows, syscall_rows};
 
 /// Single durations, for the histograms. `None`: not captured.
 #[derive(Clone, Debug, Default)]
@@ -40,126 +31,6 @@ impl Samples {
             Mechanism::Fsync => self.fsyncs.as_deref(),
         }
     }
-}
-
-/// For each step its stretches of work, nested steps' included: what
-/// [`Windows::work`] tells of one step, for all steps in one pass over the claims.
-pub(crate) fn work(windows: &Windows) -> Vec<Vec<Stretch>> {
-    let mut work: Vec<Vec<Stretch>> = windows
-        .steps
-        .iter()
-        .map(|step| vec![Stretch { task: step.root, from: step.start, to: step.end, inferred: false }])
-        .collect();
-    for (index, claims) in windows.claims.iter().enumerate() {
-        let task = TaskId(u32::try_from(index).unwrap_or(u32::MAX));
-        for claim in claims {
-            let mut at = Some(claim.step);
-            while let Some(step) = at {
-                let Some(window) = windows.steps.get(step) else { break };
-                let (from, to) = (claim.from.max(window.start), claim.to.min(window.end));
-                if task != window.root
-                    && from < to
-                    && let Some(stretches) = work.get_mut(step)
-                {
-                    stretches.push(Stretch { task, from, to, inferred: claim.inferred });
-                }
-                at = window.parent;
-            }
-        }
-    }
-    work
-}
-
-/// The union of all steps' work, so that each operation counts once.
-pub(crate) fn union(work: &[Vec<Stretch>]) -> Vec<Stretch> {
-    let mut all: Vec<Stretch> = work.iter().flatten().copied().collect();
-    all.sort_unstable();
-    let mut out: Vec<Stretch> = Vec::new();
-    for stretch in all {
-        match out.last_mut() {
-            Some(last) if last.task == stretch.task && stretch.from <= last.to => {
-                last.to = last.to.max(stretch.to);
-            }
-            Some(_) | None => out.push(stretch),
-        }
-    }
-    out
-}
-
-/// For each CPU who ran on it: (from, to, task), in time order.
-type CpuLines = FxHashMap<Cpu, Vec<(Nanos, Nanos, TaskId)>>;
-
-/// Look-ups by task, built once for all steps.
-pub(crate) struct Index<'m> {
-    pub(crate) model: &'m Model,
-    pub(crate) info: &'m CaptureInfo,
-    requests: Vec<Vec<u32>>,
-    children: Vec<Vec<(Nanos, TaskId)>>,
-    classes: FxHashMap<String, SyscallClass>,
-    cpus: OnceLock<CpuLines>,
-}
-
-impl<'m> Index<'m> {
-    pub(crate) fn new(model: &'m Model, info: &'m CaptureInfo) -> Self {
-        let mut requests = vec![Vec::new(); model.tasks.len()];
-        for (index, request) in model.requests.iter().enumerate() {
-            if let Some(list) = request.submitter.and_then(|task| requests.get_mut(task.0 as usize)) {
-                list.push(u32::try_from(index).unwrap_or(u32::MAX));
-            }
-        }
-        for list in &mut requests {
-            list.sort_by_key(|index| model.requests.get(*index as usize).map(|r| (r.queued, *index)));
-        }
-        let mut children = vec![Vec::new(); model.tasks.len()];
-        for (id, task) in model.task_ids() {
-            if let (Some(birth), Some(parent), Some(false)) = (task.birth, task.parent, task.is_thread)
-                && let Some(list) = children.get_mut(parent.0 as usize)
-            {
-                list.push((birth, id));
-            }
-        }
-        for list in &mut children {
-            list.sort_unstable();
-        }
-        let classes = (0..512).map(|nr| (model.syscalls.name(nr), model.syscalls.class(nr))).collect();
-        Self { model, info, requests, children, classes, cpus: OnceLock::new() }
-    }
-
-    /// The class of a system call by name.
-    pub(crate) fn class(&self, name: &str) -> SyscallClass {
-        self.classes.get(name).copied().unwrap_or(SyscallClass::Other)
-    }
-
-    /// Who ran on a CPU over `[from, to)`, and how long, in time order.
-    pub(crate) fn ran(&self, cpu: Cpu, from: Nanos, to: Nanos) -> impl Iterator<Item = (TaskId, Nanos)> + '_ {
-        let list = self.cpus.get_or_init(|| running(self.model)).get(&cpu).map(Vec::as_slice).unwrap_or_default();
-        let first = list.partition_point(|(_, end, _)| *end <= from);
-        list.iter()
-            .skip(first)
-            .take_while(move |(start, _, _)| *start < to)
-            .map(move |(start, end, task)| (*task, (*end).min(to) - (*start).max(from)))
-    }
-
-    fn task(&self, id: TaskId) -> Option<&'m Task> {
-        self.model.tasks.get(id.0 as usize)
-    }
-}
-
-fn running(model: &Model) -> CpuLines {
-    let mut cpus = CpuLines::default();
-    for (id, task) in model.task_ids() {
-        for (index, span) in task.states.iter().enumerate() {
-            if span.state == State::Running && span.cpu != Cpu::NONE {
-                let end = task.states.get(index + 1).map_or(model.span.1, |next| next.start);
-                cpus.entry(span.cpu).or_default().push((span.start, end, id));
-            }
-        }
-    }
-    #[expect(clippy::iter_over_hash_type, reason = "each list is sorted by itself")]
-    for list in cpus.values_mut() {
-        list.sort_unstable();
-    }
-    cpus
 }
 
 /// The operations that begin in a stretch.
@@ -208,7 +79,8 @@ struct Gathered {
 /// Whether a call makes data durable (DESIGN section 6).
 pub(crate) fn is_durability(model: &Model, call: &SyscallOp) -> bool {
     let class = model.syscalls.class(call.nr);
-    class == SyscallClass::Durability || (class == SyscallClass::Write && call.fd == FdKind::SyncFile)
+    class == SyscallClass::Durability
+        || (class == SyscallClass::Write && call.fd == FdKind::SyncFile)
 }
 
 /// Whether the call failed with an error that the program sees. -512 to -516 are
@@ -219,7 +91,9 @@ fn failed(call: &SyscallOp) -> bool {
 
 fn slept(task: &Task, op: &Op) -> bool {
     op.end != Nanos::MAX
-        && task.spans(op.start, op.end).any(|(_, _, _, span)| matches!(span.state, State::Blocked(_)))
+        && task
+            .spans(op.start, op.end)
+            .any(|(_, _, _, span)| matches!(span.state, State::Blocked(_)))
 }
 
 impl Gathered {
@@ -271,7 +145,12 @@ impl Gathered {
                     if let Some(wake) = wake
                         && !wake.birth
                         && span.start >= stretch.from
-                        && let Some(since) = task.states.get(index + 1..).unwrap_or_default().iter().find(|s| s.state != State::Runnable)
+                        && let Some(since) = task
+                            .states
+                            .get(index + 1..)
+                            .unwrap_or_default()
+                            .iter()
+                            .find(|s| s.state != State::Runnable)
                         && since.state == State::Running
                     {
                         self.wakeups.push(since.start - wake.time);
@@ -289,7 +168,8 @@ impl Gathered {
         let last = children.partition_point(|(birth, _)| *birth < stretch.to);
         self.spawns.forks += last.saturating_sub(first) as u64;
         let first_exec = task.execs.partition_point(|(time, _)| *time < stretch.from);
-        let execs = task.execs.iter().skip(first_exec).take_while(|(time, _)| inside(*time)).count();
+        let execs =
+            task.execs.iter().skip(first_exec).take_while(|(time, _)| inside(*time)).count();
         self.spawns.execs += execs as u64;
 
         // Phases: fork calls, birth to the first exec, exec calls, teardown.
@@ -298,7 +178,8 @@ impl Gathered {
             .filter(|op| op.end != Nanos::MAX && is_spawn(index.model, op))
             .map(|op| (op.start, op.end))
             .collect();
-        if let (Some(birth), Some(false), Some((exec, _))) = (task.birth, task.is_thread, task.execs.first())
+        if let (Some(birth), Some(false), Some((exec, _))) =
+            (task.birth, task.is_thread, task.execs.first())
             && inside(birth)
         {
             phases.push((birth, *exec));
@@ -378,10 +259,12 @@ pub(crate) fn inclusive(index: &Index<'_>, stretches: &[Stretch]) -> (Inclusive,
         sums.spawns(index, stretch.task, task, *stretch);
         sums.requests(index, stretch.task, *stretch);
         let first = task.migrations.partition_point(|(time, _, _)| *time < stretch.from);
-        for (_, from, to) in task.migrations.iter().skip(first).take_while(|(time, _, _)| *time < stretch.to) {
+        for (_, from, to) in
+            task.migrations.iter().skip(first).take_while(|(time, _, _)| *time < stretch.to)
+        {
             sums.migrations += 1;
-            let node = |cpu: &Cpu| index.info.topology.node(*cpu);
-            sums.cross_node += u64::from(node(from) != node(to));
+            let node = |cpu| index.info.topology.node(cpu);
+            sums.cross_node += u64::from(node(*from) != node(*to));
         }
     }
     finish(index, sums)
@@ -426,81 +309,4 @@ fn finish(index: &Index<'_>, mut sums: Gathered) -> (Inclusive, Samples) {
         lock_waits: has("lock:contention_begin").then(|| stats(&mut sums.locks)),
     };
     (inclusive, samples)
-}
-
-fn syscall_rows(model: &Model, sums: &BTreeMap<i32, SyscallSum>) -> Vec<SyscallRow> {
-    let mut rows: Vec<SyscallRow> = sums
-        .iter()
-        .map(|(nr, sum)| SyscallRow {
-            name: model.syscalls.name(*nr),
-            count: sum.count,
-            errors: sum.errors,
-            total: sum.total,
-            max: sum.max,
-        })
-        .collect();
-    rows.sort_by(|a, b| b.total.cmp(&a.total).then_with(|| a.name.cmp(&b.name)));
-    rows
-}
-
-fn file_rows(model: &Model, sums: &BTreeMap<u32, (u64, u64, Nanos)>) -> Vec<FileFaults> {
-    let mut rows: Vec<FileFaults> = sums
-        .iter()
-        .filter_map(|(file, (count, major, total))| {
-            let info = model.files.get(*file as usize)?;
-            Some(FileFaults {
-                path: info.path.clone(),
-                dev: info.id.dev,
-                ino: info.id.ino,
-                count: *count,
-                major: *major,
-                total: *total,
-            })
-        })
-        .collect();
-    rows.sort_by_key(|row| (std::cmp::Reverse(row.total), row.dev, row.ino));
-    rows
-}
-
-fn block_rows(model: &Model, sums: BTreeMap<(Dev, &'static str), BlockSum>) -> Vec<BlockRow> {
-    sums.into_iter()
-        .map(|((dev, op), mut sum)| {
-            let stats = stats(&mut sum.durations);
-            let name = device_name(model, dev);
-            BlockRow {
-                dev,
-                name: (name != dev.to_string()).then_some(name),
-                op,
-                count: sum.count,
-                bytes: sum.bytes,
-                queue: sum.queue,
-                device: sum.device,
-                p50: stats.p50,
-                p99: stats.p99,
-                max: stats.max,
-                open: sum.open,
-            }
-        })
-        .collect()
-}
-
-/// The tasks of a step, the root first, then by first appearance.
-pub(crate) fn step_tasks(model: &Model, root: TaskId, stretches: &[Stretch]) -> Vec<StepTask> {
-    let mut by_task: BTreeMap<TaskId, (Nanos, Nanos, Nanos, bool)> = BTreeMap::new();
-    for s in stretches {
-        let sum = by_task.entry(s.task).or_insert((s.from, s.to, Nanos::ZERO, true));
-        sum.0 = sum.0.min(s.from);
-        sum.1 = sum.1.max(s.to);
-        sum.2 += s.to - s.from;
-        sum.3 &= s.inferred;
-    }
-    let mut tasks: Vec<_> = by_task.into_iter().collect();
-    tasks.sort_by_key(|(id, (from, ..))| (*id != root, *from, *id));
-    tasks
-        .into_iter()
-        .filter_map(|(id, (_, to, ns, inferred))| {
-            let task = model.tasks.get(id.0 as usize)?;
-            Some(StepTask { tid: task.tid, pid: task.pid, comm: task.name_at(to).to_text(), ns, inferred })
-        })
-        .collect()
 }

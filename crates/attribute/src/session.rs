@@ -43,7 +43,8 @@ pub fn sweep(steps: &[Step]) -> Vec<Vec<(Nanos, Nanos)>> {
                 }
             }
             since = time;
-            let key = (depth(steps, index), steps.get(index).map_or(time, |s| s.start), Reverse(index));
+            let key =
+                (depth(steps, index), steps.get(index).map_or(time, |s| s.start), Reverse(index));
             if begins {
                 open.insert(key);
             } else {
@@ -104,7 +105,10 @@ pub fn self_times(steps: &[Step]) -> Vec<Nanos> {
 }
 
 /// Time by cause within the parts of a step that count for the session.
-pub(crate) fn by_cause(segments: &[PathSegment], parts: &[(Nanos, Nanos)]) -> BTreeMap<Cause, Nanos> {
+pub(crate) fn by_cause(
+    segments: &[PathSegment],
+    parts: &[(Nanos, Nanos)],
+) -> BTreeMap<Cause, Nanos> {
     let mut sums = BTreeMap::new();
     let mut parts = parts.iter().copied().peekable();
     for segment in segments {
@@ -123,7 +127,10 @@ pub(crate) fn by_cause(segments: &[PathSegment], parts: &[(Nanos, Nanos)]) -> BT
 }
 
 /// The ranking over all steps, and the wall time that it adds up to.
-pub(crate) fn ranking(steps: &[StepReport], sums: &[BTreeMap<Cause, Nanos>]) -> (Vec<RankRow>, Nanos) {
+pub(crate) fn ranking(
+    steps: &[StepReport],
+    sums: &[BTreeMap<Cause, Nanos>],
+) -> (Vec<RankRow>, Nanos) {
     let mut totals: BTreeMap<Cause, (Nanos, usize)> = BTreeMap::new();
     for (cause, ns) in sums.iter().flatten() {
         let total = totals.entry(*cause).or_default();
@@ -138,7 +145,15 @@ pub(crate) fn ranking(steps: &[StepReport], sums: &[BTreeMap<Cause, Nanos>]) -> 
         .enumerate()
         .map(|(index, (cause, (ns, count)))| {
             let (failure_mode, first_fix) = words(steps, cause);
-            RankRow { rank: index + 1, cause, ns, share: ratio(ns, wall), steps: count, failure_mode, first_fix }
+            RankRow {
+                rank: index + 1,
+                cause,
+                ns,
+                share: ratio(ns, wall),
+                steps: count,
+                failure_mode,
+                first_fix,
+            }
         })
         .collect();
     (rows, wall)
@@ -150,7 +165,11 @@ fn words(steps: &[StepReport], cause: Cause) -> (String, String) {
     let mut modes: BTreeMap<&str, (bool, Nanos)> = BTreeMap::new();
     let verdicts = || {
         steps.iter().flat_map(|step| {
-            step.verdicts.iter().enumerate().filter(|(_, v)| v.cause == cause).map(|(place, v)| (place == 0, v))
+            step.verdicts
+                .iter()
+                .enumerate()
+                .filter(|(_, v)| v.cause == cause)
+                .map(|(place, v)| (place == 0, v))
         })
     };
     for (first, verdict) in verdicts() {
@@ -202,11 +221,18 @@ fn penalty(steps: &[&StepReport]) -> String {
     for row in steps.iter().flat_map(|step| &step.exclusive) {
         *sums.entry(row.cause).or_default() += row.ns;
     }
-    let Some((cause, total)) = sums.into_iter().max_by_key(|(cause, ns)| (*ns, Reverse(*cause))) else {
+    let Some((cause, total)) = sums.into_iter().max_by_key(|(cause, ns)| (*ns, Reverse(*cause)))
+    else {
         return String::new();
     };
     let count = steps.len() as u64;
-    format!("{}: {} x {} = {}", cause.name(), human(mean(total, count)), plural(count, "step"), human(total))
+    format!(
+        "{}: {} x {} = {}",
+        cause.name(),
+        human(mean(total, count)),
+        plural(count, "step"),
+        human(total)
+    )
 }
 
 #[cfg(test)]
@@ -234,7 +260,12 @@ mod tests {
 
     #[test]
     fn a_nanosecond_counts_once_for_the_innermost_step() {
-        let steps = [step(0, 0, 100, None), step(0, 20, 60, Some(0)), step(0, 30, 40, Some(1)), step(1, 0, 50, None)];
+        let steps = [
+            step(0, 0, 100, None),
+            step(0, 20, 60, Some(0)),
+            step(0, 30, 40, Some(1)),
+            step(1, 0, 50, None),
+        ];
         let parts = sweep(&steps);
         assert_eq!(parts[0], [(Nanos(0), Nanos(20)), (Nanos(60), Nanos(100))]);
         assert_eq!(parts[1], [(Nanos(20), Nanos(30)), (Nanos(40), Nanos(60))]);

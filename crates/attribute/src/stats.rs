@@ -82,10 +82,10 @@ pub(crate) fn percent(part: Nanos, whole: Nanos) -> String {
 #[must_use]
 pub(crate) fn size(bytes: u64) -> String {
     const UNITS: [(&str, u64); 3] = [("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)];
-    UNITS
-        .iter()
-        .find(|(_, unit)| bytes >= *unit)
-        .map_or_else(|| format!("{bytes} B"), |(name, unit)| format!("{} {name}", fixed(bytes, *unit, 1)))
+    UNITS.iter().find(|(_, unit)| bytes >= *unit).map_or_else(
+        || format!("{bytes} B"),
+        |(name, unit)| format!("{} {name}", fixed(bytes, *unit, 1)),
+    )
 }
 
 /// The mean of a total over a count; zero without a count.
@@ -109,7 +109,10 @@ mod tests {
     #[test]
     fn stats_sort_and_sum() {
         let s = stats(&mut [Nanos(3), Nanos(1), Nanos(2)]);
-        assert_eq!((s.count, s.total, s.p50, s.p99, s.max), (3, Nanos(6), Nanos(2), Nanos(3), Nanos(3)));
+        assert_eq!(
+            (s.count, s.total, s.p50, s.p99, s.max),
+            (3, Nanos(6), Nanos(2), Nanos(3), Nanos(3))
+        );
         assert_eq!(stats(&mut []), Stats::default());
     }
 

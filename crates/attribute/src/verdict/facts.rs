@@ -53,18 +53,19 @@ impl<'a> Facts<'a> {
         let mut sums: FxHashMap<Key, usize> = FxHashMap::default();
         let mut cells: Vec<Cell> = Vec::new();
         for s in &parts.path.segments {
-            let slot = *sums.entry((s.cause, s.under, s.stack, s.task, s.reason)).or_insert_with(|| {
-                cells.push(Cell {
-                    cause: s.cause,
-                    under: s.under,
-                    frames: parts.path.stacks.frames(s.stack),
-                    task: s.task,
-                    reason: s.reason,
-                    ns: Nanos::ZERO,
-                    segments: 0,
+            let slot =
+                *sums.entry((s.cause, s.under, s.stack, s.task, s.reason)).or_insert_with(|| {
+                    cells.push(Cell {
+                        cause: s.cause,
+                        under: s.under,
+                        frames: parts.path.stacks.frames(s.stack),
+                        task: s.task,
+                        reason: s.reason,
+                        ns: Nanos::ZERO,
+                        segments: 0,
+                    });
+                    cells.len() - 1
                 });
-                cells.len() - 1
-            });
             if let Some(cell) = cells.get_mut(slot) {
                 cell.ns += s.end - s.start;
                 cell.segments += 1;
@@ -100,12 +101,21 @@ impl<'a> Facts<'a> {
 
     /// A cause's time on one resource.
     pub(crate) fn on(&self, cause: Cause, resource: Resource) -> Nanos {
-        self.parts.rows.iter().filter(|r| r.cause == cause && r.resource == resource).map(|r| r.ns).sum()
+        self.parts
+            .rows
+            .iter()
+            .filter(|r| r.cause == cause && r.resource == resource)
+            .map(|r| r.ns)
+            .sum()
     }
 
     /// The time of a cause by a property of its segments, most first; ties by the
     /// property's order.
-    pub(crate) fn top<K: Ord>(&self, cause: Cause, key: impl Fn(&Cell) -> Option<K>) -> Vec<(K, Nanos)> {
+    pub(crate) fn top<K: Ord>(
+        &self,
+        cause: Cause,
+        key: impl Fn(&Cell) -> Option<K>,
+    ) -> Vec<(K, Nanos)> {
         let mut sums: BTreeMap<K, Nanos> = BTreeMap::new();
         for cell in self.cells.iter().filter(|c| c.cause == cause) {
             if let Some(key) = key(cell) {
@@ -119,14 +129,23 @@ impl<'a> Facts<'a> {
     }
 
     /// The largest of [`Facts::top`].
-    pub(crate) fn first<K: Ord>(&self, cause: Cause, key: impl Fn(&Cell) -> Option<K>) -> Option<(K, Nanos)> {
+    pub(crate) fn first<K: Ord>(
+        &self,
+        cause: Cause,
+        key: impl Fn(&Cell) -> Option<K>,
+    ) -> Option<(K, Nanos)> {
         self.top(cause, key).into_iter().next()
     }
 
     /// The innermost system call of most of a cause's time, by name.
     pub(crate) fn call(&self, cause: Cause) -> Option<(String, Nanos)> {
-        self.first(cause, |cell| cell.frames.iter().rev().find_map(|f| if let Frame::Syscall(nr) = f { Some(*nr) } else { None }))
-            .map(|(nr, ns)| (self.model().syscalls.name(nr), ns))
+        self.first(cause, |cell| {
+            cell.frames
+                .iter()
+                .rev()
+                .find_map(|f| if let Frame::Syscall(nr) = f { Some(*nr) } else { None })
+        })
+        .map(|(nr, ns)| (self.model().syscalls.name(nr), ns))
     }
 
     /// The device that a cause's time waited for most.
@@ -139,7 +158,11 @@ impl<'a> Facts<'a> {
     /// the way that does not work for the step.
     pub(crate) fn peer(&self, cause: Cause) -> Option<(TaskId, Nanos)> {
         self.first(cause, |cell| {
-            let tasks = || cell.frames.iter().filter_map(|f| if let Frame::Task(id) = f { Some(*id) } else { None });
+            let tasks = || {
+                cell.frames
+                    .iter()
+                    .filter_map(|f| if let Frame::Task(id) = f { Some(*id) } else { None })
+            };
             let on = Some(cell.task).filter(|t| !self.tasks.contains(t));
             tasks().find(|id| !self.tasks.contains(id)).or(on).or_else(|| tasks().next_back())
         })
@@ -179,12 +202,16 @@ impl<'a> Facts<'a> {
     /// Whether events were lost that nobody knows the time of.
     pub(crate) fn lost_somewhere(&self) -> bool {
         self.model().lost_samples > 0
-            || (self.model().lost.is_empty() && self.parts.diagnostics.count(Problem::LostEvents) > 0)
+            || (self.model().lost.is_empty()
+                && self.parts.diagnostics.count(Problem::LostEvents) > 0)
     }
 
     /// What the capture can show of a cause.
     pub(crate) fn coverage(&self, cause: Cause) -> Option<&'a Coverage> {
-        self.parts.coverage.iter().find(|c| c.cause == cause && c.status != CoverageStatus::Observed)
+        self.parts
+            .coverage
+            .iter()
+            .find(|c| c.cause == cause && c.status != CoverageStatus::Observed)
     }
 
     /// Who ran on the CPUs that the step's run delay waited for: (task, CPU, time),
@@ -195,7 +222,13 @@ impl<'a> Facts<'a> {
         for segment in delays {
             let Some(task) = self.model().tasks.get(segment.task.0 as usize) else { continue };
             for (index, from, to, span) in task.spans(segment.start, segment.end) {
-                let next = || task.states.get(index + 1..).unwrap_or_default().iter().find(|s| s.state == State::Running);
+                let next = || {
+                    task.states
+                        .get(index + 1..)
+                        .unwrap_or_default()
+                        .iter()
+                        .find(|s| s.state == State::Running)
+                };
                 // Where it ran next is sure; where it was queued may be a guess.
                 let cpu = next().map_or(span.cpu, |s| s.cpu);
                 for (other, ns) in self.parts.index.ran(cpu, from, to) {

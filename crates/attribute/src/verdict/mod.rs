@@ -105,7 +105,8 @@ fn confidence(
         lower(Confidence::CannotSay, format!("internal error: {why}"));
     }
     let unknown = facts.parts.unknown;
-    let share = || format!("{} of the step ({}) is not known", percent(unknown, wall), human(unknown));
+    let share =
+        || format!("{} of the step ({}) is not known", percent(unknown, wall), human(unknown));
     if at_least(unknown, 500) || cause == Cause::Unknown {
         lower(Confidence::CannotSay, share());
     } else if at_least(unknown, 200) {
@@ -125,7 +126,11 @@ fn confidence(
         let to = if at_least(inferred, 500) { Confidence::Low } else { Confidence::Medium };
         lower(
             to,
-            format!("states of {} ({}) are inferred from later events", percent(inferred, wall), human(inferred)),
+            format!(
+                "states of {} ({}) are inferred from later events",
+                percent(inferred, wall),
+                human(inferred)
+            ),
         );
     }
     if matches!(cause, Cause::MajorFault | Cause::MinorFault)
@@ -176,8 +181,17 @@ pub(crate) fn count(text: String, value: u64, source: &'static str) -> Evidence 
 }
 
 /// A recommendation that saves at most what the path holds for a cause.
-pub(crate) fn advice(facts: &Facts<'_>, cause: Cause, text: &str, condition: &str) -> Recommendation {
-    Recommendation { text: text.to_owned(), condition: condition.to_owned(), saves: Some(facts.held(cause)) }
+pub(crate) fn advice(
+    facts: &Facts<'_>,
+    cause: Cause,
+    text: &str,
+    condition: &str,
+) -> Recommendation {
+    Recommendation {
+        text: text.to_owned(),
+        condition: condition.to_owned(),
+        saves: Some(facts.held(cause)),
+    }
 }
 
 /// A recommendation of which the path does not tell what it saves.
@@ -189,13 +203,22 @@ pub(crate) fn hint(text: &str, condition: &str) -> Recommendation {
 pub(crate) fn shares(facts: &Facts<'_>, cause: Cause) -> Vec<Evidence> {
     let own = facts.own(cause);
     let mut evidence = vec![time(
-        format!("{} of {} on the critical path ({})", human(own), human(facts.wall), percent(own, facts.wall)),
+        format!(
+            "{} of {} on the critical path ({})",
+            human(own),
+            human(facts.wall),
+            percent(own, facts.wall)
+        ),
         own,
         "critical path",
     )];
     let delay = facts.delay(cause);
     if delay > Nanos::ZERO {
-        evidence.push(time(format!("{} more waiting for a CPU meanwhile", human(delay)), delay, "critical path"));
+        evidence.push(time(
+            format!("{} more waiting for a CPU meanwhile", human(delay)),
+            delay,
+            "critical path",
+        ));
     }
     evidence
 }

@@ -40,12 +40,19 @@ impl Rule for BlockReads {
             bytes += row.bytes;
             let name = row.name.clone().unwrap_or_else(|| row.dev.to_string());
             evidence.push(count(
-                format!("{} on {name}, {}: p50 {}, p99 {}", plural(row.count, "read"), size(row.bytes), human(row.p50), human(row.p99)),
+                format!(
+                    "{} on {name}, {}: p50 {}, p99 {}",
+                    plural(row.count, "read"),
+                    size(row.bytes),
+                    human(row.p50),
+                    human(row.p99)
+                ),
                 row.count,
                 "block requests of the step's tasks",
             ));
         }
-        let (on, queue) = (facts.on(cause, Resource::Device), facts.on(cause, Resource::DeviceQueue));
+        let (on, queue) =
+            (facts.on(cause, Resource::Device), facts.on(cause, Resource::DeviceQueue));
         if on + queue > ZERO {
             evidence.push(time(
                 format!("{} on {device}, {} in its queue", human(on), human(queue)),
@@ -53,10 +60,24 @@ impl Rule for BlockReads {
                 "block requests on the critical path",
             ));
         }
-        let what = if requests == 0 { "block reads".to_owned() } else { format!("{} of {}", plural(requests, "block read"), size(bytes)) };
+        let what = if requests == 0 {
+            "block reads".to_owned()
+        } else {
+            format!("{} of {}", plural(requests, "block read"), size(bytes))
+        };
         let mut recommendations = vec![
-                advice(facts, cause, "read ahead: posix_fadvise(WILLNEED) or io_uring before the step needs the data", "where the step knows early what it reads"),
-                advice(facts, cause, "keep the data in memory: memory.low of its cgroup", "if it had been in memory and was evicted"),
+            advice(
+                facts,
+                cause,
+                "read ahead: posix_fadvise(WILLNEED) or io_uring before the step needs the data",
+                "where the step knows early what it reads",
+            ),
+            advice(
+                facts,
+                cause,
+                "keep the data in memory: memory.low of its cgroup",
+                "if it had been in memory and was evicted",
+            ),
         ];
         if queue > ZERO {
             let mut fix = advice(

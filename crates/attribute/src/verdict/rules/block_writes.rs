@@ -40,12 +40,19 @@ impl Rule for BlockWrites {
             bytes += row.bytes;
             let name = row.name.clone().unwrap_or_else(|| row.dev.to_string());
             evidence.push(count(
-                format!("{} on {name}, {}: p50 {}, p99 {}", plural(row.count, "write"), size(row.bytes), human(row.p50), human(row.p99)),
+                format!(
+                    "{} on {name}, {}: p50 {}, p99 {}",
+                    plural(row.count, "write"),
+                    size(row.bytes),
+                    human(row.p50),
+                    human(row.p99)
+                ),
                 row.count,
                 "block requests of the step's tasks",
             ));
         }
-        let (on, queue) = (facts.on(cause, Resource::Device), facts.on(cause, Resource::DeviceQueue));
+        let (on, queue) =
+            (facts.on(cause, Resource::Device), facts.on(cause, Resource::DeviceQueue));
         if on + queue > ZERO {
             evidence.push(time(
                 format!("{} on {device}, {} in its queue", human(on), human(queue)),
@@ -53,10 +60,17 @@ impl Rule for BlockWrites {
                 "block requests on the critical path",
             ));
         }
-        let what = if requests == 0 { "block writes".to_owned() } else { format!("{} of {}", plural(requests, "block write"), size(bytes)) };
-        let mut recommendations = vec![
-                advice(facts, cause, "write less at once, in the background (sync_file_range)", "where nobody waits for the data"),
-        ];
+        let what = if requests == 0 {
+            "block writes".to_owned()
+        } else {
+            format!("{} of {}", plural(requests, "block write"), size(bytes))
+        };
+        let mut recommendations = vec![advice(
+            facts,
+            cause,
+            "write less at once, in the background (sync_file_range)",
+            "where nobody waits for the data",
+        )];
         if queue > ZERO {
             let mut fix = advice(
                 facts,

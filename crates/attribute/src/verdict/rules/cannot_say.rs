@@ -41,7 +41,10 @@ impl Rule for CannotSay {
         };
         let mut recommendations = Vec::new();
         if facts.lost() || facts.lost_somewhere() {
-            recommendations.push(hint("record again with larger buffers (perf record -m 8M)", "the recorder lost events"));
+            recommendations.push(hint(
+                "record again with larger buffers (perf record -m 8M)",
+                "the recorder lost events",
+            ));
         } else {
             recommendations.push(hint(
                 "record again as `agenttrace check` advises",
@@ -49,7 +52,11 @@ impl Rule for CannotSay {
             ));
         }
         Finding {
-            title: format!("cannot say: {} of the step ({}) is not explained: {why}", percent(own, facts.wall), human(own)),
+            title: format!(
+                "cannot say: {} of the step ({}) is not explained: {why}",
+                percent(own, facts.wall),
+                human(own)
+            ),
             evidence,
             recommendations,
             doubts: Vec::new(),

@@ -34,11 +34,18 @@ impl Rule for Interrupt {
         for (frame, ns) in sources.iter().take(3) {
             evidence.push(time(format!("{} in {}", human(*ns), text(*frame)), *ns, "irq events"));
         }
-        let most = sources.first().map_or_else(String::new, |(frame, _)| format!(", most in {}", text(*frame)));
+        let most = sources
+            .first()
+            .map_or_else(String::new, |(frame, _)| format!(", most in {}", text(*frame)));
         Finding {
             title: format!("interrupts on the step's CPU: {}{most}", human(facts.own(cause))),
             evidence,
-            recommendations: vec![advice(facts, cause, "move the interrupts or the step to other CPUs (smp_affinity, cpuset)", "where they come from a device")],
+            recommendations: vec![advice(
+                facts,
+                cause,
+                "move the interrupts or the step to other CPUs (smp_affinity, cpuset)",
+                "where they come from a device",
+            )],
             doubts: Vec::new(),
         }
     }

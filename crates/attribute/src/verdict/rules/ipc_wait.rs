@@ -29,9 +29,14 @@ impl Rule for IpcWait {
         "not the kernel: waits for a task of the agent"
     }
     fn find(&self, facts: &Facts<'_>, cause: Cause) -> Finding {
-        let name = facts.peer(cause).map_or_else(|| "another task".to_owned(), |(task, _)| facts.name_tid(task));
+        let name = facts
+            .peer(cause)
+            .map_or_else(|| "another task".to_owned(), |(task, _)| facts.name_tid(task));
         Finding {
-            title: format!("not the kernel: waits for {name} of the agent's own tree, {}", human(facts.own(cause))),
+            title: format!(
+                "not the kernel: waits for {name} of the agent's own tree, {}",
+                human(facts.own(cause))
+            ),
             evidence: super::service_wait::evidence(facts, cause),
             recommendations: Vec::new(),
             doubts: Vec::new(),

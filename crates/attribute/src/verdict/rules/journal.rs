@@ -30,12 +30,18 @@ impl Rule for Journal {
     }
     fn find(&self, facts: &Facts<'_>, cause: Cause) -> Finding {
         let call = facts.call(cause).map_or_else(String::new, |(name, _)| format!(" in {name}"));
-        let device = facts.device(cause).map_or_else(String::new, |(name, _)| format!(" on {name}"));
+        let device =
+            facts.device(cause).map_or_else(String::new, |(name, _)| format!(" on {name}"));
         Finding {
             title: format!("waits for a journal commit{device}{call}: {}", human(facts.own(cause))),
             evidence: shares(facts, cause),
             recommendations: vec![
-                advice(facts, cause, "batch the fsyncs that start the commits", "they may be another program's"),
+                advice(
+                    facts,
+                    cause,
+                    "batch the fsyncs that start the commits",
+                    "they may be another program's",
+                ),
                 hint("ext4 fast_commit", "a feature set by mkfs or tune2fs, with data=ordered"),
             ],
             doubts: Vec::new(),

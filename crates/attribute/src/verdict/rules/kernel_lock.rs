@@ -31,23 +31,45 @@ impl Rule for KernelLock {
     fn find(&self, facts: &Facts<'_>, cause: Cause) -> Finding {
         let mut evidence = shares(facts, cause);
         let lock = facts
-            .first(cause, |cell| cell.frames.iter().find_map(|f| if let Frame::Lock(addr) = f { Some(*addr) } else { None }))
+            .first(cause, |cell| {
+                cell.frames
+                    .iter()
+                    .find_map(|f| if let Frame::Lock(addr) = f { Some(*addr) } else { None })
+            })
             .map_or_else(String::new, |(addr, _)| format!(" {:#x}", addr.0));
         let call = facts.call(cause).map_or_else(String::new, |(name, _)| format!(" in {name}"));
-        let holder = facts.peer(cause).map_or_else(String::new, |(task, _)| format!(", held by {}", facts.name_tid(task)));
+        let holder = facts
+            .peer(cause)
+            .map_or_else(String::new, |(task, _)| format!(", held by {}", facts.name_tid(task)));
         if let Some(waits) = facts.inclusive().lock_waits.filter(|w| w.count > 0) {
             evidence.push(count(
-                format!("{}: p50 {}, p99 {}", plural(waits.count, "wait"), human(waits.p50), human(waits.p99)),
+                format!(
+                    "{}: p50 {}, p99 {}",
+                    plural(waits.count, "wait"),
+                    human(waits.p50),
+                    human(waits.p99)
+                ),
                 waits.count,
                 "lock:contention_begin of the step's tasks",
             ));
         }
         Finding {
-            title: format!("waits for kernel lock{lock}{call}{holder}: {}", human(facts.own(cause))),
+            title: format!(
+                "waits for kernel lock{lock}{call}{holder}: {}",
+                human(facts.own(cause))
+            ),
             evidence,
             recommendations: vec![
-                advice(facts, cause, "fewer parallel writers per directory, or shard the directory", "where the call creates, renames or removes names"),
-                hint("fewer threads that map and unmap memory at the same time", "where the call is mmap, munmap, mprotect, or a page fault"),
+                advice(
+                    facts,
+                    cause,
+                    "fewer parallel writers per directory, or shard the directory",
+                    "where the call creates, renames or removes names",
+                ),
+                hint(
+                    "fewer threads that map and unmap memory at the same time",
+                    "where the call is mmap, munmap, mprotect, or a page fault",
+                ),
             ],
             doubts: Vec::new(),
         }

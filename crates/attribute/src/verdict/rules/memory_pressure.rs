@@ -36,10 +36,13 @@ impl Rule for MemoryPressure {
     fn find(&self, facts: &Facts<'_>, cause: Cause) -> Finding {
         let (text, condition) = match cause.name() {
             "cpu_throttle" => ("raise cpu.max or its burst", ""),
-            "reclaim" => ("more memory, or lower memory.high pressure; keep scans out of the cache", ""),
-            "writeback_throttle" => {
-                ("write less dirty data at once; lower the background ratio; sync_file_range", "the ratio makes write-back start sooner")
+            "reclaim" => {
+                ("more memory, or lower memory.high pressure; keep scans out of the cache", "")
             }
+            "writeback_throttle" => (
+                "write less dirty data at once; lower the background ratio; sync_file_range",
+                "the ratio makes write-back start sooner",
+            ),
             _ => ("fewer munmap and mprotect; threads on fewer CPUs", ""),
         };
         Finding {

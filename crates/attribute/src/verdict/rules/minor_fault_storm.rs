@@ -41,12 +41,18 @@ impl Rule for MinorFaultStorm {
                 human(facts.own(cause))
             );
             evidence.push(count(
-                format!("{} of {}, the longest {}", plural(minor.count, "minor fault"), human(minor.total), human(minor.max)),
+                format!(
+                    "{} of {}, the longest {}",
+                    plural(minor.count, "minor fault"),
+                    human(minor.total),
+                    human(minor.max)
+                ),
                 minor.count,
                 "page faults of the step's tasks",
             ));
             for row in faults.files.iter().filter(|row| row.count > row.major).take(2) {
-                let name = row.path.clone().unwrap_or_else(|| format!("{} ino {}", row.dev, row.ino));
+                let name =
+                    row.path.clone().unwrap_or_else(|| format!("{} ino {}", row.dev, row.ino));
                 evidence.push(count(
                     format!("{} on {name}", plural(row.count - row.major, "minor fault")),
                     row.count - row.major,
@@ -58,9 +64,24 @@ impl Rule for MinorFaultStorm {
             title,
             evidence,
             recommendations: vec![
-                advice(facts, cause, "reuse buffers instead of mapping and unmapping them in each step", "where the faults are on fresh anonymous memory"),
-                advice(facts, cause, "MADV_POPULATE_WRITE or MAP_POPULATE before the step", "Linux 5.14 and later; moves the cost out of the step"),
-                advice(facts, cause, "transparent huge pages for the large buffers (MADV_HUGEPAGE)", "anonymous memory of 2 MiB and more"),
+                advice(
+                    facts,
+                    cause,
+                    "reuse buffers instead of mapping and unmapping them in each step",
+                    "where the faults are on fresh anonymous memory",
+                ),
+                advice(
+                    facts,
+                    cause,
+                    "MADV_POPULATE_WRITE or MAP_POPULATE before the step",
+                    "Linux 5.14 and later; moves the cost out of the step",
+                ),
+                advice(
+                    facts,
+                    cause,
+                    "transparent huge pages for the large buffers (MADV_HUGEPAGE)",
+                    "anonymous memory of 2 MiB and more",
+                ),
             ],
             doubts: Vec::new(),
         }

@@ -35,19 +35,26 @@ impl Rule for MmapFaultStorm {
         let mut evidence = shares(facts, cause);
         let file = facts
             .first(cause, |cell| {
-                cell.frames.iter().rev().find_map(|f| if let Frame::Fault(_, Some(file)) = f { Some(*file) } else { None })
+                cell.frames.iter().rev().find_map(|f| {
+                    if let Frame::Fault(_, Some(file)) = f { Some(*file) } else { None }
+                })
             })
             .map(|(file, _)| file_name(facts.model(), file));
         let faults = facts.inclusive().faults.as_ref();
         let major = faults.map_or(0, |f| f.major.count);
         if let Some(faults) = faults {
             evidence.push(count(
-                format!("{} by the kernel's count, the longest {}", plural(major, "major fault"), human(faults.major.max)),
+                format!(
+                    "{} by the kernel's count, the longest {}",
+                    plural(major, "major fault"),
+                    human(faults.major.max)
+                ),
                 major,
                 "page faults of the step's tasks",
             ));
             for row in faults.files.iter().filter(|row| row.major > 0).take(3) {
-                let name = row.path.clone().unwrap_or_else(|| format!("{} ino {}", row.dev, row.ino));
+                let name =
+                    row.path.clone().unwrap_or_else(|| format!("{} ino {}", row.dev, row.ino));
                 evidence.push(count(
                     format!("{} on {name}", plural(row.major, "major fault")),
                     row.major,
@@ -55,7 +62,8 @@ impl Rule for MmapFaultStorm {
                 ));
             }
         }
-        let (waited, queued) = (facts.on(cause, Resource::Device), facts.on(cause, Resource::DeviceQueue));
+        let (waited, queued) =
+            (facts.on(cause, Resource::Device), facts.on(cause, Resource::DeviceQueue));
         let device = facts.device(cause).map_or_else(|| "a device".to_owned(), |(name, _)| name);
         if waited + queued > crate::verdict::ZERO {
             evidence.push(time(
@@ -69,7 +77,11 @@ impl Rule for MmapFaultStorm {
             _ => "mmap fault storm",
         };
         let on = file.map_or_else(String::new, |file| format!(" on {file}"));
-        let faults = if major == 0 { "page faults that slept".to_owned() } else { plural(major, "major fault") };
+        let faults = if major == 0 {
+            "page faults that slept".to_owned()
+        } else {
+            plural(major, "major fault")
+        };
         let wait = if waited > crate::verdict::ZERO {
             format!("{} waiting for {device}", human(waited + queued))
         } else {
@@ -79,8 +91,18 @@ impl Rule for MmapFaultStorm {
             title: format!("{name}: {faults}{on}, {wait}"),
             evidence,
             recommendations: vec![
-                advice(facts, cause, "MADV_POPULATE_READ on the range before the step", "Linux 5.14 and later"),
-                advice(facts, cause, "plain read or io_uring instead of a mapping", "where the data is used once"),
+                advice(
+                    facts,
+                    cause,
+                    "MADV_POPULATE_READ on the range before the step",
+                    "Linux 5.14 and later",
+                ),
+                advice(
+                    facts,
+                    cause,
+                    "plain read or io_uring instead of a mapping",
+                    "where the data is used once",
+                ),
                 advice(
                     facts,
                     cause,

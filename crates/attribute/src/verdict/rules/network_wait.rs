@@ -33,12 +33,19 @@ impl Rule for NetworkWait {
         let guessed = facts.on(cause, Resource::Unknown);
         let mut doubts = Vec::new();
         if guessed > ZERO {
-            evidence.push(time(format!("{} without a recorded waker", human(guessed)), guessed, "sched_waking"));
+            evidence.push(time(
+                format!("{} without a recorded waker", human(guessed)),
+                guessed,
+                "sched_waking",
+            ));
             doubts.push("no waker was recorded: the socket's kind tells the network".to_owned());
         }
         let call = facts.call(cause).map_or_else(String::new, |(name, _)| format!(" in {name}"));
         Finding {
-            title: format!("not the kernel: waits for the network{call}, {}", human(facts.own(cause))),
+            title: format!(
+                "not the kernel: waits for the network{call}, {}",
+                human(facts.own(cause))
+            ),
             evidence,
             recommendations: Vec::new(),
             doubts,

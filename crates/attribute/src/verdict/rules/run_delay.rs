@@ -32,7 +32,11 @@ impl Rule for RunDelay {
         let mut evidence = shares(facts, cause);
         let own = facts.own(cause);
         for (under, ns) in facts.top(cause, |cell| cell.under).into_iter().take(3) {
-            evidence.push(time(format!("{} of it would have been {}", human(ns), under.name()), ns, "critical path"));
+            evidence.push(time(
+                format!("{} of it would have been {}", human(ns), under.name()),
+                ns,
+                "critical path",
+            ));
         }
         let rivals = facts.cpu_rivals();
         for ((task, cpu), ns) in rivals.iter().take(3) {
@@ -44,7 +48,12 @@ impl Rule for RunDelay {
         }
         if let Some(wakeups) = facts.inclusive().wakeups.filter(|w| w.count > 0) {
             evidence.push(count(
-                format!("{} wakeups: p50 {}, p99 {} until on a CPU", wakeups.count, human(wakeups.p50), human(wakeups.p99)),
+                format!(
+                    "{} wakeups: p50 {}, p99 {} until on a CPU",
+                    wakeups.count,
+                    human(wakeups.p50),
+                    human(wakeups.p99)
+                ),
                 wakeups.count,
                 "sched_waking, sched_switch",
             ));
@@ -62,9 +71,22 @@ impl Rule for RunDelay {
             title: format!("waits for CPU: {}{behind}", human(own)),
             evidence,
             recommendations: vec![
-                advice(facts, cause, "lower the concurrency of the tools", "where the rivals are the agent's own"),
-                advice(facts, cause, "a cpuset of its own, or a higher cpu.weight", "where the rivals are other programs"),
-                hint("a shorter slice by sched_setattr (sched_runtime, 0.1 to 100 ms)", "Linux 6.12 and later; buys latency, not a larger share"),
+                advice(
+                    facts,
+                    cause,
+                    "lower the concurrency of the tools",
+                    "where the rivals are the agent's own",
+                ),
+                advice(
+                    facts,
+                    cause,
+                    "a cpuset of its own, or a higher cpu.weight",
+                    "where the rivals are other programs",
+                ),
+                hint(
+                    "a shorter slice by sched_setattr (sched_runtime, 0.1 to 100 ms)",
+                    "Linux 6.12 and later; buys latency, not a larger share",
+                ),
             ],
             doubts: Vec::new(),
         }

@@ -29,9 +29,14 @@ impl Rule for ServiceWait {
         "not the kernel: waits for a service"
     }
     fn find(&self, facts: &Facts<'_>, cause: Cause) -> Finding {
-        let name = facts.peer(cause).map_or_else(|| "another program".to_owned(), |(task, _)| facts.name(task));
+        let name = facts
+            .peer(cause)
+            .map_or_else(|| "another program".to_owned(), |(task, _)| facts.name(task));
         Finding {
-            title: format!("not the kernel: waits for {name} (service), {}", human(facts.own(cause))),
+            title: format!(
+                "not the kernel: waits for {name} (service), {}",
+                human(facts.own(cause))
+            ),
             evidence: evidence(facts, cause),
             recommendations: Vec::new(),
             doubts: Vec::new(),
@@ -43,12 +48,24 @@ impl Rule for ServiceWait {
 pub(super) fn evidence(facts: &Facts<'_>, cause: Cause) -> Vec<Evidence> {
     let mut evidence = shares(facts, cause);
     if let Some((task, ns)) = facts.peer(cause) {
-        evidence.push(time(format!("{} waiting for {}", human(ns), facts.name_tid(task)), ns, "sched_waking"));
+        evidence.push(time(
+            format!("{} waiting for {}", human(ns), facts.name_tid(task)),
+            ns,
+            "sched_waking",
+        ));
     }
     if let Some((call, ns)) = facts.call(cause) {
-        evidence.push(time(format!("{} in {call}", human(ns)), ns, "raw_syscalls on the critical path"));
+        evidence.push(time(
+            format!("{} in {call}", human(ns)),
+            ns,
+            "raw_syscalls on the critical path",
+        ));
     }
     let segments = facts.cells.iter().filter(|c| c.cause == cause).map(|c| c.segments).sum();
-    evidence.push(count(format!("in {} of the path", plural(segments, "stretch").replace("stretchs", "stretches")), segments, "critical path"));
+    evidence.push(count(
+        format!("in {} of the path", plural(segments, "stretch").replace("stretchs", "stretches")),
+        segments,
+        "critical path",
+    ));
     evidence
 }

@@ -25,7 +25,11 @@ impl Rule for Sleep {
         &[Cause::Sleep, Cause::Idle]
     }
     fn failure_mode(&self, cause: Cause) -> &'static str {
-        if cause == Cause::Idle { "not the kernel: waits for a person" } else { "not the kernel: sleeps on purpose" }
+        if cause == Cause::Idle {
+            "not the kernel: waits for a person"
+        } else {
+            "not the kernel: sleeps on purpose"
+        }
     }
     fn find(&self, facts: &Facts<'_>, cause: Cause) -> Finding {
         let call = facts.call(cause).map_or_else(String::new, |(name, _)| format!(" in {name}"));

@@ -55,13 +55,23 @@ impl Rule for SpawnCost {
                 "sched_process_fork, sched_process_exec",
             ));
             for (name, times) in programs.iter().take(3) {
-                evidence.push(count(format!("{name} started {}", plural(*times, "time")), *times, "sched_process_exec"));
+                evidence.push(count(
+                    format!("{name} started {}", plural(*times, "time")),
+                    *times,
+                    "sched_process_exec",
+                ));
             }
         }
         let part = |want: Frame| {
-            facts.top(cause, |cell| cell.frames.contains(&want).then_some(())).first().map_or(crate::verdict::ZERO, |(_, ns)| *ns)
+            facts
+                .top(cause, |cell| cell.frames.contains(&want).then_some(()))
+                .first()
+                .map_or(crate::verdict::ZERO, |(_, ns)| *ns)
         };
-        for (frame, words) in [(Frame::Loader, "in the dynamic loader"), (Frame::Exit, "in the teardown of processes")] {
+        for (frame, words) in [
+            (Frame::Loader, "in the dynamic loader"),
+            (Frame::Exit, "in the teardown of processes"),
+        ] {
             let ns = part(frame);
             if ns > crate::verdict::ZERO {
                 evidence.push(time(format!("{} {words}", human(ns)), ns, "critical path"));
@@ -71,9 +81,24 @@ impl Rule for SpawnCost {
             title,
             evidence,
             recommendations: vec![
-                advice(facts, cause, "posix_spawn or vfork instead of fork", "fork's cost grows with the resident memory of the parent; the vfork parent waits until the exec"),
-                advice(facts, cause, "a fork server or a long-lived tool server", "where the same tool is called again and again"),
-                advice(facts, cause, "fewer execs per call: no shell in between, several inputs to one process", ""),
+                advice(
+                    facts,
+                    cause,
+                    "posix_spawn or vfork instead of fork",
+                    "fork's cost grows with the resident memory of the parent; the vfork parent waits until the exec",
+                ),
+                advice(
+                    facts,
+                    cause,
+                    "a fork server or a long-lived tool server",
+                    "where the same tool is called again and again",
+                ),
+                advice(
+                    facts,
+                    cause,
+                    "fewer execs per call: no shell in between, several inputs to one process",
+                    "",
+                ),
             ],
             doubts: Vec::new(),
         }

@@ -32,7 +32,10 @@ impl Rule for SyscallCpu {
     fn find(&self, facts: &Facts<'_>, cause: Cause) -> Finding {
         let mut evidence = shares(facts, cause);
         let calls = facts.top(cause, |cell| {
-            cell.frames.iter().rev().find_map(|f| if let Frame::Syscall(nr) = f { Some(*nr) } else { None })
+            cell.frames
+                .iter()
+                .rev()
+                .find_map(|f| if let Frame::Syscall(nr) = f { Some(*nr) } else { None })
         });
         let rows = facts.inclusive().syscalls.as_deref().unwrap_or_default();
         for (nr, ns) in calls.iter().take(3) {
@@ -47,7 +50,10 @@ impl Rule for SyscallCpu {
             }
         }
         let first = calls.first().map(|(nr, _)| facts.model().syscalls.name(*nr));
-        let times = first.as_ref().and_then(|name| rows.iter().find(|row| row.name == *name)).map_or(0, |row| row.count);
+        let times = first
+            .as_ref()
+            .and_then(|name| rows.iter().find(|row| row.name == *name))
+            .map_or(0, |row| row.count);
         let what = match (&first, times) {
             (Some(name), 0 | 1) => format!(", most in {name}"),
             (Some(name), times) => format!(", most in {} {name}", thousands(times)),

@@ -32,9 +32,14 @@ impl Rule for UserCpu {
         let mut evidence = shares(facts, cause);
         let tasks = facts.top(cause, |cell| Some(cell.task));
         for (task, ns) in tasks.iter().take(3) {
-            evidence.push(time(format!("{} in {}", human(*ns), facts.name_tid(*task)), *ns, "sched_switch"));
+            evidence.push(time(
+                format!("{} in {}", human(*ns), facts.name_tid(*task)),
+                *ns,
+                "sched_switch",
+            ));
         }
-        let name = tasks.first().map_or_else(|| "the step".to_owned(), |(task, _)| facts.name(*task));
+        let name =
+            tasks.first().map_or_else(|| "the step".to_owned(), |(task, _)| facts.name(*task));
         Finding {
             title: format!("not the kernel: {name} computes for {}", human(facts.own(cause))),
             evidence,

@@ -36,8 +36,18 @@ impl Rule for UserLock {
             title: format!("lock held by {by}: {} waiting", human(facts.own(cause))),
             evidence: super::service_wait::evidence(facts, cause),
             recommendations: vec![
-                advice(facts, cause, "hold the lock for shorter: no I/O or long work inside", "not the kernel's to fix: in the program that holds it"),
-                advice(facts, cause, "split the lock, or readers and writers", "where the holder only reads"),
+                advice(
+                    facts,
+                    cause,
+                    "hold the lock for shorter: no I/O or long work inside",
+                    "not the kernel's to fix: in the program that holds it",
+                ),
+                advice(
+                    facts,
+                    cause,
+                    "split the lock, or readers and writers",
+                    "where the holder only reads",
+                ),
             ],
             doubts: Vec::new(),
         }

@@ -43,24 +43,48 @@ impl Rule for VfsMetadataStorm {
         }
         let waited = facts.on(cause, Resource::Device) + facts.on(cause, Resource::DeviceQueue);
         let temperature = if waited > ZERO {
-            let device = facts.device(cause).map_or_else(|| "the disk".to_owned(), |(name, _)| name);
-            evidence.push(time(format!("{} waiting for {device}", human(waited)), waited, "block requests on the critical path"));
+            let device =
+                facts.device(cause).map_or_else(|| "the disk".to_owned(), |(name, _)| name);
+            evidence.push(time(
+                format!("{} waiting for {device}", human(waited)),
+                waited,
+                "block requests on the critical path",
+            ));
             format!("{} of it waiting for {device}", human(waited))
         } else {
             "warm".to_owned()
         };
         calls.sort_by_key(|(name, times, _)| (std::cmp::Reverse(*times), *name));
-        let named: Vec<String> =
-            calls.iter().take(2).map(|(name, times, _)| format!("{} {name}", thousands(*times))).collect();
+        let named: Vec<String> = calls
+            .iter()
+            .take(2)
+            .map(|(name, times, _)| format!("{} {name}", thousands(*times)))
+            .collect();
         let what = if named.is_empty() { "metadata calls".to_owned() } else { named.join(" and ") };
-        let kind = if calls.iter().map(|c| c.1).sum::<u64>() >= 100 { "stat/open cascade: " } else { "" };
+        let kind =
+            if calls.iter().map(|c| c.1).sum::<u64>() >= 100 { "stat/open cascade: " } else { "" };
         Finding {
             title: format!("{kind}{what} in {}, {temperature}", human(own)),
             evidence,
             recommendations: vec![
-                advice(facts, cause, "cache the tree listing between steps", "where the tree is watched or known not to change"),
-                advice(facts, cause, "git status -uno, git's untracked cache and fsmonitor", "where git makes the calls; fsmonitor is built in on Linux only in recent Git"),
-                advice(facts, cause, "batch statx in io_uring", "where the calls are known in advance"),
+                advice(
+                    facts,
+                    cause,
+                    "cache the tree listing between steps",
+                    "where the tree is watched or known not to change",
+                ),
+                advice(
+                    facts,
+                    cause,
+                    "git status -uno, git's untracked cache and fsmonitor",
+                    "where git makes the calls; fsmonitor is built in on Linux only in recent Git",
+                ),
+                advice(
+                    facts,
+                    cause,
+                    "batch statx in io_uring",
+                    "where the calls are known in advance",
+                ),
             ],
             doubts: Vec::new(),
         }
