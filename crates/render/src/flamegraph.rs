@@ -10,7 +10,7 @@ mod session;
 
 use std::collections::BTreeMap;
 
-use agenttrace_attribute::cause::Cause;
+use agenttrace_attribute::cause::{Cause, Resource};
 use agenttrace_attribute::report::{Report, Segment, StepReport};
 
 use crate::escape::frame;
@@ -42,45 +42,58 @@ pub fn folded(report: &Report, selection: Selection<'_>) -> String {
     lines.concat()
 }
 
+/// What makes a stack within one step; borrowed, for a capture can hold
+/// millions of segments.
+type Key<'a> = (&'a [String], Cause, Resource, Option<Cause>);
+
 fn stacks(report: &Report, selection: Selection<'_>) -> Stacks {
     let mut stacks = Stacks::new();
     match selection {
         Selection::Step(step) => {
-            for segment in &step.segments {
-                add(&mut stacks, step, segment, (segment.end - segment.start).0);
-            }
+            let segments = step.segments.iter().map(|s| (s, (s.end - s.start).0));
+            add(&mut stacks, step, segments);
         }
         Selection::Session => {
             for (step, owned) in report.steps.iter().zip(session::owned(&report.steps)) {
-                for (segment, ns) in session::within(&step.segments, &owned) {
-                    add(&mut stacks, step, segment, ns);
-                }
+                add(&mut stacks, step, session::within(&step.segments, &owned));
             }
         }
     }
     stacks
 }
 
-fn add(stacks: &mut Stacks, step: &StepReport, segment: &Segment, ns: u64) {
-    if ns == 0 {
-        return;
+fn add<'a>(
+    stacks: &mut Stacks,
+    step: &StepReport,
+    segments: impl IntoIterator<Item = (&'a Segment, u64)>,
+) {
+    let mut sums: BTreeMap<Key<'a>, u64> = BTreeMap::new();
+    for (segment, ns) in segments {
+        let key = (&segment.stack[..], segment.cause, segment.resource, segment.under);
+        let sum = sums.entry(key).or_default();
+        *sum = sum.saturating_add(ns);
     }
-    let mut frames = Vec::with_capacity(segment.stack.len() + 3);
-    frames.push(if step.tool.is_empty() { "(no tool)".to_owned() } else { frame(&step.tool) });
-    frames.push(format!("step {}", frame(&step.id.to_string())));
-    frames.extend(segment.stack.iter().map(|f| frame(f)));
-    frames.push(leaf(segment));
-    let entry = stacks.entry(frames).or_insert((0, segment.cause));
-    entry.0 = entry.0.saturating_add(ns);
+    for ((stack, cause, resource, under), ns) in sums {
+        if ns == 0 {
+            continue;
+        }
+        let mut frames = Vec::with_capacity(stack.len() + 3);
+        frames.push(if step.tool.is_empty() { "(no tool)".to_owned() } else { frame(&step.tool) });
+        frames.push(format!("step {}", frame(&step.id.to_string())));
+        frames.extend(stack.iter().map(|f| frame(f)));
+        frames.push(leaf(cause, resource, under));
+        let entry = stacks.entry(frames).or_insert((0, cause));
+        entry.0 = entry.0.saturating_add(ns);
+    }
 }
 
 /// `major_fault: device`, `run_delay: run_queue in fsync`. Never ends with a
 /// number, which readers of folded lines would take for a width.
-fn leaf(segment: &Segment) -> String {
-    let (cause, resource) = (segment.cause.name(), segment.resource.name());
-    match segment.under {
-        Some(under) if under != segment.cause => format!("{cause}: {resource} in {}", under.name()),
-        _ => format!("{cause}: {resource}"),
+fn leaf(cause: Cause, resource: Resource, under: Option<Cause>) -> String {
+    let (name, resource) = (cause.name(), resource.name());
+    match under {
+        Some(under) if under != cause => format!("{name}: {resource} in {}", under.name()),
+        _ => format!("{name}: {resource}"),
     }
 }
 

@@ -1,6 +1,5 @@
 //! Exact folded lines, and what the pictures must hold.
 
-use agenttrace_attribute::cause::Resource;
 use agenttrace_model::parse::Nanos;
 
 use super::*;
