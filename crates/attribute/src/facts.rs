@@ -1,7 +1,7 @@
 //! Facts of a model that every walk needs, computed once: kernel threads, spawn phases, own requests.
 
 use agenttrace_model::parse::{Nanos, Pid};
-use agenttrace_model::{Model, OpKind, SyscallClass, Task, TaskId, Windows};
+use agenttrace_model::{Model, OpKind, State, SyscallClass, Task, TaskId, Windows};
 use rustc_hash::FxHashMap;
 
 /// The spawn phases of one task (DESIGN section 6, row 13).
@@ -179,7 +179,9 @@ fn phases_of(model: &Model, task: &Task) -> Phases {
             op.parent().and_then(|p| task.ops.get(p)).map_or(op.start, |outer| outer.start.min(op.start))
         });
         if let Some(from) = from {
-            phases.exit = Some((from, end_of_task));
+            // Not `end_of_task`: a leader whose id an exec took over lives on.
+            let dead = task.states.iter().find(|s| s.start >= from && s.state == State::Dead);
+            phases.exit = Some((from, dead.map_or(end_of_task, |s| s.start)));
         }
     }
     phases

@@ -102,6 +102,13 @@ impl Gathered {
             OpKind::Syscall(call) if call.mark => {}
             OpKind::Syscall(call) => self.syscall(model, op, call),
             OpKind::Fault(fault) => {
+                // An entry without a completion was tried again, or refused: the kernel
+                // counts it neither way.
+                let completions =
+                    model.captured.has("software:minor-faults") && model.captured.has("software:major-faults");
+                if completions && fault.major.is_none() {
+                    return;
+                }
                 let major = fault.major.unwrap_or_else(|| slept(task, op));
                 if major { &mut self.major } else { &mut self.minor }.push(op.duration());
                 self.estimated |= op.estimated;

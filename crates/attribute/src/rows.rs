@@ -14,7 +14,6 @@ use crate::path::{Frame, StackId, Stacks};
 /// What a task was in at a moment: its open operations, innermost first.
 pub(crate) struct Context<'m> {
     pub(crate) task: TaskId,
-    pub(crate) time: Nanos,
     pub(crate) ops: Vec<&'m Op>,
     pub(crate) phase: Option<Phase>,
 }
@@ -24,7 +23,6 @@ impl<'m> Facts<'m> {
         let t = self.model.task(task);
         Context {
             task,
-            time,
             ops: t.op_chain(t.op_at(time)).map(|(_, op)| op).collect(),
             phase: self.phase(task, time),
         }
@@ -165,7 +163,8 @@ impl<'m> Facts<'m> {
 
     /// Rows 4 to 18 for a task that runs, or would run.
     pub(crate) fn cpu_cause(&self, context: &Context<'_>) -> (Cause, Resource) {
-        let in_kernel = context.ops.iter().any(|op| op.syscall().is_some() || op.fault().is_some());
+        let in_kernel =
+            context.ops.iter().any(|op| op.syscall().is_some() || op.fault().is_some() || op.kind == OpKind::Exit);
         let resource = if in_kernel { Resource::CpuKernel } else { Resource::CpuUser };
         let cause = if self.durability(context) {
             Cause::Fsync

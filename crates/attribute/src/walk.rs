@@ -331,7 +331,7 @@ impl Walker<'_, '_> {
         let later = task.states.iter().enumerate().skip(index + 1).filter(|(_, s)| matches!(s.state, State::Blocked(_)));
         for (at, span) in later.take(MAX_POLLS) {
             let again = self.facts.call(&self.facts.context(id, span.start));
-            if !again.is_some_and(|(c, _)| (c.nr, c.arg0) == (call.nr, call.arg0)) {
+            if again.is_none_or(|(c, _)| (c.nr, c.arg0) != (call.nr, call.arg0)) {
                 return Some(source);
             }
             match task.states.get(at + 1).and_then(|n| n.wake).map(|w| self.facts.model.wake(w).source) {

@@ -48,11 +48,19 @@ pub fn claim_tasks(model: &Model, marked: Marked) -> Windows {
 fn tree(model: &Model, steps: &[Step]) -> Vec<bool> {
     let mut pids: BTreeSet<Pid> = steps.iter().map(|s| model.task(s.root).pid).collect();
     let mut member = vec![false; model.tasks.len()];
+    for step in steps {
+        if let Some(slot) = member.get_mut(step.root.0 as usize) {
+            *slot = true;
+        }
+    }
     loop {
         let mut changed = false;
         for (id, task) in model.task_ids() {
             let inside = |t: TaskId| member.get(t.0 as usize).copied().unwrap_or(false);
-            if !inside(id) && (pids.contains(&task.pid) || task.parent.is_some_and(inside)) {
+            // A process whose birth is recorded belongs to its parent: its id may
+            // have been another's before.
+            let by_pid = task.birth.is_none() || task.is_thread == Some(true);
+            if !inside(id) && ((by_pid && pids.contains(&task.pid)) || task.parent.is_some_and(inside)) {
                 if let Some(slot) = member.get_mut(id.0 as usize) {
                     *slot = true;
                 }

@@ -266,8 +266,13 @@ impl Builder {
             cpu.packet = None;
             cpu.completed = None;
         }
-        if before != Some(task) {
-            cpu.current = Some(task);
+        if let (Some(Some(old)), Some(id)) = (before, task)
+            && old != id
+            && self.takes_over(old, id)
+        {
+            self.take_over(event.time, event.cpu, old, id);
+        } else if before != Some(task) {
+            self.cpu(event.cpu).current = Some(task);
             if let Some(Some(old)) = before
                 && self.task(old).last().state == State::Running
                 && self.live(old).cpu == event.cpu

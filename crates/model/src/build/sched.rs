@@ -176,7 +176,16 @@ impl Builder {
             }
             Sched::TaskNewtask(e) => {
                 let thread = is_thread(e.clone_flags);
-                let id = self.born(time, current, e.pid, e.comm);
+                // perf's own record of this fork comes just before.
+                let known = self.by_tid.get(&e.pid).copied().filter(|id| self.just_born(*id, time));
+                let id = match known {
+                    Some(id) => {
+                        self.task(id).rename(time, e.comm);
+                        self.enter_clone(id, current, time);
+                        id
+                    }
+                    None => self.born(time, current, e.pid, e.comm),
+                };
                 self.task(id).is_thread = Some(thread);
                 // CLONE_VFORK
                 self.task(id).vfork = e.clone_flags.0 & 0x4000 != 0;
@@ -197,7 +206,7 @@ impl Builder {
             Sched::SchedProcessFork(e) => {
                 let parent = self.lookup(e.parent_pid);
                 let known = self.by_tid.get(&e.child_pid).copied();
-                if !known.is_some_and(|id| self.task(id).birth.is_some_and(|b| time - b < Nanos(10_000_000))) {
+                if known.is_none_or(|id| self.task(id).birth.is_none_or(|b| time - b >= Nanos(10_000_000))) {
                     self.born(time, parent, e.child_pid, e.child_comm);
                 }
             }
@@ -239,18 +248,26 @@ impl Builder {
         self.task(id).birth = Some(time);
         self.task(id).parent = parent;
         self.task(id).rename(time, comm);
-        // The child leaves its parent's call without having entered it (EVENTS 2.2).
-        if let Some(parent) = parent {
-            let call = self.open_syscall(parent);
-            if let Some(nr) = call.map(|(_, call)| call.nr)
-                && self.class(nr) == SyscallClass::Fork
-            {
-                let mut child = SyscallOp::new(nr, agenttrace_parse::Args::default());
-                child.no_entry = true;
-                self.push_op(id, time, OpKind::Syscall(child));
-            }
-        }
+        self.enter_clone(id, parent, time);
         id
+    }
+
+    /// Whether the task was born moments ago and has not run since.
+    fn just_born(&mut self, id: TaskId, time: Nanos) -> bool {
+        let task = self.task(id);
+        task.last().state == State::New && task.birth.is_some_and(|birth| time - birth < Nanos(10_000_000))
+    }
+
+    /// The child leaves its parent's call without having entered it (EVENTS 2.2).
+    fn enter_clone(&mut self, id: TaskId, parent: Option<TaskId>, time: Nanos) {
+        let call = parent.and_then(|parent| self.open_syscall(parent));
+        if let Some(nr) = call.map(|(_, call)| call.nr)
+            && self.class(nr) == SyscallClass::Fork
+        {
+            let mut child = SyscallOp::new(nr, agenttrace_parse::Args::default());
+            child.no_entry = true;
+            self.push_op(id, time, OpKind::Syscall(child));
+        }
     }
 
     pub(super) fn open_syscall(&mut self, id: TaskId) -> Option<(usize, SyscallOp)> {
@@ -259,22 +276,35 @@ impl Builder {
         stack.iter().rev().find_map(|i| ops.get(*i).and_then(|op| op.syscall().map(|call| (*i, *call))))
     }
 
+    /// Whether a task that is seen on `old`'s CPU is its dead leader: `old`, inside an
+    /// exec, has become it.
+    pub(super) fn takes_over(&mut self, old: TaskId, id: TaskId) -> bool {
+        let (pid, leader) = (self.task(old).pid, self.task(id));
+        let dead_leader = leader.last().state == State::Dead && leader.pid == pid && leader.tid.0 == pid.0;
+        dead_leader && self.open_syscall(old).is_some_and(|(_, call)| self.class(call.nr) == SyscallClass::Exec)
+    }
+
+    /// A thread that is not the leader takes over the leader's id with no switch
+    /// (EVENTS 1.7): what it had open goes on there.
+    pub(super) fn take_over(&mut self, time: Nanos, cpu: Cpu, from: TaskId, id: TaskId) {
+        let call = self.open_syscall(from);
+        self.close_all(from, time, false);
+        self.enter(from, time, State::Dead, cpu, None, false);
+        self.close_all(id, time, false);
+        self.enter(id, time, State::Running, cpu, None, false);
+        self.cpu(cpu).current = Some(Some(id));
+        self.task(id).exit = None;
+        if let Some((_, mut call)) = call {
+            call.continued = true;
+            self.push_op(id, time, OpKind::Syscall(call));
+        }
+    }
+
     fn exec(&mut self, time: Nanos, cpu: Cpu, tid: Tid, old: Tid, path: String) {
         let (Some(id), Some(from)) = (self.lookup(tid), self.lookup(old)) else { return };
-        if id != from {
-            // A thread that is not the leader takes over the leader's id with no
-            // switch (EVENTS 1.7): what it had open goes on there.
-            let call = self.open_syscall(from);
-            self.close_all(from, time, false);
-            self.enter(from, time, State::Dead, cpu, None, false);
-            self.close_all(id, time, false);
-            self.enter(id, time, State::Running, cpu, None, false);
-            self.cpu(cpu).current = Some(Some(id));
-            self.task(id).exit = None;
-            if let Some((_, mut call)) = call {
-                call.continued = true;
-                self.push_op(id, time, OpKind::Syscall(call));
-            }
+        // An event of the new leader may have told so before.
+        if id != from && self.task(from).last().state != State::Dead {
+            self.take_over(time, cpu, from, id);
         }
         let pid = self.task(id).pid;
         self.fds.executed(pid);
