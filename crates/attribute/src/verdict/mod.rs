@@ -123,9 +123,10 @@ fn confidence(
     }
     let inferred = facts.parts.inferred;
     if at_least(inferred, 1) {
-        let to = if at_least(inferred, 500) { Confidence::Low } else { Confidence::Medium };
+        // A state that was inferred is mostly proved by the events after it: who
+        // enters a call was running. When it began is what is doubtful.
         lower(
-            to,
+            Confidence::Medium,
             format!(
                 "states of {} ({}) are inferred from later events",
                 percent(inferred, wall),

@@ -63,7 +63,7 @@ impl Rule for BlockReads {
         let what = if requests == 0 {
             "block reads".to_owned()
         } else {
-            format!("{} of {}", plural(requests, "block read"), size(bytes))
+            format!("{} ({} in all)", plural(requests, "block read"), size(bytes))
         };
         let mut recommendations = vec![
             advice(

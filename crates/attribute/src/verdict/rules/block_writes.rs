@@ -63,7 +63,7 @@ impl Rule for BlockWrites {
         let what = if requests == 0 {
             "block writes".to_owned()
         } else {
-            format!("{} of {}", plural(requests, "block write"), size(bytes))
+            format!("{} ({} in all)", plural(requests, "block write"), size(bytes))
         };
         let mut recommendations = vec![advice(
             facts,

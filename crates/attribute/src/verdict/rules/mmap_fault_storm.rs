@@ -17,7 +17,7 @@
 use crate::cause::{Cause, Resource};
 use crate::path::{Frame, file_name};
 use crate::stats::{human, plural};
-use crate::verdict::{Facts, Finding, Rule, advice, count, shares, time};
+use crate::verdict::{Facts, Finding, Rule, ZERO, advice, count, shares, time};
 
 pub(crate) struct MmapFaultStorm;
 
@@ -65,7 +65,7 @@ impl Rule for MmapFaultStorm {
         let (waited, queued) =
             (facts.on(cause, Resource::Device), facts.on(cause, Resource::DeviceQueue));
         let device = facts.device(cause).map_or_else(|| "a device".to_owned(), |(name, _)| name);
-        if waited + queued > crate::verdict::ZERO {
+        if waited + queued > ZERO {
             evidence.push(time(
                 format!("{} on {device}, {} in its queue", human(waited), human(queued)),
                 waited + queued,
@@ -82,7 +82,7 @@ impl Rule for MmapFaultStorm {
         } else {
             plural(major, "major fault")
         };
-        let wait = if waited > crate::verdict::ZERO {
+        let wait = if waited > ZERO {
             format!("{} waiting for {device}", human(waited + queued))
         } else {
             human(facts.held(cause))

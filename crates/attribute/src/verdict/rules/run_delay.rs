@@ -12,6 +12,12 @@
 //! # References
 //! Documentation/scheduler/sched-eevdf.rst; sched_setattr(2) (`sched_runtime`, 6.12).
 
+use std::cmp::Reverse;
+use std::collections::BTreeMap;
+
+use agenttrace_model::TaskId;
+use agenttrace_model::parse::{Cpu, Nanos};
+
 use crate::cause::Cause;
 use crate::stats::{human, percent};
 use crate::verdict::{Facts, Finding, Rule, advice, count, hint, shares, time};
@@ -58,13 +64,12 @@ impl Rule for RunDelay {
                 "sched_waking, sched_switch",
             ));
         }
-        let behind = match rivals.first() {
-            Some(((task, cpu), ns)) if ns.0.saturating_mul(2) >= own.0 => {
-                format!(" behind {} on CPU {cpu}", facts.name(*task))
+        let behind = match named(facts, &rivals).first() {
+            Some(((name, cpu), (ns, _))) if ns.0.saturating_mul(10) < own.0.saturating_mul(7) => {
+                format!(", {} of it behind {name} on CPU {cpu}", percent(*ns, own))
             }
-            Some(((task, cpu), ns)) => {
-                format!(", {} of it behind {} on CPU {cpu}", percent(*ns, own), facts.name(*task))
-            }
+            Some(((name, cpu), (_, 1))) => format!(" behind {name} on CPU {cpu}"),
+            Some(((name, cpu), (_, tasks))) => format!(" behind {tasks} tasks {name} on CPU {cpu}"),
             None => String::new(),
         };
         Finding {
@@ -91,4 +96,20 @@ impl Rule for RunDelay {
             doubts: Vec::new(),
         }
     }
+}
+
+/// A task's name and a CPU.
+type Seat = (String, Cpu);
+
+/// Rivals of one name on one CPU together: their time and their number, most time first.
+fn named(facts: &Facts<'_>, rivals: &[((TaskId, Cpu), Nanos)]) -> Vec<(Seat, (Nanos, usize))> {
+    let mut sums: BTreeMap<Seat, (Nanos, usize)> = BTreeMap::new();
+    for ((task, cpu), ns) in rivals {
+        let sum = sums.entry((facts.name(*task), *cpu)).or_default();
+        sum.0 += *ns;
+        sum.1 += 1;
+    }
+    let mut rows: Vec<_> = sums.into_iter().collect();
+    rows.sort_by_key(|(_, (ns, _))| Reverse(*ns));
+    rows
 }

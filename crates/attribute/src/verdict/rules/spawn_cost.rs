@@ -18,7 +18,7 @@ use std::collections::BTreeMap;
 use crate::cause::Cause;
 use crate::path::Frame;
 use crate::stats::{human, mean, plural, thousands};
-use crate::verdict::{Facts, Finding, Rule, advice, count, shares, time};
+use crate::verdict::{Facts, Finding, Rule, ZERO, advice, count, shares, time};
 
 pub(crate) struct SpawnCost;
 
@@ -66,43 +66,56 @@ impl Rule for SpawnCost {
             facts
                 .top(cause, |cell| cell.frames.contains(&want).then_some(()))
                 .first()
-                .map_or(crate::verdict::ZERO, |(_, ns)| *ns)
+                .map_or(ZERO, |(_, ns)| *ns)
         };
+        let mut start_and_end = ZERO;
         for (frame, words) in [
             (Frame::Loader, "in the dynamic loader"),
             (Frame::Exit, "in the teardown of processes"),
         ] {
             let ns = part(frame);
-            if ns > crate::verdict::ZERO {
+            if ns > ZERO {
+                start_and_end += ns;
                 evidence.push(time(format!("{} {words}", human(ns)), ns, "critical path"));
             }
         }
-        Finding {
-            title,
-            evidence,
-            recommendations: vec![
-                advice(
-                    facts,
-                    cause,
-                    "posix_spawn or vfork instead of fork",
-                    "fork's cost grows with the resident memory of the parent; the vfork parent waits until the exec",
-                ),
-                advice(
-                    facts,
-                    cause,
-                    "a fork server or a long-lived tool server",
-                    "where the same tool is called again and again",
-                ),
-                advice(
-                    facts,
-                    cause,
-                    "fewer execs per call: no shell in between, several inputs to one process",
-                    "",
-                ),
-            ],
-            doubts: Vec::new(),
+        let mut recommendations = vec![
+            advice(
+                facts,
+                cause,
+                "a fork server or a long-lived tool server",
+                "where the same tool is called again and again",
+            ),
+            advice(
+                facts,
+                cause,
+                "fewer execs per call: no shell in between, several inputs to one process",
+                "",
+            ),
+        ];
+        if !all_vfork(facts) {
+            let mut vfork = advice(
+                facts,
+                cause,
+                "posix_spawn or vfork instead of fork",
+                "fork's cost grows with the resident memory of the parent; the vfork parent waits until the exec",
+            );
+            // It changes neither the loader nor the teardown.
+            vfork.saves = Some(facts.held(cause) - start_and_end);
+            recommendations.insert(0, vfork);
         }
+        Finding { title, evidence, recommendations, doubts: Vec::new() }
     }
+}
+
+/// Whether every process that the step made was made by vfork, as posix_spawn does.
+fn all_vfork(facts: &Facts<'_>) -> bool {
+    let (start, end) = (facts.parts.step.start, facts.parts.step.end);
+    let tasks = facts.parts.work.iter().filter_map(|s| facts.model().tasks.get(s.task.0 as usize));
+    let mut born = tasks
+        .filter(|t| t.is_thread == Some(false) && t.birth.is_some_and(|b| start <= b && b < end))
+        .peekable();
+    born.peek().is_some() && born.all(|task| task.vfork)
 }
 
 /// The programs that the step's tasks started, the most frequent first.

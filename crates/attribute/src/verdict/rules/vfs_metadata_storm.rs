@@ -55,11 +55,11 @@ impl Rule for VfsMetadataStorm {
             "warm".to_owned()
         };
         calls.sort_by_key(|(name, times, _)| (std::cmp::Reverse(*times), *name));
-        let named: Vec<String> = calls
-            .iter()
-            .take(2)
-            .map(|(name, times, _)| format!("{} {name}", thousands(*times)))
-            .collect();
+        // A close follows from its open.
+        let opens = calls.iter().any(|(name, ..)| *name != "close");
+        let told = calls.iter().filter(|(name, ..)| !opens || *name != "close");
+        let named: Vec<String> =
+            told.take(2).map(|(name, times, _)| format!("{} {name}", thousands(*times))).collect();
         let what = if named.is_empty() { "metadata calls".to_owned() } else { named.join(" and ") };
         let kind =
             if calls.iter().map(|c| c.1).sum::<u64>() >= 100 { "stat/open cascade: " } else { "" };
