@@ -35,7 +35,10 @@ pub(crate) fn open(path: &Path) -> Result<Bytes> {
         // another process truncate the file meanwhile, reading beyond its end
         // ends this process by SIGBUS; captures are not written to while they
         // are read.
-        #[expect(unsafe_code, reason = "a memory map is the only way to read a large capture without copying it")]
+        #[expect(
+            unsafe_code,
+            reason = "a memory map is the only way to read a large capture without copying it"
+        )]
         let map = unsafe { memmap2::Mmap::map(&file) };
         if let Ok(map) = map {
             return Ok(Bytes::Mapped(map));

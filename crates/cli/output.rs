@@ -8,7 +8,9 @@ use anyhow::{Context as _, Result};
 
 /// Whether the reader of our output has gone: that is its right.
 pub(crate) fn is_broken_pipe(error: &anyhow::Error) -> bool {
-    error.chain().any(|cause| cause.downcast_ref::<io::Error>().is_some_and(|e| e.kind() == io::ErrorKind::BrokenPipe))
+    error.chain().any(|cause| {
+        cause.downcast_ref::<io::Error>().is_some_and(|e| e.kind() == io::ErrorKind::BrokenPipe)
+    })
 }
 
 /// Writes to standard output.
@@ -31,6 +33,7 @@ pub(crate) fn write(path: &Path, bytes: &[u8]) -> Result<()> {
 pub(crate) fn style(width: Option<usize>, ascii: bool) -> Style {
     let terminal = io::stdout().is_terminal();
     let plain = std::env::var_os("NO_COLOR").is_some_and(|v| !v.is_empty());
-    let columns = if terminal { terminal_size::terminal_size().map(|(w, _)| usize::from(w.0)) } else { None };
+    let columns =
+        if terminal { terminal_size::terminal_size().map(|(w, _)| usize::from(w.0)) } else { None };
     Style { color: terminal && !plain, ascii, width: width.or(columns).unwrap_or(100) }
 }

@@ -6,7 +6,9 @@ use std::path::Path;
 
 use agenttrace_attribute::analyze::{self, Input};
 use agenttrace_attribute::{report::Report, walk};
-use agenttrace_model::parse::{Calibration, Capture, Diagnostics, Pid, StepFile, StepId, Totals, read_steps};
+use agenttrace_model::parse::{
+    Calibration, Capture, Diagnostics, Pid, StepFile, StepId, Totals, read_steps,
+};
 use agenttrace_model::{Builder, MarkOptions, Marked, Model, Windows, claim_tasks, place_marks};
 use anyhow::{Context as _, Result, anyhow, bail};
 use indicatif::{ProgressBar, ProgressStyle};
@@ -39,13 +41,20 @@ struct MarkedHead {
 pub(crate) fn use_threads(threads: Option<usize>) -> Result<()> {
     if let Some(threads) = threads {
         anyhow::ensure!(threads > 0, "--threads must be 1 or more");
-        rayon::ThreadPoolBuilder::new().num_threads(threads).build_global().context("cannot start threads")?;
+        rayon::ThreadPoolBuilder::new()
+            .num_threads(threads)
+            .build_global()
+            .context("cannot start threads")?;
     }
     Ok(())
 }
 
 /// Reads a whole capture.
-pub(crate) fn load<'a>(bytes: &'a [u8], path: &Path, calibration: Option<Calibration>) -> Result<Loaded<'a>> {
+pub(crate) fn load<'a>(
+    bytes: &'a [u8],
+    path: &Path,
+    calibration: Option<Calibration>,
+) -> Result<Loaded<'a>> {
     let name = || path.display().to_string();
     let capture = Capture::open(bytes).map_err(|e| anyhow!("{}: {e}", name()))?;
     let progress = progress();
@@ -68,7 +77,9 @@ fn progress() -> ProgressBar {
         return ProgressBar::hidden();
     }
     let bar = ProgressBar::new_spinner();
-    if let Ok(style) = ProgressStyle::with_template("{spinner} {human_pos} events, {per_sec}, {elapsed}") {
+    if let Ok(style) =
+        ProgressStyle::with_template("{spinner} {human_pos} events, {per_sec}, {elapsed}")
+    {
         bar.set_style(style);
     }
     bar
@@ -82,7 +93,11 @@ pub(crate) fn markers(args: &CaptureArgs) -> Result<Option<StepFile>> {
 }
 
 /// Finds the steps and who works for them.
-pub(crate) fn place(loaded: &Loaded<'_>, args: &CaptureArgs, file: Option<StepFile>) -> Result<Placed> {
+pub(crate) fn place(
+    loaded: &Loaded<'_>,
+    args: &CaptureArgs,
+    file: Option<StepFile>,
+) -> Result<Placed> {
     let pid_map = match &args.pid_map {
         Some(path) => pid_map(path)?,
         None => BTreeMap::new(),
@@ -94,18 +109,20 @@ pub(crate) fn place(loaded: &Loaded<'_>, args: &CaptureArgs, file: Option<StepFi
         pid_map,
         clock_offset: args.clock_offset,
     };
-    let mut marked: Marked =
-        place_marks(&loaded.model, loaded.capture.info(), &options).map_err(|text| anyhow!("{text}"))?;
+    let mut marked: Marked = place_marks(&loaded.model, loaded.capture.info(), &options)
+        .map_err(|text| anyhow!("{text}"))?;
     marked.keep_between(args.from, args.to);
     if marked.steps.is_empty() {
         bail!("no step overlaps the time given by --from and --to");
     }
-    let head = MarkedHead { source: marked.source, mapping: marked.mapping.clone(), error: marked.error };
+    let head =
+        MarkedHead { source: marked.source, mapping: marked.mapping.clone(), error: marked.error };
     Ok(Placed { windows: claim_tasks(&loaded.model, marked), file, marked: head })
 }
 
 fn pid_map(path: &Path) -> Result<BTreeMap<i32, i32>> {
-    let text = std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
+    let text =
+        std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
     let mut map = BTreeMap::new();
     for (number, line) in text.lines().enumerate() {
         if line.trim().is_empty() || line.starts_with('#') {
@@ -161,10 +178,17 @@ pub(crate) fn step_id(text: &str) -> StepId {
 }
 
 /// Finds a step of a report.
-pub(crate) fn find<'r>(report: &'r Report, id: &str) -> Result<&'r agenttrace_attribute::report::StepReport> {
+pub(crate) fn find<'r>(
+    report: &'r Report,
+    id: &str,
+) -> Result<&'r agenttrace_attribute::report::StepReport> {
     let wanted = step_id(id);
     report.steps.iter().find(|step| step.id == wanted).ok_or_else(|| {
         let known: Vec<String> = report.steps.iter().take(10).map(|s| s.id.to_string()).collect();
-        anyhow!("no step {id} was analyzed; there are {}: {} ...", report.steps.len(), known.join(", "))
+        anyhow!(
+            "no step {id} was analyzed; there are {}: {} ...",
+            report.steps.len(),
+            known.join(", ")
+        )
     })
 }

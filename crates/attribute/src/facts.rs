@@ -49,8 +49,20 @@ pub(crate) struct Facts<'m> {
 }
 
 const KERNEL_NAMES: &[&[u8]] = &[
-    b"kworker/", b"jbd2/", b"ksoftirqd/", b"kswapd", b"kcompactd", b"migration/", b"rcu_", b"kthreadd",
-    b"khugepaged", b"cpuhp/", b"irq/", b"xfs", b"loop", b"napi/",
+    b"kworker/",
+    b"jbd2/",
+    b"ksoftirqd/",
+    b"kswapd",
+    b"kcompactd",
+    b"migration/",
+    b"rcu_",
+    b"kthreadd",
+    b"khugepaged",
+    b"cpuhp/",
+    b"irq/",
+    b"xfs",
+    b"loop",
+    b"napi/",
 ];
 
 impl<'m> Facts<'m> {
@@ -65,7 +77,9 @@ impl<'m> Facts<'m> {
                     KERNEL_NAMES.iter().any(|name| comm.as_bytes().starts_with(name))
                 });
                 // A user program can take a kernel thread's name; it makes system calls.
-                task.tid == kthreadd || child_of_kthreadd || (named && task.ops.iter().take(64).all(|op| op.syscall().is_none()))
+                task.tid == kthreadd
+                    || child_of_kthreadd
+                    || (named && task.ops.iter().take(64).all(|op| op.syscall().is_none()))
             })
             .collect();
         let mut phases = FxHashMap::default();
@@ -75,7 +89,12 @@ impl<'m> Facts<'m> {
             if task.is_thread == Some(false)
                 && let Some(birth) = task.birth
             {
-                let until = task.execs.first().map(|(time, _)| *time).or(task.death()).unwrap_or(Nanos::MAX);
+                let until = task
+                    .execs
+                    .first()
+                    .map(|(time, _)| *time)
+                    .or(task.death())
+                    .unwrap_or(Nanos::MAX);
                 if let Some(parent) = task.parent.filter(|_| !task.vfork) {
                     forks.entry(model.task(parent).pid).or_default().push((birth, until));
                     forks.entry(task.pid).or_default().push((birth, until));
@@ -97,13 +116,19 @@ impl<'m> Facts<'m> {
 
     pub(crate) fn is_journal(&self, task: TaskId) -> bool {
         self.is_kernel_thread(task)
-            && self.model.task(task).names.first().is_some_and(|(_, comm)| comm.as_bytes().starts_with(b"jbd2/"))
+            && self
+                .model
+                .task(task)
+                .names
+                .first()
+                .is_some_and(|(_, comm)| comm.as_bytes().starts_with(b"jbd2/"))
     }
 
     pub(crate) fn is_kworker(&self, task: TaskId) -> bool {
         self.is_kernel_thread(task)
             && self.model.task(task).names.first().is_some_and(|(_, comm)| {
-                comm.as_bytes().starts_with(b"kworker/") || comm.as_bytes().starts_with(b"ksoftirqd/")
+                comm.as_bytes().starts_with(b"kworker/")
+                    || comm.as_bytes().starts_with(b"ksoftirqd/")
             })
     }
 
@@ -113,12 +138,20 @@ impl<'m> Facts<'m> {
 
     /// Whether a copy-on-write fault of this process is a fork's doing.
     pub(crate) fn forked_around(&self, pid: Pid, time: Nanos) -> bool {
-        self.forks.get(&pid).is_some_and(|forks| forks.iter().any(|(from, to)| *from <= time && time < *to))
+        self.forks
+            .get(&pid)
+            .is_some_and(|forks| forks.iter().any(|(from, to)| *from <= time && time < *to))
     }
 
     /// The last request that the task itself submitted after `since` and that
     /// completed within `[from, to]`.
-    pub(crate) fn own_request(&self, task: TaskId, since: Nanos, from: Nanos, to: Nanos) -> Option<u32> {
+    pub(crate) fn own_request(
+        &self,
+        task: TaskId,
+        since: Nanos,
+        from: Nanos,
+        to: Nanos,
+    ) -> Option<u32> {
         self.own_requests(task, since, to)
             .filter(|(_, r)| r.completed.is_some_and(|c| from <= c && c <= to))
             .max_by_key(|(_, r)| r.completed)
@@ -128,7 +161,10 @@ impl<'m> Facts<'m> {
     /// The last request that the task submitted in `[since, to]` and of which
     /// no completion was recorded.
     pub(crate) fn own_open_request(&self, task: TaskId, since: Nanos, to: Nanos) -> Option<u32> {
-        self.own_requests(task, since, to).filter(|(_, r)| r.completed.is_none()).map(|(index, _)| index).last()
+        self.own_requests(task, since, to)
+            .filter(|(_, r)| r.completed.is_none())
+            .map(|(index, _)| index)
+            .last()
     }
 
     fn own_requests(
@@ -139,7 +175,8 @@ impl<'m> Facts<'m> {
     ) -> impl Iterator<Item = (u32, &'m agenttrace_model::Request)> + '_ {
         let own = self.requests.get(&task).map_or(&[][..], Vec::as_slice);
         let requests = &self.model.requests;
-        let first = own.partition_point(|i| requests.get(*i as usize).is_some_and(|r| r.issued < since));
+        let first =
+            own.partition_point(|i| requests.get(*i as usize).is_some_and(|r| r.issued < since));
         own.iter()
             .skip(first)
             .filter_map(|i| requests.get(*i as usize).map(|r| (*i, r)))
@@ -154,13 +191,13 @@ fn phases_of(model: &Model, task: &Task) -> Phases {
     for (time, _) in &task.execs {
         let done = task
             .op_chain(task.op_at(*time))
-            .find(|(_, op)| op.syscall().is_some_and(|c| model.syscalls.class(c.nr) == SyscallClass::Exec))
+            .find(|(_, op)| {
+                op.syscall().is_some_and(|c| model.syscalls.class(c.nr) == SyscallClass::Exec)
+            })
             .map_or(*time, |(_, op)| op.end);
         loaders_from.push(done);
     }
-    if process
-        && let (Some(birth), Some(done)) = (task.birth, loaders_from.first())
-    {
+    if process && let (Some(birth), Some(done)) = (task.birth, loaders_from.first()) {
         phases.before_exec = Some((birth, *done));
     }
     let end_of_task = task.death().unwrap_or(Nanos::MAX);
@@ -176,7 +213,9 @@ fn phases_of(model: &Model, task: &Task) -> Phases {
         });
         let from = asked.map(|op| {
             // The call is around the teardown.
-            op.parent().and_then(|p| task.ops.get(p)).map_or(op.start, |outer| outer.start.min(op.start))
+            op.parent()
+                .and_then(|p| task.ops.get(p))
+                .map_or(op.start, |outer| outer.start.min(op.start))
         });
         if let Some(from) = from {
             // Not `end_of_task`: a leader whose id an exec took over lives on.

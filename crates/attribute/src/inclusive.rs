@@ -104,8 +104,8 @@ impl Gathered {
             OpKind::Fault(fault) => {
                 // An entry without a completion was tried again, or refused: the kernel
                 // counts it neither way.
-                let completions =
-                    model.captured.has("software:minor-faults") && model.captured.has("software:major-faults");
+                let completions = model.captured.has("software:minor-faults")
+                    && model.captured.has("software:major-faults");
                 if completions && fault.major.is_none() {
                     return;
                 }

@@ -62,7 +62,9 @@ pub fn record_command(info: &CaptureInfo) -> String {
     let events: Vec<&str> = EVENTS
         .iter()
         .filter(|(name, major, minor)| {
-            has(name) || (release.is_none_or(|r| r >= (*major, *minor)) && (x86 || !X86_ONLY.contains(name)))
+            has(name)
+                || (release.is_none_or(|r| r >= (*major, *minor))
+                    && (x86 || !X86_ONLY.contains(name)))
         })
         .map(|(name, _, _)| *name)
         .collect();
@@ -85,7 +87,10 @@ mod tests {
 
     #[test]
     fn only_what_the_kernel_has_is_asked_for() {
-        let old = CaptureInfo { os_release: Some("5.10.0-30-amd64".to_owned()), ..CaptureInfo::default() };
+        let old = CaptureInfo {
+            os_release: Some("5.10.0-30-amd64".to_owned()),
+            ..CaptureInfo::default()
+        };
         let command = record_command(&old);
         assert!(command.contains("sched:sched_waking"));
         assert!(!command.contains("lock:contention_begin"), "it came with 5.19");

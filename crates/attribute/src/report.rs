@@ -531,4 +531,3 @@ pub struct Recommendation {
     /// What it would save at most; `None` where the path does not tell.
     pub saves: Option<Nanos>,
 }
-

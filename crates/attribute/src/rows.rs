@@ -5,7 +5,9 @@
 //! their time falls to the next row that matches.
 
 use agenttrace_model::parse::{BlockOp, Nanos};
-use agenttrace_model::{FdKind, Op, OpKind, State, SyscallClass, SyscallOp, TaskId, Wake, WakeSource};
+use agenttrace_model::{
+    FdKind, Op, OpKind, State, SyscallClass, SyscallOp, TaskId, Wake, WakeSource,
+};
 
 use crate::cause::{Cause, Resource};
 use crate::facts::{Facts, Phase};
@@ -36,7 +38,8 @@ impl<'m> Facts<'m> {
     fn durability(&self, context: &Context<'_>) -> bool {
         context.ops.iter().filter_map(|op| op.syscall()).any(|call| {
             let class = self.class(call);
-            class == SyscallClass::Durability || (class == SyscallClass::Write && call.fd == FdKind::SyncFile)
+            class == SyscallClass::Durability
+                || (class == SyscallClass::Write && call.fd == FdKind::SyncFile)
         })
     }
 
@@ -66,7 +69,9 @@ impl<'m> Facts<'m> {
                 return false;
             }
             if direct {
-                let inner = t.op_chain(t.op_at(start)).find(|(_, o)| o.syscall().is_some() || o.fault().is_some());
+                let inner = t
+                    .op_chain(t.op_at(start))
+                    .find(|(_, o)| o.syscall().is_some() || o.fault().is_some());
                 if !inner.is_some_and(|(_, o)| std::ptr::eq(o, op)) {
                     return false;
                 }
@@ -79,14 +84,26 @@ impl<'m> Facts<'m> {
     }
 
     /// The block request that ended a wait over `[from, to)`, if one did.
-    pub(crate) fn io_wait(&self, task: TaskId, since: Nanos, from: Nanos, to: Nanos, wake: Option<&Wake>, depth: u8) -> Option<u32> {
+    pub(crate) fn io_wait(
+        &self,
+        task: TaskId,
+        since: Nanos,
+        from: Nanos,
+        to: Nanos,
+        wake: Option<&Wake>,
+        depth: u8,
+    ) -> Option<u32> {
         let Some(wake) = wake else {
             // No waker recorded: an own request that was open meanwhile explains it.
-            return self.own_request(task, since, from, to).or_else(|| self.own_open_request(task, since, to));
+            return self
+                .own_request(task, since, from, to)
+                .or_else(|| self.own_open_request(task, since, to));
         };
         match wake.source {
             WakeSource::Block(request) => Some(request),
-            WakeSource::Task(helper) if self.is_kernel_thread(helper) && !self.is_journal(helper) => {
+            WakeSource::Task(helper)
+                if self.is_kernel_thread(helper) && !self.is_journal(helper) =>
+            {
                 if let Some(own) = self.own_request(task, since, from, to) {
                     return Some(own);
                 }
@@ -96,7 +113,11 @@ impl<'m> Facts<'m> {
                 // What ended the helper's last sleep in this wait.
                 let h = self.model.task(helper);
                 let at = h.span_at(wake.time);
-                let slept = h.states.iter().take(at + 1).rposition(|s| matches!(s.state, State::Blocked(_)))?;
+                let slept = h
+                    .states
+                    .iter()
+                    .take(at + 1)
+                    .rposition(|s| matches!(s.state, State::Blocked(_)))?;
                 let span = h.states.get(slept)?;
                 let next = h.states.get(slept + 1)?;
                 let cause = next.wake.map(|w| *self.model.wake(w))?;
@@ -105,7 +126,9 @@ impl<'m> Facts<'m> {
                 }
                 self.io_wait(helper, from, span.start, next.start, Some(&cause), depth + 1)
             }
-            WakeSource::Unknown | WakeSource::Interrupt(_) => self.own_request(task, since, from, to),
+            WakeSource::Unknown | WakeSource::Interrupt(_) => {
+                self.own_request(task, since, from, to)
+            }
             WakeSource::Task(_) | WakeSource::Timer | WakeSource::Network => None,
         }
     }
@@ -163,8 +186,10 @@ impl<'m> Facts<'m> {
 
     /// Rows 4 to 18 for a task that runs, or would run.
     pub(crate) fn cpu_cause(&self, context: &Context<'_>) -> (Cause, Resource) {
-        let in_kernel =
-            context.ops.iter().any(|op| op.syscall().is_some() || op.fault().is_some() || op.kind == OpKind::Exit);
+        let in_kernel = context
+            .ops
+            .iter()
+            .any(|op| op.syscall().is_some() || op.fault().is_some() || op.kind == OpKind::Exit);
         let resource = if in_kernel { Resource::CpuKernel } else { Resource::CpuUser };
         let cause = if self.durability(context) {
             Cause::Fsync
@@ -188,12 +213,21 @@ impl<'m> Facts<'m> {
 
     /// Row 3: the innermost interrupt over running time.
     pub(crate) fn interrupt(&self, context: &Context<'_>) -> bool {
-        context.ops.iter().any(|op| matches!(op.kind, OpKind::Irq(_) | OpKind::Softirq(_) | OpKind::LocalTimer))
+        context
+            .ops
+            .iter()
+            .any(|op| matches!(op.kind, OpKind::Irq(_) | OpKind::Softirq(_) | OpKind::LocalTimer))
     }
 
     /// Rows 4 to 15 for a wait: the cause that what the task is in gives it,
     /// whoever ended it. `None`: rows 16 and following decide by the waker.
-    pub(crate) fn wait_cause(&self, context: &Context<'_>, from: Nanos, to: Nanos, wake: Option<&Wake>) -> Option<Cause> {
+    pub(crate) fn wait_cause(
+        &self,
+        context: &Context<'_>,
+        from: Nanos,
+        to: Nanos,
+        wake: Option<&Wake>,
+    ) -> Option<Cause> {
         if self.durability(context) {
             return Some(Cause::Fsync);
         }
@@ -220,7 +254,9 @@ impl<'m> Facts<'m> {
         let request = request.and_then(|r| self.model.requests.get(r as usize))?;
         Some(self.block_call(context).unwrap_or(match request.rwbs.op {
             BlockOp::Read => Cause::BlockRead,
-            BlockOp::Write | BlockOp::Flush | BlockOp::Discard | BlockOp::Other => Cause::BlockWrite,
+            BlockOp::Write | BlockOp::Flush | BlockOp::Discard | BlockOp::Other => {
+                Cause::BlockWrite
+            }
         }))
     }
 
@@ -235,15 +271,29 @@ impl<'m> Facts<'m> {
         let (call, class) = self.call(context)?;
         match class {
             SyscallClass::Sleep => Some(Cause::Sleep),
-            SyscallClass::SocketSend | SyscallClass::SocketReceive if call.fd == FdKind::UnixSocket => Some(Cause::IpcWait),
+            SyscallClass::SocketSend | SyscallClass::SocketReceive
+                if call.fd == FdKind::UnixSocket =>
+            {
+                Some(Cause::IpcWait)
+            }
             SyscallClass::SocketSend | SyscallClass::SocketReceive => Some(Cause::NetworkWait),
             SyscallClass::Read | SyscallClass::Write => match call.fd {
                 FdKind::InetSocket => Some(Cause::NetworkWait),
                 FdKind::Timer => Some(Cause::Sleep),
-                FdKind::UnixSocket | FdKind::Pipe | FdKind::Event | FdKind::Notify | FdKind::Unknown => Some(Cause::IpcWait),
-                FdKind::File | FdKind::SyncFile | FdKind::OtherSocket | FdKind::Epoll | FdKind::Other => None,
+                FdKind::UnixSocket
+                | FdKind::Pipe
+                | FdKind::Event
+                | FdKind::Notify
+                | FdKind::Unknown => Some(Cause::IpcWait),
+                FdKind::File
+                | FdKind::SyncFile
+                | FdKind::OtherSocket
+                | FdKind::Epoll
+                | FdKind::Other => None,
             },
-            SyscallClass::Futex | SyscallClass::Poll | SyscallClass::WaitChild => Some(Cause::IpcWait),
+            SyscallClass::Futex | SyscallClass::Poll | SyscallClass::WaitChild => {
+                Some(Cause::IpcWait)
+            }
             SyscallClass::Durability
             | SyscallClass::Metadata
             | SyscallClass::Fork
@@ -256,7 +306,13 @@ impl<'m> Facts<'m> {
     }
 
     /// The frames of what a task is in, on top of `base`.
-    pub(crate) fn frames(&self, stacks: &mut Stacks, base: StackId, context: &Context<'_>, running: bool) -> StackId {
+    pub(crate) fn frames(
+        &self,
+        stacks: &mut Stacks,
+        base: StackId,
+        context: &Context<'_>,
+        running: bool,
+    ) -> StackId {
         let mut stack = base;
         match context.phase {
             Some(Phase::BeforeExec) => stack = stacks.push(stack, Frame::Spawn),
@@ -268,7 +324,9 @@ impl<'m> Facts<'m> {
         for op in context.ops.iter().rev() {
             let frame = match op.kind {
                 OpKind::Syscall(call) => Frame::Syscall(call.nr),
-                OpKind::Fault(fault) => Frame::Fault(self.fault_slept_for_io(context.task, op), fault.file),
+                OpKind::Fault(fault) => {
+                    Frame::Fault(self.fault_slept_for_io(context.task, op), fault.file)
+                }
                 OpKind::Lock { addr } => Frame::Lock(addr),
                 OpKind::Irq(name) => Frame::Irq(name),
                 OpKind::Softirq(vec) => Frame::Softirq(vec),

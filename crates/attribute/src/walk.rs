@@ -9,7 +9,9 @@
 //! ```
 
 use agenttrace_model::parse::{BlockOp, Nanos};
-use agenttrace_model::{Model, OpKind, Span, State, SyscallClass, TaskId, UnknownReason, Wake, WakeSource, Windows};
+use agenttrace_model::{
+    Model, OpKind, Span, State, SyscallClass, TaskId, UnknownReason, Wake, WakeSource, Windows,
+};
 
 use crate::cause::{Cause, Resource};
 use crate::facts::Facts;
@@ -109,12 +111,25 @@ impl Walker<'_, '_> {
     }
 
     /// A task that works for the step: its own rows over `[from, to)`.
-    fn cover(&mut self, id: TaskId, from: Nanos, to: Nanos, base: StackId, opaque: Opaque, depth: u16) {
+    fn cover(
+        &mut self,
+        id: TaskId,
+        from: Nanos,
+        to: Nanos,
+        base: StackId,
+        opaque: Opaque,
+        depth: u16,
+    ) {
         if from >= to {
             return;
         }
         if depth > MAX_DEPTH {
-            self.emit(id, from, to, Charge::new(Cause::Unknown, Resource::Unknown, base).because(Reason::TooDeep));
+            self.emit(
+                id,
+                from,
+                to,
+                Charge::new(Cause::Unknown, Resource::Unknown, base).because(Reason::TooDeep),
+            );
             return;
         }
         let task = self.facts.model.task(id);
@@ -131,7 +146,13 @@ impl Walker<'_, '_> {
                 State::Blocked(_) => self.blocked(id, index, start, end, span, base, opaque, depth),
                 State::New => self.before_birth(id, start, end, base, opaque, depth),
                 State::Dead => {
-                    self.emit(id, start, end, Charge::new(Cause::Unknown, Resource::Unknown, base).because(Reason::NotAlive));
+                    self.emit(
+                        id,
+                        start,
+                        end,
+                        Charge::new(Cause::Unknown, Resource::Unknown, base)
+                            .because(Reason::NotAlive),
+                    );
                 }
                 State::Unknown(reason) => {
                     let reason = match reason {
@@ -147,7 +168,15 @@ impl Walker<'_, '_> {
     }
 
     /// A fork counts as a wakeup by the parent: before a birth, the parent explains.
-    fn before_birth(&mut self, id: TaskId, from: Nanos, to: Nanos, base: StackId, opaque: Opaque, depth: u16) {
+    fn before_birth(
+        &mut self,
+        id: TaskId,
+        from: Nanos,
+        to: Nanos,
+        base: StackId,
+        opaque: Opaque,
+        depth: u16,
+    ) {
         match self.facts.model.task(id).parent {
             Some(parent) => self.cover(parent, from, to, base, opaque, depth + 1),
             None => {
@@ -162,7 +191,15 @@ impl Walker<'_, '_> {
     }
 
     /// Running or runnable: split where operations begin and end.
-    fn on_cpu(&mut self, id: TaskId, from: Nanos, to: Nanos, span: Span, base: StackId, opaque: Opaque) {
+    fn on_cpu(
+        &mut self,
+        id: TaskId,
+        from: Nanos,
+        to: Nanos,
+        span: Span,
+        base: StackId,
+        opaque: Opaque,
+    ) {
         let task = self.facts.model.task(id);
         let mut at = from;
         while at < to {
@@ -196,7 +233,14 @@ impl Walker<'_, '_> {
         }
     }
 
-    fn on_cpu_charge(&mut self, id: TaskId, at: Nanos, span: Span, base: StackId, opaque: Opaque) -> Charge {
+    fn on_cpu_charge(
+        &mut self,
+        id: TaskId,
+        at: Nanos,
+        span: Span,
+        base: StackId,
+        opaque: Opaque,
+    ) -> Charge {
         if !self.works(id, at) {
             // A busy task: the wait for it is opaque.
             return Charge::new(opaque.cause, opaque.resource, base).inferred(span.inferred);
@@ -208,15 +252,31 @@ impl Walker<'_, '_> {
         let charge = if !running {
             Charge { under: Some(cause), ..Charge::new(Cause::RunDelay, Resource::RunQueue, stack) }
         } else if self.facts.interrupt(&context) {
-            Charge { under: Some(cause), ..Charge::new(Cause::Interrupt, Resource::CpuKernel, stack) }
+            Charge {
+                under: Some(cause),
+                ..Charge::new(Cause::Interrupt, Resource::CpuKernel, stack)
+            }
         } else {
             Charge::new(cause, resource, stack)
         };
         charge.inferred(span.inferred)
     }
 
-    #[expect(clippy::too_many_arguments, reason = "the pieces of one clipped span, used here alone")]
-    fn blocked(&mut self, id: TaskId, index: usize, from: Nanos, to: Nanos, span: Span, base: StackId, opaque: Opaque, depth: u16) {
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "the pieces of one clipped span, used here alone"
+    )]
+    fn blocked(
+        &mut self,
+        id: TaskId,
+        index: usize,
+        from: Nanos,
+        to: Nanos,
+        span: Span,
+        base: StackId,
+        opaque: Opaque,
+        depth: u16,
+    ) {
         let facts = self.facts;
         let task = facts.model.task(id);
         let next = task.states.get(index + 1).copied();
@@ -233,7 +293,17 @@ impl Walker<'_, '_> {
         let source = self.through_polls(id, index, &context, wake.as_ref());
         match (wake, source) {
             (Some(_), Some(WakeSource::Task(waker))) => {
-                self.woken_by_task(id, waker, wake.as_ref(), from, to, stack, &context, opaque, depth);
+                self.woken_by_task(
+                    id,
+                    waker,
+                    wake.as_ref(),
+                    from,
+                    to,
+                    stack,
+                    &context,
+                    opaque,
+                    depth,
+                );
             }
             (_, Some(WakeSource::Timer)) => {
                 self.emit(id, from, to, Charge::new(Cause::Sleep, Resource::Timer, stack));
@@ -249,7 +319,8 @@ impl Walker<'_, '_> {
                 let charge = if terminal {
                     Charge::new(Cause::Idle, Resource::Peer, stack)
                 } else {
-                    Charge::new(Cause::Unknown, Resource::Unknown, stack).because(Reason::UnnamedInterrupt)
+                    Charge::new(Cause::Unknown, Resource::Unknown, stack)
+                        .because(Reason::UnnamedInterrupt)
                 };
                 self.emit(id, from, to, charge);
             }
@@ -257,7 +328,9 @@ impl Walker<'_, '_> {
                 // Row 15 has taken these; kept for a request that vanished.
                 self.request(id, request, from, to, stack, Cause::BlockRead, inferred);
             }
-            (Some(_), _) => self.unnamed(id, from, to, stack, &context, Reason::UnnamedInterrupt, inferred),
+            (Some(_), _) => {
+                self.unnamed(id, from, to, stack, &context, Reason::UnnamedInterrupt, inferred)
+            }
             (None, _) if self.lost_within(span.start, until) => {
                 let charge = Charge::new(Cause::Unknown, Resource::Unknown, stack);
                 self.emit(id, from, to, charge.because(Reason::LostEvents).inferred(inferred));
@@ -267,7 +340,16 @@ impl Walker<'_, '_> {
     }
 
     #[expect(clippy::too_many_arguments, reason = "row 16e needs what the others need")]
-    fn unnamed(&mut self, id: TaskId, from: Nanos, to: Nanos, stack: StackId, context: &Context<'_>, reason: Reason, inferred: bool) {
+    fn unnamed(
+        &mut self,
+        id: TaskId,
+        from: Nanos,
+        to: Nanos,
+        stack: StackId,
+        context: &Context<'_>,
+        reason: Reason,
+        inferred: bool,
+    ) {
         let cause = self.facts.unnamed_wait(context).unwrap_or(Cause::Unknown);
         let charge = Charge::new(cause, Resource::Unknown, stack);
         self.emit(id, from, to, charge.because(reason).inferred(inferred));
@@ -320,7 +402,13 @@ impl Walker<'_, '_> {
 
     /// A poll that a timer ended, and that is followed by the same wait again,
     /// belongs to what ends the last of them.
-    fn through_polls(&self, id: TaskId, index: usize, context: &Context<'_>, wake: Option<&Wake>) -> Option<WakeSource> {
+    fn through_polls(
+        &self,
+        id: TaskId,
+        index: usize,
+        context: &Context<'_>,
+        wake: Option<&Wake>,
+    ) -> Option<WakeSource> {
         let source = wake.map(|w| w.source)?;
         let call = self.facts.call(context);
         let Some((call, SyscallClass::Poll)) = call else { return Some(source) };
@@ -328,13 +416,23 @@ impl Walker<'_, '_> {
             return Some(source);
         }
         let task = self.facts.model.task(id);
-        let later = task.states.iter().enumerate().skip(index + 1).filter(|(_, s)| matches!(s.state, State::Blocked(_)));
+        let later = task
+            .states
+            .iter()
+            .enumerate()
+            .skip(index + 1)
+            .filter(|(_, s)| matches!(s.state, State::Blocked(_)));
         for (at, span) in later.take(MAX_POLLS) {
             let again = self.facts.call(&self.facts.context(id, span.start));
             if again.is_none_or(|(c, _)| (c.nr, c.arg0) != (call.nr, call.arg0)) {
                 return Some(source);
             }
-            match task.states.get(at + 1).and_then(|n| n.wake).map(|w| self.facts.model.wake(w).source) {
+            match task
+                .states
+                .get(at + 1)
+                .and_then(|n| n.wake)
+                .map(|w| self.facts.model.wake(w).source)
+            {
                 Some(WakeSource::Timer) => {}
                 Some(other) => return Some(other),
                 None => return Some(source),
@@ -355,7 +453,15 @@ struct Wait {
 
 /// Below a cause that is already decided: only the resource and the frames are looked for.
 impl Walker<'_, '_> {
-    fn nested_wait(&mut self, wait: &Wait, from: Nanos, to: Nanos, stack: StackId, cause: Cause, depth: u16) {
+    fn nested_wait(
+        &mut self,
+        wait: &Wait,
+        from: Nanos,
+        to: Nanos,
+        stack: StackId,
+        cause: Cause,
+        depth: u16,
+    ) {
         let facts = self.facts;
         let id = wait.id;
         let unknown = Charge::new(cause, Resource::Unknown, stack).inferred(wait.inferred);
@@ -364,7 +470,8 @@ impl Walker<'_, '_> {
             return;
         }
         let task = facts.model.task(id);
-        let since = task.op_chain(task.op_at(wait.since)).last().map_or(wait.since, |(_, op)| op.start);
+        let since =
+            task.op_chain(task.op_at(wait.since)).last().map_or(wait.since, |(_, op)| op.start);
         let Some(wake) = wait.wake else {
             let request = facts
                 .own_request(id, since, wait.since, wait.until)
@@ -380,7 +487,9 @@ impl Walker<'_, '_> {
             return;
         };
         match wake.source {
-            WakeSource::Block(request) => self.request(id, request, from, to, stack, cause, wait.inferred),
+            WakeSource::Block(request) => {
+                self.request(id, request, from, to, stack, cause, wait.inferred)
+            }
             WakeSource::Task(waker) => {
                 // A completion that hopped through a kworker: the task's own
                 // request first, then the hop.
@@ -389,7 +498,8 @@ impl Walker<'_, '_> {
                     .flatten();
                 let mut at = from;
                 if let Some(request) = own
-                    && let Some(done) = facts.model.requests.get(request as usize).and_then(|r| r.completed)
+                    && let Some(done) =
+                        facts.model.requests.get(request as usize).and_then(|r| r.completed)
                 {
                     let done = done.clamp(from, to);
                     self.request(id, request, from, done, stack, cause, wait.inferred);
@@ -399,11 +509,20 @@ impl Walker<'_, '_> {
                 let stack = self.push(stack, frame);
                 self.nested(waker, at, to, stack, cause, depth + 1);
             }
-            WakeSource::Timer => self.emit(id, from, to, Charge { resource: Resource::Timer, ..unknown }),
-            WakeSource::Network => self.emit(id, from, to, Charge { resource: Resource::Peer, ..unknown }),
+            WakeSource::Timer => {
+                self.emit(id, from, to, Charge { resource: Resource::Timer, ..unknown })
+            }
+            WakeSource::Network => {
+                self.emit(id, from, to, Charge { resource: Resource::Peer, ..unknown })
+            }
             WakeSource::Interrupt(name) => {
                 let stack = self.push(stack, Frame::Irq(name));
-                self.emit(id, from, to, Charge { resource: Resource::Completion, stack, ..unknown });
+                self.emit(
+                    id,
+                    from,
+                    to,
+                    Charge { resource: Resource::Completion, stack, ..unknown },
+                );
             }
             WakeSource::Unknown => match facts.own_request(id, since, wait.since, wait.until) {
                 Some(request) => self.request(id, request, from, to, stack, cause, wait.inferred),
@@ -451,7 +570,15 @@ impl Walker<'_, '_> {
     }
 
     /// What another task did meanwhile, under a cause that is decided.
-    fn nested(&mut self, id: TaskId, from: Nanos, to: Nanos, stack: StackId, cause: Cause, depth: u16) {
+    fn nested(
+        &mut self,
+        id: TaskId,
+        from: Nanos,
+        to: Nanos,
+        stack: StackId,
+        cause: Cause,
+        depth: u16,
+    ) {
         if from >= to {
             return;
         }
@@ -505,10 +632,20 @@ impl Walker<'_, '_> {
         for (index, start, end, span) in task.spans(at, to) {
             match span.state {
                 State::Running => {
-                    self.emit(id, start, end, Charge { resource: running, ..unknown }.inferred(span.inferred));
+                    self.emit(
+                        id,
+                        start,
+                        end,
+                        Charge { resource: running, ..unknown }.inferred(span.inferred),
+                    );
                 }
                 State::Runnable => {
-                    self.emit(id, start, end, Charge { resource: Resource::RunQueue, ..unknown }.inferred(span.inferred));
+                    self.emit(
+                        id,
+                        start,
+                        end,
+                        Charge { resource: Resource::RunQueue, ..unknown }.inferred(span.inferred),
+                    );
                 }
                 State::Blocked(_) => {
                     let next = task.states.get(index + 1).copied();
@@ -517,7 +654,8 @@ impl Walker<'_, '_> {
                         since: span.start,
                         until: next.map_or(Nanos::MAX, |n| n.start),
                         wake: next.and_then(|n| n.wake).map(|w| *facts.model.wake(w)),
-                        inferred: span.inferred || next.is_some_and(|n| n.inferred && n.wake.is_none()),
+                        inferred: span.inferred
+                            || next.is_some_and(|n| n.inferred && n.wake.is_none()),
                     };
                     self.nested_wait(&wait, start, end, stack, cause, depth + 1);
                 }
@@ -526,21 +664,36 @@ impl Walker<'_, '_> {
                     None => self.emit(id, start, end, unknown.because(Reason::NotAlive)),
                 },
                 State::Dead => self.emit(id, start, end, unknown.because(Reason::NotAlive)),
-                State::Unknown(_) => self.emit(id, start, end, unknown.because(Reason::BeforeFirstEvent).inferred(span.inferred)),
+                State::Unknown(_) => self.emit(
+                    id,
+                    start,
+                    end,
+                    unknown.because(Reason::BeforeFirstEvent).inferred(span.inferred),
+                ),
             }
         }
     }
 
     /// A wait for a block request: queue, device, completion.
     #[expect(clippy::too_many_arguments, reason = "a leaf of the walk")]
-    fn request(&mut self, id: TaskId, index: u32, from: Nanos, to: Nanos, stack: StackId, cause: Cause, inferred: bool) {
+    fn request(
+        &mut self,
+        id: TaskId,
+        index: u32,
+        from: Nanos,
+        to: Nanos,
+        stack: StackId,
+        cause: Cause,
+        inferred: bool,
+    ) {
         let Some(request) = self.facts.model.requests.get(index as usize).copied() else {
             let charge = Charge::new(cause, Resource::Unknown, stack);
             self.emit(id, from, to, charge.inferred(inferred));
             return;
         };
         let stack = self.push(stack, Frame::Block(request.rwbs.op, request.dev));
-        let charge = Charge::new(cause, Resource::Unknown, stack).inferred(inferred || request.completed.is_none());
+        let charge = Charge::new(cause, Resource::Unknown, stack)
+            .inferred(inferred || request.completed.is_none());
         let queued = request.queued.clamp(from, to);
         let issued = request.issued.clamp(queued, to);
         let completed = request.completed.map_or(to, |c| c.clamp(issued, to));
@@ -549,7 +702,8 @@ impl Walker<'_, '_> {
         // A write with a preflush waits in the queue while the device flushes.
         let mut at = queued;
         if request.rwbs.preflush || request.rwbs.op == BlockOp::Write {
-            let flushes = self.facts.model.requests.iter().take(index as usize).rev().take(16).rev();
+            let flushes =
+                self.facts.model.requests.iter().take(index as usize).rev().take(16).rev();
             for flush in flushes.filter(|f| f.rwbs.op == BlockOp::Flush && f.dev == request.dev) {
                 let start = flush.issued.clamp(at, issued);
                 let end = flush.completed.unwrap_or(start).clamp(start, issued);

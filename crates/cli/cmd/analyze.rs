@@ -4,8 +4,8 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use agenttrace_attribute::report::{Mechanism, Report, StepReport};
-use agenttrace_render::tables::{self, TableFormat};
 use agenttrace_render::flamegraph::Selection;
+use agenttrace_render::tables::{self, TableFormat};
 use agenttrace_render::{FORMATS, Job, Style, flamegraph, histogram};
 use anyhow::{Context as _, Result};
 
@@ -14,7 +14,8 @@ use crate::{output, pipeline};
 
 pub(crate) fn run(args: &AnalyzeArgs) -> Result<ExitCode> {
     let report = pipeline::analyze(&args.capture)?;
-    let steps = args.step.iter().map(|id| pipeline::find(&report, id)).collect::<Result<Vec<_>>>()?;
+    let steps =
+        args.step.iter().map(|id| pipeline::find(&report, id)).collect::<Result<Vec<_>>>()?;
     if let Some(dir) = &args.out {
         write_all(&report, &steps, dir, args.csv)?;
     }
@@ -22,17 +23,20 @@ pub(crate) fn run(args: &AnalyzeArgs) -> Result<ExitCode> {
     let style = output::style(args.width, args.ascii);
     let selections: Vec<Option<&StepReport>> =
         if steps.is_empty() { vec![None] } else { steps.into_iter().map(Some).collect() };
-    let format = FORMATS.iter().find(|format| format.name() == args.format).context("unknown --format")?;
+    let format =
+        FORMATS.iter().find(|format| format.name() == args.format).context("unknown --format")?;
     let mut text = Vec::new();
     for step in selections {
-        format.write(&Job { report: &report, step, style, out_hint: hint.as_deref() }, &mut text)?;
+        format
+            .write(&Job { report: &report, step, style, out_hint: hint.as_deref() }, &mut text)?;
     }
     output::print(&text)?;
     Ok(ExitCode::SUCCESS)
 }
 
 fn write_all(report: &Report, steps: &[&StepReport], dir: &Path, csv: bool) -> Result<()> {
-    std::fs::create_dir_all(dir).with_context(|| format!("cannot make the folder {}", dir.display()))?;
+    std::fs::create_dir_all(dir)
+        .with_context(|| format!("cannot make the folder {}", dir.display()))?;
     let style = Style::default();
     for format in FORMATS {
         let mut bytes = Vec::new();
@@ -73,5 +77,8 @@ fn write_all(report: &Report, steps: &[&StepReport], dir: &Path, csv: bool) -> R
 
 /// A step's id as a part of a file name: an id can be any string.
 fn file_part(id: &str) -> String {
-    id.chars().take(64).map(|c| if c.is_ascii_alphanumeric() || c == '-' || c == '_' { c } else { '_' }).collect()
+    id.chars()
+        .take(64)
+        .map(|c| if c.is_ascii_alphanumeric() || c == '-' || c == '_' { c } else { '_' })
+        .collect()
 }

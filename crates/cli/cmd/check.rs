@@ -20,11 +20,23 @@ pub(crate) fn run(args: &CheckArgs) -> Result<ExitCode> {
     let (info, totals, model) = (loaded.capture.info(), &loaded.totals, &loaded.model);
     let mut text = String::new();
     let _ = writeln!(text, "format      {}, {:.1} MB", info.format, info.bytes as f64 / 1e6);
-    let machine = [info.os_release.as_ref().map(|r| format!("Linux {r}")), info.arch.clone(), info.recorder.as_ref().map(|r| format!("perf {r}"))];
+    let machine = [
+        info.os_release.as_ref().map(|r| format!("Linux {r}")),
+        info.arch.clone(),
+        info.recorder.as_ref().map(|r| format!("perf {r}")),
+    ];
     let machine: Vec<String> = machine.into_iter().flatten().map(|s| safe(&s)).collect();
-    let _ = writeln!(text, "machine     {}", if machine.is_empty() { "not told".to_owned() } else { machine.join(", ") });
+    let _ = writeln!(
+        text,
+        "machine     {}",
+        if machine.is_empty() { "not told".to_owned() } else { machine.join(", ") }
+    );
     if let Some((first, last)) = totals.span {
-        let _ = writeln!(text, "duration    {:.6} s, from {first} to {last} ns", (last - first).0 as f64 / 1e9);
+        let _ = writeln!(
+            text,
+            "duration    {:.6} s, from {first} to {last} ns",
+            (last - first).0 as f64 / 1e9
+        );
     }
     let _ = writeln!(text, "events      {} in {} records", totals.events, totals.records);
     let clock = match info.clock.id {
@@ -37,23 +49,49 @@ pub(crate) fn run(args: &CheckArgs) -> Result<ExitCode> {
         ),
     };
     let _ = writeln!(text, "clock       {clock}");
-    let _ = writeln!(text, "marks       {} in-band mark calls, {} agent_step_id changes", model.marks.len(), model.step_fields.len());
+    let _ = writeln!(
+        text,
+        "marks       {} in-band mark calls, {} agent_step_id changes",
+        model.marks.len(),
+        model.step_fields.len()
+    );
     if !info.system_wide {
-        let _ = writeln!(text, "scope       some tasks only: who woke them, and for how long they were runnable, is not told; record with -a");
+        let _ = writeln!(
+            text,
+            "scope       some tasks only: who woke them, and for how long they were runnable, is not told; record with -a"
+        );
     }
     if !info.data_mmaps {
-        let _ = writeln!(text, "mappings    data mappings were not recorded, so files that are mapped have no names; record with -d");
+        let _ = writeln!(
+            text,
+            "mappings    data mappings were not recorded, so files that are mapped have no names; record with -d"
+        );
     }
     let _ = writeln!(text, "\nCPU      events        lost  from                to (ns)");
     for cpu in &totals.cpus {
-        let _ = writeln!(text, "{:<4} {:>10} {:>11}  {:<18}  {}", cpu.cpu, cpu.events, cpu.lost, cpu.first, cpu.last);
+        let _ = writeln!(
+            text,
+            "{:<4} {:>10} {:>11}  {:<18}  {}",
+            cpu.cpu, cpu.events, cpu.lost, cpu.first, cpu.last
+        );
     }
     if totals.lost == 0 && model.lost.is_empty() {
         let _ = writeln!(text, "no events were lost");
     } else {
-        let _ = writeln!(text, "{} events were lost; enlarge the buffers with -m, or record fewer events:", totals.lost);
+        let _ = writeln!(
+            text,
+            "{} events were lost; enlarge the buffers with -m, or record fewer events:",
+            totals.lost
+        );
         for lost in model.lost.iter().take(SHOWN_LOSSES) {
-            let _ = writeln!(text, "  CPU {} from {} to {} ns ({} us)", lost.cpu, lost.from, lost.to, (lost.to - lost.from).0 / 1000);
+            let _ = writeln!(
+                text,
+                "  CPU {} from {} to {} ns ({} us)",
+                lost.cpu,
+                lost.from,
+                lost.to,
+                (lost.to - lost.from).0 / 1000
+            );
         }
         if model.lost.len() > SHOWN_LOSSES {
             let _ = writeln!(text, "  and {} more times", model.lost.len() - SHOWN_LOSSES);
@@ -70,7 +108,11 @@ pub(crate) fn run(args: &CheckArgs) -> Result<ExitCode> {
             Severity::DataLoss => "data loss",
             Severity::Error => "error",
         };
-        let on = if cpu == agenttrace_model::parse::Cpu::NONE { String::new() } else { format!(" on CPU {cpu}") };
+        let on = if cpu == agenttrace_model::parse::Cpu::NONE {
+            String::new()
+        } else {
+            format!(" on CPU {cpu}")
+        };
         let at = count.offset.map_or(String::new(), |o| format!(", first at byte {o}"));
         let _ = writeln!(text, "  {weight:<9} {} {}{on}{at}", count.count, problem.text());
     }
@@ -78,8 +120,16 @@ pub(crate) fn run(args: &CheckArgs) -> Result<ExitCode> {
     let mut all_seen = true;
     for row in coverage(info) {
         all_seen &= row.status == CoverageStatus::Observed;
-        let missing = if row.missing.is_empty() { String::new() } else { format!("missing: {}", row.missing.join(", ")) };
-        let line = format!("  {:<19} {:<13} {missing}", row.cause.name(), row.status.name().replace('_', " "));
+        let missing = if row.missing.is_empty() {
+            String::new()
+        } else {
+            format!("missing: {}", row.missing.join(", "))
+        };
+        let line = format!(
+            "  {:<19} {:<13} {missing}",
+            row.cause.name(),
+            row.status.name().replace('_', " ")
+        );
         let _ = writeln!(text, "{}", line.trim_end());
     }
     let _ = writeln!(text, "\nevent types");
@@ -98,7 +148,8 @@ pub(crate) fn run(args: &CheckArgs) -> Result<ExitCode> {
         };
         let _ = writeln!(text, "  {count:>10} {}{note}", safe(name));
     }
-    let _ = writeln!(text, "\nto record everything that this kernel offers\n{}", record_command(info));
+    let _ =
+        writeln!(text, "\nto record everything that this kernel offers\n{}", record_command(info));
     output::print(text.as_bytes())?;
     let failed = args.strict && (totals.lost > 0 || !all_seen);
     Ok(if failed { ExitCode::from(1) } else { ExitCode::SUCCESS })

@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::process::ExitCode;
 
-use agenttrace_model::parse::{Diagnostics, Event, Kind, Pid, Redactor, StepId, Tid, cut};
 use agenttrace_model::parse::events::Record;
+use agenttrace_model::parse::{Diagnostics, Event, Kind, Pid, Redactor, StepId, Tid, cut};
 use agenttrace_model::{Model, Selection, Windows};
 use anyhow::{Context as _, Result, anyhow, bail};
 
@@ -24,7 +24,9 @@ pub(crate) fn run(args: &CutArgs) -> Result<ExitCode> {
     for id in &args.steps {
         let wanted = pipeline::step_id(id);
         let found = windows.steps.iter().position(|s| s.id == wanted);
-        steps.push(found.ok_or_else(|| anyhow!("no step {id} among the {} steps", windows.steps.len()))?);
+        steps.push(
+            found.ok_or_else(|| anyhow!("no step {id} among the {} steps", windows.steps.len()))?,
+        );
     }
     let mut selection = Selection::new(&loaded.model, windows, &steps);
     // Records that the reader knows by type are chosen by what they say; the
@@ -52,9 +54,13 @@ pub(crate) fn run(args: &CutArgs) -> Result<ExitCode> {
     let keeps = |record: u64| usize::try_from(record).is_ok_and(|r| keep.get(r) == Some(&true));
     let redactor: Option<&mut dyn Redactor> = if args.redact { Some(&mut names) } else { None };
     let small = cut(&bytes, &keeps, redactor).map_err(|e| anyhow!("{}: {e}", path.display()))?;
-    std::fs::create_dir_all(&args.out).with_context(|| format!("cannot make the folder {}", args.out.display()))?;
+    std::fs::create_dir_all(&args.out)
+        .with_context(|| format!("cannot make the folder {}", args.out.display()))?;
     output::write(&args.out.join("perf.data"), &small)?;
-    output::write(&args.out.join("steps.jsonl"), steps_file(&loaded.model, &placed, &steps)?.as_bytes())?;
+    output::write(
+        &args.out.join("steps.jsonl"),
+        steps_file(&loaded.model, &placed, &steps)?.as_bytes(),
+    )?;
     eprintln!(
         "{} of {} bytes, {} of {} records, {} steps",
         small.len(),
@@ -79,7 +85,9 @@ fn steps_file(model: &Model, placed: &pipeline::Placed, steps: &[usize]) -> Resu
         },
     });
     let file = placed.file.as_ref();
-    if let (Some(session), Some(head)) = (file.and_then(|f| f.session.as_ref()), head.as_object_mut()) {
+    if let (Some(session), Some(head)) =
+        (file.and_then(|f| f.session.as_ref()), head.as_object_mut())
+    {
         head.insert("session".to_owned(), session.as_str().into());
     }
     let mut text = format!("{head}\n");
@@ -99,7 +107,9 @@ fn steps_file(model: &Model, placed: &pipeline::Placed, steps: &[usize]) -> Resu
         line.insert("tid".to_owned(), root.tid.0.into());
         line.insert("start_ns".to_owned(), step.start.0.into());
         line.insert("end_ns".to_owned(), step.end.0.into());
-        if let Some(parent) = step.parent.filter(|p| steps.contains(p)).and_then(|p| placed.windows.steps.get(p)) {
+        if let Some(parent) =
+            step.parent.filter(|p| steps.contains(p)).and_then(|p| placed.windows.steps.get(p))
+        {
             let id = match &parent.id {
                 StepId::Number(n) => (*n).into(),
                 StepId::Name(name) => name.as_str().into(),
@@ -132,7 +142,8 @@ impl Names {
             let kernel = task.tid.0 == 0
                 || task.tid.0 == 2
                 || task.parent.is_some_and(|p| model.task(p).tid.0 == 2)
-                || (task.parent.is_none() && task.names.iter().all(|(_, c)| c.to_text().starts_with("kworker/")));
+                || (task.parent.is_none()
+                    && task.names.iter().all(|(_, c)| c.to_text().starts_with("kworker/")));
             let stays = kernel || windows.is_in_tree(id);
             let entry = known.entry(task.tid.0).or_insert(stays);
             *entry |= stays;
@@ -166,7 +177,11 @@ impl Redactor for Names {
 
     fn path(&mut self, pid: Pid, path: &[u8]) -> Option<Vec<u8>> {
         // Anonymous mappings name nothing.
-        if self.stays(pid.0) || self.own.contains(path) || path.starts_with(b"[") || path.starts_with(b"//anon") {
+        if self.stays(pid.0)
+            || self.own.contains(path)
+            || path.starts_with(b"[")
+            || path.starts_with(b"//anon")
+        {
             return None;
         }
         let next = self.paths.len() + 1;

@@ -20,7 +20,8 @@ pub(crate) fn run(args: &DumpArgs) -> Result<ExitCode> {
     let bytes = input::open(path)?;
     match args.stage {
         Stage::Records => {
-            let capture = agenttrace_model::parse::Capture::open(&bytes).map_err(|e| anyhow!("{}: {e}", path.display()))?;
+            let capture = agenttrace_model::parse::Capture::open(&bytes)
+                .map_err(|e| anyhow!("{}: {e}", path.display()))?;
             let mut out = Pieces::default();
             capture
                 .dump_records(&mut |line| out.line(line))
@@ -28,7 +29,8 @@ pub(crate) fn run(args: &DumpArgs) -> Result<ExitCode> {
             out.end()?;
         }
         Stage::Events => {
-            let capture = agenttrace_model::parse::Capture::open(&bytes).map_err(|e| anyhow!("{}: {e}", path.display()))?;
+            let capture = agenttrace_model::parse::Capture::open(&bytes)
+                .map_err(|e| anyhow!("{}: {e}", path.display()))?;
             let mut text = String::new();
             write_events_header(capture.info(), &mut text);
             let mut out = Pieces { text, failed: None };
@@ -64,8 +66,13 @@ pub(crate) fn run(args: &DumpArgs) -> Result<ExitCode> {
             }
             let report = pipeline::report(&loaded, &placed);
             let mut out = Pieces::default();
-            for step in report.steps.iter().filter(|s| wanted.as_ref().is_none_or(|id| s.id == *id)) {
-                let text = if args.stage == Stage::Verdicts { verdicts(step) } else { attribution(&report, step) };
+            for step in report.steps.iter().filter(|s| wanted.as_ref().is_none_or(|id| s.id == *id))
+            {
+                let text = if args.stage == Stage::Verdicts {
+                    verdicts(step)
+                } else {
+                    attribution(&report, step)
+                };
                 out.line(&text);
             }
             out.end()?;
@@ -123,21 +130,27 @@ fn timeline(model: &Model, id: TaskId, out: &mut Pieces) {
             State::New => "new".to_owned(),
             State::Dead => "dead".to_owned(),
         };
-        let wake = span.wake.map(|w| model.wake(w)).map_or(String::new(), |wake| match wake.source {
-            WakeSource::Task(waker) => format!(" woken by {}", task_name(model, waker)),
-            WakeSource::Block(request) => format!(" woken by block request {request}"),
-            WakeSource::Timer => " woken by a timer".to_owned(),
-            WakeSource::Network => " woken by the network".to_owned(),
-            WakeSource::Interrupt(name) => {
-                format!(" woken by interrupt {}", model.names.get(name as usize).map_or(String::new(), |n| shown(n)))
-            }
-            WakeSource::Unknown => " woken from an unnamed context".to_owned(),
-        });
+        let wake =
+            span.wake.map(|w| model.wake(w)).map_or(String::new(), |wake| match wake.source {
+                WakeSource::Task(waker) => format!(" woken by {}", task_name(model, waker)),
+                WakeSource::Block(request) => format!(" woken by block request {request}"),
+                WakeSource::Timer => " woken by a timer".to_owned(),
+                WakeSource::Network => " woken by the network".to_owned(),
+                WakeSource::Interrupt(name) => {
+                    format!(
+                        " woken by interrupt {}",
+                        model.names.get(name as usize).map_or(String::new(), |n| shown(n))
+                    )
+                }
+                WakeSource::Unknown => " woken from an unnamed context".to_owned(),
+            });
         let inferred = if span.inferred { " (inferred)" } else { "" };
         out.line(&format!("  {:>12} {state}{wake}{inferred}", span.start));
     }
     for op in &task.ops {
-        let depth = std::iter::successors(op.parent(), |p| task.ops.get(*p).and_then(|o| o.parent())).count();
+        let depth =
+            std::iter::successors(op.parent(), |p| task.ops.get(*p).and_then(|o| o.parent()))
+                .count();
         let what = match op.kind {
             OpKind::Syscall(call) => format!(
                 "{}{}{}",
@@ -155,7 +168,10 @@ fn timeline(model: &Model, id: TaskId, out: &mut Pieces) {
                 }
             ),
             OpKind::Lock { addr } => format!("lock {:#x}", addr.0),
-            OpKind::Irq(name) => format!("irq {}", model.names.get(name as usize).map_or(String::new(), |n| shown(n))),
+            OpKind::Irq(name) => format!(
+                "irq {}",
+                model.names.get(name as usize).map_or(String::new(), |n| shown(n))
+            ),
             OpKind::Softirq(vec) => format!("softirq {vec}"),
             OpKind::LocalTimer => "timer tick".to_owned(),
             OpKind::Work(function) => format!("work {:#x}", function.0),
@@ -163,13 +179,25 @@ fn timeline(model: &Model, id: TaskId, out: &mut Pieces) {
             OpKind::SyncFile { dev, ino } => format!("sync {dev} ino {ino}"),
             OpKind::Exit => "exit".to_owned(),
         };
-        let end = if op.end == agenttrace_model::parse::Nanos::MAX { "open".to_owned() } else { op.end.to_string() };
+        let end = if op.end == agenttrace_model::parse::Nanos::MAX {
+            "open".to_owned()
+        } else {
+            op.end.to_string()
+        };
         let estimated = if op.estimated { " (estimated)" } else { "" };
-        out.line(&format!("  {:>12} .. {end:>12} {}{what}{estimated}", op.start, "  ".repeat(depth)));
+        out.line(&format!(
+            "  {:>12} .. {end:>12} {}{what}{estimated}",
+            op.start,
+            "  ".repeat(depth)
+        ));
     }
 }
 
-fn windows(model: &Model, windows: &Windows, wanted: Option<&agenttrace_model::parse::StepId>) -> String {
+fn windows(
+    model: &Model,
+    windows: &Windows,
+    wanted: Option<&agenttrace_model::parse::StepId>,
+) -> String {
     let mut text = String::new();
     for (index, step) in windows.steps.iter().enumerate() {
         if wanted.is_some_and(|id| step.id != *id) {
@@ -183,7 +211,9 @@ fn windows(model: &Model, windows: &Windows, wanted: Option<&agenttrace_model::p
             task_name(model, step.root),
             step.start,
             step.end,
-            step.parent.and_then(|p| windows.steps.get(p)).map_or(String::new(), |p| format!("in {}", shown(&p.id.to_string()))),
+            step.parent
+                .and_then(|p| windows.steps.get(p))
+                .map_or(String::new(), |p| format!("in {}", shown(&p.id.to_string()))),
         );
         if let Some(clipped) = &step.clipped {
             let _ = writeln!(text, "  clipped: {clipped}");
@@ -213,7 +243,8 @@ fn attribution(report: &Report, step: &StepReport) -> String {
     );
     for row in &step.exclusive {
         let under = row.under.map_or(String::new(), |u| format!(" under {}", u.name()));
-        let _ = writeln!(text, "  {:>12} {} {}{under}", row.ns, row.cause.name(), row.resource.name());
+        let _ =
+            writeln!(text, "  {:>12} {} {}{under}", row.ns, row.cause.name(), row.resource.name());
     }
     for s in &step.segments {
         let under = s.under.map_or(String::new(), |u| format!(" under {}", u.name()));
@@ -237,7 +268,13 @@ fn attribution(report: &Report, step: &StepReport) -> String {
 
 fn verdicts(step: &StepReport) -> String {
     let mut text = String::new();
-    let _ = writeln!(text, "step {} {} wall {}", shown(&step.id.to_string()), shown(&step.tool), step.wall);
+    let _ = writeln!(
+        text,
+        "step {} {} wall {}",
+        shown(&step.id.to_string()),
+        shown(&step.tool),
+        step.wall
+    );
     for v in &step.verdicts {
         let _ = writeln!(
             text,
@@ -253,7 +290,14 @@ fn verdicts(step: &StepReport) -> String {
             let _ = writeln!(text, "    reason: {}", shown(reason));
         }
         for e in &v.evidence {
-            let _ = writeln!(text, "    evidence: {} [{} {}] ({})", shown(&e.text), e.value, e.unit, e.source);
+            let _ = writeln!(
+                text,
+                "    evidence: {} [{} {}] ({})",
+                shown(&e.text),
+                e.value,
+                e.unit,
+                e.source
+            );
         }
         for r in &v.recommendations {
             let saves = r.saves.map_or(String::new(), |ns| format!(", at most {ns} ns"));

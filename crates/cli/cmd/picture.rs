@@ -38,7 +38,9 @@ pub(crate) fn hist(args: &HistArgs) -> Result<ExitCode> {
         return Ok(ExitCode::SUCCESS);
     }
     let [one] = chosen[..] else {
-        anyhow::bail!("say which one to draw: --of wakeup-latency, page-fault, block-io or fsync (or --text for all)");
+        anyhow::bail!(
+            "say which one to draw: --of wakeup-latency, page-fault, block-io or fsync (or --text for all)"
+        );
     };
     output::write(&args.svg, histogram::svg(one)?.as_bytes())?;
     Ok(ExitCode::SUCCESS)

@@ -35,7 +35,8 @@ pub fn claim_tasks(model: &Model, marked: Marked) -> Windows {
     }
     let windows = Windows { steps: marked.steps, claims, in_tree, notes: marked.notes };
     let futex_waits = futex_waits(model, &windows);
-    let mut claimer = Claimer { model, windows, forked: vec![false; model.tasks.len()], roots, futex_waits };
+    let mut claimer =
+        Claimer { model, windows, forked: vec![false; model.tasks.len()], roots, futex_waits };
     for wake in &model.wakes {
         if let WakeSource::Task(waker) = wake.source {
             claimer.wake(wake.time, waker, wake.wakee, wake.birth);
@@ -60,7 +61,9 @@ fn tree(model: &Model, steps: &[Step]) -> Vec<bool> {
             // A process whose birth is recorded belongs to its parent: its id may
             // have been another's before.
             let by_pid = task.birth.is_none() || task.is_thread == Some(true);
-            if !inside(id) && ((by_pid && pids.contains(&task.pid)) || task.parent.is_some_and(inside)) {
+            if !inside(id)
+                && ((by_pid && pids.contains(&task.pid)) || task.parent.is_some_and(inside))
+            {
                 if let Some(slot) = member.get_mut(id.0 as usize) {
                     *slot = true;
                 }
@@ -77,7 +80,8 @@ fn tree(model: &Model, steps: &[Step]) -> Vec<bool> {
 /// The root works for the innermost of its steps; for interleaved ones, for the
 /// latest begun.
 fn root_claims(steps: &[Step], root: TaskId) -> Vec<Claim> {
-    let mut own: Vec<usize> = (0..steps.len()).filter(|i| steps.get(*i).is_some_and(|s| s.root == root)).collect();
+    let mut own: Vec<usize> =
+        (0..steps.len()).filter(|i| steps.get(*i).is_some_and(|s| s.root == root)).collect();
     own.sort_by_key(|i| steps.get(*i).map(|s| s.start));
     let mut edges: Vec<Nanos> =
         own.iter().filter_map(|i| steps.get(*i)).flat_map(|s| [s.start, s.end]).collect();
@@ -140,7 +144,9 @@ impl Claimer<'_> {
                     None => true,
                     // A child's claim holds until a later one takes it; a
                     // worker's until it is back in its own wait.
-                    Some(held) => held != step && self.forked.get(wakee.0 as usize).copied().unwrap_or(false),
+                    Some(held) => {
+                        held != step && self.forked.get(wakee.0 as usize).copied().unwrap_or(false)
+                    }
                 };
                 if takes {
                     let until = self.own_wait_again(wakee, time);
@@ -186,7 +192,9 @@ impl Claimer<'_> {
             .states
             .iter()
             .skip(at)
-            .find(|span| span.start >= time && matches!(span.state, State::Blocked(_) | State::Dead))
+            .find(|span| {
+                span.start >= time && matches!(span.state, State::Blocked(_) | State::Dead)
+            })
             .map_or(Nanos::MAX, |span| span.start);
         if from < to {
             self.add(worker, Claim { from, to, step, inferred: true }, false);

@@ -46,7 +46,13 @@ impl<'m> Selection<'m> {
                 _ => merged.push((from, to)),
             }
         }
-        let mut selection = Self { model, windows: merged, pins: FxHashSet::default(), tree: FxHashSet::default(), named: FxHashSet::default() };
+        let mut selection = Self {
+            model,
+            windows: merged,
+            pins: FxHashSet::default(),
+            tree: FxHashSet::default(),
+            named: FxHashSet::default(),
+        };
         for (id, task) in model.task_ids() {
             if windows.is_in_tree(id) {
                 selection.tree.insert(task.tid);
@@ -101,10 +107,19 @@ impl<'m> Selection<'m> {
         // which its exit's cost is bounded.
         let first = task.ops.partition_point(|op| op.start < from);
         let open = task.op_chain(task.op_at(from)).map(|(index, _)| index);
-        let began = task.ops.iter().enumerate().skip(first).take_while(|(_, op)| op.start < to).map(|(index, _)| index);
+        let began = task
+            .ops
+            .iter()
+            .enumerate()
+            .skip(first)
+            .take_while(|(_, op)| op.start < to)
+            .map(|(index, _)| index);
         let ends: Vec<usize> = open.chain(began).collect();
         for index in ends {
-            let Some(op) = task.ops.get(index).filter(|op| op.end >= to && op.end != Nanos::MAX) else { continue };
+            let Some(op) = task.ops.get(index).filter(|op| op.end >= to && op.end != Nanos::MAX)
+            else {
+                continue;
+            };
             let recorded = op.recorded_end();
             self.pins.insert(recorded);
             if op.tail != u32::MAX {
@@ -123,18 +138,25 @@ impl<'m> Selection<'m> {
         match &event.kind {
             Kind::Record(Record::LostSamples(_)) => false,
             Kind::Record(Record::Lost(_) | Record::Throttle(_)) => {
-                let around = |l: &&crate::model::LostInterval| l.cpu == event.cpu && l.from <= event.time && event.time <= l.to;
-                self.inside(event.time) || self.model.lost.iter().filter(around).any(|l| self.overlaps(l.from, l.to))
+                let around = |l: &&crate::model::LostInterval| {
+                    l.cpu == event.cpu && l.from <= event.time && event.time <= l.to
+                };
+                self.inside(event.time)
+                    || self.model.lost.iter().filter(around).any(|l| self.overlaps(l.from, l.to))
             }
             Kind::Record(Record::Switch(_)) => self.inside(event.time),
             // A file has the name that its first mapping gave, whoever mapped it.
             Kind::Record(Record::Mmap2(map)) => {
                 let file = FileId { dev: Dev::new(map.maj, map.min), ino: map.ino };
-                let names = map.ino != 0 && map.filename.0.first() == Some(&b'/') && self.named.insert(file);
+                let names = map.ino != 0
+                    && map.filename.0.first() == Some(&b'/')
+                    && self.named.insert(file);
                 names || self.tree.contains(&Tid(map.pid.0))
             }
             // Names and parents are small, and tell kernel threads from others.
-            Kind::Record(Record::CommRecord(_) | Record::Fork(_) | Record::Exit(_) | Record::Namespaces(_)) => true,
+            Kind::Record(
+                Record::CommRecord(_) | Record::Fork(_) | Record::Exit(_) | Record::Namespaces(_),
+            ) => true,
             _ if self.inside(event.time) || self.pins.contains(&event.time) => true,
             Kind::Sched(
                 Sched::TaskNewtask(_)

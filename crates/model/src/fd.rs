@@ -51,7 +51,9 @@ impl FdCall {
             "eventfd" | "eventfd2" => Self::Event,
             "inotify_init" | "inotify_init1" | "fanotify_init" => Self::Notify,
             "timerfd_create" => Self::Timer,
-            "signalfd" | "signalfd4" | "pidfd_open" | "memfd_create" | "perf_event_open" => Self::Other,
+            "signalfd" | "signalfd4" | "pidfd_open" | "memfd_create" | "perf_event_open" => {
+                Self::Other
+            }
             "dup" => Self::Dup,
             "dup2" | "dup3" => Self::DupTo,
             "fcntl" => Self::Fcntl,

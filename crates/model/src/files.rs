@@ -37,7 +37,15 @@ impl Files {
         })
     }
 
-    pub(crate) fn mapped(&mut self, pid: Pid, addr: u64, len: u64, dev: Dev, ino: u64, name: &[u8]) {
+    pub(crate) fn mapped(
+        &mut self,
+        pid: Pid,
+        addr: u64,
+        len: u64,
+        dev: Dev,
+        ino: u64,
+        name: &[u8],
+    ) {
         let file = (ino != 0 && name.first() == Some(&b'/')).then(|| {
             let file = self.intern(dev, ino);
             if let Some(info) = self.list.get_mut(file as usize)

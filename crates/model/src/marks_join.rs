@@ -110,15 +110,22 @@ struct Raw {
 /// # Errors
 /// A sentence that says what to do, when no step can be placed at all: no
 /// markers, or times on a clock that the capture does not map.
-pub fn place_marks(model: &Model, info: &CaptureInfo, options: &MarkOptions) -> Result<Marked, String> {
+pub fn place_marks(
+    model: &Model,
+    info: &CaptureInfo,
+    options: &MarkOptions,
+) -> Result<Marked, String> {
     let mut notes = Vec::new();
     if options.pid.is_some() || options.comm.is_some() {
         return whole_task(model, options);
     }
     let in_band = in_band_steps(model, &mut notes);
     let fields = if in_band.is_empty() { field_steps(model) } else { BTreeMap::new() };
-    let (known, known_source) =
-        if in_band.is_empty() { (fields, MarkerSource::Fields) } else { (in_band, MarkerSource::InBand) };
+    let (known, known_source) = if in_band.is_empty() {
+        (fields, MarkerSource::Fields)
+    } else {
+        (in_band, MarkerSource::InBand)
+    };
     let Some(file) = &options.file else {
         if known.is_empty() {
             return Err("the capture holds no step marks: pass --markers steps.jsonl, or --pid N or --comm NAME \
@@ -138,7 +145,13 @@ pub fn place_marks(model: &Model, info: &CaptureInfo, options: &MarkOptions) -> 
             })
             .collect();
         let steps = clip(model, raws, &mut notes);
-        return finish(steps, known_source, "marks on the capture's clock".to_owned(), Some(Nanos::ZERO), notes);
+        return finish(
+            steps,
+            known_source,
+            "marks on the capture's clock".to_owned(),
+            Some(Nanos::ZERO),
+            notes,
+        );
     };
     for problem in &file.problems {
         notes.push(if problem.line == 0 {
@@ -241,8 +254,12 @@ fn whole_task(model: &Model, options: &MarkOptions) -> Result<Marked, String> {
         found.ok_or_else(|| format!("--pid {pid}: this id never appears in the capture"))?
     } else {
         let name = options.comm.as_deref().unwrap_or_default();
-        let found = model.task_ids().find(|(_, task)| task.names.iter().any(|(_, comm)| comm.to_text() == name));
-        found.map(|(id, _)| id).ok_or_else(|| format!("--comm {name}: no task of this name appears in the capture"))?
+        let found = model
+            .task_ids()
+            .find(|(_, task)| task.names.iter().any(|(_, comm)| comm.to_text() == name));
+        found
+            .map(|(id, _)| id)
+            .ok_or_else(|| format!("--comm {name}: no task of this name appears in the capture"))?
     };
     let task = model.task(root);
     let start = task.birth.unwrap_or(model.span.0).max(model.span.0);
@@ -258,7 +275,13 @@ fn whole_task(model: &Model, options: &MarkOptions) -> Result<Marked, String> {
         clipped: None,
         extra: Vec::new(),
     };
-    finish(vec![step], MarkerSource::WholeTask, "no marker times".to_owned(), Some(Nanos::ZERO), Vec::new())
+    finish(
+        vec![step],
+        MarkerSource::WholeTask,
+        "no marker times".to_owned(),
+        Some(Nanos::ZERO),
+        Vec::new(),
+    )
 }
 
 fn in_band_steps(model: &Model, notes: &mut Vec<String>) -> BTreeMap<u64, InBand> {
@@ -290,7 +313,11 @@ fn in_band_steps(model: &Model, notes: &mut Vec<String>) -> BTreeMap<u64, InBand
                         step.end = Some(mark.time);
                     }
                 } else {
-                    let step = steps.entry(id).or_insert(InBand { task: mark.task, start: None, end: None });
+                    let step = steps.entry(id).or_insert(InBand {
+                        task: mark.task,
+                        start: None,
+                        end: None,
+                    });
                     step.end.get_or_insert(mark.time);
                 }
             }
@@ -320,7 +347,13 @@ fn field_steps(model: &Model) -> BTreeMap<u64, InBand> {
     steps
 }
 
-fn root_task(model: &Model, pid: Option<Pid>, tid: Option<Tid>, start: Nanos, options: &MarkOptions) -> Option<TaskId> {
+fn root_task(
+    model: &Model,
+    pid: Option<Pid>,
+    tid: Option<Tid>,
+    start: Nanos,
+    options: &MarkOptions,
+) -> Option<TaskId> {
     let tid = tid.map(|t| t.0).or(pid.map(|p| p.0))?;
     let outer = options.pid_map.get(&tid).copied().unwrap_or(tid);
     model.task_at(Tid(outer), start)
@@ -339,11 +372,19 @@ fn map_clock(
     options: &MarkOptions,
 ) -> Result<ClockMap, String> {
     if let Some(offset) = options.clock_offset {
-        return Ok(ClockMap { offset, text: format!("offset of {offset} ns given by hand"), error: None });
+        return Ok(ClockMap {
+            offset,
+            text: format!("offset of {offset} ns given by hand"),
+            error: None,
+        });
     }
     let clock = match file.clock {
         MarkClock::Trace => {
-            return Ok(ClockMap { offset: 0, text: "same clock".to_owned(), error: Some(Nanos::ZERO) });
+            return Ok(ClockMap {
+                offset: 0,
+                text: "same clock".to_owned(),
+                error: Some(Nanos::ZERO),
+            });
         }
         MarkClock::Posix(clock) => clock,
     };
@@ -369,7 +410,9 @@ fn map_clock(
         })
         .collect();
     offsets.sort_unstable();
-    if let (Some(first), Some(last), Some(median)) = (offsets.first(), offsets.last(), offsets.get(offsets.len() / 2)) {
+    if let (Some(first), Some(last), Some(median)) =
+        (offsets.first(), offsets.last(), offsets.get(offsets.len() / 2))
+    {
         return Ok(ClockMap {
             offset: *median,
             text: format!("by {} in-band marks of the same ids", offsets.len()),
@@ -386,7 +429,11 @@ fn map_clock(
 }
 
 fn signed_difference(a: Nanos, b: Nanos) -> i64 {
-    i64::try_from(i128::from(a.0) - i128::from(b.0)).unwrap_or(if a > b { i64::MAX } else { i64::MIN })
+    i64::try_from(i128::from(a.0) - i128::from(b.0)).unwrap_or(if a > b {
+        i64::MAX
+    } else {
+        i64::MIN
+    })
 }
 
 /// Clips the steps to the capture, orders them, and finds their parents.
@@ -397,7 +444,10 @@ fn clip(model: &Model, raws: Vec<Raw>, notes: &mut Vec<String>) -> Vec<Step> {
     for raw in raws {
         let (start, end) = (raw.start.unwrap_or(first), raw.end.unwrap_or(last));
         if start >= end {
-            notes.push(format!("step {}: it ends at {end} ns, not after its start at {start} ns", raw.id));
+            notes.push(format!(
+                "step {}: it ends at {end} ns, not after its start at {start} ns",
+                raw.id
+            ));
             continue;
         }
         if end <= first || start >= last {
@@ -435,12 +485,14 @@ fn clip(model: &Model, raws: Vec<Raw>, notes: &mut Vec<String>) -> Vec<Step> {
         ));
     }
     steps.sort_by_key(|(order, step)| (step.start, *order));
-    let named: BTreeMap<StepId, usize> = steps.iter().enumerate().map(|(i, (_, s))| (s.id.clone(), i)).collect();
+    let named: BTreeMap<StepId, usize> =
+        steps.iter().enumerate().map(|(i, (_, s))| (s.id.clone(), i)).collect();
     let mut found: Vec<Option<usize>> = Vec::new();
     // Steps of a root task that may still contain what starts later.
     let mut open: BTreeMap<TaskId, Vec<usize>> = BTreeMap::new();
     for (index, (order, step)) in steps.iter().enumerate() {
-        let by_name = parents.get(*order).and_then(Option::as_ref).and_then(|id| named.get(id).copied());
+        let by_name =
+            parents.get(*order).and_then(Option::as_ref).and_then(|id| named.get(id).copied());
         if by_name.is_none()
             && let Some(Some(id)) = parents.get(*order)
         {
@@ -448,7 +500,11 @@ fn clip(model: &Model, raws: Vec<Raw>, notes: &mut Vec<String>) -> Vec<Step> {
         }
         let around = open.entry(step.root).or_default();
         around.retain(|i| steps.get(*i).is_some_and(|(_, s)| s.end > step.start));
-        let nested = around.iter().rev().copied().find(|i| steps.get(*i).is_some_and(|(_, s)| s.end >= step.end));
+        let nested = around
+            .iter()
+            .rev()
+            .copied()
+            .find(|i| steps.get(*i).is_some_and(|(_, s)| s.end >= step.end));
         around.push(index);
         found.push(by_name.filter(|p| *p != index).or(nested));
     }

@@ -107,7 +107,11 @@ impl Model {
             span: (Nanos::ZERO, Nanos::ZERO),
             syscalls,
             captured,
-            calibration: Calibration { exit_cost: Nanos::ZERO, fault_cost: Nanos::ZERO, fault_reach: Nanos::ZERO },
+            calibration: Calibration {
+                exit_cost: Nanos::ZERO,
+                fault_cost: Nanos::ZERO,
+                fault_reach: Nanos::ZERO,
+            },
             diagnostics: Diagnostics::default(),
         }
     }
@@ -115,20 +119,29 @@ impl Model {
     /// The task with this index.
     #[must_use]
     pub fn task(&self, id: TaskId) -> &Task {
-        #[expect(clippy::indexing_slicing, reason = "ids come from this model, which never removes a task")]
+        #[expect(
+            clippy::indexing_slicing,
+            reason = "ids come from this model, which never removes a task"
+        )]
         &self.tasks[id.0 as usize]
     }
 
     /// The wakeup with this index.
     #[must_use]
     pub fn wake(&self, id: WakeId) -> &Wake {
-        #[expect(clippy::indexing_slicing, reason = "ids come from this model, which never removes a wakeup")]
+        #[expect(
+            clippy::indexing_slicing,
+            reason = "ids come from this model, which never removes a wakeup"
+        )]
         &self.wakes[id.0 as usize]
     }
 
     /// All tasks with their ids.
     pub fn task_ids(&self) -> impl Iterator<Item = (TaskId, &Task)> + '_ {
-        self.tasks.iter().enumerate().map(|(i, task)| (TaskId(u32::try_from(i).unwrap_or(u32::MAX)), task))
+        self.tasks
+            .iter()
+            .enumerate()
+            .map(|(i, task)| (TaskId(u32::try_from(i).unwrap_or(u32::MAX)), task))
     }
 
     /// The task that had this thread id at a time: the latest born by then.

@@ -68,13 +68,27 @@ pub(crate) struct RequestTracker {
 const MAX_BIOS: usize = 4096;
 
 impl RequestTracker {
-    pub(crate) fn queue(&mut self, dev: Dev, sector: u64, sectors: u32, rwbs: Rwbs, time: Nanos, task: Option<TaskId>) {
+    pub(crate) fn queue(
+        &mut self,
+        dev: Dev,
+        sector: u64,
+        sectors: u32,
+        rwbs: Rwbs,
+        time: Nanos,
+        task: Option<TaskId>,
+    ) {
         let dev = self.disk_of.get(&dev).copied().unwrap_or(dev);
         let bios = self.bios.entry(dev).or_default();
         if bios.len() >= MAX_BIOS {
             bios.drain(..MAX_BIOS / 2);
         }
-        bios.push(Bio { sector, end: sector.saturating_add(u64::from(sectors)), op: rwbs.op, time, task });
+        bios.push(Bio {
+            sector,
+            end: sector.saturating_add(u64::from(sectors)),
+            op: rwbs.op,
+            time,
+            task,
+        });
     }
 
     pub(crate) fn remap(&mut self, dev: Dev, old_dev: Dev) {
@@ -83,10 +97,19 @@ impl RequestTracker {
         }
     }
 
-    pub(crate) fn issue(&mut self, dev: Dev, sector: u64, sectors: u32, rwbs: Rwbs, time: Nanos, task: Option<TaskId>) {
+    pub(crate) fn issue(
+        &mut self,
+        dev: Dev,
+        sector: u64,
+        sectors: u32,
+        rwbs: Rwbs,
+        time: Nanos,
+        task: Option<TaskId>,
+    ) {
         if let Some(request) = self.at(dev, sector).filter(|_| sectors > 0)
             && request.sector <= sector
-            && sector.saturating_add(u64::from(sectors)) <= request.sector.saturating_add(u64::from(request.sectors))
+            && sector.saturating_add(u64::from(sectors))
+                <= request.sector.saturating_add(u64::from(request.sectors))
             && request.rwbs.op == rwbs.op
         {
             request.issued = time;
@@ -137,7 +160,14 @@ impl RequestTracker {
     }
 
     /// The request that this completion finishes; `None` for a part of one.
-    pub(crate) fn complete(&mut self, dev: Dev, sector: u64, sectors: u32, rwbs: Rwbs, time: Nanos) -> Option<u32> {
+    pub(crate) fn complete(
+        &mut self,
+        dev: Dev,
+        sector: u64,
+        sectors: u32,
+        rwbs: Rwbs,
+        time: Nanos,
+    ) -> Option<u32> {
         if sectors == 0 {
             // The parent of a flush sequence completes as `WS 0 + 0` and was
             // never issued so; it ends with the flush's own completion.
@@ -149,7 +179,11 @@ impl RequestTracker {
             self.requests.get_mut(index as usize)?.completed = Some(time);
             return Some(index);
         }
-        let found = self.outstanding.range((dev, 0)..=(dev, sector)).next_back().map(|(key, index)| (*key, *index));
+        let found = self
+            .outstanding
+            .range((dev, 0)..=(dev, sector))
+            .next_back()
+            .map(|(key, index)| (*key, *index));
         let Some((key, index)) = found else {
             self.unmatched_completions += 1;
             return None;
@@ -193,7 +227,8 @@ mod tests {
         t.issue(DEV, 37_294_040, 32, rwbs("R"), Nanos(30), None);
         assert_eq!(t.complete(DEV, 37_294_040, 32, rwbs("R"), Nanos(40)), Some(1));
         assert_eq!(t.complete(DEV, 37_289_984, 4056, rwbs("R"), Nanos(50)), Some(0));
-        let times: Vec<_> = t.requests.iter().map(|r| (r.queued.0, r.issued.0, r.completed)).collect();
+        let times: Vec<_> =
+            t.requests.iter().map(|r| (r.queued.0, r.issued.0, r.completed)).collect();
         assert_eq!(times, [(10, 20, Some(Nanos(50))), (10, 30, Some(Nanos(40)))]);
         assert_eq!((t.open(), t.unmatched_completions), (0, 0));
         assert_eq!(t.requests[1].submitter, Some(TaskId(1)));
@@ -209,7 +244,10 @@ mod tests {
         assert_eq!(t.complete(DEV, 108, 8, rwbs("WS"), Nanos(9)), Some(0));
         assert_eq!(t.requests.len(), 1);
         let r = t.requests[0];
-        assert_eq!((r.queued, r.issued, r.completed, r.issues), (Nanos(1), Nanos(5), Some(Nanos(9)), 2));
+        assert_eq!(
+            (r.queued, r.issued, r.completed, r.issues),
+            (Nanos(1), Nanos(5), Some(Nanos(9)), 2)
+        );
     }
 
     #[test]

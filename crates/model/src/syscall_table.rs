@@ -71,7 +71,11 @@ impl SyscallTable {
                         loader: LOADER_CALLS.contains(&name),
                         name: name.to_owned(),
                     },
-                    None => Entry { name: format!("sys_{nr}"), class: SyscallClass::Other, loader: false },
+                    None => Entry {
+                        name: format!("sys_{nr}"),
+                        class: SyscallClass::Other,
+                        loader: false,
+                    },
                 }
             })
             .collect();
@@ -108,24 +112,46 @@ impl SyscallTable {
 }
 
 const LOADER_CALLS: &[&str] = &[
-    "brk", "arch_prctl", "mmap", "munmap", "mprotect", "access", "faccessat", "open", "openat", "openat2",
-    "read", "pread64", "close", "stat", "fstat", "newfstatat", "statx", "readlink", "readlinkat",
-    "set_tid_address", "set_robust_list", "rseq", "prlimit64", "getrandom",
+    "brk",
+    "arch_prctl",
+    "mmap",
+    "munmap",
+    "mprotect",
+    "access",
+    "faccessat",
+    "open",
+    "openat",
+    "openat2",
+    "read",
+    "pread64",
+    "close",
+    "stat",
+    "fstat",
+    "newfstatat",
+    "statx",
+    "readlink",
+    "readlinkat",
+    "set_tid_address",
+    "set_robust_list",
+    "rseq",
+    "prlimit64",
+    "getrandom",
 ];
 
 fn classify(name: &str) -> SyscallClass {
     use SyscallClass as C;
     match name {
         "fsync" | "fdatasync" | "sync" | "syncfs" | "sync_file_range" | "msync" => C::Durability,
-        "open" | "openat" | "openat2" | "creat" | "close" | "stat" | "lstat" | "fstat" | "newfstatat"
-        | "statx" | "access" | "faccessat" | "faccessat2" | "readlink" | "readlinkat" | "getdents"
-        | "getdents64" | "rename" | "renameat" | "renameat2" | "unlink" | "unlinkat" | "mkdir"
-        | "mkdirat" | "rmdir" | "link" | "linkat" | "symlink" | "symlinkat" | "mknod" | "mknodat"
-        | "chmod" | "fchmod" | "fchmodat" | "fchmodat2" | "chown" | "fchown" | "lchown" | "fchownat"
-        | "utime" | "utimes" | "utimensat" | "futimesat" | "truncate" | "ftruncate" | "statfs"
-        | "fstatfs" | "getxattr" | "lgetxattr" | "fgetxattr" | "listxattr" | "llistxattr"
-        | "flistxattr" | "setxattr" | "lsetxattr" | "fsetxattr" | "removexattr" | "lremovexattr"
-        | "fremovexattr" | "chdir" | "fchdir" | "name_to_handle_at" | "inotify_add_watch" => C::Metadata,
+        "open" | "openat" | "openat2" | "creat" | "close" | "stat" | "lstat" | "fstat"
+        | "newfstatat" | "statx" | "access" | "faccessat" | "faccessat2" | "readlink"
+        | "readlinkat" | "getdents" | "getdents64" | "rename" | "renameat" | "renameat2"
+        | "unlink" | "unlinkat" | "mkdir" | "mkdirat" | "rmdir" | "link" | "linkat" | "symlink"
+        | "symlinkat" | "mknod" | "mknodat" | "chmod" | "fchmod" | "fchmodat" | "fchmodat2"
+        | "chown" | "fchown" | "lchown" | "fchownat" | "utime" | "utimes" | "utimensat"
+        | "futimesat" | "truncate" | "ftruncate" | "statfs" | "fstatfs" | "getxattr"
+        | "lgetxattr" | "fgetxattr" | "listxattr" | "llistxattr" | "flistxattr" | "setxattr"
+        | "lsetxattr" | "fsetxattr" | "removexattr" | "lremovexattr" | "fremovexattr" | "chdir"
+        | "fchdir" | "name_to_handle_at" | "inotify_add_watch" => C::Metadata,
         "read" | "pread64" | "readv" | "preadv" | "preadv2" => C::Read,
         "write" | "pwrite64" | "writev" | "pwritev" | "pwritev2" => C::Write,
         "sendfile" | "splice" | "copy_file_range" => C::Read,
@@ -134,7 +160,8 @@ fn classify(name: &str) -> SyscallClass {
         "exit" | "exit_group" => C::Exit,
         "wait4" | "waitid" => C::WaitChild,
         "futex" | "futex_wait" | "futex_waitv" => C::Futex,
-        "poll" | "ppoll" | "select" | "pselect6" | "epoll_wait" | "epoll_pwait" | "epoll_pwait2" => C::Poll,
+        "poll" | "ppoll" | "select" | "pselect6" | "epoll_wait" | "epoll_pwait"
+        | "epoll_pwait2" => C::Poll,
         "nanosleep" | "clock_nanosleep" => C::Sleep,
         "sendto" | "sendmsg" | "sendmmsg" | "connect" | "shutdown" => C::SocketSend,
         "recvfrom" | "recvmsg" | "recvmmsg" | "accept" | "accept4" => C::SocketReceive,

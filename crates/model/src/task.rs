@@ -143,10 +143,7 @@ impl Task {
     #[must_use]
     pub fn name_at(&self, time: Nanos) -> Comm {
         let after = self.names.partition_point(|(since, _)| *since <= time);
-        self.names
-            .get(after.saturating_sub(1))
-            .map(|(_, name)| *name)
-            .unwrap_or_default()
+        self.names.get(after.saturating_sub(1)).map(|(_, name)| *name).unwrap_or_default()
     }
 
     pub(crate) fn rename(&mut self, time: Nanos, comm: Comm) {
@@ -163,15 +160,22 @@ impl Task {
     }
 
     /// The spans that overlap `[from, to)`, each clipped: (index, start, end, span).
-    pub fn spans(&self, from: Nanos, to: Nanos) -> impl Iterator<Item = (usize, Nanos, Nanos, Span)> + '_ {
+    pub fn spans(
+        &self,
+        from: Nanos,
+        to: Nanos,
+    ) -> impl Iterator<Item = (usize, Nanos, Nanos, Span)> + '_ {
         let first = self.span_at(from);
-        self.states.iter().enumerate().skip(first).take_while(move |(_, span)| span.start < to).filter_map(
-            move |(index, span)| {
+        self.states
+            .iter()
+            .enumerate()
+            .skip(first)
+            .take_while(move |(_, span)| span.start < to)
+            .filter_map(move |(index, span)| {
                 let end = self.states.get(index + 1).map_or(Nanos::MAX, |next| next.start);
                 let (start, end) = (span.start.max(from), end.min(to));
                 (start < end).then_some((index, start, end, *span))
-            },
-        )
+            })
     }
 
     /// When the task is dead, if the capture shows it.

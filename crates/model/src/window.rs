@@ -102,7 +102,12 @@ impl Windows {
             let first = claims.partition_point(|claim| claim.to <= window.start);
             for claim in claims.iter().skip(first).take_while(|claim| claim.from < window.end) {
                 if self.within(claim.step, step) {
-                    work.push((task, claim.from.max(window.start), claim.to.min(window.end), claim.inferred));
+                    work.push((
+                        task,
+                        claim.from.max(window.start),
+                        claim.to.min(window.end),
+                        claim.inferred,
+                    ));
                 }
             }
         }

@@ -44,12 +44,17 @@ impl Builder {
     /// Notes on the innermost call or fault of a task that it submitted I/O itself.
     fn submitted(&mut self, id: TaskId, op: BlockOp) {
         let innermost = self.live(id).stack.clone().into_iter().rev().find(|i| {
-            self.task(id).ops.get(*i).is_some_and(|op| matches!(op.kind, OpKind::Syscall(_) | OpKind::Fault(_)))
+            self.task(id)
+                .ops
+                .get(*i)
+                .is_some_and(|op| matches!(op.kind, OpKind::Syscall(_) | OpKind::Fault(_)))
         });
         if let Some(found) = innermost.and_then(|i| self.task(id).ops.get_mut(i)) {
             match op {
                 BlockOp::Read => found.reads = true,
-                BlockOp::Write | BlockOp::Flush | BlockOp::Discard | BlockOp::Other => found.writes = true,
+                BlockOp::Write | BlockOp::Flush | BlockOp::Discard | BlockOp::Other => {
+                    found.writes = true
+                }
             }
         }
     }

@@ -22,8 +22,12 @@ impl Builder {
             }
             Fault::MinorFaults(e) => self.completed(task, event.time, e.addr, false),
             Fault::MajorFaults(e) => self.completed(task, event.time, e.addr, true),
-            Fault::MmFilemapFault(e) => self.fault_file(task, event.time, |b| b.files.intern(e.s_dev, e.i_ino)),
-            Fault::MmFilemapMapPages(e) => self.fault_file(task, event.time, |b| b.files.intern(e.s_dev, e.i_ino)),
+            Fault::MmFilemapFault(e) => {
+                self.fault_file(task, event.time, |b| b.files.intern(e.s_dev, e.i_ino))
+            }
+            Fault::MmFilemapMapPages(e) => {
+                self.fault_file(task, event.time, |b| b.files.intern(e.s_dev, e.i_ino))
+            }
         }
     }
 
@@ -84,7 +88,10 @@ impl Builder {
             let live = self.live(task);
             let evidence = live.fault_evidence.unwrap_or(time);
             let slept = live.fault_slept;
-            let Some(index) = self.close_op(task, time, |kind| matches!(kind, OpKind::Fault(_))) else { return };
+            let Some(index) = self.close_op(task, time, |kind| matches!(kind, OpKind::Fault(_)))
+            else {
+                return;
+            };
             // Not an end that a tail could be measured from.
             self.live(task).ended = None;
             let gap = time - evidence;

@@ -107,7 +107,12 @@ impl Builder {
             // A nested operation that was closed late, or whose cost was added,
             // never outlives what is around it.
             for index in 0..task.ops.len() {
-                let parent_end = task.ops.get(index).and_then(|op| op.parent()).and_then(|p| task.ops.get(p)).map(|p| p.end);
+                let parent_end = task
+                    .ops
+                    .get(index)
+                    .and_then(|op| op.parent())
+                    .and_then(|p| task.ops.get(p))
+                    .map(|p| p.end);
                 if let (Some(end), Some(op)) = (parent_end, task.ops.get_mut(index)) {
                     let over = u32::try_from((op.end - end).0).unwrap_or(u32::MAX);
                     op.cost = op.cost.saturating_sub(over);

@@ -15,7 +15,9 @@ impl Builder {
                 self.cpu(event.cpu).timer = None;
                 self.begin(event, current, OpKind::Irq(name));
             }
-            Irq::IrqHandlerExit(_) => self.end(event, current, |kind| matches!(kind, OpKind::Irq(_))),
+            Irq::IrqHandlerExit(_) => {
+                self.end(event, current, |kind| matches!(kind, OpKind::Irq(_)))
+            }
             Irq::SoftirqEntry(e) => self.begin(event, current, OpKind::Softirq(e.vec)),
             Irq::SoftirqExit(_) => {
                 self.end(event, current, |kind| matches!(kind, OpKind::Softirq(_)));
@@ -24,7 +26,9 @@ impl Builder {
                 cpu.packet = None;
             }
             Irq::LocalTimerEntry(_) => self.begin(event, current, OpKind::LocalTimer),
-            Irq::LocalTimerExit(_) => self.end(event, current, |kind| matches!(kind, OpKind::LocalTimer)),
+            Irq::LocalTimerExit(_) => {
+                self.end(event, current, |kind| matches!(kind, OpKind::LocalTimer))
+            }
             Irq::HrtimerExpireEntry(_) => self.cpu(event.cpu).timer = Some(time),
             Irq::WorkqueueExecuteStart(e) => {
                 if let Some(id) = current {
@@ -50,7 +54,12 @@ impl Builder {
         }
     }
 
-    fn end(&mut self, event: &Event<'_>, current: Option<TaskId>, wanted: impl Fn(&OpKind) -> bool) {
+    fn end(
+        &mut self,
+        event: &Event<'_>,
+        current: Option<TaskId>,
+        wanted: impl Fn(&OpKind) -> bool,
+    ) {
         let cpu = self.cpu(event.cpu);
         if let Some(position) = cpu.irqs.iter().rposition(&wanted) {
             cpu.irqs.truncate(position);

@@ -24,9 +24,11 @@ impl Builder {
                 }
             }
             Lock::ContentionEnd(e) => {
-                self.close_op(task, event.time, |kind| {
-                    matches!(kind, OpKind::Lock { addr } if *addr == e.lock_addr)
-                });
+                self.close_op(
+                    task,
+                    event.time,
+                    |kind| matches!(kind, OpKind::Lock { addr } if *addr == e.lock_addr),
+                );
                 self.live(task).ended = None;
             }
         }

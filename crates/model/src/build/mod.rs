@@ -178,7 +178,9 @@ impl Builder {
 
     fn page_cache(&mut self, event: &Event<'_>, task: Option<TaskId>, cache: &events::PageCache) {
         let (file, index, order, added) = match cache {
-            events::PageCache::MmFilemapAddToPageCache(e) => (self.files.intern(e.s_dev, e.i_ino), e.index, e.order, true),
+            events::PageCache::MmFilemapAddToPageCache(e) => {
+                (self.files.intern(e.s_dev, e.i_ino), e.index, e.order, true)
+            }
             events::PageCache::MmFilemapDeleteFromPageCache(e) => {
                 (self.files.intern(e.s_dev, e.i_ino), e.index, e.order, false)
             }
@@ -217,12 +219,18 @@ impl Builder {
     }
 
     pub(crate) fn task(&mut self, id: TaskId) -> &mut Task {
-        #[expect(clippy::indexing_slicing, reason = "ids are made by add_task only, and tasks are never removed")]
+        #[expect(
+            clippy::indexing_slicing,
+            reason = "ids are made by add_task only, and tasks are never removed"
+        )]
         &mut self.model.tasks[id.0 as usize]
     }
 
     pub(crate) fn live(&mut self, id: TaskId) -> &mut TaskState {
-        #[expect(clippy::indexing_slicing, reason = "ids are made by add_task only, and tasks are never removed")]
+        #[expect(
+            clippy::indexing_slicing,
+            reason = "ids are made by add_task only, and tasks are never removed"
+        )]
         &mut self.live[id.0 as usize]
     }
 
@@ -278,7 +286,14 @@ impl Builder {
                 && self.live(old).cpu == event.cpu
             {
                 // It left this CPU unseen, some time after its last record here.
-                self.enter(old, last, State::Unknown(UnknownReason::NoSwitch), Cpu::NONE, None, true);
+                self.enter(
+                    old,
+                    last,
+                    State::Unknown(UnknownReason::NoSwitch),
+                    Cpu::NONE,
+                    None,
+                    true,
+                );
             }
             if let Some(id) = task {
                 self.imply_running(id, event.time, event.cpu);
@@ -318,7 +333,15 @@ impl Builder {
         self.model.diagnostics.add(problem, cpu, 1, Some(time), None);
     }
 
-    pub(crate) fn enter(&mut self, id: TaskId, start: Nanos, state: State, cpu: Cpu, wake: Option<WakeId>, inferred: bool) {
+    pub(crate) fn enter(
+        &mut self,
+        id: TaskId,
+        start: Nanos,
+        state: State,
+        cpu: Cpu,
+        wake: Option<WakeId>,
+        inferred: bool,
+    ) {
         if state == State::Running {
             self.live(id).cpu = cpu;
         }
@@ -336,7 +359,12 @@ impl Builder {
 
     /// Closes the innermost open operation that `wanted` accepts, and what is
     /// open inside it. Returns its index.
-    pub(crate) fn close_op(&mut self, id: TaskId, time: Nanos, wanted: impl Fn(&OpKind) -> bool) -> Option<usize> {
+    pub(crate) fn close_op(
+        &mut self,
+        id: TaskId,
+        time: Nanos,
+        wanted: impl Fn(&OpKind) -> bool,
+    ) -> Option<usize> {
         let position = {
             let stack = &self.live(id).stack.clone();
             let ops = &self.task(id).ops;
@@ -394,7 +422,11 @@ impl Builder {
         state.completed = None;
         state.irqs.clear();
         let current = state.current.take().flatten();
-        self.model.lost.push(LostInterval { cpu, from: if from == Nanos::ZERO { time } else { from }, to: Nanos::MAX });
+        self.model.lost.push(LostInterval {
+            cpu,
+            from: if from == Nanos::ZERO { time } else { from },
+            to: Nanos::MAX,
+        });
         if let Some(id) = current {
             self.close_all(id, from, true);
             self.enter(id, from, State::Unknown(UnknownReason::LostEvents), Cpu::NONE, None, false);
@@ -403,7 +435,14 @@ impl Builder {
         for index in 0..self.live.len() {
             let id = TaskId(u32::try_from(index).unwrap_or(u32::MAX));
             if self.live(id).cpu == cpu && self.task(id).last().state == State::Runnable {
-                self.enter(id, from, State::Unknown(UnknownReason::LostEvents), Cpu::NONE, None, false);
+                self.enter(
+                    id,
+                    from,
+                    State::Unknown(UnknownReason::LostEvents),
+                    Cpu::NONE,
+                    None,
+                    false,
+                );
             }
         }
     }

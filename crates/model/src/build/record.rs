@@ -25,10 +25,20 @@ impl Builder {
                 let known = self.by_tid.get(&fork.tid).copied();
                 // The tracepoints of this fork came first, where recorded.
                 let id = match known {
-                    Some(id) if event.time == Nanos::ZERO || self.task(id).birth.is_some_and(|b| event.time - b < Nanos(1_000_000_000)) => id,
-                    _ if event.time == Nanos::ZERO => {
-                        self.add_task(fork.tid, Nanos::ZERO, State::Unknown(UnknownReason::BeforeFirstEvent))
+                    Some(id)
+                        if event.time == Nanos::ZERO
+                            || self
+                                .task(id)
+                                .birth
+                                .is_some_and(|b| event.time - b < Nanos(1_000_000_000)) =>
+                    {
+                        id
                     }
+                    _ if event.time == Nanos::ZERO => self.add_task(
+                        fork.tid,
+                        Nanos::ZERO,
+                        State::Unknown(UnknownReason::BeforeFirstEvent),
+                    ),
                     _ => {
                         let id = self.add_task(fork.tid, event.time, State::New);
                         self.task(id).birth = Some(event.time);
@@ -46,7 +56,14 @@ impl Builder {
             // The switch to a dead state ends a task; this record adds nothing.
             Record::Exit(_) => {}
             Record::Mmap2(map) => {
-                self.files.mapped(map.pid, map.addr.0, map.len.0, Dev::new(map.maj, map.min), map.ino, map.filename.0);
+                self.files.mapped(
+                    map.pid,
+                    map.addr.0,
+                    map.len.0,
+                    Dev::new(map.maj, map.min),
+                    map.ino,
+                    map.filename.0,
+                );
             }
             Record::Lost(_) => self.lost(event.cpu, event.time),
             // A gap, like a loss.

@@ -37,7 +37,14 @@ impl Builder {
         {
             self.count(Problem::SwitchOutOfOther, on, time);
             if self.task(old).last().state == State::Running && self.live(old).cpu == on {
-                self.enter(old, last, State::Unknown(UnknownReason::NoSwitch), Cpu::NONE, None, true);
+                self.enter(
+                    old,
+                    last,
+                    State::Unknown(UnknownReason::NoSwitch),
+                    Cpu::NONE,
+                    None,
+                    true,
+                );
             }
         }
         if let Some(id) = prev {
@@ -58,7 +65,15 @@ impl Builder {
         }
     }
 
-    fn switch_out(&mut self, id: TaskId, time: Nanos, on: Cpu, last: Nanos, tainted: bool, state: SwitchState) {
+    fn switch_out(
+        &mut self,
+        id: TaskId,
+        time: Nanos,
+        on: Cpu,
+        last: Nanos,
+        tainted: bool,
+        state: SwitchState,
+    ) {
         if let Some(ended) = self.live(id).ended.take() {
             self.fill_tail(id, ended, time);
         }
@@ -74,7 +89,14 @@ impl Builder {
                 State::Unknown(_) => {}
                 State::Running | State::Runnable | State::Blocked(_) | State::New | State::Dead => {
                     if tainted {
-                        self.enter(id, last, State::Unknown(UnknownReason::LostEvents), on, None, false);
+                        self.enter(
+                            id,
+                            last,
+                            State::Unknown(UnknownReason::LostEvents),
+                            on,
+                            None,
+                            false,
+                        );
                     } else {
                         self.count(Problem::ImpliedSwitchIn, on, time);
                         self.enter(id, last.max(span.start), State::Running, on, None, true);
@@ -104,7 +126,13 @@ impl Builder {
             State::Blocked(_) => {
                 self.count(Problem::MissingWakeup, on, time);
                 if self.lost_during(span.start, time) {
-                    self.task(id).enter(Span { start: time, state: State::Running, cpu: on, wake: None, inferred: true });
+                    self.task(id).enter(Span {
+                        start: time,
+                        state: State::Running,
+                        cpu: on,
+                        wake: None,
+                        inferred: true,
+                    });
                     if let Some(blocked) = self.task(id).states.iter_mut().rev().nth(1) {
                         blocked.state = State::Unknown(UnknownReason::LostEvents);
                     }
@@ -117,7 +145,14 @@ impl Builder {
                 if since != on {
                     let left = self.cpu(since).last;
                     self.cpu(since).current = None;
-                    self.enter(id, left.min(time), State::Unknown(UnknownReason::NoSwitch), Cpu::NONE, None, true);
+                    self.enter(
+                        id,
+                        left.min(time),
+                        State::Unknown(UnknownReason::NoSwitch),
+                        Cpu::NONE,
+                        None,
+                        true,
+                    );
                 }
                 false
             }
@@ -165,7 +200,8 @@ impl Builder {
                 if let Some(id) = self.lookup(e.pid) {
                     self.name(id, time, e.comm);
                     let source = current.map_or(WakeSource::Unknown, WakeSource::Task);
-                    let wake = self.add_wake(Wake { time, wakee: id, current, source, birth: true });
+                    let wake =
+                        self.add_wake(Wake { time, wakee: id, current, source, birth: true });
                     self.enter(id, time, State::Runnable, e.target_cpu, Some(wake), false);
                 }
             }
@@ -206,12 +242,16 @@ impl Builder {
             Sched::SchedProcessFork(e) => {
                 let parent = self.lookup(e.parent_pid);
                 let known = self.by_tid.get(&e.child_pid).copied();
-                if known.is_none_or(|id| self.task(id).birth.is_none_or(|b| time - b >= Nanos(10_000_000))) {
+                if known.is_none_or(|id| {
+                    self.task(id).birth.is_none_or(|b| time - b >= Nanos(10_000_000))
+                }) {
                     self.born(time, parent, e.child_pid, e.child_comm);
                 }
             }
             Sched::SchedPrepareExec(_) | Sched::SchedProcessWait(_) | Sched::SignalGenerate(_) => {}
-            Sched::SchedProcessExec(e) => self.exec(time, event.cpu, e.pid, e.old_pid, e.filename.to_text()),
+            Sched::SchedProcessExec(e) => {
+                self.exec(time, event.cpu, e.pid, e.old_pid, e.filename.to_text())
+            }
             Sched::SchedProcessExit(e) => {
                 if let Some(id) = self.lookup(e.pid) {
                     self.task(id).exit = Some(time);
@@ -255,7 +295,8 @@ impl Builder {
     /// Whether the task was born moments ago and has not run since.
     fn just_born(&mut self, id: TaskId, time: Nanos) -> bool {
         let task = self.task(id);
-        task.last().state == State::New && task.birth.is_some_and(|birth| time - birth < Nanos(10_000_000))
+        task.last().state == State::New
+            && task.birth.is_some_and(|birth| time - birth < Nanos(10_000_000))
     }
 
     /// The child leaves its parent's call without having entered it (EVENTS 2.2).
@@ -273,15 +314,22 @@ impl Builder {
     pub(super) fn open_syscall(&mut self, id: TaskId) -> Option<(usize, SyscallOp)> {
         let stack = self.live(id).stack.clone();
         let ops = &self.task(id).ops;
-        stack.iter().rev().find_map(|i| ops.get(*i).and_then(|op| op.syscall().map(|call| (*i, *call))))
+        stack
+            .iter()
+            .rev()
+            .find_map(|i| ops.get(*i).and_then(|op| op.syscall().map(|call| (*i, *call))))
     }
 
     /// Whether a task that is seen on `old`'s CPU is its dead leader: `old`, inside an
     /// exec, has become it.
     pub(super) fn takes_over(&mut self, old: TaskId, id: TaskId) -> bool {
         let (pid, leader) = (self.task(old).pid, self.task(id));
-        let dead_leader = leader.last().state == State::Dead && leader.pid == pid && leader.tid.0 == pid.0;
-        dead_leader && self.open_syscall(old).is_some_and(|(_, call)| self.class(call.nr) == SyscallClass::Exec)
+        let dead_leader =
+            leader.last().state == State::Dead && leader.pid == pid && leader.tid.0 == pid.0;
+        dead_leader
+            && self
+                .open_syscall(old)
+                .is_some_and(|(_, call)| self.class(call.nr) == SyscallClass::Exec)
     }
 
     /// A thread that is not the leader takes over the leader's id with no switch
@@ -341,7 +389,12 @@ impl Builder {
     }
 
     /// Law 5: in interrupt context the task that happens to be current is innocent.
-    fn wake_source(&mut self, event: &Event<'_>, current: Option<TaskId>, _wakee: TaskId) -> WakeSource {
+    fn wake_source(
+        &mut self,
+        event: &Event<'_>,
+        current: Option<TaskId>,
+        _wakee: TaskId,
+    ) -> WakeSource {
         let interrupt = event.context.interrupt();
         let sending = current.is_some_and(|id| self.sends(id));
         let cpu = self.cpu(event.cpu);
@@ -357,7 +410,11 @@ impl Builder {
         let timer = cpu.timer.is_some();
         let packet = cpu.packet;
         let innermost = cpu.irqs.last().copied();
-        let device = cpu.irqs.iter().rev().find_map(|irq| if let OpKind::Irq(name) = irq { Some(*name) } else { None });
+        let device = cpu
+            .irqs
+            .iter()
+            .rev()
+            .find_map(|irq| if let OpKind::Irq(name) = irq { Some(*name) } else { None });
         let hardirq = event.context.hardirq();
         match (packet, innermost) {
             (Some(false), _) => return WakeSource::Network,
@@ -378,7 +435,9 @@ impl Builder {
             return WakeSource::Interrupt(name);
         }
         // Without interrupt events, a soft interrupt inside a send is loopback's.
-        if !hardirq && sending && innermost.is_none()
+        if !hardirq
+            && sending
+            && innermost.is_none()
             && let Some(id) = current
         {
             return WakeSource::Task(id);

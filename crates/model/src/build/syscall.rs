@@ -42,7 +42,8 @@ impl Builder {
         let class = self.class(nr);
         let mut op = SyscallOp::new(nr, args);
         let restarting = self.live(task).restarting.take();
-        op.continued = restarting == Some(nr) || (restarting.is_some() && RESTART_SYSCALL.contains(&nr));
+        op.continued =
+            restarting == Some(nr) || (restarting.is_some() && RESTART_SYSCALL.contains(&nr));
         if op.continued
             && let Some(before) = restarting
         {
@@ -102,7 +103,8 @@ impl Builder {
         if open.no_entry || ret < 0 {
             return;
         }
-        let fd_call = usize::try_from(nr).ok().and_then(|nr| self.fd_calls.get(nr).copied().flatten());
+        let fd_call =
+            usize::try_from(nr).ok().and_then(|nr| self.fd_calls.get(nr).copied().flatten());
         if let Some(fd_call) = fd_call {
             let (pid, args) = (self.task(task).pid, self.live(task).args);
             self.fds.returned(pid, fd_call, args, ret);

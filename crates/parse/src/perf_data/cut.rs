@@ -148,6 +148,12 @@ fn features(bytes: &[u8], perf: &PerfData<'_>, redacting: bool) -> Vec<(u32, Vec
         let new = match *bit {
             feature::TRACING_DATA => tracing_data::parse(body).map(|t| tracing(&t, perf)),
             feature::HOSTNAME if redacting => Some(perf_string(b"redacted")),
+            // The version alone: what follows it can name a machine's own build.
+            feature::OSRELEASE if redacting => {
+                let release = perf.info.os_release.as_deref().unwrap_or_default();
+                let version = release.split('-').next().unwrap_or_default();
+                Some(perf_string(version.as_bytes()))
+            }
             feature::CMDLINE if redacting => Some(command_line(&perf.info.command_line)),
             feature::BUILD_ID if redacting => None,
             bit if COPIED.contains(&bit) || NAMING.contains(&bit) => Some(body.to_vec()),
