@@ -3,7 +3,7 @@
 /// The subsystem a nanosecond of a step is charged to. Exclusive.
 ///
 /// The rules that choose it are the rows of the table in
-/// [`crate::rows`]; the order here is the order of reports where numbers tie.
+/// `rows.rs`; the order here is the order of reports where numbers tie.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub enum Cause {
     /// Not explained: lost events, not captured, before the first event.
