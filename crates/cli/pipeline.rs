@@ -153,7 +153,7 @@ pub(crate) fn report(loaded: &Loaded<'_>, placed: &Placed) -> Report {
         notes: Vec::new(),
         outside_cut: placed.file.as_ref().is_some_and(|f| f.calibration.is_some()),
     };
-    analyze::report(&input, &paths)
+    analyze::report(&input, paths)
 }
 
 /// Everything from a file to its report.

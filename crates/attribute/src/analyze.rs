@@ -59,14 +59,15 @@ struct Checked {
 /// The report. `paths` are the critical paths of `windows.steps`, in their order.
 /// What comes out does not depend on the number of threads.
 #[must_use]
-pub fn report(input: &Input<'_>, paths: &[StepPath]) -> Report {
+pub fn report(input: &Input<'_>, mut paths: Vec<StepPath>) -> Report {
     let index = Index::new(input.model, input.info);
     let work = work(input.windows);
     let coverage = coverage(input.info);
     let steps = &input.windows.steps;
+    paths.resize_with(steps.len(), StepPath::default);
 
     let checked: Vec<Checked> =
-        (0..steps.len()).into_par_iter().map(|i| check(input, i, paths.get(i))).collect();
+        paths.into_par_iter().enumerate().map(|(i, path)| check(input, i, path)).collect();
     let tools = Tools::new(input, &checked);
     let selfs = session::self_times(steps);
     let reports: Vec<StepReport> = checked
@@ -121,10 +122,9 @@ pub fn report(input: &Input<'_>, paths: &[StepPath]) -> Report {
 /// Checks that the path tiles its window and that its rows add up to it
 /// (DESIGN 2.1), in release builds too. A path that does not is replaced by one
 /// segment that says so, and a note in the report: never a wrong sum.
-fn check(input: &Input<'_>, step: usize, path: Option<&StepPath>) -> Checked {
+fn check(input: &Input<'_>, step: usize, mut path: StepPath) -> Checked {
     let (start, end) =
         input.windows.steps.get(step).map_or_else(Default::default, |s| (s.start, s.end));
-    let mut path = path.cloned().unwrap_or_default();
     let mut rows = exclusive(&path.segments);
     let broken = conservation(&path.segments, &rows, start, end).err();
     if broken.is_some() {

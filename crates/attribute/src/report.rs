@@ -5,6 +5,8 @@
 //! not. The two are never added together. `None` means that the capture does
 //! not hold the events: never zero.
 
+use std::sync::Arc;
+
 pub use agenttrace_model::MarkerSource;
 use agenttrace_model::parse::{CaptureInfo, Dev, Diagnostics, Nanos, Pid, StepId, Tid, Totals};
 
@@ -278,8 +280,9 @@ pub struct Segment {
     pub tid: Tid,
     /// That task's process.
     pub pid: Pid,
-    /// That task's name at the time.
-    pub comm: String,
+    /// That task's name at the time. Shared, as the next two are: a capture has
+    /// millions of segments and few names.
+    pub comm: Arc<str>,
     /// The cause.
     pub cause: Cause,
     /// The resource.
@@ -289,9 +292,9 @@ pub struct Segment {
     /// What the time was spent on behalf of, outermost first. Frames are words
     /// such as `fsync`, `wait4`, `major fault vector_index.db`, `journal commit`,
     /// `block write 254:0`, or a task's name where the path goes on in another task.
-    pub stack: Vec<String>,
+    pub stack: Arc<[String]>,
     /// File or device, where there is one.
-    pub object: Option<String>,
+    pub object: Option<Arc<str>>,
     /// Why it is `unknown`, or other reasons for doubt.
     pub reason: Option<String>,
     /// Whether the state was inferred.

@@ -1,6 +1,9 @@
 //! Critical-path segments in words.
 
+use std::sync::Arc;
+
 use agenttrace_model::Model;
+use agenttrace_model::parse::Comm;
 use rustc_hash::FxHashMap;
 
 use super::Checked;
@@ -10,13 +13,14 @@ use crate::report::Segment;
 /// The words of one entry stack.
 #[derive(Clone)]
 struct Words {
-    stack: Vec<String>,
-    object: Option<String>,
+    stack: Arc<[String]>,
+    object: Option<Arc<str>>,
 }
 
 /// The segments of a path, with their stacks, objects and reasons as text.
 pub(super) fn segments(model: &Model, checked: &Checked) -> Vec<Segment> {
     let mut cache: FxHashMap<StackId, Words> = FxHashMap::default();
+    let mut names: FxHashMap<Comm, Arc<str>> = FxHashMap::default();
     let mut out = Vec::with_capacity(checked.path.segments.len());
     for segment in &checked.path.segments {
         let words = match cache.get(&segment.stack) {
@@ -25,7 +29,7 @@ pub(super) fn segments(model: &Model, checked: &Checked) -> Vec<Segment> {
                 let frames = checked.path.stacks.frames(segment.stack);
                 let words = Words {
                     stack: frames.iter().map(|f| f.text(model, segment.start)).collect(),
-                    object: frames.iter().rev().find_map(|f| object(model, *f)),
+                    object: frames.iter().rev().find_map(|f| object(model, *f)).map(Arc::from),
                 };
                 // A task's name may change.
                 if !frames.iter().any(|f| matches!(f, Frame::Task(_))) {
@@ -35,12 +39,14 @@ pub(super) fn segments(model: &Model, checked: &Checked) -> Vec<Segment> {
             }
         };
         let Some(task) = model.tasks.get(segment.task.0 as usize) else { continue };
+        let comm = task.name_at(segment.start);
+        let comm = names.entry(comm).or_insert_with(|| Arc::from(comm.to_text()));
         out.push(Segment {
             start: segment.start,
             end: segment.end,
             tid: task.tid,
             pid: task.pid,
-            comm: task.name_at(segment.start).to_text(),
+            comm: Arc::clone(comm),
             cause: segment.cause,
             resource: segment.resource,
             under: segment.under,

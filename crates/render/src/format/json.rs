@@ -276,7 +276,7 @@ fn segment<W: Write>(j: &mut JsonWriter<'_, W>, s: &Segment) -> io::Result<()> {
     j.key("resource")?.text(s.resource.name())?;
     under(j, s.under)?;
     j.key("stack")?.array(false)?;
-    for frame in &s.stack {
+    for frame in s.stack.iter() {
         j.item()?.text(frame)?;
     }
     j.end()?;
