@@ -208,8 +208,9 @@ pub fn place_marks(
             extra: mark.extra.clone(),
         });
     }
-    // Steps that only the capture knows.
-    for (id, s) in &known {
+    // Steps that only the capture knows; in a cut, those are pieces of others.
+    let whole = file.calibration.is_none();
+    for (id, s) in known.iter().filter(|_| whole) {
         if !file.steps.iter().any(|mark| mark.id == StepId::Number(*id)) {
             raws.push(Raw {
                 id: StepId::Number(*id),
