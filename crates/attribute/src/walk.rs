@@ -10,7 +10,7 @@
 
 use agenttrace_model::parse::{BlockOp, Nanos};
 use agenttrace_model::{
-    Model, OpKind, Span, State, SyscallClass, TaskId, UnknownReason, Wake, WakeSource, Windows,
+    Model, Span, State, SyscallClass, TaskId, UnknownReason, Wake, WakeSource, Windows,
 };
 
 use crate::cause::{Cause, Resource};
@@ -143,7 +143,7 @@ impl Walker<'_, '_> {
         for (index, start, end, span) in task.spans(at, to) {
             match span.state {
                 State::Running | State::Runnable => self.on_cpu(id, start, end, span, base, opaque),
-                State::Blocked(_) => self.blocked(id, index, start, end, span, base, opaque, depth),
+                State::Blocked(_) => self.blocked(id, index, start, end, span, base, depth),
                 State::New => self.before_birth(id, start, end, base, opaque, depth),
                 State::Dead => {
                     self.emit(
@@ -274,7 +274,6 @@ impl Walker<'_, '_> {
         to: Nanos,
         span: Span,
         base: StackId,
-        opaque: Opaque,
         depth: u16,
     ) {
         let facts = self.facts;
@@ -293,17 +292,7 @@ impl Walker<'_, '_> {
         let source = self.through_polls(id, index, &context, wake.as_ref());
         match (wake, source) {
             (Some(_), Some(WakeSource::Task(waker))) => {
-                self.woken_by_task(
-                    id,
-                    waker,
-                    wake.as_ref(),
-                    from,
-                    to,
-                    stack,
-                    &context,
-                    opaque,
-                    depth,
-                );
+                self.woken_by_task(id, waker, wake.as_ref(), from, to, stack, &context, depth);
             }
             (_, Some(WakeSource::Timer)) => {
                 self.emit(id, from, to, Charge::new(Cause::Sleep, Resource::Timer, stack));
@@ -370,7 +359,6 @@ impl Walker<'_, '_> {
         to: Nanos,
         stack: StackId,
         context: &Context<'_>,
-        opaque: Opaque,
         depth: u16,
     ) {
         let facts = self.facts;
@@ -395,7 +383,6 @@ impl Walker<'_, '_> {
             self.emit(id, from, to, charge.because(Reason::Unexplained));
             return;
         }
-        let _ = opaque;
         let stack = self.push(stack, Frame::Task(waker));
         self.nested(waker, from, to, stack, cause, depth + 1);
     }
@@ -533,33 +520,11 @@ impl Walker<'_, '_> {
 
     fn helper_frame(&self, id: TaskId, time: Nanos) -> Frame {
         let task = self.facts.model.task(id);
-        let commit = task.op_chain(task.op_at(time)).find_map(|(_, op)| match op.kind {
-            OpKind::Commit { dev, .. } => Some(dev),
-            OpKind::Syscall(_)
-            | OpKind::Fault(_)
-            | OpKind::Lock { .. }
-            | OpKind::Irq(_)
-            | OpKind::Softirq(_)
-            | OpKind::LocalTimer
-            | OpKind::Work(_)
-            | OpKind::SyncFile { .. }
-            | OpKind::Exit => None,
-        });
+        let commit = task.op_chain(task.op_at(time)).find_map(|(_, op)| op.commit());
         let before = || {
             // The waiter is woken just after the commit's end.
             let after = task.ops.partition_point(|op| op.start <= time);
-            task.ops.iter().take(after).rev().take(8).find_map(|op| match op.kind {
-                OpKind::Commit { dev, .. } => Some(dev),
-                OpKind::Syscall(_)
-                | OpKind::Fault(_)
-                | OpKind::Lock { .. }
-                | OpKind::Irq(_)
-                | OpKind::Softirq(_)
-                | OpKind::LocalTimer
-                | OpKind::Work(_)
-                | OpKind::SyncFile { .. }
-                | OpKind::Exit => None,
-            })
+            task.ops.iter().take(after).rev().take(8).find_map(|op| op.commit())
         };
         if self.facts.is_journal(id)
             && let Some(dev) = commit.or_else(before)

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 use std::process::ExitCode;
 
-use agenttrace_attribute::report::{Report, StepReport};
+use agenttrace_attribute::report::StepReport;
 use agenttrace_model::parse::{Diagnostics, write_event, write_events_header};
 use agenttrace_model::{Model, OpKind, State, TaskId, WakeSource, Windows};
 use anyhow::{Result, anyhow};
@@ -68,11 +68,8 @@ pub(crate) fn run(args: &DumpArgs) -> Result<ExitCode> {
             let mut out = Pieces::default();
             for step in report.steps.iter().filter(|s| wanted.as_ref().is_none_or(|id| s.id == *id))
             {
-                let text = if args.stage == Stage::Verdicts {
-                    verdicts(step)
-                } else {
-                    attribution(&report, step)
-                };
+                let text =
+                    if args.stage == Stage::Verdicts { verdicts(step) } else { attribution(step) };
                 out.line(&text);
             }
             out.end()?;
@@ -229,8 +226,7 @@ fn windows(
     text
 }
 
-fn attribution(report: &Report, step: &StepReport) -> String {
-    let _ = report;
+fn attribution(step: &StepReport) -> String {
     let mut text = String::new();
     let _ = writeln!(
         text,

@@ -185,6 +185,12 @@ impl Op {
         if let OpKind::Fault(fault) = &self.kind { Some(fault) } else { None }
     }
 
+    /// The journal's device, if it is a commit.
+    #[must_use]
+    pub fn commit(&self) -> Option<Dev> {
+        if let OpKind::Commit { dev, .. } = self.kind { Some(dev) } else { None }
+    }
+
     /// Length; zero while open.
     #[must_use]
     pub fn duration(&self) -> Nanos {

@@ -28,14 +28,13 @@ impl Builder {
 
     fn sys_enter(&mut self, event: &Event<'_>, task: TaskId, nr: i32, args: Args) {
         let time = event.time;
-        if let Some((index, open)) = self.open_syscall(task) {
+        if let Some((_, open)) = self.open_syscall(task) {
             // A fault from user mode cannot be around a call either: its end
             // was not recorded.
             if self.class(open.nr) != SyscallClass::Exit {
                 self.count(Problem::SyscallWithoutExit, event.cpu, time);
             }
             self.close_op(task, time, |_| true);
-            let _ = index;
         }
         self.end_faults(task, time, event.cpu);
         self.close_all(task, time, true);
