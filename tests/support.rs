@@ -6,8 +6,8 @@ use std::process::{Command, Stdio};
 use agenttrace_attribute::path::StepPath;
 use agenttrace_model::{Builder, MarkOptions, Model, Windows, claim_tasks, place_marks};
 use agenttrace_parse::{
-    Capture, CaptureInfo, Diagnostics, StepFile, Totals, read_steps, write_event,
-    write_events_header,
+    Capture, CaptureInfo, Diagnostics, ReadOptions, StepFile, Totals, Unpacked, read_steps,
+    write_event, write_events_header,
 };
 
 use crate::json::Json;
@@ -129,7 +129,8 @@ pub(crate) struct Analysis {
 
 /// Bytes to critical paths, as the program does it.
 pub(crate) fn analyze(bytes: &[u8], steps: Option<&[u8]>) -> Result<Analysis, String> {
-    let capture = Capture::open(bytes).map_err(|e| e.to_string())?;
+    let unpacked = Unpacked::of(bytes).map_err(|e| e.to_string())?;
+    let capture = Capture::open(&unpacked, &ReadOptions::default()).map_err(|e| e.to_string())?;
     let info: CaptureInfo = capture.info().clone();
     let mut builder = Builder::new(&info);
     let totals = capture
@@ -147,7 +148,8 @@ pub(crate) fn analyze(bytes: &[u8], steps: Option<&[u8]>) -> Result<Analysis, St
 
 /// The text of `dump --stage events`: header lines, and a line an event.
 pub(crate) fn events_text(bytes: &[u8]) -> (String, Vec<String>) {
-    let capture = Capture::open(bytes).expect("the fixture opens");
+    let unpacked = Unpacked::of(bytes).expect("the fixture unpacks");
+    let capture = Capture::open(&unpacked, &ReadOptions::default()).expect("the fixture opens");
     let mut header = String::new();
     write_events_header(capture.info(), &mut header);
     let mut lines = Vec::new();

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use agenttrace_model::parse::ClockId;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 /// Which kernel subsystem made this agent step slow, and what would fix it?
@@ -54,12 +55,35 @@ pub(crate) enum Command {
     Cut(CutArgs),
 }
 
+/// The capture, and how to read it.
+#[derive(Args, Debug, Clone)]
+pub(crate) struct ReadArgs {
+    /// perf.data (of any form, a folder too), trace.dat, text of ftrace, trace-cmd or
+    /// perf script; `-` is standard input
+    #[arg(value_name = "CAPTURE")]
+    pub(crate) path: PathBuf,
+    /// The clock of the capture's times, where it does not name one: ftrace's word
+    /// (mono, boot, local, ...) or monotonic, boottime, realtime
+    #[arg(long, value_name = "NAME", value_parser = trace_clock)]
+    pub(crate) trace_clock: Option<ClockId>,
+    /// How many bytes compressed input may expand to [default: 64 MiB and 256 times
+    /// its size]
+    #[arg(long, value_name = "BYTES")]
+    pub(crate) max_expanded: Option<u64>,
+}
+
+fn trace_clock(name: &str) -> Result<ClockId, String> {
+    ClockId::from_name(name).or_else(|| ClockId::from_ftrace(name)).ok_or_else(|| {
+        "no such clock; known are mono, mono_raw, boot, tai, local, global, perf, realtime"
+            .to_owned()
+    })
+}
+
 /// The capture, and what tells its steps.
 #[derive(Args, Debug, Clone)]
 pub(crate) struct CaptureArgs {
-    /// perf.data, or the text that `dump --stage events` prints
-    #[arg(value_name = "CAPTURE")]
-    pub(crate) capture: PathBuf,
+    #[command(flatten)]
+    pub(crate) read: ReadArgs,
     /// Step marks, one JSON object a line
     #[arg(long, value_name = "FILE")]
     pub(crate) markers: Option<PathBuf>,
@@ -120,9 +144,8 @@ fn formats() -> clap::builder::PossibleValuesParser {
 
 #[derive(Args, Debug)]
 pub(crate) struct CheckArgs {
-    /// perf.data, or the text that `dump --stage events` prints
-    #[arg(value_name = "CAPTURE")]
-    pub(crate) capture: PathBuf,
+    #[command(flatten)]
+    pub(crate) read: ReadArgs,
     /// Exit with 1 where events were lost or a cause cannot be seen
     #[arg(long)]
     pub(crate) strict: bool,

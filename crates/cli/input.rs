@@ -1,12 +1,14 @@
-//! Files to bytes: the memory map, the only unsafe code.
+//! Files, folders and standard input to bytes: the memory map, the only unsafe code.
 
 use std::fs::File;
+use std::io::Read as _;
 use std::path::Path;
 
+use agenttrace_model::parse::{Error, Input, Limits, Unpacked};
 use anyhow::{Context as _, Result};
 
 /// The bytes of a capture.
-pub(crate) enum Bytes {
+enum Bytes {
     Mapped(memmap2::Mmap),
     Owned(Vec<u8>),
 }
@@ -21,15 +23,61 @@ impl std::ops::Deref for Bytes {
     }
 }
 
+/// The files of one capture.
+pub(crate) struct Files {
+    main: Bytes,
+    parts: Vec<Bytes>,
+}
+
+impl Files {
+    /// The file, standard input for `-`, or the files of a folder that
+    /// `perf record --threads` made.
+    pub(crate) fn open(path: &Path) -> Result<Self> {
+        if path == Path::new("-") {
+            let mut bytes = Vec::new();
+            std::io::stdin()
+                .lock()
+                .read_to_end(&mut bytes)
+                .context("cannot read standard input")?;
+            return Ok(Self { main: Bytes::Owned(bytes), parts: Vec::new() });
+        }
+        if !path.is_dir() {
+            return Ok(Self { main: open(path)?, parts: Vec::new() });
+        }
+        // tools/perf/util/data.c: `header` and `data.N`; `data` alone of `--kcore`.
+        let (header, single) = (path.join("header"), path.join("data"));
+        if !header.exists() && single.exists() {
+            return Ok(Self { main: open(&single)?, parts: Vec::new() });
+        }
+        let main = open(&header).with_context(|| {
+            format!(
+                "{} is a folder and no capture: `perf record --threads` writes its files `header` and `data.N` there",
+                path.display()
+            )
+        })?;
+        let mut numbers = Vec::new();
+        let entries = std::fs::read_dir(path);
+        for entry in entries.with_context(|| format!("cannot list {}", path.display()))? {
+            let name = entry?.file_name();
+            let number = name.to_str().and_then(|n| n.strip_prefix("data."));
+            numbers.extend(number.and_then(|n| n.parse::<u32>().ok()));
+        }
+        numbers.sort_unstable();
+        let parts = numbers.into_iter().map(|n| open(&path.join(format!("data.{n}"))));
+        Ok(Self { main, parts: parts.collect::<Result<_>>()? })
+    }
+
+    /// Without compression.
+    pub(crate) fn unpack(&self, limits: &Limits) -> Result<Unpacked<'_>, Error> {
+        let parts = self.parts.iter().map(|part| &**part).collect();
+        Unpacked::new(&Input { main: &self.main, parts }, limits)
+    }
+}
+
 /// Maps a file; reads it where it cannot be mapped (a pipe, an empty file).
-pub(crate) fn open(path: &Path) -> Result<Bytes> {
+fn open(path: &Path) -> Result<Bytes> {
     let file = File::open(path).with_context(|| format!("cannot open {}", path.display()))?;
     let meta = file.metadata().with_context(|| format!("cannot read {}", path.display()))?;
-    anyhow::ensure!(
-        !meta.is_dir(),
-        "{} is a folder: captures of `perf record --threads` are not read; record without --threads",
-        path.display()
-    );
     if meta.is_file() && meta.len() > 0 {
         // SAFETY: the map is read-only and private to this process. Should
         // another process truncate the file meanwhile, reading beyond its end

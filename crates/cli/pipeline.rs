@@ -7,14 +7,15 @@ use std::path::Path;
 use agenttrace_attribute::analyze::{self, Input};
 use agenttrace_attribute::{report::Report, walk};
 use agenttrace_model::parse::{
-    Calibration, Capture, Diagnostics, Pid, StepFile, StepId, Totals, read_steps,
+    Calibration, Capture, Diagnostics, Limits, Pid, ReadOptions, StepFile, StepId, Totals,
+    Unpacked, read_steps,
 };
 use agenttrace_model::{Builder, MarkOptions, Marked, Model, Windows, claim_tasks, place_marks};
 use anyhow::{Context as _, Result, anyhow, bail};
 use indicatif::{ProgressBar, ProgressStyle};
 
-use crate::args::CaptureArgs;
-use crate::input;
+use crate::args::{CaptureArgs, ReadArgs};
+use crate::input::Files;
 
 /// A capture that has been read.
 pub(crate) struct Loaded<'a> {
@@ -49,14 +50,25 @@ pub(crate) fn use_threads(threads: Option<usize>) -> Result<()> {
     Ok(())
 }
 
+/// A capture's bytes without compression.
+pub(crate) fn unpack<'f>(files: &'f Files, args: &ReadArgs) -> Result<Unpacked<'f>> {
+    let limits = Limits { expanded: args.max_expanded };
+    files.unpack(&limits).map_err(|e| anyhow!("{}: {e}", args.path.display()))
+}
+
+/// Opens a capture: everything but its records.
+pub(crate) fn open<'a>(unpacked: &'a Unpacked<'_>, args: &ReadArgs) -> Result<Capture<'a>> {
+    let options = ReadOptions { trace_clock: args.trace_clock };
+    Capture::open(unpacked, &options).map_err(|e| anyhow!("{}: {e}", args.path.display()))
+}
+
 /// Reads a whole capture.
 pub(crate) fn load<'a>(
-    bytes: &'a [u8],
-    path: &Path,
+    unpacked: &'a Unpacked<'_>,
+    args: &ReadArgs,
     calibration: Option<Calibration>,
 ) -> Result<Loaded<'a>> {
-    let name = || path.display().to_string();
-    let capture = Capture::open(bytes).map_err(|e| anyhow!("{}: {e}", name()))?;
+    let capture = open(unpacked, args)?;
     let progress = progress();
     let mut diagnostics = Diagnostics::default();
     let mut builder = Builder::new(capture.info());
@@ -65,7 +77,7 @@ pub(crate) fn load<'a>(
             builder.push(batch);
             progress.inc(batch.len() as u64);
         })
-        .map_err(|e| anyhow!("{}: {e}", name()))?;
+        .map_err(|e| anyhow!("{}: {e}", args.path.display()))?;
     let model = builder.finish(calibration);
     progress.finish_and_clear();
     diagnostics.merge(&model.diagnostics);
@@ -159,15 +171,19 @@ pub(crate) fn report(loaded: &Loaded<'_>, placed: &Placed) -> Report {
 /// Everything from a file to its report.
 pub(crate) fn analyze(args: &CaptureArgs) -> Result<Report> {
     use_threads(args.threads)?;
-    let bytes = input::open(&args.capture)?;
-    let (loaded, placed) = load_placed(&bytes, args)?;
+    let files = Files::open(&args.read.path)?;
+    let unpacked = unpack(&files, &args.read)?;
+    let (loaded, placed) = load_placed(&unpacked, args)?;
     Ok(report(&loaded, &placed))
 }
 
 /// Reads a capture and places its steps.
-pub(crate) fn load_placed<'a>(bytes: &'a [u8], args: &CaptureArgs) -> Result<(Loaded<'a>, Placed)> {
+pub(crate) fn load_placed<'a>(
+    unpacked: &'a Unpacked<'_>,
+    args: &CaptureArgs,
+) -> Result<(Loaded<'a>, Placed)> {
     let file = markers(args)?;
-    let loaded = load(bytes, &args.capture, file.as_ref().and_then(|f| f.calibration))?;
+    let loaded = load(unpacked, &args.read, file.as_ref().and_then(|f| f.calibration))?;
     let placed = place(&loaded, args, file)?;
     Ok((loaded, placed))
 }

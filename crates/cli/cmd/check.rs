@@ -9,14 +9,16 @@ use agenttrace_model::parse::{ClockId, Severity};
 use anyhow::Result;
 
 use crate::args::CheckArgs;
-use crate::{input, output, pipeline};
+use crate::input::Files;
+use crate::{output, pipeline};
 
 /// At most this many losses are listed one by one.
 const SHOWN_LOSSES: usize = 8;
 
 pub(crate) fn run(args: &CheckArgs) -> Result<ExitCode> {
-    let bytes = input::open(&args.capture)?;
-    let loaded = pipeline::load(&bytes, &args.capture, None)?;
+    let files = Files::open(&args.read.path)?;
+    let unpacked = pipeline::unpack(&files, &args.read)?;
+    let loaded = pipeline::load(&unpacked, &args.read, None)?;
     let (info, totals, model) = (loaded.capture.info(), &loaded.totals, &loaded.model);
     let mut text = String::new();
     let _ = writeln!(text, "format      {}, {:.1} MB", info.format, info.bytes as f64 / 1e6);

@@ -9,13 +9,15 @@ use agenttrace_model::{Model, Selection, Windows};
 use anyhow::{Context as _, Result, anyhow, bail};
 
 use crate::args::CutArgs;
-use crate::{input, output, pipeline};
+use crate::input::Files;
+use crate::{output, pipeline};
 
 pub(crate) fn run(args: &CutArgs) -> Result<ExitCode> {
     pipeline::use_threads(args.capture.threads)?;
-    let path = &args.capture.capture;
-    let bytes = input::open(path)?;
-    let (loaded, placed) = pipeline::load_placed(&bytes, &args.capture)?;
+    let path = &args.capture.read.path;
+    let files = Files::open(path)?;
+    let unpacked = pipeline::unpack(&files, &args.capture.read)?;
+    let (loaded, placed) = pipeline::load_placed(&unpacked, &args.capture)?;
     if loaded.capture.info().format != "perf.data" {
         bail!("{}: only perf.data can be cut", path.display());
     }
@@ -53,7 +55,7 @@ pub(crate) fn run(args: &CutArgs) -> Result<ExitCode> {
         .map_err(|e| anyhow!("{}: {e}", path.display()))?;
     let keeps = |record: u64| usize::try_from(record).is_ok_and(|r| keep.get(r) == Some(&true));
     let redactor: Option<&mut dyn Redactor> = if args.redact { Some(&mut names) } else { None };
-    let small = cut(&bytes, &keeps, redactor).map_err(|e| anyhow!("{}: {e}", path.display()))?;
+    let small = cut(&unpacked, &keeps, redactor).map_err(|e| anyhow!("{}: {e}", path.display()))?;
     std::fs::create_dir_all(&args.out)
         .with_context(|| format!("cannot make the folder {}", args.out.display()))?;
     output::write(&args.out.join("perf.data"), &small)?;
@@ -64,7 +66,7 @@ pub(crate) fn run(args: &CutArgs) -> Result<ExitCode> {
     eprintln!(
         "{} of {} bytes, {} of {} records, {} steps",
         small.len(),
-        bytes.len(),
+        loaded.capture.info().bytes,
         keep.iter().filter(|k| **k).count(),
         loaded.totals.records,
         steps.len()

@@ -9,19 +9,20 @@ use agenttrace_model::{Model, OpKind, State, TaskId, WakeSource, Windows};
 use anyhow::{Result, anyhow};
 
 use crate::args::{DumpArgs, Stage};
-use crate::{input, output, pipeline};
+use crate::input::Files;
+use crate::{output, pipeline};
 
 /// Text is handed to standard output in pieces of about this size.
 const PIECE: usize = 1 << 16;
 
 pub(crate) fn run(args: &DumpArgs) -> Result<ExitCode> {
     pipeline::use_threads(args.capture.threads)?;
-    let path = &args.capture.capture;
-    let bytes = input::open(path)?;
+    let path = &args.capture.read.path;
+    let files = Files::open(path)?;
+    let unpacked = pipeline::unpack(&files, &args.capture.read)?;
     match args.stage {
         Stage::Records => {
-            let capture = agenttrace_model::parse::Capture::open(&bytes)
-                .map_err(|e| anyhow!("{}: {e}", path.display()))?;
+            let capture = pipeline::open(&unpacked, &args.capture.read)?;
             let mut out = Pieces::default();
             capture
                 .dump_records(&mut |line| out.line(line))
@@ -29,8 +30,7 @@ pub(crate) fn run(args: &DumpArgs) -> Result<ExitCode> {
             out.end()?;
         }
         Stage::Events => {
-            let capture = agenttrace_model::parse::Capture::open(&bytes)
-                .map_err(|e| anyhow!("{}: {e}", path.display()))?;
+            let capture = pipeline::open(&unpacked, &args.capture.read)?;
             let mut text = String::new();
             write_events_header(capture.info(), &mut text);
             let mut out = Pieces { text, failed: None };
@@ -47,7 +47,7 @@ pub(crate) fn run(args: &DumpArgs) -> Result<ExitCode> {
         }
         Stage::Timelines => {
             let file = pipeline::markers(&args.capture)?;
-            let loaded = pipeline::load(&bytes, path, file.as_ref().and_then(|f| f.calibration))?;
+            let loaded = pipeline::load(&unpacked, path, file.as_ref().and_then(|f| f.calibration))?;
             let mut out = Pieces::default();
             for (id, task) in loaded.model.task_ids() {
                 if args.task.is_empty() || args.task.contains(&task.tid.0) {
@@ -57,7 +57,7 @@ pub(crate) fn run(args: &DumpArgs) -> Result<ExitCode> {
             out.end()?;
         }
         Stage::Windows | Stage::Attribution | Stage::Verdicts => {
-            let (loaded, placed) = pipeline::load_placed(&bytes, &args.capture)?;
+            let (loaded, placed) = pipeline::load_placed(&unpacked, &args.capture)?;
             let wanted = args.step.as_deref().map(pipeline::step_id);
             if args.stage == Stage::Windows {
                 let text = windows(&loaded.model, &placed.windows, wanted.as_ref());

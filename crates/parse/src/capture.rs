@@ -101,6 +101,19 @@ impl ClockId {
         .into_iter()
         .find(|id| id.name() == name)
     }
+    /// By the word that tracefs's `trace_clock` has for it. `None` for those that
+    /// count no time (`counter`, `uptime`, `x86-tsc`).
+    #[must_use]
+    pub fn from_ftrace(name: &str) -> Option<Self> {
+        match name {
+            "local" | "global" | "perf" => Some(Self::Local),
+            "mono" => Some(Self::Monotonic),
+            "mono_raw" => Some(Self::MonotonicRaw),
+            "boot" => Some(Self::Boottime),
+            "tai" => Some(Self::Tai),
+            _ => None,
+        }
+    }
     /// By the number of `clock_gettime(2)`.
     #[must_use]
     pub fn from_posix(id: u64) -> Option<Self> {

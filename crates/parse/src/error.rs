@@ -24,6 +24,11 @@ pub enum Error {
         /// What was read there, and what to do.
         what: String,
     },
+    /// Compressed input expands to more than is allowed.
+    TooLarge {
+        /// Bytes that were allowed.
+        limit: u64,
+    },
     /// A line of a text input cannot be read.
     Line {
         /// Counted from 1.
@@ -43,6 +48,11 @@ impl fmt::Display for Error {
             ),
             Self::Unsupported { what } => f.write_str(what),
             Self::Malformed { offset, what } => write!(f, "byte {offset}: {what}"),
+            Self::TooLarge { limit } => write!(
+                f,
+                "the compressed input expands to more than {limit} bytes; where it is meant to, \
+                 allow more with --max-expanded BYTES"
+            ),
             Self::Line { line, what } => write!(f, "line {line}: {what}"),
         }
     }

@@ -4,8 +4,8 @@ use crate::events::{Row, TABLE, row};
 use crate::format::{BinaryFields, Layout, Place, Slot};
 use crate::print_fmt::StateTable;
 use crate::{
-    Capture, CaptureInfo, ClockId, Context, Cpu, Diagnostics, Error, Event, Kind, Nanos, Pid, Tid,
-    Totals, write_event, write_events_header,
+    Capture, CaptureInfo, ClockId, Context, Cpu, Diagnostics, Error, Event, Kind, Nanos, Pid,
+    ReadOptions, Tid, Totals, Unpacked, write_event, write_events_header,
 };
 
 /// A reproducible stream of numbers (xorshift64).
@@ -73,7 +73,9 @@ fn every_row_reads_back() {
             };
             let mut text = "# agenttrace.events/1\n".to_owned();
             write_event(&event, &mut text);
-            let capture = Capture::open(text.as_bytes()).unwrap_or_else(|e| panic!("{e}: {text}"));
+            let unpacked = Unpacked::of(text.as_bytes()).unwrap();
+            let capture = Capture::open(&unpacked, &ReadOptions::default())
+                .unwrap_or_else(|e| panic!("{e}: {text}"));
             let mut seen = 0;
             let mut diagnostics = Diagnostics::default();
             capture
@@ -88,7 +90,8 @@ fn every_row_reads_back() {
 }
 
 fn read(text: &str) -> (Vec<String>, Totals) {
-    let capture = Capture::open(text.as_bytes()).unwrap();
+    let unpacked = Unpacked::of(text.as_bytes()).unwrap();
+    let capture = Capture::open(&unpacked, &ReadOptions::default()).unwrap();
     let mut lines = Vec::new();
     let mut diagnostics = Diagnostics::default();
     let totals = capture
@@ -111,7 +114,8 @@ fn a_hand_made_case() {
         100 0 7/7 . raw_syscalls:sys_enter id=0 args=3,7f00,1000,0,0,0   \n\
         \t200 0 7/8 dh irq:irq_handler_entry name=\"virtio 0\" irq=24\n\
         300 0 -1/0 - record:lost lost=4\r\n";
-    let capture = Capture::open(text.as_bytes()).unwrap();
+    let unpacked = Unpacked::of(text.as_bytes()).unwrap();
+    let capture = Capture::open(&unpacked, &ReadOptions::default()).unwrap();
     let info = capture.info();
     assert_eq!(
         (info.format, info.cpus_online, info.os_release.as_deref()),
@@ -165,7 +169,8 @@ fn the_header_reads_back() {
     let mut text = String::new();
     write_events_header(&info, &mut text);
     info.bytes = text.len() as u64;
-    assert_eq!(*Capture::open(text.as_bytes()).unwrap().info(), info);
+    let unpacked = Unpacked::of(text.as_bytes()).unwrap();
+    assert_eq!(*Capture::open(&unpacked, &ReadOptions::default()).unwrap().info(), info);
 }
 
 #[test]
@@ -189,7 +194,8 @@ fn errors_name_line_and_key() {
     ];
     for (line, expect) in cases {
         let text = format!("# agenttrace.events/1\n\n{line}\n");
-        match Capture::open(text.as_bytes()) {
+        let unpacked = Unpacked::of(text.as_bytes()).unwrap();
+        match Capture::open(&unpacked, &ReadOptions::default()) {
             Err(Error::Line { line: 3, what }) => {
                 assert!(what.starts_with(expect), "{line}: {what}")
             }

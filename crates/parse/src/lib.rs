@@ -1,10 +1,11 @@
 //! Records of a capture to typed events in time order, and step marks.
 //!
 //! ```
-//! use agenttrace_parse::{Capture, Diagnostics};
+//! use agenttrace_parse::{Capture, Diagnostics, ReadOptions, Unpacked};
 //!
 //! let text = b"# agenttrace.events/1\n1000 0 42/42 . raw_syscalls:sys_exit id=0 ret=4096\n";
-//! let capture = Capture::open(text)?;
+//! let unpacked = Unpacked::of(text)?;
+//! let capture = Capture::open(&unpacked, &ReadOptions::default())?;
 //! let mut diagnostics = Diagnostics::default();
 //! let mut names = Vec::new();
 //! let totals = capture.read(&mut diagnostics, &mut |events| {
@@ -24,6 +25,7 @@ mod events_text;
 #[cfg(test)]
 mod events_text_tests;
 mod events_write;
+mod expand;
 mod fields;
 mod format;
 mod perf_data;
@@ -32,16 +34,20 @@ mod rfc3339;
 mod source;
 mod steps;
 mod steps_read;
+mod stream;
 mod units;
+mod unpack;
 
 pub use capture::{CaptureInfo, Clock, ClockId, CpuTotals, EventType, Topology, Totals};
 pub use diagnostics::{Count, Diagnostics, Problem, Severity};
 pub use error::Error;
 pub use events::{Context, Event, Kind};
 pub use events_write::{write_event, write_events_header};
+pub use expand::Limits;
 pub use fields::{Addr, Args, BlockOp, Comm, Rwbs, SwitchState, Text};
 pub use perf_data::{Redactor, cut};
-pub use source::Capture;
+pub use source::{Capture, ReadOptions};
 pub use steps::{Calibration, MarkClock, StepFile, StepId, StepMark, StepProblem};
 pub use steps_read::read_steps;
 pub use units::{Cpu, Dev, FileId, Nanos, Pid, Tid};
+pub use unpack::{Input, Unpacked};

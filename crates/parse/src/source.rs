@@ -1,13 +1,23 @@
 //! A capture of any format, told apart by its content.
 
-use crate::capture::{CaptureInfo, Totals};
+use crate::capture::{CaptureInfo, ClockId, Totals};
 use crate::diagnostics::Diagnostics;
 use crate::error::Error;
 use crate::events::Event;
 use crate::events_text::EventsText;
 use crate::perf_data::PerfData;
+use crate::stream;
+use crate::unpack::Unpacked;
 
-/// An opened capture: perf.data in file mode, or the text of `dump --stage events`.
+/// What the user says about a capture that it does not say itself.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct ReadOptions {
+    /// The clock of the times, for text and trace.dat, which may not name it
+    /// (`--trace-clock`).
+    pub trace_clock: Option<ClockId>,
+}
+
+/// An opened capture, of any format.
 #[derive(Debug)]
 pub struct Capture<'a>(Form<'a>);
 
@@ -22,7 +32,8 @@ impl<'a> Capture<'a> {
     ///
     /// # Errors
     /// Where the format is unknown or not read, or its header contradicts itself.
-    pub fn open(bytes: &'a [u8]) -> Result<Self, Error> {
+    pub fn open(unpacked: &'a Unpacked<'_>, _options: &ReadOptions) -> Result<Self, Error> {
+        let bytes: &'a [u8] = &unpacked.bytes;
         if EventsText::recognize(bytes) {
             return EventsText::open(bytes).map(|text| Self(Form::Events(Box::new(text))));
         }
@@ -53,7 +64,9 @@ impl<'a> Capture<'a> {
         sink: &mut dyn FnMut(&[Event<'a>]),
     ) -> Result<Totals, Error> {
         match &self.0 {
-            Form::PerfData(perf) => Ok(perf.read(diagnostics, sink)),
+            Form::PerfData(perf) => {
+                Ok(stream::read(perf.as_ref(), stream::BATCH, diagnostics, sink))
+            }
             Form::Events(text) => text.read(diagnostics, sink),
         }
     }

@@ -7,6 +7,7 @@ use super::redact::{self, Redaction, Redactor};
 use super::tracing_data;
 use crate::cursor::slice_at;
 use crate::error::Error;
+use crate::unpack::Unpacked;
 
 /// Records between two FINISHED_ROUND in the result. Leaving rounds out is safe: what
 /// a round says stays true when it is said later.
@@ -44,13 +45,14 @@ const NAMING: &[u32] = &[feature::BUILD_ID, feature::HOSTNAME, feature::CMDLINE]
 /// calls the arguments that they have: what lies beside them may be anything.
 ///
 /// # Errors
-/// Where `bytes` is no perf.data that [`crate::Capture::open`] takes; with a redactor
+/// Where the input is no perf.data that [`crate::Capture::open`] takes; with a redactor
 /// also where its samples hold registers or stacks of user programs.
 pub fn cut(
-    bytes: &[u8],
+    unpacked: &Unpacked<'_>,
     keep: &dyn Fn(u64) -> bool,
     redact: Option<&mut dyn Redactor>,
 ) -> Result<Vec<u8>, Error> {
+    let bytes: &[u8] = &unpacked.bytes;
     let perf = PerfData::open(bytes)?;
     let redacting = redact.is_some();
     if redacting && perf.attrs.iter().any(|attr| attr.layout.user_memory) {

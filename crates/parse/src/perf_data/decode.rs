@@ -5,7 +5,6 @@ use super::order::Entry;
 use super::plan::{Action, Plan};
 use super::record::{self, Raw, kind};
 use super::sideband;
-use crate::capture::CpuTotals;
 use crate::cursor::{i32_at, u32_at, u64_at};
 use crate::diagnostics::Problem;
 use crate::events::{
@@ -13,58 +12,13 @@ use crate::events::{
 };
 use crate::fields::{Addr, Args};
 use crate::format::{BinaryFields, Layout};
+use crate::stream::Stats;
 use crate::units::{Cpu, Nanos, Pid, Tid};
-
-/// What decoding counted; sums that do not depend on the order of work.
-#[derive(Debug, Default)]
-pub(crate) struct Stats {
-    pub(crate) by_type: Vec<u64>,
-    pub(crate) cpus: Vec<Option<CpuTotals>>,
-    pub(crate) events: u64,
-    /// Time of the first and last event.
-    pub(crate) span: Option<(u64, u64)>,
-    /// By LOST_SAMPLES.
-    pub(crate) lost_samples: u64,
-    /// (problem, CPU, how many, time, file offset), in the order of time; taken out
-    /// after each batch.
-    pub(crate) problems: Vec<(Problem, Cpu, u64, u64, u64)>,
-}
-
-impl Stats {
-    fn cpu(&mut self, cpu: Cpu, time: u64) -> Option<&mut CpuTotals> {
-        let index = cpu.0 as usize;
-        if index >= self.cpus.len() {
-            if index >= 1 << 14 {
-                return None;
-            }
-            self.cpus.resize(index.saturating_add(1), None);
-        }
-        let new = CpuTotals { cpu, events: 0, first: Nanos(time), last: Nanos(time), lost: 0 };
-        self.cpus.get_mut(index).map(|slot| slot.get_or_insert(new))
-    }
-
-    #[inline]
-    fn count(&mut self, cpu: Cpu, time: u64, event_type: Option<usize>) {
-        self.events = self.events.saturating_add(1);
-        let first = self.span.map_or(time, |(first, _)| first);
-        self.span = Some((first, time));
-        if let Some(count) = event_type.and_then(|t| self.by_type.get_mut(t)) {
-            *count = count.saturating_add(1);
-        }
-        if let Some(totals) = self.cpu(cpu, time) {
-            if totals.events == 0 {
-                totals.first = Nanos(time);
-            }
-            totals.events = totals.events.saturating_add(1);
-            totals.last = Nanos(time);
-        }
-    }
-}
 
 impl<'a> PerfData<'a> {
     /// The event of an entry. `None`, and counted, where there is none.
     #[inline]
-    pub(crate) fn event(&self, entry: &Entry, stats: &mut Stats) -> Option<Event<'a>> {
+    pub(super) fn decode(&self, entry: &Entry, stats: &mut Stats) -> Option<Event<'a>> {
         let raw = record::at(self.data, entry.offset).ok()?;
         if raw.kind == kind::SAMPLE {
             self.sample(&raw, entry, stats)
@@ -141,10 +95,7 @@ impl<'a> PerfData<'a> {
         };
         match &record {
             Record::Lost(lost) => {
-                self.problem(stats, Problem::LostEvents, cpu, lost.lost, entry);
-                if let Some(totals) = stats.cpu(cpu, entry.time) {
-                    totals.lost = totals.lost.saturating_add(lost.lost);
-                }
+                stats.lost(cpu, lost.lost, entry.time, self.offset_of(entry));
             }
             Record::LostSamples(lost) => {
                 stats.lost_samples = stats.lost_samples.saturating_add(lost.lost);
@@ -170,9 +121,14 @@ impl<'a> PerfData<'a> {
         })
     }
 
+    /// Of the entry's record, from the start of the file.
+    fn offset_of(&self, entry: &Entry) -> u64 {
+        self.header.data.offset.saturating_add(entry.offset as u64)
+    }
+
     #[cold]
     fn problem(&self, stats: &mut Stats, problem: Problem, cpu: Cpu, n: u64, entry: &Entry) {
-        let offset = self.header.data.offset.saturating_add(entry.offset as u64);
+        let offset = self.offset_of(entry);
         stats.problems.push((problem, cpu, n, entry.time, offset));
     }
 }

@@ -9,7 +9,6 @@ mod header;
 mod layout;
 mod order;
 mod plan;
-mod read;
 mod record;
 mod redact;
 mod scrub;
@@ -22,12 +21,15 @@ use attrs::{Attr, IdTable};
 pub use cut::cut;
 pub(crate) use features::cpu_list;
 use header::{Header, feature};
+use order::{Entry, Walk};
 use plan::Plan;
 pub use redact::Redactor;
 
 use crate::capture::CaptureInfo;
 use crate::cursor::slice_at;
 use crate::error::Error;
+use crate::events::Event;
+use crate::stream::{self, Stats};
 
 /// An opened perf.data: everything but the records.
 #[derive(Debug)]
@@ -95,6 +97,27 @@ impl<'a> PerfData<'a> {
             .and_then(|back| record.len().checked_sub(back))
             .and_then(|at| crate::cursor::u64_at(record, at));
         id.and_then(|id| self.ids.get(id)).unwrap_or(0)
+    }
+}
+
+impl<'a> stream::Reader<'a> for PerfData<'a> {
+    type Entry = Entry;
+    type Walk<'r>
+        = Walk<'r, 'a>
+    where
+        Self: 'r;
+
+    fn info(&self) -> &CaptureInfo {
+        &self.info
+    }
+
+    fn walk(&self, batch: usize) -> Walk<'_, 'a> {
+        Walk::new(self, batch)
+    }
+
+    #[inline]
+    fn event(&self, entry: &Entry, stats: &mut Stats) -> Option<Event<'a>> {
+        self.decode(entry, stats)
     }
 }
 

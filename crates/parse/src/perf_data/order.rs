@@ -5,10 +5,8 @@ use super::record::{self, Raw, Stop, kind};
 use super::sideband;
 use crate::cursor::{u32_at, u64_at};
 use crate::diagnostics::{Diagnostics, Problem};
+use crate::stream;
 use crate::units::{Cpu, Nanos};
-
-/// How many records are sorted and decoded at a time, at least.
-pub(crate) const BATCH: usize = 1 << 15;
 
 /// One record that becomes an event: when, and where it is.
 #[derive(Clone, Copy, Debug)]
@@ -37,7 +35,7 @@ pub(crate) struct Walk<'p, 'a> {
     /// (offset of time, offset of CPU) in samples, where all attributes agree.
     uniform: Option<(usize, Option<usize>)>,
     position: usize,
-    pub(crate) records: u64,
+    records: u64,
     /// Not yet delivered; the front part, if any, is sorted.
     pending: Vec<Entry>,
     newest: u64,
@@ -46,9 +44,41 @@ pub(crate) struct Walk<'p, 'a> {
     delivered: u64,
     /// Time of the last record of each CPU, in the order of the file.
     last_of_cpu: Vec<u64>,
-    pub(crate) inversions: u64,
+    inversions: u64,
     unknown_records: u64,
     finished: bool,
+}
+
+impl stream::Walk<Entry> for Walk<'_, '_> {
+    fn next(&mut self, batch: &mut Vec<Entry>, diagnostics: &mut Diagnostics) -> bool {
+        batch.clear();
+        let mut target = self.batch;
+        loop {
+            if self.finished && self.pending.is_empty() {
+                return false;
+            }
+            let settled = self.walk(target, diagnostics);
+            // Stable: equal times keep the order of the file.
+            self.pending.sort_by_key(|entry| entry.time);
+            let count = self.pending.partition_point(|entry| entry.time <= settled);
+            if count == 0 {
+                // The oldest are not settled yet: take in more.
+                target = self.pending.len().saturating_mul(2).max(self.batch);
+                continue;
+            }
+            batch.extend(self.pending.drain(..count));
+            self.delivered = batch.last().map_or(self.delivered, |e| e.time);
+            return true;
+        }
+    }
+
+    fn records(&self) -> u64 {
+        self.records
+    }
+
+    fn inversions(&self) -> u64 {
+        self.inversions
+    }
 }
 
 impl<'p, 'a> Walk<'p, 'a> {
@@ -73,29 +103,6 @@ impl<'p, 'a> Walk<'p, 'a> {
             inversions: 0,
             unknown_records: 0,
             finished: false,
-        }
-    }
-
-    /// Replaces `batch` by the next entries in time order. False when there are none left.
-    pub(crate) fn next(&mut self, batch: &mut Vec<Entry>, diagnostics: &mut Diagnostics) -> bool {
-        batch.clear();
-        let mut target = self.batch;
-        loop {
-            if self.finished && self.pending.is_empty() {
-                return false;
-            }
-            let settled = self.walk(target, diagnostics);
-            // Stable: equal times keep the order of the file.
-            self.pending.sort_by_key(|entry| entry.time);
-            let count = self.pending.partition_point(|entry| entry.time <= settled);
-            if count == 0 {
-                // The oldest are not settled yet: take in more.
-                target = self.pending.len().saturating_mul(2).max(self.batch);
-                continue;
-            }
-            batch.extend(self.pending.drain(..count));
-            self.delivered = batch.last().map_or(self.delivered, |e| e.time);
-            return true;
         }
     }
 

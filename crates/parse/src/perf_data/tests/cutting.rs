@@ -5,7 +5,7 @@ use super::captures;
 use super::exact::read;
 use crate::perf_data::PerfData;
 use crate::perf_data::record::kind;
-use crate::{Pid, Problem, Redactor, Tid, cut};
+use crate::{Pid, Problem, Redactor, Tid, Unpacked, cut};
 
 fn without_numbers(lines: &[String]) -> Vec<&str> {
     lines.iter().map(|l| l.split_once(' ').unwrap().1).collect()
@@ -14,7 +14,7 @@ fn without_numbers(lines: &[String]) -> Vec<&str> {
 #[test]
 fn everything_kept_is_the_same_capture() {
     let bytes = small();
-    let all = cut(&bytes, &|_| true, None).unwrap();
+    let all = cut_of(&bytes, &|_| true, None).unwrap();
     let (before, after) = (read(&bytes, 1), read(&all, 1));
     assert_eq!(without_numbers(&before.0), without_numbers(&after.0));
     assert_eq!(before.2.by_type, after.2.by_type);
@@ -22,7 +22,7 @@ fn everything_kept_is_the_same_capture() {
         (PerfData::open(&bytes).unwrap().info, PerfData::open(&all).unwrap().info);
     assert_eq!(crate::CaptureInfo { bytes: 0, ..before }, crate::CaptureInfo { bytes: 0, ..after });
     // A cut of a cut of everything is itself.
-    assert_eq!(all, cut(&all, &|_| true, None).unwrap());
+    assert_eq!(all, cut_of(&all, &|_| true, None).unwrap());
 }
 
 #[test]
@@ -37,7 +37,7 @@ fn chosen_records_keep_their_order() {
         b.round();
     }
     let bytes = b.finish();
-    let third = cut(&bytes, &|record| record % 3 == 0, None).unwrap();
+    let third = cut_of(&bytes, &|record| record % 3 == 0, None).unwrap();
     let whole = read(&bytes, 1).0;
     let expect: Vec<&str> = whole
         .iter()
@@ -72,7 +72,7 @@ fn names_are_replaced_wherever_they_are() {
     );
     b.record(17, 0, b"secret symbol...");
     b.switch(100, 0, 7, 2, 9).exec(400, 7, b"/secret/tool", 42);
-    let out = cut(&b.finish(), &|_| true, Some(&mut Hide)).unwrap();
+    let out = cut_of(&b.finish(), &|_| true, Some(&mut Hide)).unwrap();
     let (lines, diagnostics, _) = read(&out, 1);
     assert_eq!(
         lines,
@@ -99,9 +99,17 @@ fn recorded_captures_survive_a_cut() {
         if bytes.len() > 16 << 20 {
             continue;
         }
-        let all = cut(&bytes, &|_| true, None).unwrap();
+        let all = cut_of(&bytes, &|_| true, None).unwrap();
         let (before, after) = (read(&bytes, 1 << 15), read(&all, 1 << 15));
         assert!(without_numbers(&before.0) == without_numbers(&after.0), "{}", path.display());
         assert_eq!(before.2.by_type, after.2.by_type, "{}", path.display());
     }
+}
+
+fn cut_of(
+    bytes: &[u8],
+    keep: &dyn Fn(u64) -> bool,
+    redact: Option<&mut dyn Redactor>,
+) -> Result<Vec<u8>, crate::Error> {
+    cut(&Unpacked::of(bytes)?, keep, redact)
 }

@@ -4,6 +4,7 @@ use super::build::{Builder, small};
 use crate::capture::{ClockId, CpuTotals};
 use crate::perf_data::PerfData;
 use crate::perf_data::record::kind;
+use crate::stream;
 use crate::units::{Cpu, Nanos};
 use crate::{Diagnostics, Error, Problem, Totals, write_event};
 
@@ -12,7 +13,7 @@ pub(super) fn read(bytes: &[u8], batch: usize) -> (Vec<String>, Diagnostics, Tot
     let perf = PerfData::open(bytes).unwrap();
     let mut diagnostics = Diagnostics::default();
     let mut lines = Vec::new();
-    let totals = perf.read_by(batch, &mut diagnostics, &mut |events| {
+    let totals = stream::read(&perf, batch, &mut diagnostics, &mut |events| {
         for event in events {
             let mut line = format!("#{} ", event.record);
             write_event(event, &mut line);

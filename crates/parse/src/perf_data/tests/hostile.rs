@@ -2,7 +2,9 @@
 
 use super::build::small;
 use super::{Random, captures};
-use crate::{Capture, Diagnostics, Pid, Redactor, Tid, cut, read_steps, write_event};
+use crate::{
+    Capture, Diagnostics, Pid, ReadOptions, Redactor, Tid, Unpacked, cut, read_steps, write_event,
+};
 
 struct Placeholder;
 
@@ -18,7 +20,8 @@ impl Redactor for Placeholder {
 /// Everything that the crate does with a capture; also checks that time never runs
 /// backwards.
 fn exercise(bytes: &[u8]) {
-    let Ok(capture) = Capture::open(bytes) else { return };
+    let Ok(unpacked) = Unpacked::of(bytes) else { return };
+    let Ok(capture) = Capture::open(&unpacked, &ReadOptions::default()) else { return };
     let mut diagnostics = Diagnostics::default();
     let mut last = 0;
     let mut line = String::new();
@@ -34,11 +37,11 @@ fn exercise(bytes: &[u8]) {
         .unwrap();
     capture.dump_records(&mut |_| {}).unwrap();
     let half = |record| record % 2 == 0;
-    let plain = cut(bytes, &half, None).unwrap();
-    Capture::open(&plain).unwrap();
+    let plain = cut(&unpacked, &half, None).unwrap();
+    opens(&plain);
     // Refused where a flipped bit asks for stacks.
-    if let Ok(redacted) = cut(bytes, &half, Some(&mut Placeholder)) {
-        Capture::open(&redacted).unwrap();
+    if let Ok(redacted) = cut(&unpacked, &half, Some(&mut Placeholder)) {
+        opens(&redacted);
     }
 }
 
@@ -79,7 +82,8 @@ fn texts_cut_off_and_flipped() {
         {\"step_id\":1,\"tool\":\"x\",\"pid\":7,\"start\":\"2026-11-23T09:47:18.25+02:00\",\"end_ns\":5}\n\
         {\"step_id\":2,\"ev\":\"begin\",\"pid\":7,\"ts_ns\":1}\n{\"step_id\":2,\"ev\":\"end\",\"ts_ns\":3}\n";
     let try_both = |bytes: &[u8]| {
-        if let Ok(capture) = Capture::open(bytes) {
+        let unpacked = Unpacked::of(bytes).unwrap();
+        if let Ok(capture) = Capture::open(&unpacked, &ReadOptions::default()) {
             capture.read(&mut Diagnostics::default(), &mut |_| {}).unwrap();
             capture.dump_records(&mut |_| {}).unwrap();
         }
@@ -128,4 +132,8 @@ fn recorded_captures_cut_off_and_flipped() {
             exercise(&bytes);
         }
     }
+}
+
+fn opens(bytes: &[u8]) {
+    Capture::open(&Unpacked::of(bytes).unwrap(), &ReadOptions::default()).unwrap();
 }

@@ -1,0 +1,251 @@
+//! Any reader's records to events in time order: batches decoded in parallel and
+//! handed on in order, while the next is prepared.
+
+use rayon::prelude::*;
+
+use crate::capture::{CaptureInfo, CpuTotals, Totals};
+use crate::diagnostics::{Diagnostics, Problem};
+use crate::events::Event;
+use crate::units::{Cpu, Nanos};
+
+/// How many records are sorted and decoded at a time, at least.
+pub(crate) const BATCH: usize = 1 << 15;
+
+/// Entries that one thread decodes at a time.
+const CHUNK: usize = 1 << 12;
+
+/// A format's reader, split where the work can be shared: [`Walk`] finds records and
+/// orders them, on one thread; [`Reader::event`] decodes one, on any.
+pub(crate) trait Reader<'a>: Sync {
+    /// Where one record is, and when. Small and plain: a batch of them is sorted.
+    type Entry: Copy + Send + Sync;
+    /// The serial part.
+    type Walk<'r>: Walk<Self::Entry> + Send
+    where
+        Self: 'r;
+
+    /// What the capture says of itself.
+    fn info(&self) -> &CaptureInfo;
+    /// A walk over all records, with batches of at least `batch` where the input has
+    /// as many.
+    fn walk(&self, batch: usize) -> Self::Walk<'_>;
+    /// The event of an entry. `None`, and counted, where there is none.
+    fn event(&self, entry: &Self::Entry, stats: &mut Stats) -> Option<Event<'a>>;
+}
+
+/// Finds records and puts them in the order of time.
+pub(crate) trait Walk<E> {
+    /// Replaces `batch` by the next entries, none older than any before. False when
+    /// there are none left.
+    fn next(&mut self, batch: &mut Vec<E>, diagnostics: &mut Diagnostics) -> bool;
+    /// Records of any type, so far.
+    fn records(&self) -> u64;
+    /// Neighbouring records of one CPU that were not in time order, so far.
+    fn inversions(&self) -> u64;
+}
+
+/// What decoding counted; sums that do not depend on the order of work.
+#[derive(Debug, Default)]
+pub(crate) struct Stats {
+    pub(crate) by_type: Vec<u64>,
+    pub(crate) cpus: Vec<Option<CpuTotals>>,
+    pub(crate) events: u64,
+    /// Time of the first and last event.
+    pub(crate) span: Option<(u64, u64)>,
+    /// By LOST_SAMPLES.
+    pub(crate) lost_samples: u64,
+    /// (problem, CPU, how many, time, file offset), in the order of time; taken out
+    /// after each batch.
+    pub(crate) problems: Vec<(Problem, Cpu, u64, u64, u64)>,
+}
+
+impl Stats {
+    /// The totals of a CPU; `None` for a number that no Linux has.
+    pub(crate) fn cpu(&mut self, cpu: Cpu, time: u64) -> Option<&mut CpuTotals> {
+        let index = cpu.0 as usize;
+        if index >= self.cpus.len() {
+            if index >= 1 << 14 {
+                return None;
+            }
+            self.cpus.resize(index.saturating_add(1), None);
+        }
+        let new = CpuTotals { cpu, events: 0, first: Nanos(time), last: Nanos(time), lost: 0 };
+        self.cpus.get_mut(index).map(|slot| slot.get_or_insert(new))
+    }
+
+    /// Counts an event.
+    #[inline]
+    pub(crate) fn count(&mut self, cpu: Cpu, time: u64, event_type: Option<usize>) {
+        self.events = self.events.saturating_add(1);
+        let first = self.span.map_or(time, |(first, _)| first);
+        self.span = Some((first, time));
+        if let Some(count) = event_type.and_then(|t| self.by_type.get_mut(t)) {
+            *count = count.saturating_add(1);
+        }
+        if let Some(totals) = self.cpu(cpu, time) {
+            if totals.events == 0 {
+                totals.first = Nanos(time);
+            }
+            totals.events = totals.events.saturating_add(1);
+            totals.last = Nanos(time);
+        }
+    }
+
+    /// Counts events that the recorder lost on a CPU before `time`.
+    pub(crate) fn lost(&mut self, cpu: Cpu, n: u64, time: u64, offset: u64) {
+        self.problems.push((Problem::LostEvents, cpu, n, time, offset));
+        if let Some(totals) = self.cpu(cpu, time) {
+            totals.lost = totals.lost.saturating_add(n);
+        }
+    }
+}
+
+/// The events of up to [`CHUNK`] entries. Used again for the next batch.
+#[derive(Debug, Default)]
+struct Chunk<'a> {
+    events: Vec<Event<'a>>,
+    stats: Stats,
+}
+
+/// A batch in the making.
+struct Batch<'a, E> {
+    entries: Vec<E>,
+    chunks: Vec<Chunk<'a>>,
+    /// How many of `chunks` belong to this batch.
+    used: usize,
+    diagnostics: Diagnostics,
+}
+
+impl<'a, E: Copy + Send + Sync> Batch<'a, E> {
+    fn new() -> Self {
+        Self {
+            entries: Vec::new(),
+            chunks: Vec::new(),
+            used: 0,
+            diagnostics: Diagnostics::default(),
+        }
+    }
+
+    /// False when the data are done.
+    fn fill<'r, R>(&mut self, walk: &mut R::Walk<'r>, reader: &'r R) -> bool
+    where
+        R: Reader<'a, Entry = E> + 'r,
+    {
+        self.diagnostics = Diagnostics::default();
+        if !walk.next(&mut self.entries, &mut self.diagnostics) {
+            self.used = 0;
+            return false;
+        }
+        self.used = self.entries.len().div_ceil(CHUNK);
+        while self.chunks.len() < self.used {
+            let mut chunk = Chunk::default();
+            chunk.stats.by_type = vec![0; reader.info().event_types.len()];
+            self.chunks.push(chunk);
+        }
+        self.chunks.par_iter_mut().zip(self.entries.par_chunks(CHUNK)).for_each(
+            |(chunk, entries)| {
+                chunk.events.clear();
+                let stats = &mut chunk.stats;
+                chunk.events.extend(entries.iter().filter_map(|e| reader.event(e, stats)));
+            },
+        );
+        true
+    }
+}
+
+/// Delivers all events of a reader, with batches of at least `batch` records.
+pub(crate) fn read<'a, R: Reader<'a>>(
+    reader: &R,
+    batch: usize,
+    diagnostics: &mut Diagnostics,
+    sink: &mut dyn FnMut(&[Event<'a>]),
+) -> Totals {
+    let mut walk = reader.walk(batch);
+    let mut ready = Batch::new();
+    let mut next = Batch::new();
+    let mut more = ready.fill(&mut walk, reader);
+    diagnostics.merge(&ready.diagnostics);
+    while more {
+        // The sink stays on this thread; walking and decoding go on beside it.
+        rayon::in_place_scope(|scope| {
+            scope.spawn(|_| more = next.fill(&mut walk, reader));
+            for chunk in ready.chunks.iter_mut().take(ready.used) {
+                for (problem, cpu, n, time, offset) in chunk.stats.problems.drain(..) {
+                    diagnostics.add(problem, cpu, n, Some(Nanos(time)), Some(offset));
+                }
+                sink(&chunk.events);
+            }
+        });
+        diagnostics.merge(&next.diagnostics);
+        std::mem::swap(&mut ready, &mut next);
+    }
+    let chunks = ready.chunks.iter().chain(&next.chunks);
+    totals(reader.info(), &walk, chunks.map(|c| &c.stats), diagnostics)
+}
+
+fn totals<'s, E>(
+    info: &CaptureInfo,
+    walk: &impl Walk<E>,
+    all: impl Iterator<Item = &'s Stats>,
+    diagnostics: &mut Diagnostics,
+) -> Totals {
+    let types = &info.event_types;
+    let mut by_type = vec![0_u64; types.len()];
+    let mut cpus: Vec<Option<CpuTotals>> = Vec::new();
+    let (mut events, mut lost_samples) = (0_u64, 0_u64);
+    let mut span: Option<(u64, u64)> = None;
+    for stats in all {
+        events = events.saturating_add(stats.events);
+        if let Some((first, last)) = stats.span {
+            span = Some(span.map_or((first, last), |(a, b)| (a.min(first), b.max(last))));
+        }
+        lost_samples = lost_samples.saturating_add(stats.lost_samples);
+        for (sum, n) in by_type.iter_mut().zip(&stats.by_type) {
+            *sum = sum.saturating_add(*n);
+        }
+        if cpus.len() < stats.cpus.len() {
+            cpus.resize(stats.cpus.len(), None);
+        }
+        for (sum, one) in cpus.iter_mut().zip(&stats.cpus) {
+            *sum = match (*sum, *one) {
+                (Some(sum), Some(one)) => Some(join(sum, one)),
+                (sum, one) => sum.or(one),
+            };
+        }
+    }
+    let cpus: Vec<CpuTotals> = cpus.into_iter().flatten().collect();
+    let unknown = types.iter().zip(&by_type).filter(|(t, _)| !t.known).map(|(_, n)| *n);
+    diagnostics.add(Problem::UnknownEvent, Cpu::NONE, unknown.sum(), None, None);
+    // The totals of lost samples count again what LOST records counted.
+    let mut lost = diagnostics.count(Problem::LostEvents);
+    if lost == 0 && lost_samples > 0 {
+        diagnostics.add(Problem::LostEvents, Cpu::NONE, lost_samples, None, None);
+        lost = lost_samples;
+    }
+    let span = span.map(|(first, last)| (Nanos(first), Nanos(last)));
+    Totals {
+        records: walk.records(),
+        events,
+        span,
+        cpus,
+        by_type,
+        inversions: walk.inversions(),
+        lost,
+    }
+}
+
+/// The totals of one CPU, from two parts of the capture.
+fn join(a: CpuTotals, b: CpuTotals) -> CpuTotals {
+    let (first, last) = match (a.events, b.events) {
+        (_, 0) => (a.first, a.last),
+        (0, _) => (b.first, b.last),
+        _ => (a.first.min(b.first), a.last.max(b.last)),
+    };
+    CpuTotals {
+        cpu: a.cpu,
+        events: a.events.saturating_add(b.events),
+        first,
+        last,
+        lost: a.lost.saturating_add(b.lost),
+    }
+}
