@@ -47,7 +47,11 @@ pub(crate) fn run(args: &DumpArgs) -> Result<ExitCode> {
         }
         Stage::Timelines => {
             let file = pipeline::markers(&args.capture)?;
-            let loaded = pipeline::load(&unpacked, path, file.as_ref().and_then(|f| f.calibration))?;
+            let loaded = pipeline::load(
+                &unpacked,
+                &args.capture.read,
+                file.as_ref().and_then(|f| f.calibration),
+            )?;
             let mut out = Pieces::default();
             for (id, task) in loaded.model.task_ids() {
                 if args.task.is_empty() || args.task.contains(&task.tid.0) {

@@ -189,6 +189,8 @@ impl<'m> Selection<'m> {
             | Kind::Net(_)
             | Kind::Tlb(_)
             | Kind::IoUring(_) => false,
+            // Only ftrace records them, and only perf.data is cut.
+            Kind::Marker(_) => false,
         }
     }
 }

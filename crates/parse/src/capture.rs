@@ -6,7 +6,8 @@ use crate::units::{Cpu, Nanos};
 /// carry is `None` or empty.
 #[derive(Clone, Default, PartialEq, Debug)]
 pub struct CaptureInfo {
-    /// `perf.data` or `events` (the text of `dump --stage events`).
+    /// `perf.data`, `trace.dat`, the dialect of a text, or `events` (the text of
+    /// `dump --stage events`).
     pub format: &'static str,
     /// Size of the input in bytes.
     pub bytes: u64,
@@ -31,8 +32,31 @@ pub struct CaptureInfo {
     pub system_wide: bool,
     /// Whether data mappings were recorded (`perf record -d`).
     pub data_mmaps: bool,
+    /// What this format carries less than perf.data does.
+    pub fidelity: Fidelity,
+    /// How the whole input was compressed: `gzip`, `zstd`, `xz`.
+    pub compression: Option<&'static str>,
     /// The event types that were recorded, in the order of the file.
     pub event_types: Vec<EventType>,
+}
+
+/// What a format carries of what the kernel knew. The default is all of it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Fidelity {
+    /// The unit that times are rounded to: 1 ns, or 1 us in most texts.
+    pub resolution: Nanos,
+    /// Whether events tell that an interrupt wrote them (`common_flags`). Where they
+    /// do not, a waker may be an innocent bystander (EVENTS 1.5).
+    pub context: bool,
+    /// Whether events tell the process of a thread. Where they do not, it is known
+    /// only of tasks that were seen to be created.
+    pub processes: bool,
+}
+
+impl Default for Fidelity {
+    fn default() -> Self {
+        Self { resolution: Nanos(1), context: true, processes: true }
+    }
 }
 
 /// One recorded event type.

@@ -38,7 +38,7 @@ mod stream;
 mod units;
 mod unpack;
 
-pub use capture::{CaptureInfo, Clock, ClockId, CpuTotals, EventType, Topology, Totals};
+pub use capture::{CaptureInfo, Clock, ClockId, CpuTotals, EventType, Fidelity, Topology, Totals};
 pub use diagnostics::{Count, Diagnostics, Problem, Severity};
 pub use error::Error;
 pub use events::{Context, Event, Kind};

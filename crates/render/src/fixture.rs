@@ -21,7 +21,7 @@ fn info() -> CaptureInfo {
         clock: Clock { id: Some(ClockId::Monotonic), wall: None },
         system_wide: true,
         data_mmaps: true,
-        event_types: Vec::new(),
+        ..CaptureInfo::default()
     }
 }
 

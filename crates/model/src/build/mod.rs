@@ -133,7 +133,7 @@ impl Builder {
             }
             // A flush for a task switch is written after the switch, still as the old task.
             Kind::Tlb(events::Tlb::TlbFlush(flush)) if flush.reason == 0 => self.seen(event),
-            Kind::Tlb(_) | Kind::Reclaim(_) | Kind::IoUring(_) => {
+            Kind::Tlb(_) | Kind::Reclaim(_) | Kind::IoUring(_) | Kind::Marker(_) => {
                 // Modelled with their mechanisms; here they prove that the task runs.
                 self.current(event);
             }

@@ -6,6 +6,7 @@ mod fs;
 mod io_uring;
 mod irq;
 mod lock;
+mod marker;
 mod net;
 mod page_cache;
 mod reclaim;
@@ -20,6 +21,7 @@ pub use fs::*;
 pub use io_uring::*;
 pub use irq::*;
 pub use lock::*;
+pub use marker::*;
 pub use net::*;
 pub use page_cache::*;
 pub use reclaim::*;
@@ -254,6 +256,8 @@ kinds! {
     Tlb,
     /// io_uring.
     IoUring,
+    /// Marks that userspace wrote.
+    Marker<'a>,
 }
 
 /// The row with this name.

@@ -36,6 +36,7 @@ pub(crate) fn read(bytes: &[u8], header: &Header, attrs: &[Attr]) -> CaptureInfo
         clock: clock(attrs, get(feature::CLOCK_DATA)),
         data_mmaps: attrs.iter().any(|a| a.has(flag::MMAP_DATA)),
         event_types: Vec::new(),
+        ..CaptureInfo::default()
     }
 }
 
