@@ -126,9 +126,9 @@ impl<'a> PerfData<'a> {
             let Some(attr) = self.attr_of(raw.bytes) else { continue };
             let layout = self.head.attrs.get(attr).map(|a| &a.layout);
             let len = layout.and_then(|l| l.raw(raw.bytes)).map(<[u8]>::len);
-            // The kernel pads raw data, its length included, to 8 bytes.
+            // The kernel pads the structure, then raw data with its length, to 8 bytes.
             if let (Some(Some(fixed)), Some(len)) = (fixed.get(attr), len)
-                && !(*fixed..fixed.saturating_add(8)).contains(&len)
+                && !(*fixed..fixed.next_multiple_of(8).saturating_add(8)).contains(&len)
             {
                 return Err(Error::Malformed {
                     offset: self.offset(raw.offset),

@@ -3,7 +3,7 @@
 use zstd::stream::raw::{Decoder, Operation};
 
 use super::attrs::IdTable;
-use super::header::{DataEnd, Head, feature};
+use super::header::{Head, feature};
 use super::pipe;
 use super::record::{self, Stop, kind};
 use super::swap::Swap;
@@ -80,19 +80,19 @@ pub(crate) fn make(
 }
 
 /// Whether any record is compressed. The feature alone does not tell: `-z` may have
-/// had nothing to compress, and a recorder that was killed has not written it.
+/// had nothing to compress, and a recorder that was killed has not written it. Then a
+/// plain sample tells: all that the kernel writes is compressed, or nothing is.
 fn is_compressed(head: &Head<'_>) -> bool {
     /// HEADER_COMPRESSED (tools/perf/util/header.h).
     const COMPRESSED: u32 = 27;
-    if head.feature(COMPRESSED).is_none() && head.end == DataEnd::Whole {
-        return false;
-    }
+    let told = head.feature(COMPRESSED).is_some();
     let mut position = 0;
     while let Ok(raw) = record::at_endian(head.data, position, head.endian) {
-        if matches!(raw.kind, kind::COMPRESSED | kind::COMPRESSED2) {
-            return true;
+        match raw.kind {
+            kind::COMPRESSED | kind::COMPRESSED2 => return true,
+            kind::SAMPLE if !told => return false,
+            _ => position = raw.next(),
         }
-        position = raw.next();
     }
     false
 }

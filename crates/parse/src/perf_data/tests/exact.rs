@@ -15,10 +15,14 @@ pub(super) fn info(bytes: &[u8]) -> CaptureInfo {
 /// Every event's line, and what was counted; from batches of `batch` records.
 pub(super) fn read(bytes: &[u8], batch: usize) -> (Vec<String>, Diagnostics, Totals) {
     let unpacked = Unpacked::of(bytes).unwrap();
-    let perf = PerfData::open(&unpacked, None).unwrap();
+    read_perf(&PerfData::open(&unpacked, None).unwrap(), batch)
+}
+
+/// The same of an opened capture.
+pub(super) fn read_perf(perf: &PerfData<'_>, batch: usize) -> (Vec<String>, Diagnostics, Totals) {
     let mut diagnostics = Diagnostics::default();
     let mut lines = Vec::new();
-    let totals = stream::read(&perf, batch, &mut diagnostics, &mut |events| {
+    let totals = stream::read(perf, batch, &mut diagnostics, &mut |events| {
         for event in events {
             let mut line = format!("#{} ", event.record);
             write_event(event, &mut line);
