@@ -60,6 +60,9 @@ impl<'a> Cursor<'a> {
     pub(crate) fn u8(&mut self) -> Option<u8> {
         self.bytes(1)?.first().copied()
     }
+    pub(crate) fn u16(&mut self) -> Option<u16> {
+        self.bytes(2).and_then(|b| u16_at(b, 0))
+    }
     pub(crate) fn u32(&mut self) -> Option<u32> {
         self.bytes(4).and_then(|b| u32_at(b, 0))
     }

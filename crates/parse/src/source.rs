@@ -7,7 +7,8 @@ use crate::events::Event;
 use crate::events_text::EventsText;
 use crate::perf_data::PerfData;
 use crate::stream;
-use crate::unpack::Unpacked;
+use crate::trace_dat::TraceDat;
+use crate::unpack::{Plain, Unpacked};
 
 /// What the user says about a capture that it does not say itself.
 #[derive(Clone, Copy, Debug, Default)]
@@ -24,6 +25,7 @@ pub struct Capture<'a>(Form<'a>);
 #[derive(Debug)]
 enum Form<'a> {
     PerfData(Box<PerfData<'a>>),
+    TraceDat(Box<TraceDat<'a>>),
     Events(Box<EventsText<'a>>),
 }
 
@@ -32,8 +34,15 @@ impl<'a> Capture<'a> {
     ///
     /// # Errors
     /// Where the format is unknown or not read, or its header contradicts itself.
-    pub fn open(unpacked: &'a Unpacked<'_>, _options: &ReadOptions) -> Result<Self, Error> {
+    pub fn open(unpacked: &'a Unpacked<'_>, options: &ReadOptions) -> Result<Self, Error> {
         let bytes: &'a [u8] = &unpacked.bytes;
+        match &unpacked.plain {
+            Plain::TraceDat(sections) => {
+                let dat = TraceDat::open(bytes, sections, options)?;
+                return Ok(Self(Form::TraceDat(Box::new(dat))));
+            }
+            Plain::AsIs => {}
+        }
         if EventsText::recognize(bytes) {
             return EventsText::open(bytes).map(|text| Self(Form::Events(Box::new(text))));
         }
@@ -45,6 +54,7 @@ impl<'a> Capture<'a> {
     pub fn info(&self) -> &CaptureInfo {
         match &self.0 {
             Form::PerfData(perf) => &perf.info,
+            Form::TraceDat(dat) => &dat.info,
             Form::Events(text) => &text.info,
         }
     }
@@ -67,6 +77,7 @@ impl<'a> Capture<'a> {
             Form::PerfData(perf) => {
                 Ok(stream::read(perf.as_ref(), stream::BATCH, diagnostics, sink))
             }
+            Form::TraceDat(dat) => Ok(stream::read(dat.as_ref(), stream::BATCH, diagnostics, sink)),
             Form::Events(text) => text.read(diagnostics, sink),
         }
     }
@@ -79,6 +90,10 @@ impl<'a> Capture<'a> {
     pub fn dump_records(&self, line: &mut dyn FnMut(&str)) -> Result<(), Error> {
         match &self.0 {
             Form::PerfData(perf) => perf.dump_records(line),
+            Form::TraceDat(dat) => {
+                dat.dump_records(line);
+                Ok(())
+            }
             Form::Events(text) => text.dump_records(line),
         }
     }

@@ -4,6 +4,7 @@ use std::borrow::Cow;
 
 use crate::error::Error;
 use crate::expand::{Budget, End, Limits, Wrapping};
+use crate::trace_dat;
 
 /// The files of one capture.
 #[derive(Clone, Debug, Default)]
@@ -24,6 +25,26 @@ pub struct Unpacked<'a> {
     pub(crate) wrapping: Option<Wrapping>,
     /// Where its compressed stream ended too early.
     pub(crate) cut: bool,
+    /// What else had to be made for the format.
+    pub(crate) plain: Plain,
+}
+
+/// What a format's own compression made necessary.
+#[derive(Clone, Debug)]
+pub(crate) enum Plain {
+    /// Nothing: the bytes are plain.
+    AsIs,
+    /// A trace.dat, taken apart.
+    TraceDat(Box<trace_dat::Sections>),
+}
+
+impl Plain {
+    fn new(bytes: &[u8], budget: &mut Budget) -> Result<Self, Error> {
+        if trace_dat::recognize(bytes) {
+            return Ok(Self::TraceDat(Box::new(trace_dat::unpack(bytes, budget)?)));
+        }
+        Ok(Self::AsIs)
+    }
 }
 
 impl<'a> Unpacked<'a> {
@@ -38,7 +59,8 @@ impl<'a> Unpacked<'a> {
     /// Unpacks whatever is compressed.
     ///
     /// # Errors
-    /// Where it expands to more than the limits allow.
+    /// Where it expands to more than the limits allow, and where what is compressed
+    /// cannot be found, because the input ends before it.
     pub fn new(input: &Input<'a>, limits: &Limits) -> Result<Self, Error> {
         let mut budget = Budget::new(limits, input.main.len() as u64);
         let (bytes, wrapping, end) = match Wrapping::recognize(input.main) {
@@ -48,6 +70,7 @@ impl<'a> Unpacked<'a> {
             }
             None => (Cow::Borrowed(input.main), None, End::Whole),
         };
-        Ok(Self { bytes, wrapping, cut: end == End::Cut })
+        let plain = Plain::new(&bytes, &mut budget)?;
+        Ok(Self { bytes, wrapping, cut: end == End::Cut, plain })
     }
 }
