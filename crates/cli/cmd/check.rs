@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use agenttrace_attribute::report::CoverageStatus;
 use agenttrace_attribute::{
-    coverage::{coverage, tells_interrupts},
+    coverage::{counts_faults, coverage, tells_interrupts},
     record_command::record_command,
 };
 use agenttrace_model::parse::{CaptureInfo, ClockId, Severity};
@@ -203,8 +203,7 @@ fn lacks(info: &CaptureInfo) -> Vec<String> {
         );
     }
     let ftrace = !matches!(info.format, "perf.data" | "events");
-    let recorded = |name: &str| info.event_types.iter().any(|t| t.name == name);
-    if ftrace && !recorded("software:minor-faults") && !recorded("software:major-faults") {
+    if ftrace && !counts_faults(info) {
         lines.push(
             "the kernel's counts of minor and major faults are events of perf alone, so ends of page faults are estimated; \
              record perf.data with -e minor-faults -e major-faults -c 1"
