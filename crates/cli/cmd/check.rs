@@ -42,6 +42,7 @@ pub(crate) fn run(args: &CheckArgs) -> Result<ExitCode> {
     }
     let _ = writeln!(text, "events      {} in {} records", totals.events, totals.records);
     let clock = match info.clock.id {
+        _ if info.ticks => "counts that are no seconds: only in-band marks (prctl, trace_marker) can be placed, and lengths have no unit; record with `echo mono > /sys/kernel/tracing/trace_clock`".to_owned(),
         None => "perf's own: markers can be mapped only by in-band marks (prctl) or --clock-offset; record with -k CLOCK_MONOTONIC".to_owned(),
         Some(ClockId::Local) => "local: markers can be mapped only by in-band marks (prctl) or --clock-offset; record with -k CLOCK_MONOTONIC".to_owned(),
         Some(id) => format!(
@@ -115,8 +116,12 @@ pub(crate) fn run(args: &CheckArgs) -> Result<ExitCode> {
         } else {
             format!(" on CPU {cpu}")
         };
-        let at = count.offset.map_or(String::new(), |o| format!(", first at byte {o}"));
+        let place = if info.text { "in line" } else { "at byte" };
+        let at = count.offset.map_or(String::new(), |o| format!(", first {place} {o}"));
         let _ = writeln!(text, "  {weight:<9} {} {}{on}{at}", count.count, problem.text());
+    }
+    for (line, what) in loaded.diagnostics.examples() {
+        let _ = writeln!(text, "            line {line}: {what}");
     }
     let _ = writeln!(text, "\nwhat it can show");
     let mut all_seen = true;

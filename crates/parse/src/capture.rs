@@ -34,6 +34,13 @@ pub struct CaptureInfo {
     pub data_mmaps: bool,
     /// What this format carries less than perf.data does.
     pub fidelity: Fidelity,
+    /// Whether the input is text: places in diagnostics are then numbers of lines, from
+    /// 1, not bytes.
+    pub text: bool,
+    /// Whether times are counts of a clock that counts no seconds (ftrace's `counter`,
+    /// `uptime`, `x86-tsc`). They are kept as they are; only marks in the capture itself
+    /// can be placed, and lengths have no unit.
+    pub ticks: bool,
     /// How the whole input was compressed: `gzip`, `zstd`, `xz`.
     pub compression: Option<&'static str>,
     /// The event types that were recorded, in the order of the file.

@@ -50,6 +50,7 @@ impl<'a> EventsText<'a> {
         let mut info = CaptureInfo {
             format: "events",
             bytes: bytes.len() as u64,
+            text: true,
             system_wide: true,
             data_mmaps: true,
             ..CaptureInfo::default()

@@ -28,6 +28,7 @@ mod events_write;
 mod expand;
 mod fields;
 mod format;
+mod ftrace;
 mod perf_data;
 mod print_fmt;
 mod rfc3339;

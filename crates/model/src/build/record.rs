@@ -12,11 +12,15 @@ impl Builder {
             Record::CommRecord(comm) => {
                 if let Some(id) = self.lookup(comm.tid) {
                     let task = self.task(id);
-                    task.pid = comm.pid;
+                    // Texts may not tell the process.
+                    let told = comm.pid.0 >= 0;
+                    if told {
+                        task.pid = comm.pid;
+                    }
                     if task.names.is_empty() || event.time > Nanos::ZERO {
                         task.rename(event.time, comm.comm);
                     }
-                    if task.is_thread.is_none() {
+                    if told && task.is_thread.is_none() {
                         task.is_thread = Some(comm.pid.0 != comm.tid.0);
                     }
                 }
