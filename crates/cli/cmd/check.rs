@@ -52,6 +52,7 @@ pub(crate) fn run(args: &CheckArgs) -> Result<ExitCode> {
          (`trace-cmd record -C mono`, `echo mono > trace_clock`), or name the clock with --trace-clock"
     };
     let clock = match info.clock.id {
+        _ if info.ticks => "counts that are no seconds: only in-band marks (prctl, trace_marker) can be placed, and lengths have no unit; record with `echo mono > /sys/kernel/tracing/trace_clock`".to_owned(),
         None if perf => format!("perf's own: {others}"),
         None => format!("not told: {others}"),
         Some(ClockId::Local) => format!("local: {others}"),
@@ -133,8 +134,12 @@ pub(crate) fn run(args: &CheckArgs) -> Result<ExitCode> {
         } else {
             format!(" on CPU {cpu}")
         };
-        let at = count.offset.map_or(String::new(), |o| format!(", first at byte {o}"));
+        let place = if info.text { "in line" } else { "at byte" };
+        let at = count.offset.map_or(String::new(), |o| format!(", first {place} {o}"));
         let _ = writeln!(text, "  {weight:<9} {} {}{on}{at}", count.count, problem.text());
+    }
+    for (line, what) in loaded.diagnostics.examples() {
+        let _ = writeln!(text, "            line {line}: {what}");
     }
     let _ = writeln!(text, "\nwhat it can show");
     let mut all_seen = true;
