@@ -8,7 +8,7 @@ use agenttrace_attribute::{
     coverage::{counts_faults, coverage, tells_interrupts},
     record_command::record_command,
 };
-use agenttrace_model::parse::{CaptureInfo, ClockId, Severity};
+use agenttrace_model::parse::{CaptureInfo, ClockId, Problem, Severity};
 use anyhow::Result;
 
 use crate::args::CheckArgs;
@@ -28,7 +28,7 @@ pub(crate) fn run(args: &CheckArgs) -> Result<ExitCode> {
     let machine = [
         info.os_release.as_ref().map(|r| format!("Linux {r}")),
         info.arch.clone(),
-        info.recorder.as_ref().map(|r| format!("perf {r}")),
+        info.recorder.clone(),
     ];
     let machine: Vec<String> = machine.into_iter().flatten().map(|s| safe(&s)).collect();
     let _ = writeln!(
@@ -96,7 +96,11 @@ pub(crate) fn run(args: &CheckArgs) -> Result<ExitCode> {
             cpu.cpu, cpu.events, cpu.lost, cpu.first, cpu.last
         );
     }
-    if totals.lost == 0 && model.lost.is_empty() {
+    let cut = [Problem::RecorderKilled, Problem::MissingBytes, Problem::Truncated];
+    let cut = cut.iter().any(|problem| loaded.diagnostics.count(*problem) > 0);
+    if totals.lost == 0 && model.lost.is_empty() && cut {
+        let _ = writeln!(text, "no events were lost up to where the capture ends: see the remarks");
+    } else if totals.lost == 0 && model.lost.is_empty() {
         let _ = writeln!(text, "no events were lost");
     } else {
         let _ = writeln!(

@@ -8,7 +8,7 @@ use crate::clocks::{self, ClockMap, Known, map_clock};
 use crate::marks::MarkEdge;
 use crate::marks_check::{self, Doubt};
 use crate::model::Model;
-use crate::task::TaskId;
+use crate::task::{State, Task, TaskId};
 use crate::window::Step;
 
 /// In-band marks further than this from mapped times contradict them.
@@ -298,17 +298,25 @@ fn finish(
     Ok(Marked { steps, source, mapping, error, notes })
 }
 
+/// The first such task that did anything; else the first. A capture may name a task
+/// that was gone before it began, or one that is born in it, ahead of its birth.
+fn first_seen(model: &Model, wanted: impl Fn(&Task) -> bool) -> Option<TaskId> {
+    let mut found = model.task_ids().filter(|(_, task)| wanted(task));
+    let seen = |task: &Task| task.states.iter().any(|s| !matches!(s.state, State::Unknown(_)));
+    let first = found.next()?;
+    let did = std::iter::once(first).chain(found).find(|(_, task)| seen(task));
+    Some(did.unwrap_or(first).0)
+}
+
 fn whole_task(model: &Model, options: &MarkOptions) -> Result<Marked, String> {
     let root = if let Some(pid) = options.pid {
-        let found = model.task_ids().find(|(_, task)| task.tid.0 == pid.0).map(|(id, _)| id);
+        let found = first_seen(model, |task| task.tid.0 == pid.0);
         found.ok_or_else(|| format!("--pid {pid}: this id never appears in the capture"))?
     } else {
         let name = options.comm.as_deref().unwrap_or_default();
-        let found = model
-            .task_ids()
-            .find(|(_, task)| task.names.iter().any(|(_, comm)| comm.to_text() == name));
+        let found =
+            first_seen(model, |task| task.names.iter().any(|(_, comm)| comm.to_text() == name));
         found
-            .map(|(id, _)| id)
             .ok_or_else(|| format!("--comm {name}: no task of this name appears in the capture"))?
     };
     let task = model.task(root);
