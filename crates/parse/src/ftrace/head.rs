@@ -79,10 +79,12 @@ fn at_bracket(line: &[u8], at: usize, style: Style) -> Option<Head<'_>> {
     Some(Head { comm, pid, tid, cpu, flags, time, digits, rest })
 }
 
+/// CPU, letters of the context, time and its digits.
+type Place<'a> = (u32, Option<&'a [u8]>, (u64, u8));
+
 /// `[001] d..2.  1618.747724: `
 #[inline]
-#[expect(clippy::type_complete, reason = "a tuple of nom's, taken apart by its only caller")]
-fn place_and_time(input: &[u8]) -> Step<'_, (u32, Option<&[u8]>, (u64, u8))> {
+fn place_and_time(input: &[u8]) -> Step<'_, Place<'_>> {
     let (input, cpu) = delimited(char('['), number, char(']')).parse(input)?;
     let cpu = u32::try_from(cpu).map_err(|_| failed(input))?;
     let (input, _) = space1(input)?;
@@ -262,7 +264,7 @@ mod tests {
                 "a-1 [000] 1.2: |None|77|1|.....|9000000000|6|a: b",
             ),
             (
-                "build:        work-9763  [000]  2434.937152: (+12)   a:   b",
+                "build:             work-9763  [000]  2434.937152: (+12)   a:   b",
                 Dash,
                 "work|None|9763|0|none|2434937152000|6|a:   b",
             ),

@@ -251,14 +251,11 @@ impl<'a> FtraceText<'a> {
         };
         // Made up by perf itself: its columns tell nothing.
         let real = !record || head.time > 0;
-        match &kind {
-            Kind::Record(Record::Lost(lost)) => {
-                stats.lost(cpu, lost.lost, entry.time, entry.line);
-            }
-            Kind::Record(Record::LostSamples(lost)) => {
-                stats.lost_samples = stats.lost_samples.saturating_add(lost.lost);
-            }
-            _ => {}
+        if let Kind::Record(Record::Lost(lost)) = &kind {
+            stats.lost(cpu, lost.lost, entry.time, entry.line);
+        }
+        if let Kind::Record(Record::LostSamples(lost)) = &kind {
+            stats.lost_samples = stats.lost_samples.saturating_add(lost.lost);
         }
         let mut tid = Tid(if real { head.tid } else { -1 });
         if let Kind::Sched(Sched::SchedSwitch(switch)) = &kind

@@ -43,7 +43,7 @@ fn nearly_ordered_lines_are_put_in_order() {
 
 #[test]
 fn the_same_at_any_number_of_threads() {
-    let text = lines((0..120_000_u64).map(|n| 1_000_000 + n ^ 5));
+    let text = lines((0..120_000_u64).map(|n| (1_000_000 + n) ^ 5));
     let with = |threads| {
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
         pool.install(|| read(text.as_bytes()).unwrap())
