@@ -151,6 +151,7 @@ fn a_hand_made_case() {
 fn the_header_reads_back() {
     let mut info = CaptureInfo {
         format: "events",
+        text: true,
         hostname: Some("h".to_owned()),
         os_release: Some("6.18.1".to_owned()),
         arch: Some("x86_64".to_owned()),

@@ -35,7 +35,7 @@ tracepoints! {
         /// `prev` leaves the CPU, `next` takes it.
         "sched:sched_switch" SchedSwitch
             prints "prev_comm={prev_comm:s} prev_pid={prev_pid} prev_prio={} prev_state={prev_state:state} ==> next_comm={next_comm:s} next_pid={next_pid} next_prio="
-            | "{prev_comm:s}:{prev_pid} [{}] {prev_state:state} ==> {next_comm:s}:{next_pid} ["
+            | "{prev_comm:s}:{prev_pid} [{}] {prev_state:plugin} ==> {next_comm:s}:{next_pid} ["
             | "prev_comm={prev_comm:s} prev_pid={prev_pid} prev_prio={} prev_state={prev_state:state} next_comm={next_comm:s} next_pid={next_pid} next_prio="
         {
             /// Name of the task that leaves.

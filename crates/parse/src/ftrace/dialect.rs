@@ -167,8 +167,8 @@ fn latency(words: &[&[u8]]) -> Option<bool> {
     let number = |word: &[u8]| !word.is_empty() && word.iter().all(u8::is_ascii_digit);
     for three in words.windows(3) {
         let [task, place, time] = three else { break };
-        let dash = memchr::memrchr(b'-', task)?;
-        let tid = task.get(dash.checked_add(1)?..)?;
+        let tid = task.iter().rposition(|b| *b == b'-').and_then(|dash| task.get(dash..));
+        let tid = tid.and_then(|tid| tid.strip_prefix(b"-")).unwrap_or(&[]);
         let cpu = place.iter().take_while(|b| b.is_ascii_digit()).count();
         let letters = place.get(cpu..)?;
         let glued = cpu > 0

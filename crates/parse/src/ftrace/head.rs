@@ -79,10 +79,12 @@ fn at_bracket(line: &[u8], at: usize, style: Style) -> Option<Head<'_>> {
     Some(Head { comm, pid, tid, cpu, flags, time, digits, rest })
 }
 
+/// CPU, letters of the context, time and its digits.
+type Place<'a> = (u32, Option<&'a [u8]>, (u64, u8));
+
 /// `[001] d..2.  1618.747724: `
 #[inline]
-#[expect(clippy::type_complete, reason = "a tuple of nom's, taken apart by its only caller")]
-fn place_and_time(input: &[u8]) -> Step<'_, (u32, Option<&[u8]>, (u64, u8))> {
+fn place_and_time(input: &[u8]) -> Step<'_, Place<'_>> {
     let (input, cpu) = delimited(char('['), number, char(']')).parse(input)?;
     let cpu = u32::try_from(cpu).map_err(|_| failed(input))?;
     let (input, _) = space1(input)?;
@@ -170,7 +172,7 @@ fn task(before: &[u8], style: Style) -> Option<(&[u8], Option<i32>, i32)> {
         }
         _ => (before, None),
     };
-    let (before, tid) = last_number(before)?;
+    let (before, tid) = last_number(before, style)?;
     match style {
         Style::Dash => {
             let before = before.strip_suffix(b"-")?;
@@ -181,7 +183,7 @@ fn task(before: &[u8], style: Style) -> Option<(&[u8], Option<i32>, i32)> {
         Style::Space => {
             let (before, pid) = match before.strip_suffix(b"/") {
                 Some(before) => {
-                    let (before, pid) = last_number(before)?;
+                    let (before, pid) = last_number(before, style)?;
                     (before, Some(pid))
                 }
                 None => (before, None),
@@ -193,14 +195,17 @@ fn task(before: &[u8], style: Style) -> Option<(&[u8], Option<i32>, i32)> {
 }
 
 #[inline]
-fn last_number(text: &[u8]) -> Option<(&[u8], i32)> {
+fn last_number(text: &[u8], style: Style) -> Option<(&[u8], i32)> {
     let digits = text.iter().rev().take_while(|b| b.is_ascii_digit()).count();
     let (before, digits) = text.split_at_checked(text.len().checked_sub(digits)?)?;
     // perf writes -1 for a task that has exited.
-    match before.strip_suffix(b" -").filter(|_| digits == b"1") {
-        Some(_) => Some((before.strip_suffix(b"-")?, -1)),
-        None => Some((before, id(digits)?)),
+    if style == Style::Space
+        && digits == b"1"
+        && let Some(gone) = before.strip_suffix(b"-")
+    {
+        return Some((gone, -1));
     }
+    Some((before, id(digits)?))
 }
 
 /// The number of a task.
@@ -256,10 +261,10 @@ mod tests {
             (
                 " a-1 [000] 1.2: -77    [001] .....  9.000000: a: b",
                 Dash,
-                "a-1 [000] 1.2:|None|77|1|.....|9000000000|6|a: b",
+                "a-1 [000] 1.2: |None|77|1|.....|9000000000|6|a: b",
             ),
             (
-                "build:        work-9763  [000]  2434.937152: (+12)   a:   b",
+                "build:             work-9763  [000]  2434.937152: (+12)   a:   b",
                 Dash,
                 "work|None|9763|0|none|2434937152000|6|a:   b",
             ),
@@ -282,6 +287,11 @@ mod tests {
                 "             :-1    -1/-1    [001]  2309.6: x: y",
                 Space,
                 ":-1|Some(-1)|-1|1|none|2309600000000|1|x: y",
+            ),
+            (
+                "             :-1 25903/-1    [000]  2309.6: x: y",
+                Space,
+                ":-1|Some(25903)|-1|0|none|2309600000000|1|x: y",
             ),
             ("    bash-4240      1..... 46211us : sys_exit: NR 1 = 2", Dash, "-"),
             ("work-7 [1] 18446744074.0: a: b", Dash, "-"),

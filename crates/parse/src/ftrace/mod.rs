@@ -31,7 +31,7 @@ use walk::{Entry, Walk, What};
 use crate::capture::{CaptureInfo, ClockId, EventType, Fidelity, Totals};
 use crate::diagnostics::{Diagnostics, Problem};
 use crate::error::Error;
-use crate::events::{CommRecord, Context, Event, Kind, Lost, Record};
+use crate::events::{CommRecord, Context, Event, Kind, Lost, Record, Sched};
 use crate::fields::Comm;
 use crate::print_fmt::StateTable;
 use crate::stream::{self, Stats};
@@ -106,8 +106,8 @@ impl<'a> FtraceText<'a> {
         if info.ticks {
             info.fidelity.resolution = Nanos(1);
         }
-        // ftrace records all CPUs; perf, where the idle task was seen too.
-        info.system_wide = all_cpus.unwrap_or(style == Style::Dash || scan.idle);
+        // ftrace records all CPUs; perf did, where tasks of the kernel were seen too.
+        info.system_wide = all_cpus.unwrap_or(style == Style::Dash || scan.kernel_tasks);
         info.data_mmaps = scan.mappings;
         let raw = scan.keys.iter().any(|key| {
             matches!(body::action(key, style, None, false), (_, Action::Row(printed))
@@ -250,18 +250,22 @@ impl<'a> FtraceText<'a> {
         };
         // Made up by perf itself: its columns tell nothing.
         let real = !record || head.time > 0;
-        match &kind {
-            Kind::Record(Record::Lost(lost)) => {
-                stats.lost(cpu, lost.lost, entry.time, entry.line);
-            }
-            Kind::Record(Record::LostSamples(lost)) => {
-                stats.lost_samples = stats.lost_samples.saturating_add(lost.lost);
-            }
-            _ => {}
+        if let Kind::Record(Record::Lost(lost)) = &kind {
+            stats.lost(cpu, lost.lost, entry.time, entry.line);
+        }
+        if let Kind::Record(Record::LostSamples(lost)) = &kind {
+            stats.lost_samples = stats.lost_samples.saturating_add(lost.lost);
+        }
+        let mut tid = Tid(if real { head.tid } else { -1 });
+        if let Kind::Sched(Sched::SchedSwitch(switch)) = &kind
+            && tid == Tid(-1)
+        {
+            // The task has exited: perf cannot number it any more, the payload can.
+            tid = switch.prev_pid;
         }
         Some(Event {
             pid: Pid(head.pid.filter(|_| real).unwrap_or(-1)),
-            tid: Tid(if real { head.tid } else { -1 }),
+            tid,
             context: flags::context(head.flags),
             ..made(entry, if real { cpu } else { Cpu::NONE }, kind)
         })

@@ -25,6 +25,8 @@ enum Token {
     Text(Option<usize>),
     Number(Option<usize>, Conv),
     State(usize),
+    /// By the letters of libtraceevent's plugin.
+    PluginState(usize),
     Words,
     Bytes,
     Given(usize, u64),
@@ -95,6 +97,7 @@ fn compile(print: &'static str, row: &Row) -> Option<Vec<Token>> {
         tokens.push(match conv {
             "s" => Token::Text(optional(name)?),
             "state" => Token::State(field(name)?),
+            "plugin" => Token::PluginState(field(name)?),
             "words" => Token::Words,
             "bytes" => Token::Bytes,
             _ => Token::Number(optional(name)?, Conv::named(conv)?),
@@ -137,6 +140,10 @@ fn matches<'a>(
                 n
             }),
             Token::State(field) => values::state(text, states).map(|(state, n)| {
+                fields.set(*field, Value::State(state));
+                n
+            }),
+            Token::PluginState(field) => values::plugin_state(text, states).map(|(state, n)| {
                 fields.set(*field, Value::State(state));
                 n
             }),

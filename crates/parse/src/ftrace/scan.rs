@@ -52,8 +52,10 @@ pub(super) struct Scan<'a> {
     pub(super) context: bool,
     /// Whether any line tells the process.
     pub(super) processes: bool,
-    /// Whether a task other than the idle one is all that was seen.
-    pub(super) idle: bool,
+    /// Whether tasks of the kernel were seen, which no recording of a program's own
+    /// tasks has.
+    pub(super) kernel_tasks: bool,
+    /// Whether perf's records of mappings are there.
     pub(super) mappings: bool,
     /// The oldest time.
     pub(super) first: Option<u64>,
@@ -73,7 +75,7 @@ struct Found<'a> {
     digits: u8,
     context: bool,
     processes: bool,
-    idle: bool,
+    kernel_tasks: bool,
     mappings: bool,
 }
 
@@ -85,6 +87,9 @@ enum Role {
     Mapping,
     None,
 }
+
+/// How the names of tasks begin that every kernel has.
+const KERNEL_TASKS: &[&[u8]] = &[b"kworker/", b"ksoftirqd/", b"migration/", b"rcu_"];
 
 /// Looks through a text.
 pub(super) fn scan<'a>(bytes: &'a [u8], style: Style, states: &StateTable) -> Scan<'a> {
@@ -120,7 +125,7 @@ pub(super) fn scan<'a>(bytes: &'a [u8], style: Style, states: &StateTable) -> Sc
             scan.digits = scan.digits.max(found.digits);
             scan.context |= found.context;
             scan.processes |= found.processes;
-            scan.idle |= found.idle;
+            scan.kernel_tasks |= found.kernel_tasks;
             scan.mappings |= found.mappings;
             next_line = next_line.saturating_add(found.lines);
         }
@@ -185,7 +190,7 @@ impl<'a> Found<'a> {
         self.digits = self.digits.max(head.digits);
         self.context |= head.flags.is_some();
         self.processes |= head.pid.is_some();
-        self.idle |= head.tid == 0 && head.time > 0;
+        self.kernel_tasks |= head.tid == 0 && head.time > 0;
         if head.time > 0 {
             self.oldest = Some(self.oldest.map_or(head.time, |oldest| oldest.min(head.time)));
         }
@@ -216,6 +221,8 @@ impl<'a> Found<'a> {
             && is_name(head.comm, head.tid)
             && !self.told.contains(&head.tid)
         {
+            let kernel = KERNEL_TASKS.iter().any(|begin| head.comm.starts_with(begin));
+            self.kernel_tasks |= kernel;
             self.named.entry(head.tid).or_insert(at);
         }
     }

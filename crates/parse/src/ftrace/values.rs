@@ -259,6 +259,22 @@ pub(super) fn state(text: &[u8], table: &StateTable) -> Option<(SwitchState, usi
     Some((state, n))
 }
 
+/// `S`, `W`: a letter of the table that libtraceevent's plugin has kept since before
+/// Linux 4.14 and applies to every kernel's bits: what it shows as `W` is an idle thread
+/// today, and `Z` and `X` have changed places.
+pub(super) fn plugin_state(text: &[u8], table: &StateTable) -> Option<(SwitchState, usize)> {
+    const LETTERS: &[u8; 8] = b"SDTtZXxW";
+    let first = text.first()?;
+    let bit = LETTERS.iter().position(|letter| letter == first);
+    match bit.and_then(|bit| 1_u64.checked_shl(u32::try_from(bit).ok()?)) {
+        Some(bits) => {
+            let n = text.iter().take_while(|b| b.is_ascii_alphabetic() || b"|+?".contains(b));
+            Some((table.state(bits), n.count()))
+        }
+        None => state(text, table),
+    }
+}
+
 /// Six words in hexadecimal, `3, 5598309b51b0, ...`.
 pub(super) fn words(text: &[u8]) -> Option<([u64; 6], usize)> {
     let (mut words, mut at) = ([0; 6], 0_usize);
@@ -349,6 +365,10 @@ mod tests {
             assert_eq!(read(text), Some(expected), "{text}");
         }
         assert_eq!(read(""), None);
+        let plugin = |text: &str| plugin_state(text.as_bytes(), &table).map(|(s, _)| s.letter());
+        let letters: String =
+            ["R", "S", "D", "Z", "X", "W", "x", "I"].iter().filter_map(|t| plugin(t)).collect();
+        assert_eq!(letters, "RSDXZIPI");
     }
 
     #[test]
