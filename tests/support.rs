@@ -214,3 +214,23 @@ impl Random {
         usize::try_from(high).unwrap_or(0) % limit.max(1)
     }
 }
+
+/// Compares a table with the block of its name in a page, or writes it there where
+/// `AGENTTRACE_BLESS` is set.
+pub(crate) fn bless_block(page: &str, name: &str, table: &str) {
+    let path = root().join(page);
+    let text = std::fs::read_to_string(&path).unwrap_or_default();
+    let (begin, end) = (format!("<!-- table: {name} -->\n"), "<!-- end -->");
+    let start = text.find(&begin).map(|at| at + begin.len());
+    let range = start.and_then(|start| Some(start..start + text[start..].find(end)?));
+    let range = range.unwrap_or_else(|| panic!("{page} has no block {begin:?}"));
+    if std::env::var_os("AGENTTRACE_BLESS").is_some() {
+        let text = format!("{}{table}{}", &text[..range.start], &text[range.end..]);
+        std::fs::write(&path, text).expect("the page is written");
+    } else {
+        assert!(
+            text[range] == *table,
+            "{page}: the table {name} is not what the test made; AGENTTRACE_BLESS=1 writes it:\n{table}"
+        );
+    }
+}
