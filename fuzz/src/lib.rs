@@ -164,6 +164,18 @@ pub fn seeds_of_compressed() -> Vec<Vec<u8>> {
     modes.into_iter().map(|mode| [&[mode, 20][..], &records].concat()).collect()
 }
 
+/// The same for the target `trace_dat`; and how many events each has.
+pub fn seeds_of_trace_dat() -> (Vec<(String, Vec<u8>)>, usize) {
+    use encode::trace_dat::{Codec, count, version_6, version_7};
+    let whole = include_bytes!("../../fixtures/recorded/exec_nonleader/perf.data");
+    let base = encode::tiny(&Recording::parse(whole), &EVENTS, 12, 0);
+    let seven = [Codec::None, Codec::Zlib, Codec::Zstd]
+        .map(|codec| (format!("trace.dat 7, {codec:?}"), version_7(&base, codec)));
+    let mut seeds = vec![("trace.dat 6".to_owned(), version_6(&base))];
+    seeds.extend(seven);
+    (seeds, count(&base))
+}
+
 /// A capture of these files, the main one first.
 pub(crate) fn files(all: &[Vec<u8>]) -> encode::Files {
     let (main, parts) = all.split_first().map_or((Vec::new(), &[][..]), |(m, p)| (m.clone(), p));

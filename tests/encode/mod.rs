@@ -12,6 +12,7 @@ mod big_endian;
 mod pack;
 mod recording;
 mod shape;
+pub(crate) mod trace_dat;
 mod tracing;
 
 pub(crate) use pack::{Packing, compressed, record};

@@ -121,6 +121,17 @@ pub(crate) fn attr_of<'r>(recording: &'r Recording, record: &[u8]) -> Option<&'r
     recording.attrs.iter().find(|attr| attr.ids.contains(&word(record, at)))
 }
 
+/// The raw data of a sample, where it has some.
+pub(crate) fn raw<'r>(recording: &Recording, record: &'r [u8]) -> Option<&'r [u8]> {
+    let attr = attr_of(recording, record)?;
+    if sample_type(attr) & RAW == 0 {
+        return None;
+    }
+    let (_, at) = fixed(sample_type(attr));
+    let size = half(record, at) as usize;
+    record.get(at + 4..at + 4 + size)
+}
+
 /// Without FINISHED_ROUND, as `perf inject` may leave it.
 pub(crate) fn without_rounds(recording: &Recording) -> Recording {
     let mut out = recording.clone();

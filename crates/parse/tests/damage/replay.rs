@@ -2,6 +2,8 @@
 
 use std::path::Path;
 
+use agenttrace_parse::{Capture, Diagnostics, Problem, ReadOptions, Unpacked};
+
 use crate::bounded::{alone, bounded};
 use crate::entry::{EXPANDED, TARGETS};
 use crate::mutate::{Random, mutate};
@@ -48,6 +50,24 @@ fn corpus_and_mutations() {
                 bounded(&what, size(&bytes), || entry(&bytes));
             }
         });
+    }
+}
+
+/// A seed that is refused at its first byte would find nothing.
+#[test]
+fn seeds_of_trace_dat_are_sound() {
+    let (seeds, expected) = crate::entry::seeds_of_trace_dat();
+    for (name, bytes) in seeds {
+        let unpacked = Unpacked::of(&bytes).unwrap_or_else(|e| panic!("{name}: {e}"));
+        let capture = Capture::open(&unpacked, &ReadOptions::default());
+        let capture = capture.unwrap_or_else(|e| panic!("{name}: {e}"));
+        let mut diagnostics = Diagnostics::default();
+        let totals = capture.read(&mut diagnostics, &mut |_| {});
+        let totals = totals.unwrap_or_else(|e| panic!("{name}: {e}"));
+        assert_eq!(totals.events, expected as u64, "{name}");
+        for problem in [Problem::Truncated, Problem::BadRecord, Problem::BadSample] {
+            assert_eq!(diagnostics.count(problem), 0, "{name}: {}", problem.text());
+        }
     }
 }
 

@@ -64,12 +64,7 @@ pub(crate) fn of(target: &str) -> Vec<(String, Vec<u8>)> {
         "format" => numbered(entry::seeds_of_format(&recorded("fsync_stalls_nospin"))),
         "steps" => heads(&["steps.jsonl"], 700),
         "ftrace_text" => heads(&[".txt"], 1500),
-        "trace_dat" => found(&[".dat"])
-            .into_iter()
-            .map(|path| {
-                (path.display().to_string(), std::fs::read(&path).expect("a fixture can be read"))
-            })
-            .collect(),
+        "trace_dat" => entry::seeds_of_trace_dat().0,
         other => panic!("no seeds for {other}"),
     }
 }
