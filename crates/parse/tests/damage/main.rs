@@ -18,3 +18,5 @@ mod mutate;
 mod replay;
 /// What recorders write, in small.
 mod seeds;
+/// A few lines of every text dialect.
+mod texts;

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use crate::entry;
+use crate::texts::TEXTS;
 
 /// The fixtures' folder.
 fn fixtures() -> PathBuf {
@@ -63,7 +64,11 @@ pub(crate) fn of(target: &str) -> Vec<(String, Vec<u8>)> {
         "perf_compressed" => numbered(entry::seeds_of_compressed()),
         "format" => numbered(entry::seeds_of_format(&recorded("fsync_stalls_nospin"))),
         "steps" => heads(&["steps.jsonl"], 700),
-        "ftrace_text" => heads(&[".txt"], 1500),
+        "ftrace_text" => {
+            let texts =
+                TEXTS.iter().map(|(name, text)| ((*name).to_owned(), text.as_bytes().to_vec()));
+            texts.collect()
+        }
         "trace_dat" => entry::seeds_of_trace_dat().0,
         other => panic!("no seeds for {other}"),
     }
