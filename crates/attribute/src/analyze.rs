@@ -3,7 +3,7 @@
 mod segments;
 mod tools;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use agenttrace_model::parse::{CaptureInfo, Diagnostics, Nanos, Totals};
 use agenttrace_model::{Model, Windows};
@@ -84,6 +84,13 @@ pub fn report(input: &Input<'_>, mut paths: Vec<StepPath>) -> Report {
     for (step, checked) in steps.iter().zip(&checked) {
         notes.extend(checked.broken.iter().map(|why| format!("step {}: {why}", step.id)));
     }
+    notes.extend(short_steps(input));
+    notes.extend(clipped_steps(input));
+    if input.totals.lost == 0 && !input.model.lost.is_empty() {
+        let cpus: BTreeSet<_> = input.model.lost.iter().map(|l| l.cpu).collect();
+        let cpus: Vec<String> = cpus.iter().map(ToString::to_string).collect();
+        notes.push(format!("events were lost, how many is not told, on CPU {}", cpus.join(", ")));
+    }
     if input.outside_cut {
         notes.push("the capture is a cut: medians of the tools lie outside the cut".to_owned());
     }
@@ -101,6 +108,7 @@ pub fn report(input: &Input<'_>, mut paths: Vec<StepPath>) -> Report {
             info: input.info.clone(),
             totals: input.totals.clone(),
             diagnostics: input.diagnostics.clone(),
+            losses: input.model.lost.len(),
             clock_mapping: input.clock_mapping.clone(),
             clock_error: input.clock_error,
             markers: input.markers,
@@ -117,6 +125,33 @@ pub fn report(input: &Input<'_>, mut paths: Vec<StepPath>) -> Report {
         steps: reports,
         notes,
     }
+}
+
+/// A ranking of steps that are hardly longer than their edges are sure says little.
+fn short_steps(input: &Input<'_>) -> Option<String> {
+    let short = || input.windows.steps.iter().filter(|s| verdict::short(s).is_some());
+    let shortest = short().min_by_key(|s| s.end - s.start)?;
+    Some(format!(
+        "{} of {} steps are shorter than ten times the error of their times, the shortest is step {} with {} ns (error {} \
+         ns): their ranking and causes are not sure",
+        short().count(),
+        input.windows.steps.len(),
+        shortest.id,
+        shortest.end - shortest.start,
+        shortest.error.unwrap_or_default()
+    ))
+}
+
+/// Steps of which a part was not recorded.
+fn clipped_steps(input: &Input<'_>) -> Option<String> {
+    let steps = &input.windows.steps;
+    let mut clipped = steps.iter().filter_map(|s| s.clipped.as_ref().map(|why| (s, why)));
+    let (first, why) = clipped.next()?;
+    let more = match clipped.count() {
+        0 => String::new(),
+        n => format!(", and {n} more lie partly outside the capture"),
+    };
+    Some(format!("step {} is not whole: {why}{more}", first.id))
 }
 
 /// Checks that the path tiles its window and that its rows add up to it
@@ -239,6 +274,7 @@ fn step_report(
         rows: &checked.rows,
         inclusive: &inclusive,
         coverage,
+        info: input.info,
         diagnostics: input.diagnostics,
         unknown,
         inferred,
@@ -250,7 +286,7 @@ fn step_report(
     Some(StepReport {
         id: step.id.clone(),
         tool: step.tool.clone(),
-        pid: root.pid,
+        pid: step.pid.filter(|_| !input.info.fidelity.processes).unwrap_or(root.pid),
         tid: root.tid,
         comm: root.name_at(step.end).to_text(),
         parent: step.parent.and_then(|p| input.windows.steps.get(p)).map(|p| p.id.clone()),

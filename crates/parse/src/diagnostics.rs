@@ -29,6 +29,8 @@ pub enum Problem {
     BadSample,
     /// A sample whose id belongs to no attribute.
     UnknownSampleId,
+    /// A line of a text that cannot be read. The first few are kept as examples.
+    BadLine,
     /// A record older than what was already delivered: handed on late, time held.
     OutOfOrder,
     /// The recorder lost events.
@@ -53,6 +55,8 @@ pub enum Problem {
     UnmatchedIssue,
     /// A block request completed that was never issued.
     UnmatchedCompletion,
+    /// A text that calls itself a step mark and cannot be read as one.
+    BadMark,
     /// A fault began whose end was not recorded: the end is estimated.
     EstimatedFaultEnd,
 }
@@ -74,8 +78,11 @@ impl Problem {
             | Self::UnmatchedCompletion
             | Self::SyscallWithoutExit
             | Self::SwitchOutOfOther
+            | Self::BadMark
             | Self::OutOfOrder => Severity::DataLoss,
-            Self::BadRecord | Self::BadSample | Self::UnknownSampleId => Severity::Error,
+            Self::BadRecord | Self::BadSample | Self::UnknownSampleId | Self::BadLine => {
+                Severity::Error
+            }
         }
     }
 
@@ -88,6 +95,7 @@ impl Problem {
             Self::BadRecord => "records whose size contradicts their type, skipped",
             Self::BadSample => "samples too short for their format, skipped",
             Self::UnknownSampleId => "samples of an unknown event id, skipped",
+            Self::BadLine => "lines that cannot be read, skipped",
             Self::OutOfOrder => {
                 "records that came too late for their time, taken as of when they came"
             }
@@ -106,6 +114,7 @@ impl Problem {
             Self::MissingWakeup => "blocked tasks that ran again without a recorded waker",
             Self::UnmatchedIssue => "block requests issued without a recorded completion",
             Self::UnmatchedCompletion => "block completions without a recorded issue",
+            Self::BadMark => "texts that begin with agenttrace: and are no step marks",
             Self::EstimatedFaultEnd => "page faults whose end is estimated",
         }
     }
@@ -115,7 +124,11 @@ impl Problem {
 #[derive(Clone, Default, PartialEq, Eq, Debug)]
 pub struct Diagnostics {
     counts: BTreeMap<(Problem, Cpu), Count>,
+    examples: Vec<(u64, String)>,
 }
+
+/// How many examples are kept.
+pub(crate) const EXAMPLES: usize = 5;
 
 /// One row of [`Diagnostics`].
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -151,6 +164,23 @@ impl Diagnostics {
         for ((problem, cpu), count) in &other.counts {
             self.add(*problem, *cpu, count.count, count.first, count.offset);
         }
+        for (line, what) in &other.examples {
+            self.example(*line, what.clone());
+        }
+    }
+
+    /// Keeps one of the first few lines that cannot be read.
+    pub(crate) fn example(&mut self, line: u64, what: String) {
+        if self.examples.len() < EXAMPLES {
+            self.examples.push((line, what));
+        }
+    }
+
+    /// The first lines of a text that cannot be read ([`Problem::BadLine`]): number,
+    /// from 1, and what is wrong, with the line's beginning. At most five.
+    #[must_use]
+    pub fn examples(&self) -> &[(u64, String)] {
+        &self.examples
     }
 
     /// How often a problem was seen, over all CPUs.
