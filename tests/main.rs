@@ -8,6 +8,8 @@ mod bad_input;
 mod cli;
 /// Small hand-written captures with every nanosecond of the expected path.
 mod crafted;
+/// One workload recorded in turn in each format: the same causes.
+mod dialects;
 /// Captures to the text kept under `tests/golden/`.
 mod golden;
 /// What holds for every capture: conservation, order, independence of threads.
