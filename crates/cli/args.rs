@@ -66,6 +66,10 @@ pub(crate) struct ReadArgs {
     /// (mono, boot, local, ...) or monotonic, boottime, realtime
     #[arg(long, value_name = "NAME", value_parser = trace_clock)]
     pub(crate) trace_clock: Option<ClockId>,
+    /// Formats of tracepoints, for a perf.data whose recorder was killed: a finished
+    /// perf.data of the same boot, or a copy of /sys/kernel/tracing/events
+    #[arg(long, value_name = "FILE|DIR")]
+    pub(crate) formats: Option<PathBuf>,
     /// How many bytes compressed input may expand to [default: 64 MiB and 256 times
     /// its size]
     #[arg(long, value_name = "BYTES")]

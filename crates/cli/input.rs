@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::io::Read as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use agenttrace_model::parse::{Error, Input, Limits, Unpacked};
 use anyhow::{Context as _, Result};
@@ -44,17 +44,15 @@ impl Files {
         if !path.is_dir() {
             return Ok(Self { main: open(path)?, parts: Vec::new() });
         }
-        // tools/perf/util/data.c: `header` and `data.N`; `data` alone of `--kcore`.
-        let (header, single) = (path.join("header"), path.join("data"));
-        if !header.exists() && single.exists() {
-            return Ok(Self { main: open(&single)?, parts: Vec::new() });
-        }
-        let main = open(&header).with_context(|| {
+        // tools/perf/util/data.c: `data` and `data.N`; before Linux 5.11 `header`.
+        let names = ["data", "header"].map(|name| path.join(name));
+        let main = names.iter().find(|name| name.exists()).with_context(|| {
             format!(
-                "{} is a folder and no capture: `perf record --threads` writes its files `header` and `data.N` there",
+                "{} is a folder and no capture: `perf record --threads` writes files `data` and `data.N`",
                 path.display()
             )
         })?;
+        let main = open(main)?;
         let mut numbers = Vec::new();
         let entries = std::fs::read_dir(path);
         for entry in entries.with_context(|| format!("cannot list {}", path.display()))? {
@@ -72,6 +70,41 @@ impl Files {
         let parts = self.parts.iter().map(|part| &**part).collect();
         Unpacked::new(&Input { main: &self.main, parts }, limits)
     }
+}
+
+/// The `format` files of a copy of tracefs's `events` folder, by subsystem.
+pub(crate) fn format_files(folder: &Path) -> Result<Vec<(String, String)>> {
+    let mut texts = Vec::new();
+    for system in folders(folder)? {
+        let name = system.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        for event in folders(&system)? {
+            let path = event.join("format");
+            if path.is_file() {
+                let text = std::fs::read_to_string(&path);
+                let text = text.with_context(|| format!("cannot read {}", path.display()))?;
+                texts.push((name.clone(), text));
+            }
+        }
+    }
+    anyhow::ensure!(
+        !texts.is_empty(),
+        "{} holds no SUBSYSTEM/EVENT/format files, as /sys/kernel/tracing/events does",
+        folder.display()
+    );
+    Ok(texts)
+}
+
+fn folders(path: &Path) -> Result<Vec<PathBuf>> {
+    let entries = std::fs::read_dir(path);
+    let mut found = Vec::new();
+    for entry in entries.with_context(|| format!("cannot list {}", path.display()))? {
+        let path = entry?.path();
+        if path.is_dir() {
+            found.push(path);
+        }
+    }
+    found.sort();
+    Ok(found)
 }
 
 /// Maps a file; reads it where it cannot be mapped (a pipe, an empty file).

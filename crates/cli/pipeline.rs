@@ -7,7 +7,7 @@ use std::path::Path;
 use agenttrace_attribute::analyze::{self, Input};
 use agenttrace_attribute::{report::Report, walk};
 use agenttrace_model::parse::{
-    Calibration, Capture, Diagnostics, Limits, Pid, ReadOptions, StepFile, StepId, Totals,
+    Calibration, Capture, Diagnostics, Formats, Limits, Pid, ReadOptions, StepFile, StepId, Totals,
     Unpacked, read_steps,
 };
 use agenttrace_model::{Builder, MarkOptions, Marked, Model, Windows, claim_tasks, place_marks};
@@ -15,7 +15,7 @@ use anyhow::{Context as _, Result, anyhow, bail};
 use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::args::{CaptureArgs, ReadArgs};
-use crate::input::Files;
+use crate::input::{self, Files};
 
 /// A capture that has been read.
 pub(crate) struct Loaded<'a> {
@@ -58,8 +58,19 @@ pub(crate) fn unpack<'f>(files: &'f Files, args: &ReadArgs) -> Result<Unpacked<'
 
 /// Opens a capture: everything but its records.
 pub(crate) fn open<'a>(unpacked: &'a Unpacked<'_>, args: &ReadArgs) -> Result<Capture<'a>> {
-    let options = ReadOptions { trace_clock: args.trace_clock };
+    let formats = args.formats.as_deref().map(formats).transpose()?;
+    let options = ReadOptions { trace_clock: args.trace_clock, formats };
     Capture::open(unpacked, &options).map_err(|e| anyhow!("{}: {e}", args.path.display()))
+}
+
+/// Formats from elsewhere: of another capture, or tracefs's own files.
+fn formats(path: &Path) -> Result<Formats> {
+    if path.is_dir() && !path.join("data").exists() {
+        return Ok(Formats::new(input::format_files(path)?));
+    }
+    let files = Files::open(path)?;
+    let formats = files.unpack(&Limits::default()).and_then(|unpacked| Formats::of(&unpacked));
+    formats.map_err(|e| anyhow!("{}: {e}", path.display()))
 }
 
 /// Reads a whole capture.
@@ -110,6 +121,14 @@ pub(crate) fn place(
     args: &CaptureArgs,
     file: Option<StepFile>,
 ) -> Result<Placed> {
+    if loaded.capture.info().formats_missing {
+        bail!(
+            "{}: the recorder was killed, or the file's end is missing, and the formats of the \
+             tracepoints with it: pass --formats with a finished perf.data of the same events and \
+             boot, or with /sys/kernel/tracing/events of that boot",
+            args.read.path.display()
+        );
+    }
     let pid_map = match &args.pid_map {
         Some(path) => pid_map(path)?,
         None => BTreeMap::new(),

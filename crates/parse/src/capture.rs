@@ -34,6 +34,9 @@ pub struct CaptureInfo {
     pub data_mmaps: bool,
     /// What this format carries less than perf.data does.
     pub fidelity: Fidelity,
+    /// Whether the capture lacks the formats of all its tracepoints, which a recorder
+    /// writes last: it was killed, or the end of its file is gone.
+    pub formats_missing: bool,
     /// How the whole input was compressed: `gzip`, `zstd`, `xz`.
     pub compression: Option<&'static str>,
     /// The event types that were recorded, in the order of the file.

@@ -1,4 +1,36 @@
-//! Bounds-checked little-endian reads: out of range is `None`, never a panic.
+//! Bounds-checked reads: out of range is `None`, never a panic.
+//!
+//! The free functions are little-endian, for records, which come in millions; what is
+//! big-endian is turned round before. [`Cursor`] reads headers in either order.
+
+/// The order of a number's bytes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(crate) enum Endian {
+    #[default]
+    Little,
+    Big,
+}
+
+impl Endian {
+    pub(crate) fn u16(self, bytes: [u8; 2]) -> u16 {
+        match self {
+            Self::Little => u16::from_le_bytes(bytes),
+            Self::Big => u16::from_be_bytes(bytes),
+        }
+    }
+    pub(crate) fn u32(self, bytes: [u8; 4]) -> u32 {
+        match self {
+            Self::Little => u32::from_le_bytes(bytes),
+            Self::Big => u32::from_be_bytes(bytes),
+        }
+    }
+    pub(crate) fn u64(self, bytes: [u8; 8]) -> u64 {
+        match self {
+            Self::Little => u64::from_le_bytes(bytes),
+            Self::Big => u64::from_be_bytes(bytes),
+        }
+    }
+}
 
 /// The `u16` at byte `at`.
 pub(crate) fn u16_at(bytes: &[u8], at: usize) -> Option<u16> {
@@ -39,14 +71,22 @@ pub(crate) fn until_nul(bytes: &[u8]) -> &[u8] {
 }
 
 /// Reads one value after the other.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug)]
 pub(crate) struct Cursor<'a> {
     rest: &'a [u8],
+    endian: Endian,
 }
 
 impl<'a> Cursor<'a> {
+    /// Little-endian.
     pub(crate) fn new(bytes: &'a [u8]) -> Self {
-        Self { rest: bytes }
+        Self::with(bytes, Endian::Little)
+    }
+    pub(crate) fn with(bytes: &'a [u8], endian: Endian) -> Self {
+        Self { rest: bytes, endian }
+    }
+    fn array<const N: usize>(&mut self) -> Option<[u8; N]> {
+        self.bytes(N)?.first_chunk().copied()
     }
     pub(crate) fn bytes(&mut self, len: usize) -> Option<&'a [u8]> {
         let (head, tail) = self.rest.split_at_checked(len)?;
@@ -60,11 +100,14 @@ impl<'a> Cursor<'a> {
     pub(crate) fn u8(&mut self) -> Option<u8> {
         self.bytes(1)?.first().copied()
     }
+    pub(crate) fn u16(&mut self) -> Option<u16> {
+        self.array().map(|b| self.endian.u16(b))
+    }
     pub(crate) fn u32(&mut self) -> Option<u32> {
-        self.bytes(4).and_then(|b| u32_at(b, 0))
+        self.array().map(|b| self.endian.u32(b))
     }
     pub(crate) fn u64(&mut self) -> Option<u64> {
-        self.bytes(8).and_then(|b| u64_at(b, 0))
+        self.array().map(|b| self.endian.u64(b))
     }
     /// A NUL-terminated string, without the NUL.
     pub(crate) fn c_str(&mut self) -> Option<&'a [u8]> {
@@ -78,6 +121,13 @@ impl<'a> Cursor<'a> {
     pub(crate) fn perf_string(&mut self) -> Option<&'a [u8]> {
         let len = self.u32()?;
         self.bytes_u64(len.into()).map(until_nul)
+    }
+    /// All that is left.
+    pub(crate) fn rest(&self) -> &'a [u8] {
+        self.rest
+    }
+    pub(crate) fn endian(&self) -> Endian {
+        self.endian
     }
     /// Bytes that are left.
     pub(crate) fn len(&self) -> usize {
@@ -97,6 +147,7 @@ mod tests {
         assert_eq!(u64_at(&bytes, usize::MAX), None);
         assert_eq!(slice_at(&bytes, u64::MAX, u64::MAX), None);
         assert_eq!(slice_at(&bytes, 4, 1), Some(&[2][..]));
+        assert_eq!(Cursor::with(&bytes, Endian::Big).u32(), Some(1 << 24));
         let mut cursor = Cursor::new(&bytes);
         assert_eq!(cursor.u32(), Some(1));
         assert_eq!(cursor.u32(), None);

@@ -35,6 +35,12 @@ pub enum Problem {
     LostEvents,
     /// The data section ends in the middle of a record.
     Truncated,
+    /// The file was cut: so many bytes of records are missing.
+    MissingBytes,
+    /// The recorder was killed: it never wrote where its records end.
+    RecorderKilled,
+    /// Samples of tracepoints whose format the capture does not hold.
+    NoFormat,
     /// A system call entered without having left the one before.
     SyscallWithoutExit,
     /// A task ran again without a recorded switch: an implied one was inserted.
@@ -59,6 +65,9 @@ impl Problem {
             Self::UnknownEvent | Self::UnknownRecord | Self::EstimatedFaultEnd => Severity::Info,
             Self::LostEvents
             | Self::Truncated
+            | Self::MissingBytes
+            | Self::RecorderKilled
+            | Self::NoFormat
             | Self::ImpliedSwitchIn
             | Self::MissingWakeup
             | Self::UnmatchedIssue
@@ -84,6 +93,13 @@ impl Problem {
             }
             Self::LostEvents => "events lost by the recorder",
             Self::Truncated => "truncated end of data",
+            Self::MissingBytes => "bytes of records missing, and all that perf writes behind them",
+            Self::RecorderKilled => {
+                "recorder killed: what it had not yet written is lost, how much is not told"
+            }
+            Self::NoFormat => {
+                "samples of tracepoints whose format the capture does not hold (see --formats)"
+            }
             Self::SyscallWithoutExit => "system calls without a recorded exit",
             Self::ImpliedSwitchIn => "switches to a task that are not recorded and were implied",
             Self::SwitchOutOfOther => "switches out of a task that was not known to run",

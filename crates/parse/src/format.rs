@@ -117,6 +117,13 @@ impl Layout {
 }
 
 impl Format<'_> {
+    /// How many bytes a record has; `None` where it holds data of variable length.
+    pub(crate) fn fixed_size(&self) -> Option<usize> {
+        let fixed = self.fields.iter().all(|f| f.slot.place == Place::Here && f.slot.size > 0);
+        let ends = self.fields.iter().map(|f| f.slot.offset.saturating_add(f.slot.size));
+        if fixed { ends.max() } else { None }
+    }
+
     /// The field with this name.
     pub(crate) fn slot(&self, name: &str) -> Option<Slot> {
         self.fields.iter().find(|f| f.name == name).map(|f| f.slot)

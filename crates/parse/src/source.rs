@@ -5,16 +5,19 @@ use crate::diagnostics::Diagnostics;
 use crate::error::Error;
 use crate::events::Event;
 use crate::events_text::EventsText;
+use crate::formats::Formats;
 use crate::perf_data::PerfData;
 use crate::stream;
 use crate::unpack::Unpacked;
 
 /// What the user says about a capture that it does not say itself.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct ReadOptions {
     /// The clock of the times, for text and trace.dat, which may not name it
     /// (`--trace-clock`).
     pub trace_clock: Option<ClockId>,
+    /// Formats for a perf.data that lacks them (`--formats`).
+    pub formats: Option<Formats>,
 }
 
 /// An opened capture, of any format.
@@ -32,12 +35,13 @@ impl<'a> Capture<'a> {
     ///
     /// # Errors
     /// Where the format is unknown or not read, or its header contradicts itself.
-    pub fn open(unpacked: &'a Unpacked<'_>, _options: &ReadOptions) -> Result<Self, Error> {
+    pub fn open(unpacked: &'a Unpacked<'_>, options: &ReadOptions) -> Result<Self, Error> {
         let bytes: &'a [u8] = &unpacked.bytes;
         if EventsText::recognize(bytes) {
             return EventsText::open(bytes).map(|text| Self(Form::Events(Box::new(text))));
         }
-        PerfData::open(bytes).map(|perf| Self(Form::PerfData(Box::new(perf))))
+        PerfData::open(unpacked, options.formats.as_ref())
+            .map(|perf| Self(Form::PerfData(Box::new(perf))))
     }
 
     /// What the capture says of itself.

@@ -215,7 +215,8 @@ fn totals<'s, E>(
     }
     let cpus: Vec<CpuTotals> = cpus.into_iter().flatten().collect();
     let unknown = types.iter().zip(&by_type).filter(|(t, _)| !t.known).map(|(_, n)| *n);
-    diagnostics.add(Problem::UnknownEvent, Cpu::NONE, unknown.sum(), None, None);
+    let problem = if info.formats_missing { Problem::NoFormat } else { Problem::UnknownEvent };
+    diagnostics.add(problem, Cpu::NONE, unknown.sum(), None, None);
     // The totals of lost samples count again what LOST records counted.
     let mut lost = diagnostics.count(Problem::LostEvents);
     if lost == 0 && lost_samples > 0 {

@@ -4,6 +4,7 @@ use std::borrow::Cow;
 
 use crate::error::Error;
 use crate::expand::{Budget, End, Limits, Wrapping};
+use crate::perf_data;
 
 /// The files of one capture.
 #[derive(Clone, Debug, Default)]
@@ -22,8 +23,20 @@ pub struct Unpacked<'a> {
     pub(crate) bytes: Cow<'a, [u8]>,
     /// How the whole file was compressed.
     pub(crate) wrapping: Option<Wrapping>,
-    /// Where its compressed stream ended too early.
+    /// Its compressed stream ended too early.
     pub(crate) cut: bool,
+    /// Bytes of all files together, as they were given.
+    pub(crate) size: u64,
+    pub(crate) plain: Plain,
+}
+
+/// What had to be made of the file, by its format.
+#[derive(Clone, Debug)]
+pub(crate) enum Plain {
+    /// Nothing: readers walk over its bytes.
+    AsIs,
+    /// The records of a perf.data.
+    Perf(perf_data::Plain),
 }
 
 impl<'a> Unpacked<'a> {
@@ -40,7 +53,9 @@ impl<'a> Unpacked<'a> {
     /// # Errors
     /// Where it expands to more than the limits allow.
     pub fn new(input: &Input<'a>, limits: &Limits) -> Result<Self, Error> {
-        let mut budget = Budget::new(limits, input.main.len() as u64);
+        let parts = input.parts.iter().map(|part| part.len() as u64);
+        let size = parts.fold(input.main.len() as u64, u64::saturating_add);
+        let mut budget = Budget::new(limits, size);
         let (bytes, wrapping, end) = match Wrapping::recognize(input.main) {
             Some(wrapping) => {
                 let (bytes, end) = wrapping.expand(input.main, &mut budget)?;
@@ -48,6 +63,21 @@ impl<'a> Unpacked<'a> {
             }
             None => (Cow::Borrowed(input.main), None, End::Whole),
         };
-        Ok(Self { bytes, wrapping, cut: end == End::Cut })
+        let plain = match perf_data::make_plain(&bytes, &input.parts, &mut budget)? {
+            Some(plain) => Plain::Perf(plain),
+            None => Plain::AsIs,
+        };
+        Ok(Self { bytes, wrapping, cut: end == End::Cut, size, plain })
+    }
+
+    pub(crate) fn perf_plain(&self) -> Option<&perf_data::Plain> {
+        match &self.plain {
+            Plain::Perf(plain) => Some(plain),
+            Plain::AsIs => None,
+        }
+    }
+
+    pub(crate) fn compression(&self) -> Option<&'static str> {
+        self.wrapping.map(Wrapping::name)
     }
 }

@@ -1,8 +1,8 @@
 //! The attributes of a perf.data file: which events were asked for, with which ids.
 
-use super::header::Header;
+use super::header::Section;
 use super::layout::SampleLayout;
-use crate::cursor::{i32_at, slice_at, u32_at, u64_at};
+use crate::cursor::{Cursor, Endian, slice_at};
 use crate::error::Error;
 
 pub(crate) const TYPE_SOFTWARE: u32 = 1;
@@ -21,7 +21,7 @@ pub(crate) mod flag {
 
 /// `struct perf_event_attr` (include/uapi/linux/perf_event.h) as far as it is used.
 #[derive(Clone, Debug)]
-pub(crate) struct Attr {
+pub(crate) struct Attr<'a> {
     pub(crate) kind: u32,
     pub(crate) config: u64,
     pub(crate) sample_period: u64,
@@ -30,58 +30,71 @@ pub(crate) struct Attr {
     pub(crate) layout: SampleLayout,
     /// The ids that the kernel gave it: one for each CPU, or task and CPU.
     pub(crate) ids: Vec<u64>,
-    /// Its bytes in the file, for `cut`.
-    pub(crate) bytes: std::ops::Range<usize>,
+    /// Its bytes in the file, in the order of the file, for `cut`.
+    pub(crate) bytes: &'a [u8],
 }
 
-impl Attr {
+impl<'a> Attr<'a> {
     pub(crate) fn has(&self, flag: u64) -> bool {
         self.flags & flag != 0
     }
 
-    fn parse(entry: &[u8]) -> Option<Self> {
-        let flags = u64_at(entry, 40)?;
-        let layout = SampleLayout::new(
-            u64_at(entry, 24)?,
-            u64_at(entry, 32)?,
-            flags & flag::SAMPLE_ID_ALL != 0,
-        );
+    /// The attribute alone, without ids.
+    pub(crate) fn parse(bytes: &'a [u8], endian: Endian) -> Option<Self> {
+        let mut cursor = Cursor::with(bytes, endian);
+        let (kind, _size) = (cursor.u32()?, cursor.u32()?);
+        let (config, sample_period) = (cursor.u64()?, cursor.u64()?);
+        let (sample_type, read_format) = (cursor.u64()?, cursor.u64()?);
+        let flags = match endian {
+            Endian::Little => cursor.u64()?,
+            // Bit fields fill each byte from its other end there
+            // (`perf_event__attr_swap` in tools/perf/util/session.c).
+            Endian::Big => {
+                let bytes: [u8; 8] = cursor.bytes(8)?.first_chunk().copied()?;
+                u64::from_le_bytes(bytes.map(u8::reverse_bits))
+            }
+        };
+        let layout = SampleLayout::new(sample_type, read_format, flags & flag::SAMPLE_ID_ALL != 0);
+        let clockid = bytes.get(92..).and_then(|b| Cursor::with(b, endian).u32());
         Some(Self {
-            kind: u32_at(entry, 0)?,
-            config: u64_at(entry, 8)?,
-            sample_period: u64_at(entry, 16)?,
+            kind,
+            config,
+            sample_period,
             flags,
-            clockid: i32_at(entry, 92).unwrap_or(0),
+            clockid: clockid.unwrap_or(0) as i32,
             layout,
             ids: Vec::new(),
-            bytes: 0..0,
+            bytes,
         })
     }
 }
 
-/// All attributes, in the order of the file.
-pub(crate) fn parse(bytes: &[u8], header: &Header) -> Result<Vec<Attr>, Error> {
-    let bad = |what: &str| Error::Malformed { offset: header.attrs.offset, what: what.to_owned() };
-    let section = slice_at(bytes, header.attrs.offset, header.attrs.size)
+/// All attributes of a file, in its order.
+pub(crate) fn of_file(
+    bytes: &[u8],
+    endian: Endian,
+    attr_size: u64,
+    section: Section,
+) -> Result<Vec<Attr<'_>>, Error> {
+    let bad = |what: &str| Error::Malformed { offset: section.offset, what: what.to_owned() };
+    let body = slice_at(bytes, section.offset, section.size)
         .ok_or_else(|| bad("the attribute section reaches beyond the end of the file"))?;
     // Each entry: the attribute, then the section of its ids. The first version of
     // the attribute (`PERF_ATTR_SIZE_VER0`) has 64 bytes.
-    let size = usize::try_from(header.attr_size).ok().filter(|s| (64 + 16..=4096).contains(s));
+    let size = usize::try_from(attr_size).ok().filter(|s| (64 + 16..=4096).contains(s));
     let size = size.ok_or_else(|| bad("the size of an attribute is impossible"))?;
-    let ids_at = size.saturating_sub(16);
-    let start = usize::try_from(header.attrs.offset).unwrap_or(usize::MAX);
     let mut attrs = Vec::new();
-    for (index, entry) in section.chunks_exact(size).enumerate() {
-        let mut attr = entry
-            .get(..ids_at)
-            .and_then(Attr::parse)
+    for entry in body.chunks_exact(size) {
+        let (attr, ids) = entry
+            .split_at_checked(size.saturating_sub(16))
             .ok_or_else(|| bad("an attribute is cut off"))?;
-        let (offset, len) = (u64_at(entry, ids_at), u64_at(entry, ids_at.saturating_add(8)));
-        let ids = slice_at(bytes, offset.unwrap_or(0), len.unwrap_or(0))
+        let mut attr = Attr::parse(attr, endian).ok_or_else(|| bad("an attribute is cut off"))?;
+        let mut cursor = Cursor::with(ids, endian);
+        let (offset, len) = (cursor.u64().unwrap_or(0), cursor.u64().unwrap_or(0));
+        let ids = slice_at(bytes, offset, len)
             .ok_or_else(|| bad("an attribute's ids lie beyond the end of the file"))?;
-        attr.ids = ids.chunks_exact(8).filter_map(|id| u64_at(id, 0)).collect();
-        let from = start.saturating_add(index.saturating_mul(size));
-        attr.bytes = from..from.saturating_add(ids_at);
+        let mut cursor = Cursor::with(ids, endian);
+        attr.ids = std::iter::from_fn(|| cursor.u64()).collect();
         attrs.push(attr);
     }
     if attrs.is_empty() {
@@ -102,7 +115,7 @@ pub(crate) struct IdTable {
 const NO_ATTR: u16 = u16::MAX;
 
 impl IdTable {
-    pub(crate) fn new(attrs: &[Attr]) -> Self {
+    pub(crate) fn new(attrs: &[Attr<'_>]) -> Self {
         let ids = || {
             let indexed = (0..NO_ATTR).zip(attrs);
             indexed.flat_map(|(index, attr)| attr.ids.iter().map(move |id| (*id, index)))

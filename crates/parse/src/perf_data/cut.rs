@@ -1,18 +1,18 @@
 //! A perf.data and a choice of its records to a smaller, valid perf.data.
 
 use super::PerfData;
-use super::header::{Section, feature};
+use super::header::{FILE_HEADER, Section, feature};
+use super::pipe;
 use super::record::{self, kind};
 use super::redact::{self, Redaction, Redactor};
 use super::tracing_data;
-use crate::cursor::slice_at;
+use crate::cursor::Endian;
 use crate::error::Error;
 use crate::unpack::Unpacked;
 
 /// Records between two FINISHED_ROUND in the result. Leaving rounds out is safe: what
 /// a round says stays true when it is said later.
 const ROUND: u32 = 256;
-const FILE_HEADER: u64 = 104;
 
 /// Features that are copied as they are. The rest describes what a cut no longer has.
 const COPIED: &[u32] = &[
@@ -52,20 +52,27 @@ pub fn cut(
     keep: &dyn Fn(u64) -> bool,
     redact: Option<&mut dyn Redactor>,
 ) -> Result<Vec<u8>, Error> {
-    let bytes: &[u8] = &unpacked.bytes;
-    let perf = PerfData::open(bytes)?;
+    let perf = PerfData::open(unpacked, None)?;
+    if perf.head.endian == Endian::Big {
+        return Err(Error::Unsupported {
+            what: "this perf.data was recorded on a big-endian machine, and no such file can be \
+                   cut; analyze it as it is"
+                .to_owned(),
+        });
+    }
     let redacting = redact.is_some();
-    if redacting && perf.attrs.iter().any(|attr| attr.layout.user_memory) {
+    if redacting && perf.head.attrs.iter().any(|attr| attr.layout.user_memory) {
         return Err(Error::Unsupported {
             what: "the samples hold registers or stacks of user programs, whose content cannot be \
                    redacted; record without `--call-graph dwarf`, `--user-regs` and `--intr-regs`"
                 .to_owned(),
         });
     }
-    let mut redaction = redact.map(|redactor| Redaction::new(bytes, &perf, redactor));
+    let mut redaction = redact.map(|redactor| Redaction::new(&perf, redactor));
     let mut out = Out { bytes: vec![0; FILE_HEADER as usize] };
 
     let ids: Vec<Section> = perf
+        .head
         .attrs
         .iter()
         .map(|attr| {
@@ -76,9 +83,11 @@ pub fn cut(
             Section { offset, size: out.position().saturating_sub(offset) }
         })
         .collect();
+    // A pipe's attributes say their sizes themselves; a file's are all of one.
+    let attr_len = perf.head.attrs.iter().map(|a| a.bytes.len()).max().unwrap_or(0);
     let attrs_at = out.position();
-    for (attr, ids) in perf.attrs.iter().zip(&ids) {
-        out.raw(bytes.get(attr.bytes.clone()).unwrap_or(&[]));
+    for (attr, ids) in perf.head.attrs.iter().zip(&ids) {
+        out.raw(&padded(attr.bytes, attr_len));
         out.section(*ids);
     }
     let attrs = Section { offset: attrs_at, size: out.position().saturating_sub(attrs_at) };
@@ -87,7 +96,7 @@ pub fn cut(
     records(&perf, keep, redaction.as_mut(), &mut out);
     let data = Section { offset: data_at, size: out.position().saturating_sub(data_at) };
 
-    let features = features(bytes, &perf, redacting);
+    let features = features(&perf, redacting);
     let table = out.position();
     let mut at = table.saturating_add(16_u64.saturating_mul(features.len() as u64));
     let mut flags = [0_u64; 4];
@@ -102,7 +111,7 @@ pub fn cut(
     for (_, body) in &features {
         out.raw(body);
     }
-    out.header(perf.header.attr_size, attrs, data, flags);
+    out.header((attr_len as u64).saturating_add(16), attrs, data, flags);
     Ok(out.bytes)
 }
 
@@ -127,7 +136,8 @@ fn records(
             }
             continue;
         }
-        if !kept || raw.kind == kind::AUXTRACE {
+        // What lies behind a record, and a pipe's head, have their own places in a file.
+        if !kept || raw.behind > 0 || pipe::is_head(raw.kind) {
             continue;
         }
         match &mut redaction {
@@ -143,10 +153,9 @@ fn records(
 }
 
 /// The feature sections of the result, by number.
-fn features(bytes: &[u8], perf: &PerfData<'_>, redacting: bool) -> Vec<(u32, Vec<u8>)> {
-    let mut features = Vec::new();
-    for (bit, section) in &perf.header.features {
-        let Some(body) = slice_at(bytes, section.offset, section.size) else { continue };
+fn features(perf: &PerfData<'_>, redacting: bool) -> Vec<(u32, Vec<u8>)> {
+    let mut features: Vec<(u32, Vec<u8>)> = Vec::new();
+    for (bit, body) in &perf.head.features {
         let new = match *bit {
             feature::TRACING_DATA => tracing_data::parse(body).map(|t| tracing(&t, perf)),
             feature::HOSTNAME if redacting => Some(perf_string(b"redacted")),
@@ -163,6 +172,9 @@ fn features(bytes: &[u8], perf: &PerfData<'_>, redacting: bool) -> Vec<(u32, Vec
         };
         features.extend(new.map(|new| (*bit, new)));
     }
+    // In a pipe they come in any order, and may come again.
+    features.sort_by_key(|(bit, _)| *bit);
+    features.dedup_by_key(|(bit, _)| *bit);
     features
 }
 
@@ -197,6 +209,13 @@ fn tracing(data: &tracing_data::TracingData<'_>, perf: &PerfData<'_>) -> Vec<u8>
     out.u32(0); // printk formats
     out.u64(0); // names of tasks, since version 0.6
     out.bytes
+}
+
+/// An attribute, zeros behind it up to `len`.
+fn padded(attr: &[u8], len: usize) -> Vec<u8> {
+    let mut attr = attr.to_vec();
+    attr.resize(len, 0);
+    attr
 }
 
 fn perf_string(text: &[u8]) -> Vec<u8> {

@@ -34,7 +34,7 @@ impl<'a> PerfData<'a> {
             self.problem(stats, Problem::UnknownSampleId, Cpu::NONE, 1, entry);
             return None;
         };
-        let (layout, plan) = (&self.attrs.get(index)?.layout, self.plans.get(index)?);
+        let (layout, plan) = (&self.head.attrs.get(index)?.layout, self.plans.get(index)?);
         let cpu = layout.cpu.and_then(|at| u32_at(bytes, at)).map_or(Cpu::NONE, Cpu);
         stats.count(cpu, entry.time, plan.event_type);
         let pid = layout.tid.and_then(|at| i32_at(bytes, at)).unwrap_or(-1);
@@ -76,7 +76,7 @@ impl<'a> PerfData<'a> {
     }
 
     fn sideband(&self, raw: &Raw<'a>, entry: &Entry, stats: &mut Stats) -> Option<Event<'a>> {
-        let attr = self.attrs.get(self.attr_of_sideband(raw.bytes))?;
+        let attr = self.head.attrs.get(self.attr_of_sideband(raw.bytes))?;
         let trailer = attr.layout.trailer;
         let back = |back: Option<usize>, plus: usize| {
             raw.bytes
@@ -95,7 +95,7 @@ impl<'a> PerfData<'a> {
         };
         match &record {
             Record::Lost(lost) => {
-                stats.lost(cpu, lost.lost, entry.time, self.offset_of(entry));
+                stats.lost(cpu, lost.lost, entry.time, self.offset(entry.offset));
             }
             Record::LostSamples(lost) => {
                 stats.lost_samples = stats.lost_samples.saturating_add(lost.lost);
@@ -121,14 +121,9 @@ impl<'a> PerfData<'a> {
         })
     }
 
-    /// Of the entry's record, from the start of the file.
-    fn offset_of(&self, entry: &Entry) -> u64 {
-        self.header.data.offset.saturating_add(entry.offset as u64)
-    }
-
     #[cold]
     fn problem(&self, stats: &mut Stats, problem: Problem, cpu: Cpu, n: u64, entry: &Entry) {
-        let offset = self.offset_of(entry);
+        let offset = self.offset(entry.offset);
         stats.problems.push((problem, cpu, n, entry.time, offset));
     }
 }

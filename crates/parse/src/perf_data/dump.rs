@@ -9,7 +9,6 @@ use crate::error::Error;
 
 impl PerfData<'_> {
     pub(crate) fn dump_records(&self, line: &mut dyn FnMut(&str)) -> Result<(), Error> {
-        let base = self.header.data.offset;
         let mut position = 0;
         let mut number = 0_u64;
         let mut text = String::new();
@@ -23,13 +22,13 @@ impl PerfData<'_> {
                         Stop::BadSize => "a record smaller than its header",
                         Stop::Truncated | Stop::End => "the data end within a record",
                     };
-                    let _ = write!(text, "# byte {}: {what}", base.saturating_add(position as u64));
+                    let _ = write!(text, "# byte {}: {what}", self.offset(position));
                     line(&text);
                     return Ok(());
                 }
             };
             position = raw.next();
-            let offset = base.saturating_add(raw.offset as u64);
+            let offset = self.offset(raw.offset);
             let _ =
                 write!(text, "{number} {offset} {} {}", record::name(raw.kind), raw.bytes.len());
             number = number.saturating_add(1);
@@ -48,7 +47,7 @@ impl PerfData<'_> {
                 text.push_str(" unknown id");
                 return;
             };
-            let layout = self.attrs.get(index).map(|a| &a.layout);
+            let layout = self.head.attrs.get(index).map(|a| &a.layout);
             let event_type = self.plans.get(index).and_then(|p| p.event_type);
             let name =
                 event_type.and_then(|t| self.info.event_types.get(t)).map(|t| t.name.as_str());
@@ -59,7 +58,7 @@ impl PerfData<'_> {
                 name,
             )
         } else {
-            let attr = self.attrs.get(self.attr_of_sideband(bytes));
+            let attr = self.head.attrs.get(self.attr_of_sideband(bytes));
             let trailer = attr.map(|a| a.layout.trailer).unwrap_or_default();
             let at = |back: Option<usize>| bytes.len().checked_sub(back?);
             (at(trailer.time), at(trailer.cpu), at(trailer.tid), None)

@@ -1,25 +1,21 @@
 //! Header features to the facts of the capture: machine, recorder, topology, clock.
 
 use super::attrs::{Attr, flag};
-use super::header::{Header, feature};
+use super::header::{Head, feature};
 use crate::capture::{CaptureInfo, Clock, ClockId, Topology};
 use crate::cursor::Cursor;
 use crate::units::{Cpu, Nanos};
 
-/// Fills in everything but the event types.
-pub(crate) fn read(bytes: &[u8], header: &Header, attrs: &[Attr]) -> CaptureInfo {
-    let get = |bit: u32| header.feature(bytes, bit);
-    let string = |bit: u32| Cursor::new(get(bit)?).perf_string().map(text);
-    let command_line = get(feature::CMDLINE).map(strings).unwrap_or_default();
+/// Fills in everything but the event types and the size.
+pub(crate) fn read(head: &Head<'_>) -> CaptureInfo {
+    let string = |bit: u32| head.cursor(bit)?.perf_string().map(text);
+    let command_line = head.cursor(feature::CMDLINE).map(strings).unwrap_or_default();
     // nr_cpus_avail, then nr_cpus_online.
-    let cpus = get(feature::NRCPUS).and_then(|b| {
-        let mut cursor = Cursor::new(b);
-        Some((cursor.u32()?, cursor.u32()?))
-    });
-    let per_task = attrs.iter().any(|a| a.has(flag::ENABLE_ON_EXEC));
+    let cpus =
+        head.cursor(feature::NRCPUS).and_then(|mut cursor| Some((cursor.u32()?, cursor.u32()?)));
+    let per_task = head.attrs.iter().any(|a| a.has(flag::ENABLE_ON_EXEC));
     CaptureInfo {
         format: "perf.data",
-        bytes: bytes.len() as u64,
         hostname: string(feature::HOSTNAME),
         os_release: string(feature::OSRELEASE),
         arch: string(feature::ARCH),
@@ -28,14 +24,14 @@ pub(crate) fn read(bytes: &[u8], header: &Header, attrs: &[Attr]) -> CaptureInfo
         recorder: string(feature::VERSION).map(|v| format!("perf {v}")),
         cpus_online: cpus.map(|(_, online)| online),
         topology: Topology {
-            cpus: get(feature::CPU_TOPOLOGY)
-                .and_then(|b| cpu_topology(b, cpus.map_or(0, |(avail, _)| avail)))
+            cpus: head
+                .cursor(feature::CPU_TOPOLOGY)
+                .and_then(|cursor| cpu_topology(cursor, cpus.map_or(0, |(avail, _)| avail)))
                 .unwrap_or_default(),
-            nodes: get(feature::NUMA_TOPOLOGY).and_then(numa_topology).unwrap_or_default(),
+            nodes: head.cursor(feature::NUMA_TOPOLOGY).and_then(numa_topology).unwrap_or_default(),
         },
-        clock: clock(attrs, get(feature::CLOCK_DATA)),
-        data_mmaps: attrs.iter().any(|a| a.has(flag::MMAP_DATA)),
-        event_types: Vec::new(),
+        clock: clock(&head.attrs, head.cursor(feature::CLOCK_DATA)),
+        data_mmaps: head.attrs.iter().any(|a| a.has(flag::MMAP_DATA)),
         ..CaptureInfo::default()
     }
 }
@@ -45,15 +41,13 @@ fn text(bytes: &[u8]) -> String {
 }
 
 /// A `u32` count, then that many strings.
-fn strings(bytes: &[u8]) -> Vec<String> {
-    let mut cursor = Cursor::new(bytes);
+fn strings(mut cursor: Cursor<'_>) -> Vec<String> {
     let count = cursor.u32().unwrap_or(0);
     (0..count).map_while(|_| cursor.perf_string()).map(text).collect()
 }
 
 /// `write_cpu_topology`: lists of siblings, then core and socket of each CPU.
-fn cpu_topology(bytes: &[u8], cpus: u32) -> Option<Vec<(Cpu, u32, u32)>> {
-    let mut cursor = Cursor::new(bytes);
+fn cpu_topology(mut cursor: Cursor<'_>, cpus: u32) -> Option<Vec<(Cpu, u32, u32)>> {
     for _ in 0..2 {
         for _ in 0..cursor.u32()? {
             cursor.perf_string()?;
@@ -63,8 +57,7 @@ fn cpu_topology(bytes: &[u8], cpus: u32) -> Option<Vec<(Cpu, u32, u32)>> {
 }
 
 /// `write_numa_topology`: node, memory total and free, list of CPUs.
-fn numa_topology(bytes: &[u8]) -> Option<Vec<(u32, Vec<Cpu>)>> {
-    let mut cursor = Cursor::new(bytes);
+fn numa_topology(mut cursor: Cursor<'_>) -> Option<Vec<(u32, Vec<Cpu>)>> {
     let count = cursor.u32()?;
     let mut nodes = Vec::new();
     for _ in 0..count {
@@ -91,14 +84,13 @@ pub(crate) fn cpu_list(list: &str) -> Option<Vec<Cpu>> {
 }
 
 /// The clock is the attributes' own; CLOCK_DATA reads it together with the wall clock.
-fn clock(attrs: &[Attr], clock_data: Option<&[u8]>) -> Clock {
+fn clock(attrs: &[Attr<'_>], clock_data: Option<Cursor<'_>>) -> Clock {
     let used = attrs.iter().find(|a| a.has(flag::USE_CLOCKID));
     let id = match used {
         Some(attr) => u64::try_from(attr.clockid).ok().and_then(ClockId::from_posix),
         None => Some(ClockId::Local),
     };
-    let wall = clock_data.and_then(|bytes| {
-        let mut cursor = Cursor::new(bytes);
+    let wall = clock_data.and_then(|mut cursor| {
         let (_version, clockid) = (cursor.u32()?, cursor.u32()?);
         let (wall, event) = (cursor.u64()?, cursor.u64()?);
         let same = used.is_some_and(|a| u32::try_from(a.clockid) == Ok(clockid));

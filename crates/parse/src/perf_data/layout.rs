@@ -147,6 +147,35 @@ impl SampleLayout {
     }
 }
 
+impl SampleLayout {
+    /// Calls `flip` with the place and size of each number in READ and CALLCHAIN, and
+    /// of RAW's length: a count is turned round before it is used.
+    pub(super) fn flip_counted(&self, record: &mut [u8], flip: impl Fn(&mut [u8], usize, usize)) {
+        let words = |record: &mut [u8], from: usize, bytes: usize| {
+            let end = from.saturating_add(bytes).min(record.len());
+            (from..end).step_by(8).for_each(|at| flip(record, at, 8));
+        };
+        let mut at = self.fixed_end;
+        if let Some(format) = self.read {
+            let count = if format & read::GROUP == 0 { 0 } else { 8 };
+            words(record, at, count);
+            let Some(len) = read_len(format, record, at) else { return };
+            words(record, at.saturating_add(count), len.saturating_sub(count));
+            at = at.saturating_add(len);
+        }
+        if self.callchain {
+            words(record, at, 8);
+            let frames = u64_at(record, at).and_then(|n| usize::try_from(n).ok());
+            let Some(len) = frames.and_then(|n| n.checked_mul(8)) else { return };
+            words(record, at.saturating_add(8), len);
+            at = at.saturating_add(8).saturating_add(len);
+        }
+        if self.raw {
+            flip(record, at, 4);
+        }
+    }
+}
+
 /// The length of a READ field (`perf_output_read`): one value, or a group of them.
 fn read_len(format: u64, record: &[u8], at: usize) -> Option<usize> {
     let one = |bit: u64| usize::from(format & bit != 0);

@@ -1,4 +1,4 @@
-//! perf.data in file mode to events: `perf record -o FILE` wrote it.
+//! perf.data of every form to events.
 
 mod attrs;
 mod cut;
@@ -8,94 +8,169 @@ mod features;
 mod header;
 mod layout;
 mod order;
+mod pipe;
+mod plain;
 mod plan;
 mod record;
 mod redact;
 mod scrub;
 mod sideband;
+mod swap;
 #[cfg(test)]
 mod tests;
 mod tracing_data;
 
-use attrs::{Attr, IdTable};
+use attrs::{Attr, IdTable, TYPE_TRACEPOINT};
 pub use cut::cut;
 pub(crate) use features::cpu_list;
-use header::{Header, feature};
+use header::Head;
 use order::{Entry, Walk};
+pub(crate) use plain::{Plain, make as make_plain};
 use plan::Plan;
+pub(crate) use plan::{FormatsById, format_texts, formats_by_id};
 pub use redact::Redactor;
 
 use crate::capture::CaptureInfo;
-use crate::cursor::slice_at;
+use crate::cursor::{u16_at, u64_at};
 use crate::error::Error;
 use crate::events::Event;
+use crate::formats::Formats;
 use crate::stream::{self, Stats};
+use crate::unpack::Unpacked;
 
 /// An opened perf.data: everything but the records.
 #[derive(Debug)]
 pub(crate) struct PerfData<'a> {
     pub(crate) info: CaptureInfo,
-    header: Header,
-    /// The data section.
+    head: Head<'a>,
+    /// The records, plain and little-endian.
     data: &'a [u8],
-    attrs: Vec<Attr>,
+    /// Where they come from, if they do not lie so in the file.
+    made: Option<&'a Plain>,
+    /// They end too early, inside of a compressed stream or of a part of a folder.
+    cut: bool,
     plans: Vec<Plan>,
     ids: IdTable,
-    /// Where each sample has its id: the same place for all attributes, or there is
-    /// only one attribute.
-    id_offset: Option<usize>,
+    attr_by: AttrBy,
+}
+
+/// What tells the attribute of a sample.
+#[derive(Clone, Copy, Debug)]
+enum AttrBy {
+    /// There is only one.
+    Only,
+    /// The id at this place, the same for all attributes.
+    Id(usize),
+    /// There are no ids, but every attribute is a tracepoint of the same layout: the
+    /// `common_type` that the payload begins with.
+    Type,
 }
 
 impl<'a> PerfData<'a> {
-    pub(crate) fn open(bytes: &'a [u8]) -> Result<Self, Error> {
-        let header = Header::parse(bytes)?;
-        let data = slice_at(bytes, header.data.offset, header.data.size).unwrap_or(&[]);
-        if is_compressed(bytes, &header, data) {
+    /// `formats` stand in for those that the capture lacks.
+    pub(crate) fn open(
+        unpacked: &'a Unpacked<'_>,
+        formats: Option<&Formats>,
+    ) -> Result<Self, Error> {
+        let head = Head::parse(&unpacked.bytes)?;
+        let made = unpacked.perf_plain();
+        if made.is_none() && plain::is_folder(&head) {
             return Err(Error::Unsupported {
-                what: "this perf.data is compressed, a form that agenttrace does not read; \
-                       record without `-z`"
+                what: "this is one file of a folder that `perf record --threads` made; give the \
+                       folder"
                     .to_owned(),
             });
         }
-        if header.feature(bytes, feature::DIR_FORMAT).is_some() {
-            return Err(Error::Unsupported {
-                what: "this perf.data is one part of a directory capture, a form that agenttrace \
-                       does not read; record without `--threads`"
-                    .to_owned(),
-            });
+        let mut info = features::read(&head);
+        info.bytes = unpacked.size;
+        info.compression = unpacked.compression();
+        let own = plan::formats(&head);
+        let tracepoints = || head.attrs.iter().filter(|a| a.kind == TYPE_TRACEPOINT);
+        info.formats_missing =
+            tracepoints().next().is_some() && tracepoints().all(|a| !own.contains_key(&a.config));
+        let found = match formats {
+            Some(formats) if info.formats_missing => formats.by_id(),
+            _ => own,
+        };
+        if info.formats_missing && formats.is_some() {
+            info.formats_missing = tracepoints().all(|a| !found.contains_key(&a.config));
         }
-        let attrs = attrs::parse(bytes, &header)?;
-        let mut info = features::read(bytes, &header, &attrs);
-        let plans = plan::compile(bytes, &header, &attrs, &mut info);
-        let ids = IdTable::new(&attrs);
-        let first = attrs.first().and_then(|a| a.layout.id);
-        let id_offset = first.filter(|_| attrs.len() > 1);
-        if id_offset.is_some() && attrs.iter().any(|a| a.layout.id != first) {
-            return Err(Error::Unsupported {
-                what: "the events of this perf.data keep their ids in different places, so their \
-                       samples cannot be told apart; record all events with one `perf record`"
-                    .to_owned(),
-            });
-        }
-        Ok(Self { info, header, data, attrs, plans, ids, id_offset })
+        let plans = plan::compile(&head, &found, &mut info);
+        let fixed: Vec<Option<usize>> = match formats {
+            Some(_) => head.attrs.iter().map(|a| found.get(&a.config)?.1.fixed_size()).collect(),
+            None => Vec::new(),
+        };
+        let ids = IdTable::new(&head.attrs);
+        let attr_by = AttrBy::of(&head.attrs)?;
+        let data = made.map_or(head.data, |plain| &plain.data);
+        let cut = unpacked.cut || made.is_some_and(|plain| plain.cut);
+        let perf = Self { info, head, data, made, cut, plans, ids, attr_by };
+        perf.formats_fit(&fixed)?;
+        Ok(perf)
     }
 
-    /// The attribute of a sample. Samples without ids belong to the first, as perf has it.
+    /// Whether the first samples are as long as formats from elsewhere say: ids are
+    /// handed out anew at each boot.
+    fn formats_fit(&self, fixed: &[Option<usize>]) -> Result<(), Error> {
+        const SAMPLES: usize = 1 << 14;
+        if fixed.is_empty() {
+            return Ok(());
+        }
+        let mut position = 0;
+        let records = std::iter::from_fn(|| {
+            let raw = record::at(self.data, position).ok()?;
+            position = raw.next();
+            Some(raw)
+        });
+        for raw in records.filter(|r| r.kind == record::kind::SAMPLE).take(SAMPLES) {
+            let Some(attr) = self.attr_of(raw.bytes) else { continue };
+            let layout = self.head.attrs.get(attr).map(|a| &a.layout);
+            let len = layout.and_then(|l| l.raw(raw.bytes)).map(<[u8]>::len);
+            // The kernel pads the structure, then raw data with its length, to 8 bytes.
+            if let (Some(Some(fixed)), Some(len)) = (fixed.get(attr), len)
+                && !(*fixed..fixed.next_multiple_of(8).saturating_add(8)).contains(&len)
+            {
+                return Err(Error::Malformed {
+                    offset: self.offset(raw.offset),
+                    what: format!(
+                        "a sample has {len} bytes where the given formats say {fixed}: they are \
+                         of another kernel or boot; give those of the boot that was recorded"
+                    ),
+                });
+            }
+        }
+        Ok(())
+    }
+
+    /// Where a byte of the data lies in the input.
+    fn offset(&self, position: usize) -> u64 {
+        match self.made {
+            Some(plain) => plain.offset(position),
+            None => self.head.data_offset.saturating_add(position as u64),
+        }
+    }
+
+    /// The attribute of a sample.
     #[inline]
     fn attr_of(&self, sample: &[u8]) -> Option<usize> {
-        match self.id_offset {
-            None => Some(0),
-            Some(at) => self.ids.get(crate::cursor::u64_at(sample, at)?),
+        match self.attr_by {
+            AttrBy::Only => Some(0),
+            AttrBy::Id(at) => self.ids.get(u64_at(sample, at)?),
+            AttrBy::Type => {
+                let payload = self.head.attrs.first()?.layout.raw(sample)?;
+                let kind = u64::from(u16_at(payload, 0)?);
+                self.head.attrs.iter().position(|attr| attr.config == kind)
+            }
         }
     }
 
     /// The attribute of a sideband record, by the id in its trailer. Records that
     /// perf made up itself have the id 0 and the layout of the first attribute.
     fn attr_of_sideband(&self, record: &[u8]) -> usize {
-        let layout = self.attrs.first().and_then(|a| a.layout.trailer.id);
+        let layout = self.head.attrs.first().and_then(|a| a.layout.trailer.id);
         let id = layout
             .and_then(|back| record.len().checked_sub(back))
-            .and_then(|at| crate::cursor::u64_at(record, at));
+            .and_then(|at| u64_at(record, at));
         id.and_then(|id| self.ids.get(id)).unwrap_or(0)
     }
 }
@@ -121,18 +196,21 @@ impl<'a> stream::Reader<'a> for PerfData<'a> {
     }
 }
 
-/// Whether any record is compressed. The feature alone does not tell: `-z` may have
-/// had nothing to compress, and a recorder that was killed has not written it.
-fn is_compressed(bytes: &[u8], header: &Header, data: &[u8]) -> bool {
-    if header.feature(bytes, feature::COMPRESSED).is_none() && !header.truncated {
-        return false;
-    }
-    let mut position = 0;
-    while let Ok(raw) = record::at(data, position) {
-        if matches!(raw.kind, record::kind::COMPRESSED | record::kind::COMPRESSED2) {
-            return true;
+impl AttrBy {
+    fn of(attrs: &[Attr<'_>]) -> Result<Self, Error> {
+        let Some(first) = attrs.first().filter(|_| attrs.len() > 1) else { return Ok(Self::Only) };
+        let same = attrs.iter().all(|a| a.layout.id == first.layout.id);
+        let tracepoints =
+            || attrs.iter().all(|a| a.kind == TYPE_TRACEPOINT && a.layout == first.layout);
+        match first.layout.id {
+            Some(at) if same => Ok(Self::Id(at)),
+            None if same && tracepoints() => Ok(Self::Type),
+            _ => Err(Error::Unsupported {
+                what: "the events of this perf.data keep their ids in different places, or have \
+                       none, so their samples cannot be told apart; record all events with one \
+                       `perf record`"
+                    .to_owned(),
+            }),
         }
-        position = raw.next();
     }
-    false
 }

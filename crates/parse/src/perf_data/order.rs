@@ -1,6 +1,7 @@
 //! Records in the order of the file to batches in the order of time.
 
 use super::PerfData;
+use super::header::DataEnd;
 use super::record::{self, Raw, Stop, kind};
 use super::sideband;
 use crate::cursor::{u32_at, u64_at};
@@ -36,8 +37,11 @@ pub(crate) struct Walk<'p, 'a> {
     uniform: Option<(usize, Option<usize>)>,
     position: usize,
     records: u64,
-    /// Not yet delivered; the front part, if any, is sorted.
+    /// Read and not handed on, but for the first `handed`. Up to `settled` they are
+    /// sorted, and nothing older can follow.
     pending: Vec<Entry>,
+    handed: usize,
+    settled: usize,
     newest: u64,
     newest_before: u64,
     /// Time of the last entry handed on.
@@ -52,24 +56,16 @@ pub(crate) struct Walk<'p, 'a> {
 impl stream::Walk<Entry> for Walk<'_, '_> {
     fn next(&mut self, batch: &mut Vec<Entry>, diagnostics: &mut Diagnostics) -> bool {
         batch.clear();
-        let mut target = self.batch;
-        loop {
-            if self.finished && self.pending.is_empty() {
-                return false;
-            }
-            let settled = self.walk(target, diagnostics);
-            // Stable: equal times keep the order of the file.
-            self.pending.sort_by_key(|entry| entry.time);
-            let count = self.pending.partition_point(|entry| entry.time <= settled);
-            if count == 0 {
-                // The oldest are not settled yet: take in more.
-                target = self.pending.len().saturating_mul(2).max(self.batch);
-                continue;
-            }
-            batch.extend(self.pending.drain(..count));
-            self.delivered = batch.last().map_or(self.delivered, |e| e.time);
-            return true;
+        if self.handed == self.settled && !self.settle(diagnostics) {
+            return false;
         }
+        // Without rounds all is settled at once: never more than a few batches of it
+        // are decoded at a time.
+        let end = self.settled.min(self.handed.saturating_add(self.batch.saturating_mul(2)));
+        batch.extend(self.pending.get(self.handed..end).unwrap_or(&[]));
+        self.handed = end;
+        self.delivered = batch.last().map_or(self.delivered, |e| e.time);
+        true
     }
 
     fn records(&self) -> u64 {
@@ -84,11 +80,11 @@ impl stream::Walk<Entry> for Walk<'_, '_> {
 impl<'p, 'a> Walk<'p, 'a> {
     pub(crate) fn new(perf: &'p PerfData<'a>, batch: usize) -> Self {
         let place = |index: usize| {
-            let layout = &perf.attrs.get(index)?.layout;
+            let layout = &perf.head.attrs.get(index)?.layout;
             Some((layout.time?, layout.cpu))
         };
         let uniform =
-            place(0).filter(|first| (0..perf.attrs.len()).all(|i| place(i) == Some(*first)));
+            place(0).filter(|first| (0..perf.head.attrs.len()).all(|i| place(i) == Some(*first)));
         Self {
             perf,
             batch,
@@ -96,6 +92,8 @@ impl<'p, 'a> Walk<'p, 'a> {
             position: 0,
             records: 0,
             pending: Vec::with_capacity(batch.saturating_mul(2)),
+            handed: 0,
+            settled: 0,
             newest: 0,
             newest_before: 0,
             delivered: 0,
@@ -106,6 +104,25 @@ impl<'p, 'a> Walk<'p, 'a> {
         }
     }
 
+    /// Reads on until some entries are settled. False when there are none left.
+    fn settle(&mut self, diagnostics: &mut Diagnostics) -> bool {
+        self.pending.drain(..self.handed.min(self.pending.len()));
+        (self.handed, self.settled) = (0, 0);
+        let mut target = self.batch;
+        while self.settled == 0 {
+            if self.finished && self.pending.is_empty() {
+                return false;
+            }
+            let until = self.walk(target, diagnostics);
+            // Stable: equal times keep the order of the file.
+            self.pending.sort_by_key(|entry| entry.time);
+            self.settled = self.pending.partition_point(|entry| entry.time <= until);
+            // Where the oldest are not settled yet, take in more.
+            target = self.pending.len().saturating_mul(2).max(self.batch);
+        }
+        true
+    }
+
     /// Reads until `target` entries are pending at the end of a round, or the data
     /// end. Returns the time up to which no older record can follow.
     fn walk(&mut self, target: usize, diagnostics: &mut Diagnostics) -> u64 {
@@ -113,17 +130,26 @@ impl<'p, 'a> Walk<'p, 'a> {
             return u64::MAX;
         }
         let data = self.perf.data;
-        let base = self.perf.header.data.offset;
         loop {
             let raw = match record::at(data, self.position) {
                 Ok(raw) => raw,
                 Err(stop) => {
-                    let offset = Some(base.saturating_add(self.position as u64));
+                    let offset = Some(self.perf.offset(self.position));
                     let (none, time) = (Cpu::NONE, Some(Nanos(self.newest)));
                     if stop == Stop::BadSize {
                         diagnostics.add(Problem::BadRecord, none, 1, time, offset);
                     }
-                    if stop != Stop::End || self.perf.header.truncated {
+                    match self.perf.head.end {
+                        DataEnd::Missing(bytes) => {
+                            diagnostics.add(Problem::MissingBytes, none, bytes, time, offset);
+                        }
+                        DataEnd::Killed => {
+                            diagnostics.add(Problem::RecorderKilled, none, 1, time, offset);
+                        }
+                        DataEnd::Whole | DataEnd::FeaturesCut => {}
+                    }
+                    let cut = self.perf.cut || self.perf.head.end == DataEnd::FeaturesCut;
+                    if stop != Stop::End || cut {
                         diagnostics.add(Problem::Truncated, none, 1, time, offset);
                     }
                     diagnostics.add(Problem::UnknownRecord, none, self.unknown_records, None, None);
@@ -162,7 +188,7 @@ impl<'p, 'a> Walk<'p, 'a> {
         let (time, cpu) = match self.uniform {
             Some(places) => places,
             None => {
-                let layout = &self.perf.attrs.get(self.perf.attr_of(raw.bytes)?)?.layout;
+                let layout = &self.perf.head.attrs.get(self.perf.attr_of(raw.bytes)?)?.layout;
                 (layout.time?, layout.cpu)
             }
         };
@@ -170,7 +196,7 @@ impl<'p, 'a> Walk<'p, 'a> {
     }
 
     fn sideband_time(&self, raw: &Raw<'_>) -> (u64, Option<u32>) {
-        let attr = self.perf.attrs.get(self.perf.attr_of_sideband(raw.bytes));
+        let attr = self.perf.head.attrs.get(self.perf.attr_of_sideband(raw.bytes));
         let trailer = attr.map(|a| a.layout.trailer).unwrap_or_default();
         let back = |back: Option<usize>| raw.bytes.len().checked_sub(back?);
         let time = back(trailer.time).and_then(|at| u64_at(raw.bytes, at));
@@ -199,7 +225,7 @@ impl<'p, 'a> Walk<'p, 'a> {
                 self.count_inversion(time, cpu);
             }
             if time < self.delivered {
-                let offset = self.perf.header.data.offset.saturating_add(raw.offset as u64);
+                let offset = self.perf.offset(raw.offset);
                 let cpu = cpu.map_or(Cpu::NONE, Cpu);
                 diagnostics.add(Problem::OutOfOrder, cpu, 1, Some(Nanos(time)), Some(offset));
                 time = self.delivered;

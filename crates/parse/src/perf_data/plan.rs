@@ -3,10 +3,11 @@
 use rustc_hash::FxHashMap;
 
 use super::attrs::{Attr, SW_DUMMY, TYPE_SOFTWARE, TYPE_TRACEPOINT, flag};
-use super::header::{Header, feature};
+use super::header::{Head, feature};
 use super::tracing_data;
 use crate::capture::{CaptureInfo, EventType};
 use crate::cursor::Cursor;
+use crate::error::Error;
 use crate::events::{Row, row};
 use crate::format::{self, Format, Layout, Slot};
 use crate::print_fmt::StateTable;
@@ -60,20 +61,45 @@ const SOFTWARE: [&str; 12] = [
 const SW_MINOR_FAULTS: u64 = 5;
 const SW_MAJOR_FAULTS: u64 = 6;
 
+/// The formats of a capture's tracepoints, by id.
+pub(crate) type FormatsById<'f> = FxHashMap<u64, (&'f str, Format<'f>)>;
+
+/// From subsystems and `format` texts.
+pub(crate) fn formats_by_id<'f>(
+    texts: impl Iterator<Item = (&'f str, &'f str)>,
+) -> FormatsById<'f> {
+    texts.filter_map(|(system, text)| format::parse(text).map(|f| (f.id, (system, f)))).collect()
+}
+
+/// Those that the capture holds itself.
+pub(crate) fn formats<'f>(head: &Head<'f>) -> FormatsById<'f> {
+    let tracing = head.feature(feature::TRACING_DATA).and_then(tracing_data::parse);
+    formats_by_id(tracing.unwrap_or_default().formats.into_iter())
+}
+
+/// The same as texts, to be used for another capture.
+///
+/// # Errors
+/// Where the file is no perf.data, or holds no formats.
+pub(crate) fn format_texts(bytes: &[u8]) -> Result<Vec<(String, String)>, Error> {
+    let head = Head::parse(bytes)?;
+    let tracing = head.feature(feature::TRACING_DATA).and_then(tracing_data::parse);
+    let tracing = tracing.filter(|t| !t.formats.is_empty()).ok_or_else(|| Error::Unsupported {
+        what: "this capture holds no formats of tracepoints; record a finished one of the same \
+               events, in the same boot"
+            .to_owned(),
+    })?;
+    Ok(tracing.formats.iter().map(|(s, t)| ((*s).to_owned(), (*t).to_owned())).collect())
+}
+
 /// A plan for each attribute; adds the event types to `info`.
 pub(crate) fn compile(
-    bytes: &[u8],
-    header: &Header,
-    attrs: &[Attr],
+    head: &Head<'_>,
+    formats: &FormatsById<'_>,
     info: &mut CaptureInfo,
 ) -> Vec<Plan> {
-    let tracing = header.feature(bytes, feature::TRACING_DATA).and_then(tracing_data::parse);
-    let formats: FxHashMap<u64, (&str, Format<'_>)> = tracing
-        .iter()
-        .flat_map(|t| &t.formats)
-        .filter_map(|(system, text)| format::parse(text).map(|f| (f.id, (*system, f))))
-        .collect();
-    let described = header.feature(bytes, feature::EVENT_DESC).and_then(names).unwrap_or_default();
+    let attrs = &head.attrs;
+    let described = head.cursor(feature::EVENT_DESC).and_then(names).unwrap_or_default();
     let raw_syscalls = formats.values().any(|(system, f)| {
         *system == "raw_syscalls"
             && f.name == "sys_enter"
@@ -83,7 +109,11 @@ pub(crate) fn compile(
     let mut types = Types::default();
     for (index, attr) in attrs.iter().enumerate() {
         let format = formats.get(&attr.config).filter(|_| attr.kind == TYPE_TRACEPOINT);
-        let described = described.get(index).map(String::as_str);
+        let updated = || {
+            let (_, name) = head.names.iter().find(|(id, _)| attr.ids.contains(id))?;
+            std::str::from_utf8(name).ok()
+        };
+        let described = described.get(index).map(String::as_str).or_else(updated);
         let name = match format {
             Some((system, format)) => format!("{system}:{}", format.name),
             None => plain_name(attr, described),
@@ -128,7 +158,7 @@ impl Types {
     }
 }
 
-fn plain_name(attr: &Attr, described: Option<&str>) -> String {
+fn plain_name(attr: &Attr<'_>, described: Option<&str>) -> String {
     let software = usize::try_from(attr.config).ok().and_then(|c| SOFTWARE.get(c));
     match (attr.kind, software, described) {
         (TYPE_SOFTWARE, Some(name), _) => format!("software:{name}"),
@@ -140,7 +170,7 @@ fn plain_name(attr: &Attr, described: Option<&str>) -> String {
 }
 
 fn action(
-    attr: &Attr,
+    attr: &Attr<'_>,
     name: &str,
     format: Option<&Format<'_>>,
     raw_syscalls: bool,
@@ -180,8 +210,7 @@ fn action(
 }
 
 /// The names in HEADER_EVENT_DESC (`write_event_desc`), in the order of the attributes.
-fn names(bytes: &[u8]) -> Option<Vec<String>> {
-    let mut cursor = Cursor::new(bytes);
+fn names(mut cursor: Cursor<'_>) -> Option<Vec<String>> {
     let (count, attr_size) = (cursor.u32()?, cursor.u32()?);
     let mut names = Vec::new();
     for _ in 0..count {

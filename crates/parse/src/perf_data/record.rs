@@ -1,6 +1,6 @@
 //! The data section to raw records: type, size and bytes, in the order of the file.
 
-use crate::cursor::{u32_at, u64_at};
+use crate::cursor::{Cursor, Endian, u32_at, u64_at};
 
 /// Record types: the kernel's (include/uapi/linux/perf_event.h), and from 64 on
 /// perf's own (tools/lib/perf/include/perf/event.h).
@@ -19,12 +19,16 @@ pub(crate) mod kind {
     pub(crate) const SWITCH_CPU_WIDE: u32 = 15;
     pub(crate) const NAMESPACES: u32 = 16;
     pub(crate) const USER: u32 = 64;
+    pub(crate) const HEADER_ATTR: u32 = 64;
+    pub(crate) const HEADER_TRACING_DATA: u32 = 66;
     pub(crate) const FINISHED_ROUND: u32 = 68;
     pub(crate) const ID_INDEX: u32 = 69;
     pub(crate) const AUXTRACE: u32 = 71;
     pub(crate) const THREAD_MAP: u32 = 73;
     pub(crate) const CPU_MAP: u32 = 74;
+    pub(crate) const EVENT_UPDATE: u32 = 78;
     pub(crate) const TIME_CONV: u32 = 79;
+    pub(crate) const HEADER_FEATURE: u32 = 80;
     pub(crate) const COMPRESSED: u32 = 81;
     pub(crate) const FINISHED_INIT: u32 = 82;
     pub(crate) const COMPRESSED2: u32 = 83;
@@ -95,6 +99,8 @@ pub(crate) struct Raw<'a> {
     pub(crate) bytes: &'a [u8],
     /// Of its first byte, from the start of the data section.
     pub(crate) offset: usize,
+    /// Bytes that follow the record without being counted in its size.
+    pub(crate) behind: u64,
 }
 
 /// The record at `offset` of the data section.
@@ -110,7 +116,41 @@ pub(crate) fn at(data: &[u8], offset: usize) -> Result<Raw<'_>, Stop> {
         return Err(Stop::BadSize);
     }
     let bytes = rest.get(..size).ok_or(Stop::Truncated)?;
-    Ok(Raw { kind: header as u32, misc: (header >> 32) as u16, bytes, offset })
+    let kind = header as u32;
+    let behind = match kind {
+        // `struct perf_record_auxtrace`: u64 size.
+        kind::AUXTRACE => u64_at(bytes, 8),
+        // `struct perf_record_header_tracing_data`: u32 size, padded to 8 bytes.
+        kind::HEADER_TRACING_DATA => u32_at(bytes, 8).map(padded),
+        _ => None,
+    };
+    Ok(Raw { kind, misc: (header >> 32) as u16, bytes, offset, behind: behind.unwrap_or(0) })
+}
+
+fn padded(size: u32) -> u64 {
+    u64::from(size).next_multiple_of(8)
+}
+
+/// The same of a capture in either order of bytes. The body keeps its order.
+pub(crate) fn at_endian(data: &[u8], offset: usize, endian: Endian) -> Result<Raw<'_>, Stop> {
+    if endian == Endian::Little {
+        return at(data, offset);
+    }
+    let rest = data.get(offset..).unwrap_or(&[]);
+    let mut cursor = Cursor::with(rest, endian);
+    let (Some(kind), Some(misc), Some(size)) = (cursor.u32(), cursor.u16(), cursor.u16()) else {
+        return Err(if rest.is_empty() { Stop::End } else { Stop::Truncated });
+    };
+    if size < 8 {
+        return Err(Stop::BadSize);
+    }
+    let bytes = rest.get(..size.into()).ok_or(Stop::Truncated)?;
+    let behind = match kind {
+        kind::AUXTRACE => cursor.u64(),
+        kind::HEADER_TRACING_DATA => cursor.u32().map(padded),
+        _ => None,
+    };
+    Ok(Raw { kind, misc, bytes, offset, behind: behind.unwrap_or(0) })
 }
 
 /// Why there is no further record.
@@ -125,13 +165,11 @@ pub(crate) enum Stop {
 }
 
 impl Raw<'_> {
-    /// Where the next record begins. The data of an AUXTRACE record follow it
-    /// without being counted in its size.
+    /// Where the next record begins.
     #[inline]
     pub(crate) fn next(&self) -> usize {
-        let aux = if self.kind == kind::AUXTRACE { u64_at(self.bytes, 8).unwrap_or(0) } else { 0 };
-        let aux = usize::try_from(aux).unwrap_or(usize::MAX);
-        self.offset.saturating_add(self.bytes.len()).saturating_add(aux)
+        let behind = usize::try_from(self.behind).unwrap_or(usize::MAX);
+        self.offset.saturating_add(self.bytes.len()).saturating_add(behind)
     }
     pub(crate) fn u32(&self, at: usize) -> Option<u32> {
         u32_at(self.bytes, at)

@@ -1,17 +1,14 @@
 //! Names of tasks and paths in records, replaced in place.
 
-use rustc_hash::FxHashMap;
-
 use super::PerfData;
 use super::attrs::TYPE_TRACEPOINT;
 use super::features::WITH_VALUE;
-use super::header::feature;
+use super::plan;
 use super::record::{Raw, kind};
 use super::scrub::Scrub;
 use super::sideband::name_offset;
-use super::tracing_data;
 use crate::cursor::{i32_at, u64_at, until_nul};
-use crate::format::{self, Format, Place, Slot};
+use crate::format::{Format, Place, Slot};
 use crate::units::{Pid, Tid};
 
 /// Chooses replacements for names. The answers must depend on the arguments alone
@@ -72,17 +69,11 @@ fn names(system: &str, format: &Format<'_>) -> Vec<Name> {
 }
 
 impl<'r> Redaction<'r> {
-    pub(crate) fn new(bytes: &[u8], perf: &PerfData<'_>, redactor: &'r mut dyn Redactor) -> Self {
-        let tracing =
-            perf.header.feature(bytes, feature::TRACING_DATA).and_then(tracing_data::parse);
-        let formats: FxHashMap<u64, (&str, Format<'_>)> = tracing
-            .iter()
-            .flat_map(|t| &t.formats)
-            .filter_map(|(system, text)| format::parse(text).map(|f| (f.id, (*system, f))))
-            .collect();
+    pub(crate) fn new(perf: &PerfData<'_>, redactor: &'r mut dyn Redactor) -> Self {
+        let formats = plan::formats(&perf.head);
         let (mut plans, mut common_pid, mut scrubs) = (Vec::new(), Vec::new(), Vec::new());
         let arch = perf.info.arch.as_deref();
-        for attr in &perf.attrs {
+        for attr in &perf.head.attrs {
             let format = formats.get(&attr.config).filter(|_| attr.kind == TYPE_TRACEPOINT);
             plans.push(format.map(|(system, f)| names(system, f)).unwrap_or_default());
             scrubs.push(format.map(|(system, f)| Scrub::new(system, f, arch)));
@@ -118,7 +109,7 @@ impl<'r> Redaction<'r> {
     /// COMM, MMAP and MMAP2: the name between body and trailer may change its length.
     fn named(&mut self, perf: &PerfData<'_>, raw: &Raw<'_>) -> Option<Vec<u8>> {
         let start = name_offset(raw.kind)?;
-        let trailer = perf.attrs.get(perf.attr_of_sideband(raw.bytes))?.layout.trailer.size;
+        let trailer = perf.head.attrs.get(perf.attr_of_sideband(raw.bytes))?.layout.trailer.size;
         let end = raw.bytes.len().checked_sub(trailer)?;
         let (pid, tid) = (Pid(i32_at(raw.bytes, 8)?), Tid(i32_at(raw.bytes, 12)?));
         let old = until_nul(raw.bytes.get(start..end)?);
@@ -163,10 +154,10 @@ impl<'r> Redaction<'r> {
 
     fn sample(&mut self, perf: &PerfData<'_>, raw: &Raw<'_>) -> Option<Vec<u8>> {
         let index = perf.attr_of(raw.bytes)?;
-        let layout = &perf.attrs.get(index)?.layout;
+        let layout = &perf.head.attrs.get(index)?.layout;
         let Some((start, len)) = layout.raw_range(raw.bytes) else {
             // Software events have no payload; a tracepoint without one is broken.
-            let whole = perf.attrs.get(index)?.kind != TYPE_TRACEPOINT;
+            let whole = perf.head.attrs.get(index)?.kind != TYPE_TRACEPOINT;
             return whole.then(|| raw.bytes.to_vec());
         };
         let end = start.checked_add(len)?;
@@ -323,7 +314,7 @@ mod tests {
                     fields: &[(&str, usize)]|
          -> Vec<(usize, bool, Option<usize>)> {
             let text = format_of(name, fields);
-            let found = names(system, &format::parse(&text).unwrap());
+            let found = names(system, &crate::format::parse(&text).unwrap());
             found.iter().map(|n| (n.slot.offset, n.is_path, n.of.map(|s| s.offset))).collect()
         };
         let comm = "char comm[16]";

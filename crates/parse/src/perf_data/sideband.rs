@@ -131,7 +131,7 @@ mod tests {
     use super::*;
 
     fn raw(kind: u32, misc: u16, bytes: &[u8]) -> Raw<'_> {
-        Raw { kind, misc, bytes, offset: 0 }
+        Raw { kind, misc, bytes, offset: 0, behind: 0 }
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! HEADER_TRACING_DATA to the `format` text of each recorded tracepoint.
 
-use crate::cursor::Cursor;
+use crate::cursor::{Cursor, Endian};
 
 /// The feature, taken apart (tools/perf/util/trace-event-info.c writes it).
 #[derive(Clone, Debug, Default)]
@@ -14,17 +14,15 @@ pub(crate) struct TracingData<'a> {
 const MAGIC: &[u8] = b"\x17\x08\x44tracing";
 
 /// Takes what can be read; a cut-off feature keeps the events before the cut.
-/// `None` where it is none at all, or big-endian.
+/// `None` where it is none at all.
 pub(crate) fn parse(bytes: &[u8]) -> Option<TracingData<'_>> {
     let mut cursor = Cursor::new(bytes);
     if cursor.bytes(MAGIC.len())? != MAGIC {
         return None;
     }
     let _version = cursor.c_str()?;
-    let big_endian = cursor.u8()?;
-    if big_endian != 0 {
-        return None;
-    }
+    let endian = if cursor.u8()? == 0 { Endian::Little } else { Endian::Big };
+    let mut cursor = Cursor::with(cursor.rest(), endian);
     let _long_size = cursor.u8()?;
     let _page_size = cursor.u32()?;
     // "header_page" and "header_event", each with a size.

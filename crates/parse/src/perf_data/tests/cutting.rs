@@ -2,8 +2,7 @@
 
 use super::build::{Builder, small};
 use super::captures;
-use super::exact::read;
-use crate::perf_data::PerfData;
+use super::exact::{info, read};
 use crate::perf_data::record::kind;
 use crate::{Pid, Problem, Redactor, Tid, Unpacked, cut};
 
@@ -18,8 +17,7 @@ fn everything_kept_is_the_same_capture() {
     let (before, after) = (read(&bytes, 1), read(&all, 1));
     assert_eq!(without_numbers(&before.0), without_numbers(&after.0));
     assert_eq!(before.2.by_type, after.2.by_type);
-    let (before, after) =
-        (PerfData::open(&bytes).unwrap().info, PerfData::open(&all).unwrap().info);
+    let (before, after) = (info(&bytes), info(&all));
     assert_eq!(crate::CaptureInfo { bytes: 0, ..before }, crate::CaptureInfo { bytes: 0, ..after });
     // A cut of a cut of everything is itself.
     assert_eq!(all, cut_of(&all, &|_| true, None).unwrap());
@@ -86,7 +84,7 @@ fn names_are_replaced_wherever_they_are() {
     );
     assert_eq!(diagnostics.iter().count(), 0);
     assert!(memchr::memmem::find(&out, b"secret").is_none());
-    let info = PerfData::open(&out).unwrap().info;
+    let info = info(&out);
     assert_eq!(info.hostname.as_deref(), Some("redacted"));
     assert_eq!(info.command_line, ["perf", "record", "-a", "--", "redacted"]);
     assert!(info.system_wide);

@@ -3,6 +3,7 @@
 mod build;
 mod cutting;
 mod exact;
+mod forms;
 mod hostile;
 mod oracle;
 

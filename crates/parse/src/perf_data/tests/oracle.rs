@@ -12,6 +12,7 @@ use super::captures;
 use crate::cursor::u64_at;
 use crate::perf_data::PerfData;
 use crate::perf_data::record::{self, kind};
+use crate::unpack::Unpacked;
 
 /// Type, time, and bytes of raw data, of one of the kernel's records.
 type Fact = (u32, Option<u64>, Option<usize>);
@@ -19,7 +20,8 @@ type Fact = (u32, Option<u64>, Option<usize>);
 /// In the order of the file, without perf's own records: the other reader does not
 /// show FINISHED_ROUND, and gives the rest of them no time.
 fn ours(bytes: &[u8]) -> Vec<Fact> {
-    let perf = PerfData::open(bytes).unwrap();
+    let unpacked = Unpacked::of(bytes).unwrap();
+    let perf = PerfData::open(&unpacked, None).unwrap();
     let mut facts = Vec::new();
     let mut position = 0;
     while let Ok(raw) = record::at(perf.data, position) {
@@ -32,7 +34,7 @@ fn ours(bytes: &[u8]) -> Vec<Fact> {
         } else {
             perf.attr_of_sideband(raw.bytes)
         };
-        let layout = &perf.attrs[attr].layout;
+        let layout = &perf.head.attrs[attr].layout;
         let time = if raw.kind == kind::SAMPLE {
             layout.time
         } else {
