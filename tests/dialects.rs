@@ -9,11 +9,14 @@ use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
 use agenttrace_attribute::path::StepPath;
-use agenttrace_parse::{Fidelity, Input, Nanos};
+use agenttrace_parse::{ClockId, Fidelity, Formats, Input, Nanos, ReadOptions};
 
 use crate::accuracy::{attributed, by_cause, of_step};
 use crate::json::Json;
-use crate::support::{Analysis, analyze_files, bless_block, entries, file_name, root, run};
+use crate::support::{
+    Analysis, analyze_files, bless_block, entries, file_name, files_below, fixtures, report_text,
+    root,
+};
 
 const BOUND: f64 = 0.15;
 const BOUND_WITHOUT_FAULT_ENDS: f64 = 0.25;
@@ -115,11 +118,28 @@ impl Dialect {
         if waits || ends { "medium" } else { "high" }
     }
 
+    /// As [`Fixture::arguments`] says it to the program.
+    fn options(&self) -> ReadOptions {
+        let formats = self.dir().join("formats");
+        let name = |path: &Path| file_name(path.parent().unwrap_or(path));
+        let texts: Vec<(String, String)> = files_below(&formats)
+            .iter()
+            .map(|path| {
+                let system = path.parent().map(name).unwrap_or_default();
+                (system, std::fs::read_to_string(path).expect("a format is text"))
+            })
+            .collect();
+        ReadOptions {
+            trace_clock: self.capture.contains(".txt").then_some(ClockId::Monotonic),
+            formats: (!texts.is_empty()).then(|| Formats::new(texts)),
+        }
+    }
+
     fn analyze(&self, with_steps: bool) -> Analysis {
         let (main, parts) = files(&self.dir().join(self.capture));
         let steps = std::fs::read(self.dir().join("steps.jsonl")).expect("there are steps");
         let input = Input { main: &main, parts: parts.iter().map(Vec::as_slice).collect() };
-        analyze_files(&input, with_steps.then_some(&*steps))
+        analyze_files(&input, &self.options(), with_steps.then_some(&*steps))
             .unwrap_or_else(|e| panic!("{}: {e}", self.name))
     }
 
@@ -216,10 +236,10 @@ fn compare(dialect: &Dialect, analysis: &Analysis, reference: &[&str]) -> Outcom
 
 /// The confidence of each step's first verdict, by what the program prints.
 fn confidences(dialect: &Dialect, reference: &[&str], problems: &mut Vec<String>) -> String {
-    let arguments = ["analyze", dialect.capture, "--markers", "steps.jsonl", "--format", "json"];
-    let answer = run(&dialect.dir(), &arguments);
-    assert_eq!(answer.code, 0, "{}: {}", dialect.name, answer.err);
-    let report = Json::parse(&answer.out).expect("the report is JSON");
+    let name = format!("dialects/{}", dialect.name);
+    let fixture = fixtures("dialects").into_iter().find(|f| f.name == name);
+    let report = report_text(&fixture.expect("it is a fixture"), &[]);
+    let report = Json::parse(&report).expect("the report is JSON");
     let mut counts = [0; CONFIDENCE.len()];
     for (step, cause) in report.get("steps").list().iter().zip(reference) {
         let verdict = step.get("verdicts").list().first();

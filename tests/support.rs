@@ -62,11 +62,18 @@ impl Fixture {
         self.dir.join(self.capture).metadata().is_ok_and(|m| m.len() > LARGEST)
     }
 
-    /// The arguments that name this fixture, relative to its folder.
+    /// The arguments that name this fixture, relative to its folder. All text was
+    /// recorded on the monotonic clock; of a killed recorder the formats are beside it.
     pub(crate) fn arguments(&self) -> Vec<&'static str> {
         let mut arguments = vec![self.capture];
         if self.steps {
             arguments.extend(["--markers", "steps.jsonl"]);
+        }
+        if self.name.starts_with("dialects/") && self.capture.contains(".txt") {
+            arguments.extend(["--trace-clock", "mono"]);
+        }
+        if self.dir.join("formats").is_dir() {
+            arguments.extend(["--formats", "formats"]);
         }
         arguments
     }
@@ -144,13 +151,17 @@ pub(crate) struct Analysis {
 
 /// Bytes to critical paths, as the program does it.
 pub(crate) fn analyze(bytes: &[u8], steps: Option<&[u8]>) -> Result<Analysis, String> {
-    analyze_files(&Input { main: bytes, parts: Vec::new() }, steps)
+    analyze_files(&Input { main: bytes, parts: Vec::new() }, &ReadOptions::default(), steps)
 }
 
-/// The same for a capture of several files.
-pub(crate) fn analyze_files(input: &Input<'_>, steps: Option<&[u8]>) -> Result<Analysis, String> {
+/// The same for a capture of several files, and one that does not say all of itself.
+pub(crate) fn analyze_files(
+    input: &Input<'_>,
+    read: &ReadOptions,
+    steps: Option<&[u8]>,
+) -> Result<Analysis, String> {
     let unpacked = Unpacked::new(input, &Limits::default()).map_err(|e| e.to_string())?;
-    let capture = Capture::open(&unpacked, &ReadOptions::default()).map_err(|e| e.to_string())?;
+    let capture = Capture::open(&unpacked, read).map_err(|e| e.to_string())?;
     let info: CaptureInfo = capture.info().clone();
     let mut builder = Builder::new(&info);
     let totals = capture
