@@ -19,31 +19,36 @@ fn skip(what: &str) {
     let _ = writeln!(std::io::stderr(), "skipped: {what}");
 }
 
-/// The samples that `perf script` shows: how many, and each one's facts. `None` where
-/// it cannot read the capture.
-fn theirs(path: &Path) -> Option<(usize, Facts)> {
+/// The samples that `perf script` shows: how many, and each one's facts. What it
+/// says where it cannot read the capture.
+fn theirs(path: &Path) -> Result<(usize, Facts), String> {
     let output = Command::new("perf")
         .args(["script", "--ns", "-F", "cpu,time,event", "-i"])
         .arg(path)
         .stdin(Stdio::null())
         .output()
-        .ok()
-        .filter(|output| output.status.success())?;
+        .map_err(|e| e.to_string())?;
+    if !output.status.success() {
+        let text = String::from_utf8_lossy(&output.stderr);
+        return Err(text.lines().last().unwrap_or_default().to_owned());
+    }
     let text = String::from_utf8_lossy(&output.stdout);
     let mut facts = Facts::new();
     let mut count = 0;
     for line in text.lines().filter(|line| !line.trim().is_empty()) {
-        // `[001]  1532.287001234:   sched:sched_switch: `
-        let mut words = line.split_whitespace();
-        let cpu = words.next()?.trim_matches(['[', ']']).parse().ok()?;
-        let (seconds, nanos) = words.next()?.trim_end_matches(':').split_once('.')?;
-        let seconds: u64 = seconds.parse().ok()?;
-        let time = seconds * 1_000_000_000 + nanos.parse::<u64>().ok()?;
-        let name = words.next()?.trim_end_matches(':').to_owned();
         count += 1;
-        *facts.entry((time, cpu, name)).or_default() += 1;
+        *facts.entry(fact(line).ok_or_else(|| line.to_owned())?).or_default() += 1;
     }
-    Some((count, facts))
+    Ok((count, facts))
+}
+
+/// `[001]  1532.287001234:   sched:sched_switch: `
+fn fact(line: &str) -> Option<(u64, u32, String)> {
+    let mut words = line.split_whitespace();
+    let cpu = words.next()?.trim_matches(['[', ']']).parse().ok()?;
+    let (seconds, nanos) = words.next()?.trim_end_matches(':').split_once('.')?;
+    let time = seconds.parse::<u64>().ok()? * 1_000_000_000 + nanos.parse::<u64>().ok()?;
+    Some((time, cpu, words.next()?.trim_end_matches(':').to_owned()))
 }
 
 /// The same of ours: how many samples there are, and the facts of those it decodes.
@@ -68,6 +73,7 @@ fn ours(files: &Files) -> (usize, Facts) {
     (usize::try_from(totals.events).expect("they fit"), facts)
 }
 
+/// Grouped reads are left out: perf shows an event for each member of the group.
 #[test]
 fn perf_script_reads_the_same() {
     if Command::new("perf").arg("--version").output().is_err() {
@@ -80,12 +86,18 @@ fn perf_script_reads_the_same() {
         let recording = Recording::parse(&fixture.bytes());
         for container in [&plain].into_iter().chain(CONTAINERS) {
             let name = format!("{}: {}", fixture.name, container.name);
+            if container.name.contains("grouped") {
+                continue;
+            }
             let files = (container.write)(&recording);
             let path = write(&folder("perf-script"), &files);
-            let Some((count, mut facts)) = theirs(&path) else {
-                skip(&format!("perf script does not read {name}"));
-                assert!(container.name != "file", "{name}: perf does not read a plain file");
-                continue;
+            let (count, mut facts) = match theirs(&path) {
+                Ok(read) => read,
+                Err(error) => {
+                    skip(&format!("perf script does not read {name}: {error}"));
+                    assert!(container.name != "file", "{name}: perf does not read a plain file");
+                    continue;
+                }
             };
             let (our_count, our_facts) = ours(&files);
             assert_eq!(our_count, count, "{name}: samples");

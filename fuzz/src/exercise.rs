@@ -40,7 +40,9 @@ pub(crate) fn exercise(files: &Files) {
     let _ = capture.dump_records(&mut |line| {
         std::hint::black_box(line);
     });
-    if read.is_err() {
+    // Cutting opens the capture twice more: for one input in eight.
+    let sum = files.main.iter().fold(0_u8, |sum, byte| sum.wrapping_add(*byte));
+    if read.is_err() || sum % 8 != 0 {
         return;
     }
     let half = |record: u64| record % 2 == 0;

@@ -72,17 +72,22 @@ pub fn perf_compressed(data: &[u8]) {
     let files = if mode & 0x80 != 0 {
         wrap::stream(base, records, chunk, packing)
     } else {
-        wrap::records(base, records, packing, mode & 4 != 0, mode & 8 != 0)
+        let data = wrap::stored(records, chunk, packing);
+        wrap::around(base, data, packing, mode & 4 != 0, mode & 8 != 0)
     };
     exercise(&files);
 }
 
-/// A small recording, without its records.
+/// Events with numbers, arrays, and strings in and beside their place; and none.
+const EVENTS: [&str; 4] =
+    ["raw_syscalls:sys_exit", "raw_syscalls:sys_enter", "sched:sched_process_exec", "minor-faults"];
+
+/// A small recording.
 fn base() -> &'static Recording {
     static BASE: OnceLock<Recording> = OnceLock::new();
     BASE.get_or_init(|| {
-        let whole = include_bytes!("../../fixtures/recorded/sleep/perf.data");
-        encode::short(&Recording::parse(whole), 1, 2)
+        let whole = include_bytes!("../../fixtures/recorded/exec_nonleader/perf.data");
+        encode::tiny(&Recording::parse(whole), &EVENTS, 1, 2)
     })
 }
 
@@ -117,16 +122,21 @@ pub fn format(data: &[u8]) {
     capture(&wrap::format(system, text, raw));
 }
 
-/// Seeds that stand for what a recorder writes, from a recording.
-pub fn seeds_of_perf(bytes: &[u8], samples: usize, sideband: usize) -> Vec<(String, Vec<Vec<u8>>)> {
-    let short = encode::short(&Recording::parse(bytes), samples, sideband);
-    let write = |c: &encode::Container| {
-        let files = (c.write)(&short);
-        (c.name.to_owned(), [vec![files.main], files.parts].concat())
-    };
-    let plain = ("file".to_owned(), vec![short.file(Packing::Plain).main]);
-    let killed = ("file, killed recorder".to_owned(), vec![short.killed().main]);
-    [plain, killed].into_iter().chain(encode::CONTAINERS.iter().map(write)).collect()
+/// Small seeds in every perf container: the name, and the files, the main one first.
+pub fn seeds_of_perf() -> Vec<(String, Vec<Vec<u8>>)> {
+    let whole = |files: encode::Files| [vec![files.main], files.parts].concat();
+    let written = |c: &encode::Container| (c.name.to_owned(), whole((c.write)(base())));
+    let switches = include_bytes!("../../fixtures/recorded/exec_nonleader/perf.data");
+    let switches = Recording::parse(switches);
+    let switches = encode::tiny(&switches, &["sched:sched_switch"], 2, 1);
+    let more = [
+        ("file", base().file(Packing::Plain)),
+        ("file, killed recorder", base().killed()),
+        ("file, switches", switches.file(Packing::Plain)),
+        ("pipe, switches", switches.pipe(Packing::Plain)),
+    ];
+    let more = more.map(|(name, files)| (name.to_owned(), whole(files)));
+    more.into_iter().chain(encode::CONTAINERS.iter().map(written)).collect()
 }
 
 /// The same for the target `format`.
@@ -148,8 +158,8 @@ pub fn seeds_of_format(bytes: &[u8]) -> Vec<Vec<u8>> {
 }
 
 /// The same for the target `perf_compressed`.
-pub fn seeds_of_compressed(bytes: &[u8]) -> Vec<Vec<u8>> {
-    let records = encode::short(&Recording::parse(bytes), 1, 2).records.concat();
+pub fn seeds_of_compressed() -> Vec<Vec<u8>> {
+    let records = base().records.concat();
     let modes = [1_u8, 2, 5, 6, 9, 10, 13, 0x81, 0x82];
     modes.into_iter().map(|mode| [&[mode, 20][..], &records].concat()).collect()
 }
@@ -160,15 +170,17 @@ pub(crate) fn files(all: &[Vec<u8>]) -> encode::Files {
     encode::Files { main, parts: parts.to_vec() }
 }
 
-/// Compressed records that expand to `bytes` zeros, in each container that has them.
+/// Compressed records that expand to `bytes`, in each container that has them.
 pub(crate) fn bombs_of_perf(bytes: usize) -> Vec<(String, Vec<Vec<u8>>)> {
-    let zeros = vec![0; bytes];
+    // Records without a body, FINISHED_INIT.
+    let records = encode::record(82, 0, &[]).repeat(bytes / 8);
     let mut bombs = Vec::new();
     for packing in [Packing::Compressed(1 << 20), Packing::Compressed2(1 << 20)] {
         for (name, pipe, directory) in
             [("file", false, false), ("pipe", true, false), ("directory", false, true)]
         {
-            let files = wrap::records(base(), &zeros, packing, pipe, directory);
+            let data = base().data_of(&records, packing);
+            let files = wrap::around(base(), data, packing, pipe, directory);
             bombs.push((format!("{name}, {packing:?}"), [vec![files.main], files.parts].concat()));
         }
     }

@@ -3,16 +3,15 @@
 use super::encode::{Attr, Files, Packing, Recording};
 use super::tracepoint;
 
-/// A data section of any bytes, compressed or not, behind sound attributes.
-pub(super) fn records(
+/// Sound attributes and features around a data section.
+pub(super) fn around(
     base: &Recording,
-    records: &[u8],
+    data: Vec<u8>,
     packing: Packing,
     pipe: bool,
     directory: bool,
 ) -> Files {
     let recording = Recording { records: Vec::new(), ..base.clone() };
-    let data = base.data_of(records, packing);
     if directory {
         let mut files = recording.directory(packing);
         files.parts = vec![data.clone(), data];
@@ -26,10 +25,31 @@ pub(super) fn records(
     Files { main: recording.whole(&data, packing, &[]), parts: Vec::new() }
 }
 
+/// Any bytes in compressed records of `chunk` bytes, each a block that zstd only
+/// stores (RFC 8878, 3.1.1.2): quick to make, and what is inside can be mutated.
+pub(super) fn stored(bytes: &[u8], chunk: usize, packing: Packing) -> Vec<u8> {
+    // Magic; no checksum, no size; a window of 2 MiB.
+    const FRAME: [u8; 6] = [0x28, 0xb5, 0x2f, 0xfd, 0, 0x58];
+    let second = match packing {
+        Packing::Plain => return bytes.to_vec(),
+        Packing::Compressed(_) => false,
+        Packing::Compressed2(_) => true,
+    };
+    let mut out = Vec::new();
+    for (number, piece) in bytes.chunks(chunk).enumerate() {
+        let mut data = if number == 0 { FRAME.to_vec() } else { Vec::new() };
+        // Not the last block; type 0; its size.
+        let header = u32::try_from(piece.len()).unwrap_or(0) << 3;
+        data.extend(header.to_le_bytes().get(..3).unwrap_or(&[]));
+        data.extend(piece);
+        out.extend(super::encode::compressed(&data, second, false));
+    }
+    out
+}
+
 /// Any bytes as the zstd stream, in compressed records of `chunk` bytes.
 pub(super) fn stream(base: &Recording, stream: &[u8], chunk: usize, packing: Packing) -> Files {
     let second = matches!(packing, Packing::Compressed2(_));
-    // With a sound start the decoder gets further.
     let data = stream.chunks(chunk).flat_map(|c| super::encode::compressed(c, second, false));
     let data: Vec<u8> = data.collect();
     Files { main: base.whole(&data, Packing::Compressed(chunk), &[]), parts: Vec::new() }

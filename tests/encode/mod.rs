@@ -17,7 +17,7 @@ mod tracing;
 pub(crate) use pack::{Packing, compressed, record};
 pub(crate) use recording::{Attr, Files, Recording, half, word};
 pub(crate) use shape::{
-    grouped_reads, id_elsewhere, one_attribute, rounds, rounds_lagging, short, without_rounds,
+    grouped_reads, id_elsewhere, one_attribute, rounds, rounds_lagging, short, tiny, without_rounds,
 };
 pub(crate) use tracing::Tracing;
 

@@ -295,3 +295,16 @@ pub(crate) fn short(recording: &Recording, n: usize, sideband: usize) -> Recordi
     out.tracing.systems.retain(|(_, formats)| !formats.is_empty());
     out
 }
+
+/// A tiny one: the first `n` samples of each of these events, and with them only what
+/// they need. The time of a run over it goes with its formats' lengths.
+pub(crate) fn tiny(recording: &Recording, names: &[&str], n: usize, sideband: usize) -> Recording {
+    let mut some = recording.clone();
+    let attr_of_record = |r: &Vec<u8>| attr_of(recording, r).expect("a known id");
+    some.records.retain(|r| !is_sample(r) || names.contains(&attr_of_record(r).name.as_str()));
+    let mut out = short(&some, n, sideband);
+    // Release, number of CPUs, clock.
+    out.features.retain(|(bit, _)| [4, 7, 29].contains(bit));
+    out.tracing = super::Tracing::of(out.tracing.systems);
+    out
+}

@@ -39,7 +39,11 @@ pub struct CaptureInfo {
     pub formats_missing: bool,
     /// How the whole input was compressed: `gzip`, `zstd`, `xz`.
     pub compression: Option<&'static str>,
-    /// The event types that were recorded, in the order of the file.
+    /// Names of the buffers (ftrace instances) beside the main one whose events are
+    /// merged in.
+    pub buffers: Vec<String>,
+    /// The event types that were recorded, in the order of the file. trace.dat and texts
+    /// do not tell which events were asked for: there, those that occur.
     pub event_types: Vec<EventType>,
 }
 

@@ -49,7 +49,6 @@ impl<'a> EventsText<'a> {
     pub(crate) fn open(bytes: &'a [u8]) -> Result<Self, Error> {
         let mut info = CaptureInfo {
             format: "events",
-            bytes: bytes.len() as u64,
             system_wide: true,
             data_mmaps: true,
             ..CaptureInfo::default()

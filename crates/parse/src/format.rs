@@ -72,6 +72,8 @@ impl Slot {
     /// The bytes that the field holds or points to, and where they lie in `raw`.
     pub(crate) fn range(&self, raw: &[u8]) -> Option<std::ops::Range<usize>> {
         let start = match self.place {
+            // A flexible array (`char buf[]`, size 0) takes the rest of the record.
+            Place::Here if self.size == 0 => return Some(self.offset..raw.len()),
             Place::Here => return Some(self.offset..self.offset.checked_add(self.size)?),
             Place::DataLoc => 0,
             Place::RelLoc => self.offset.checked_add(4)?,

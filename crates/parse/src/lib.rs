@@ -36,6 +36,8 @@ mod source;
 mod steps;
 mod steps_read;
 mod stream;
+mod trace_dat;
+mod tracepoint;
 mod units;
 mod unpack;
 

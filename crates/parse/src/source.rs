@@ -8,7 +8,8 @@ use crate::events_text::EventsText;
 use crate::formats::Formats;
 use crate::perf_data::PerfData;
 use crate::stream;
-use crate::unpack::Unpacked;
+use crate::trace_dat::TraceDat;
+use crate::unpack::{Plain, Unpacked};
 
 /// What the user says about a capture that it does not say itself.
 #[derive(Clone, Debug, Default)]
@@ -27,7 +28,25 @@ pub struct Capture<'a>(Form<'a>);
 #[derive(Debug)]
 enum Form<'a> {
     PerfData(Box<PerfData<'a>>),
+    TraceDat(Box<TraceDat<'a>>),
     Events(Box<EventsText<'a>>),
+}
+
+impl<'a> Form<'a> {
+    fn open(unpacked: &'a Unpacked<'_>, options: &ReadOptions) -> Result<Self, Error> {
+        let bytes: &'a [u8] = &unpacked.bytes;
+        Ok(match &unpacked.plain {
+            Plain::TraceDat(sections) => {
+                Self::TraceDat(Box::new(TraceDat::open(bytes, sections, options)?))
+            }
+            Plain::AsIs if EventsText::recognize(bytes) => {
+                Self::Events(Box::new(EventsText::open(bytes)?))
+            }
+            Plain::AsIs | Plain::Perf(_) => {
+                Self::PerfData(Box::new(PerfData::open(unpacked, options.formats.as_ref())?))
+            }
+        })
+    }
 }
 
 impl<'a> Capture<'a> {
@@ -36,12 +55,15 @@ impl<'a> Capture<'a> {
     /// # Errors
     /// Where the format is unknown or not read, or its header contradicts itself.
     pub fn open(unpacked: &'a Unpacked<'_>, options: &ReadOptions) -> Result<Self, Error> {
-        let bytes: &'a [u8] = &unpacked.bytes;
-        if EventsText::recognize(bytes) {
-            return EventsText::open(bytes).map(|text| Self(Form::Events(Box::new(text))));
-        }
-        PerfData::open(unpacked, options.formats.as_ref())
-            .map(|perf| Self(Form::PerfData(Box::new(perf))))
+        let mut capture = Self(Form::open(unpacked, options)?);
+        let info = match &mut capture.0 {
+            Form::PerfData(perf) => &mut perf.info,
+            Form::TraceDat(dat) => &mut dat.info,
+            Form::Events(text) => &mut text.info,
+        };
+        info.bytes = unpacked.size;
+        info.compression = unpacked.compression();
+        Ok(capture)
     }
 
     /// What the capture says of itself.
@@ -49,6 +71,7 @@ impl<'a> Capture<'a> {
     pub fn info(&self) -> &CaptureInfo {
         match &self.0 {
             Form::PerfData(perf) => &perf.info,
+            Form::TraceDat(dat) => &dat.info,
             Form::Events(text) => &text.info,
         }
     }
@@ -71,6 +94,7 @@ impl<'a> Capture<'a> {
             Form::PerfData(perf) => {
                 Ok(stream::read(perf.as_ref(), stream::BATCH, diagnostics, sink))
             }
+            Form::TraceDat(dat) => Ok(stream::read(dat.as_ref(), stream::BATCH, diagnostics, sink)),
             Form::Events(text) => text.read(diagnostics, sink),
         }
     }
@@ -83,6 +107,10 @@ impl<'a> Capture<'a> {
     pub fn dump_records(&self, line: &mut dyn FnMut(&str)) -> Result<(), Error> {
         match &self.0 {
             Form::PerfData(perf) => perf.dump_records(line),
+            Form::TraceDat(dat) => {
+                dat.dump_records(line);
+                Ok(())
+            }
             Form::Events(text) => text.dump_records(line),
         }
     }

@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use crate::error::Error;
 use crate::expand::{Budget, End, Limits, Wrapping};
 use crate::perf_data;
+use crate::trace_dat;
 
 /// The files of one capture.
 #[derive(Clone, Debug, Default)]
@@ -37,6 +38,18 @@ pub(crate) enum Plain {
     AsIs,
     /// The records of a perf.data.
     Perf(perf_data::Plain),
+    /// A trace.dat, taken apart.
+    TraceDat(Box<trace_dat::Sections>),
+}
+
+impl Plain {
+    fn new(bytes: &[u8], parts: &[&[u8]], budget: &mut Budget) -> Result<Self, Error> {
+        if trace_dat::recognize(bytes) {
+            return Ok(Self::TraceDat(Box::new(trace_dat::unpack(bytes, budget)?)));
+        }
+        let perf = perf_data::make_plain(bytes, parts, budget)?;
+        Ok(perf.map_or(Self::AsIs, Self::Perf))
+    }
 }
 
 impl<'a> Unpacked<'a> {
@@ -51,7 +64,8 @@ impl<'a> Unpacked<'a> {
     /// Unpacks whatever is compressed.
     ///
     /// # Errors
-    /// Where it expands to more than the limits allow.
+    /// Where it expands to more than the limits allow, and where what is compressed
+    /// cannot be found, because the input ends before it.
     pub fn new(input: &Input<'a>, limits: &Limits) -> Result<Self, Error> {
         let parts = input.parts.iter().map(|part| part.len() as u64);
         let size = parts.fold(input.main.len() as u64, u64::saturating_add);
@@ -63,17 +77,14 @@ impl<'a> Unpacked<'a> {
             }
             None => (Cow::Borrowed(input.main), None, End::Whole),
         };
-        let plain = match perf_data::make_plain(&bytes, &input.parts, &mut budget)? {
-            Some(plain) => Plain::Perf(plain),
-            None => Plain::AsIs,
-        };
+        let plain = Plain::new(&bytes, &input.parts, &mut budget)?;
         Ok(Self { bytes, wrapping, cut: end == End::Cut, size, plain })
     }
 
     pub(crate) fn perf_plain(&self) -> Option<&perf_data::Plain> {
         match &self.plain {
             Plain::Perf(plain) => Some(plain),
-            Plain::AsIs => None,
+            Plain::AsIs | Plain::TraceDat(_) => None,
         }
     }
 

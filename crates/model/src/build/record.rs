@@ -12,11 +12,15 @@ impl Builder {
             Record::CommRecord(comm) => {
                 if let Some(id) = self.lookup(comm.tid) {
                     let task = self.task(id);
-                    task.pid = comm.pid;
+                    // -1: the capture has the name and does not know the process.
+                    let known = comm.pid.0 >= 0;
+                    if known {
+                        task.pid = comm.pid;
+                    }
                     if task.names.is_empty() || event.time > Nanos::ZERO {
                         task.rename(event.time, comm.comm);
                     }
-                    if task.is_thread.is_none() {
+                    if known && task.is_thread.is_none() {
                         task.is_thread = Some(comm.pid.0 != comm.tid.0);
                     }
                 }

@@ -2,16 +2,13 @@
 
 use super::PerfData;
 use super::order::Entry;
-use super::plan::{Action, Plan};
+use super::plan::Action;
 use super::record::{self, Raw, kind};
 use super::sideband;
 use crate::cursor::{i32_at, u32_at, u64_at};
 use crate::diagnostics::Problem;
-use crate::events::{
-    Context, Event, Fault, Kind, MajorFaults, MinorFaults, Record, Row, SysEnter, SysExit, Syscall,
-};
-use crate::fields::{Addr, Args};
-use crate::format::{BinaryFields, Layout};
+use crate::events::{Context, Event, Fault, Kind, MajorFaults, MinorFaults, Record};
+use crate::fields::Addr;
 use crate::stream::Stats;
 use crate::units::{Cpu, Nanos, Pid, Tid};
 
@@ -63,9 +60,9 @@ impl<'a> PerfData<'a> {
                 let (addr, period) = fault();
                 Kind::Fault(Fault::MajorFaults(MajorFaults { addr, period }))
             }
-            Action::Tracepoint(..) | Action::SysEnter(..) | Action::SysExit(..) => {
+            Action::Tracepoint(tracepoint) => {
                 let payload = layout.raw(bytes);
-                let Some(kind) = payload.and_then(|p| tracepoint(plan, p, &mut event)) else {
+                let Some(kind) = payload.and_then(|p| tracepoint.decode(p, &mut event)) else {
                     self.problem(stats, Problem::BadSample, cpu, 1, entry);
                     return None;
                 };
@@ -126,42 +123,4 @@ impl<'a> PerfData<'a> {
         let offset = self.offset(entry.offset);
         stats.problems.push((problem, cpu, n, entry.time, offset));
     }
-}
-
-/// Decodes a tracepoint's payload; fills in what its common fields tell.
-#[inline]
-fn tracepoint<'a>(plan: &Plan, payload: &'a [u8], event: &mut Event<'a>) -> Option<Kind<'a>> {
-    if let Some(flags) = plan.flags.and_then(|s| s.int(payload)) {
-        event.context = Context::from_flags(flags as u8);
-    }
-    if event.tid.0 == -1 {
-        // The task has exited: perf cannot number it any more, the tracepoint can.
-        if let Some(tid) = plan.common_pid.and_then(|s| s.int(payload)) {
-            event.tid = Tid(tid as i32);
-        }
-    }
-    if let Some(step) = plan.step_id.and_then(|s| s.int(payload)) {
-        event.agent_step_id = step;
-    }
-    match &plan.action {
-        Action::Tracepoint(row, layout) => by_row(row, layout, payload),
-        Action::SysEnter(nr, slots) => {
-            let mut args = [0; 6];
-            for (arg, slot) in args.iter_mut().zip(slots) {
-                *arg = slot.int(payload)?;
-            }
-            let id = nr.int(payload)? as i64;
-            Some(Kind::Syscall(Syscall::SysEnter(SysEnter { id, args: Args(args) })))
-        }
-        Action::SysExit(nr, ret) => {
-            let (id, ret) = (nr.int(payload)? as i64, ret.int(payload)? as i64);
-            Some(Kind::Syscall(Syscall::SysExit(SysExit { id, ret })))
-        }
-        Action::MinorFault | Action::MajorFault | Action::Unknown => None,
-    }
-}
-
-#[inline]
-fn by_row<'a>(row: &Row, layout: &Layout, raw: &'a [u8]) -> Option<Kind<'a>> {
-    (row.decode.binary)(&BinaryFields { raw, layout })
 }

@@ -6,7 +6,7 @@ use crate::capture::{CaptureInfo, Clock, ClockId, Topology};
 use crate::cursor::Cursor;
 use crate::units::{Cpu, Nanos};
 
-/// Fills in everything but the event types and the size.
+/// Fills in everything but the event types.
 pub(crate) fn read(head: &Head<'_>) -> CaptureInfo {
     let string = |bit: u32| head.cursor(bit)?.perf_string().map(text);
     let command_line = head.cursor(feature::CMDLINE).map(strings).unwrap_or_default();

@@ -82,8 +82,6 @@ impl<'a> PerfData<'a> {
             });
         }
         let mut info = features::read(&head);
-        info.bytes = unpacked.size;
-        info.compression = unpacked.compression();
         let own = plan::formats(&head);
         let tracepoints = || head.attrs.iter().filter(|a| a.kind == TYPE_TRACEPOINT);
         info.formats_missing =

@@ -8,9 +8,8 @@ use super::tracing_data;
 use crate::capture::{CaptureInfo, EventType};
 use crate::cursor::Cursor;
 use crate::error::Error;
-use crate::events::{Row, row};
-use crate::format::{self, Format, Layout, Slot};
-use crate::print_fmt::StateTable;
+use crate::format::{self, Format};
+use crate::tracepoint::{Around, Tracepoint};
 
 /// What to do with the samples of one attribute.
 #[derive(Debug)]
@@ -18,27 +17,17 @@ pub(crate) struct Plan {
     /// Index in [`CaptureInfo::event_types`]; `None` for the dummy event.
     pub(crate) event_type: Option<usize>,
     pub(crate) action: Action,
-    /// `common_flags` of a tracepoint's raw data.
-    pub(crate) flags: Option<Slot>,
-    /// `common_pid`.
-    pub(crate) common_pid: Option<Slot>,
-    /// `agent_step_id`.
-    pub(crate) step_id: Option<Slot>,
 }
 
 /// How a sample becomes an event.
 #[derive(Debug)]
 pub(crate) enum Action {
-    /// By a row of the table.
-    Tracepoint(&'static Row, Layout),
+    /// By its raw data.
+    Tracepoint(Tracepoint),
     /// `software:minor-faults`, counted by the sample's address and period.
     MinorFault,
     /// `software:major-faults`.
     MajorFault,
-    /// `syscalls:sys_enter_X`: number, then the arguments in order.
-    SysEnter(Slot, Vec<Slot>),
-    /// `syscalls:sys_exit_X`: number and result.
-    SysExit(Slot, Slot),
     /// The analysis does not use it.
     Unknown,
 }
@@ -118,19 +107,13 @@ pub(crate) fn compile(
             Some((system, format)) => format!("{system}:{}", format.name),
             None => plain_name(attr, described),
         };
-        let action = action(attr, &name, format.map(|(_, f)| f), raw_syscalls, info);
+        let around = Around { raw_syscalls, os_release: info.os_release.as_deref() };
+        let action = action(attr, &name, format.map(|(_, f)| f), around);
         let known = !matches!(action, Action::Unknown);
         let every = attr.sample_period == 1 && !attr.has(flag::FREQ);
         let event_type = (attr.kind != TYPE_SOFTWARE || attr.config != SW_DUMMY)
             .then(|| types.add(EventType { name, known, every }));
-        let slot = |name| format.and_then(|(_, f)| f.slot(name));
-        plans.push(Plan {
-            event_type,
-            action,
-            flags: slot("common_flags"),
-            common_pid: slot("common_pid"),
-            step_id: slot("agent_step_id"),
-        });
+        plans.push(Plan { event_type, action });
     }
     info.event_types = types.list;
     plans
@@ -169,13 +152,7 @@ fn plain_name(attr: &Attr<'_>, described: Option<&str>) -> String {
     }
 }
 
-fn action(
-    attr: &Attr<'_>,
-    name: &str,
-    format: Option<&Format<'_>>,
-    raw_syscalls: bool,
-    info: &CaptureInfo,
-) -> Action {
+fn action(attr: &Attr<'_>, name: &str, format: Option<&Format<'_>>, around: Around<'_>) -> Action {
     if attr.kind == TYPE_SOFTWARE {
         return match attr.config {
             SW_MINOR_FAULTS => Action::MinorFault,
@@ -183,30 +160,10 @@ fn action(
             _ => Action::Unknown,
         };
     }
-    let Some(format) = format else { return Action::Unknown };
-    if let Some(row) = row(name) {
-        let mut layout = Layout::new(format, row.fields);
-        if format.slot("prev_state").is_some() {
-            let states = StateTable::new(format.print_fmt, info.os_release.as_deref());
-            layout.states = Some(states);
-        }
-        return Action::Tracepoint(row, layout);
+    match format.map(|format| Tracepoint::new(name, format, around)) {
+        Some(tracepoint) if tracepoint.known() => Action::Tracepoint(tracepoint),
+        _ => Action::Unknown,
     }
-    let number = || format.slot("__syscall_nr").or_else(|| format.slot("nr"));
-    if !raw_syscalls && name.starts_with("syscalls:sys_enter_") {
-        let after = number().map(|nr| {
-            let args = format.fields.iter().map(|f| f.slot);
-            (nr, args.filter(|s| s.offset > nr.offset).take(6).collect())
-        });
-        return after.map_or(Action::Unknown, |(nr, args)| Action::SysEnter(nr, args));
-    }
-    if !raw_syscalls
-        && name.starts_with("syscalls:sys_exit_")
-        && let (Some(nr), Some(ret)) = (number(), format.slot("ret"))
-    {
-        return Action::SysExit(nr, ret);
-    }
-    Action::Unknown
 }
 
 /// The names in HEADER_EVENT_DESC (`write_event_desc`), in the order of the attributes.

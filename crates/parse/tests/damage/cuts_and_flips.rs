@@ -41,7 +41,7 @@ fn try_all(name: &str, whole: &[Vec<u8>], expanded: usize, every_byte: usize) {
 #[test]
 fn every_perf_container() {
     alone(|| {
-        for (name, files) in seeds::perf(1, 2) {
+        for (name, files) in crate::entry::seeds_of_perf() {
             let expanded = usize::try_from(EXPANDED).unwrap_or(0);
             // Those that are built alike share most of their bytes.
             let whole = ["file", "pipe", "pipe, COMPRESSED", "big-endian file"];

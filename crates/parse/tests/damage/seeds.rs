@@ -39,11 +39,6 @@ fn head(text: &[u8], bytes: usize) -> Vec<u8> {
     cut[..end].to_vec()
 }
 
-/// Every perf container: its name and its files, the main one first.
-pub(crate) fn perf(samples: usize, sideband: usize) -> Vec<(String, Vec<Vec<u8>>)> {
-    entry::seeds_of_perf(&recorded("sleep"), samples, sideband)
-}
-
 /// The seeds of a target, with names for people.
 pub(crate) fn of(target: &str) -> Vec<(String, Vec<u8>)> {
     let numbered = |list: Vec<Vec<u8>>| {
@@ -58,14 +53,14 @@ pub(crate) fn of(target: &str) -> Vec<(String, Vec<u8>)> {
         files.map(read).filter(|(_, bytes)| !bytes.is_empty()).collect::<Vec<_>>()
     };
     let perf = |pipe: bool| {
-        let all = perf(1, 6).into_iter();
+        let all = entry::seeds_of_perf().into_iter();
         let wanted = all.filter(|(name, files)| name.contains("pipe") == pipe && files.len() == 1);
         wanted.map(|(name, mut files)| (name, files.swap_remove(0))).collect()
     };
     match target {
         "perf_file" => perf(false),
         "perf_pipe" => perf(true),
-        "perf_compressed" => numbered(entry::seeds_of_compressed(&recorded("sleep"))),
+        "perf_compressed" => numbered(entry::seeds_of_compressed()),
         "format" => numbered(entry::seeds_of_format(&recorded("fsync_stalls_nospin"))),
         "steps" => heads(&["steps.jsonl"], 700),
         "ftrace_text" => heads(&[".txt"], 1500),

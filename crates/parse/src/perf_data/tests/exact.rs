@@ -204,7 +204,7 @@ fn forms_that_are_not_read_say_so() {
         PerfData::open(&unpacked, None).map(|_| ()).unwrap_err()
     };
     assert!(matches!(open(b"PERFILE"), Error::Malformed { offset: 7, .. }));
-    assert!(matches!(open(b"\x17\x08\x44tracing"), Error::UnknownFormat { .. }));
+    assert!(matches!(open(b"\x7fELF\x02\x01\x01\0"), Error::UnknownFormat { .. }));
     assert!(matches!(open(b"2ELIFREP\0\0\0\0"), Error::Malformed { offset: 12, .. }));
     let pipe = [&b"PERFILE2"[..], &16_u64.to_le_bytes()].concat();
     assert!(matches!(open(&pipe), Error::Malformed { offset: 16, .. }));

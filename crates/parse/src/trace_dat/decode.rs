@@ -1,0 +1,98 @@
+//! One record to one event: by its type's plan, or a name, or a loss.
+
+use super::order::{Entry, What};
+use super::{Stream, TraceDat, pages};
+use crate::diagnostics::Problem;
+use crate::events::{CommRecord, Context, Event, Kind, Lost, LostSamples, Marker, Print, Record};
+use crate::fields::Text;
+use crate::stream::Stats;
+use crate::units::{Cpu, Nanos, Pid, Tid};
+
+impl<'a> TraceDat<'a> {
+    /// The event of an entry. `None`, and counted, where there is none.
+    #[inline]
+    pub(super) fn decode(&self, entry: &Entry, stats: &mut Stats) -> Option<Event<'a>> {
+        let mut event = Event {
+            record: entry.record,
+            time: Nanos(entry.time),
+            cpu: Cpu::NONE,
+            pid: Pid(-1),
+            tid: Tid(-1),
+            context: Context::UNKNOWN,
+            agent_step_id: 0,
+            kind: Kind::Record(Record::LostSamples(LostSamples { lost: 0 })),
+        };
+        match entry.what {
+            What::Event { stream, at } => {
+                let stream = self.streams.get(stream as usize)?;
+                event.cpu = stream.cpu;
+                event.kind = self.payload(stream, at, &mut event, stats)?;
+            }
+            What::Name(index) => {
+                let (tid, comm) = *self.names.get(index as usize)?;
+                (event.pid, event.tid) = (self.process(tid), tid);
+                let record = CommRecord { pid: event.pid, tid, exec: false, comm };
+                event.kind = Kind::Record(Record::CommRecord(record));
+            }
+            What::Lost { stream, lost } => {
+                let stream = self.streams.get(stream as usize)?;
+                event.cpu = stream.cpu;
+                stats.lost(stream.cpu, lost, entry.time, stream.offset);
+                event.kind = Kind::Record(Record::Lost(Lost { lost }));
+            }
+            What::Dropped { stream, lost } => {
+                let stream = self.streams.get(stream as usize)?;
+                event.cpu = stream.cpu;
+                stats.lost(stream.cpu, lost, entry.time, stream.offset);
+                event.kind = Kind::Record(Record::LostSamples(LostSamples { lost }));
+            }
+        }
+        Some(event)
+    }
+
+    #[inline]
+    fn payload(
+        &self,
+        stream: &Stream<'a>,
+        at: usize,
+        event: &mut Event<'a>,
+        stats: &mut Stats,
+    ) -> Option<Kind<'a>> {
+        let payload = pages::payload(stream.data, at)?;
+        let problem = |stats: &mut Stats, problem| {
+            stats.problems.push((problem, stream.cpu, 1, event.time.0, stream.offset_of(at)));
+        };
+        let Some((event_type, plan)) = self.types.of(payload) else {
+            stats.count(stream.cpu, event.time.0, None);
+            problem(stats, Problem::UnknownSampleId);
+            return None;
+        };
+        stats.count(stream.cpu, event.time.0, Some(event_type));
+        if !plan.known() {
+            return None;
+        }
+        let time = event.time.0;
+        let Some(kind) = plan.decode(payload, event) else {
+            stats.problems.push((Problem::BadSample, stream.cpu, 1, time, stream.offset_of(at)));
+            return None;
+        };
+        event.pid = self.process(event.tid);
+        Some(match kind {
+            // The kernel ends what was written with a newline (`tracing_mark_write`).
+            Kind::Marker(Marker::Print(Print { buf: Text(buf) })) => {
+                let buf = Text(buf.strip_suffix(b"\n").unwrap_or(buf));
+                Kind::Marker(Marker::Print(Print { buf }))
+            }
+            kind => kind,
+        })
+    }
+
+    /// The process of a thread, where it was saved.
+    #[inline]
+    fn process(&self, tid: Tid) -> Pid {
+        if self.tgids.is_empty() {
+            return Pid(-1);
+        }
+        self.tgids.get(&tid).copied().unwrap_or(Pid(-1))
+    }
+}

@@ -1,0 +1,140 @@
+//! trace.dat to events: `trace-cmd record` or `trace-cmd extract` wrote it.
+//!
+//! Versions 6 and 7 (Documentation/trace-cmd/trace-cmd.dat.v6.5.txt and
+//! trace-cmd.dat.v7.5.txt of trace-cmd). A file says what it holds, not what was asked
+//! for: an event type counts as recorded where it occurs.
+
+mod compress;
+mod decode;
+mod dump;
+mod formats;
+mod info;
+mod options;
+mod order;
+mod pages;
+mod recover;
+mod sections;
+mod survey;
+#[cfg(test)]
+mod tests;
+mod times;
+mod v6;
+mod v7;
+
+use rustc_hash::FxHashMap;
+
+pub(crate) use sections::{Sections, recognize, unpack};
+
+use crate::capture::CaptureInfo;
+use crate::diagnostics::{Diagnostics, Problem};
+use crate::error::Error;
+use crate::events::Event;
+use crate::fields::Comm;
+use crate::source::ReadOptions;
+use crate::stream::{self, Stats};
+use crate::units::{Cpu, Pid, Tid};
+use formats::Types;
+use order::{Entry, Walk};
+use pages::PageLayout;
+use times::Times;
+
+/// An opened trace.dat: everything but the records.
+#[derive(Debug)]
+pub(crate) struct TraceDat<'a> {
+    pub(crate) info: CaptureInfo,
+    types: Types,
+    times: Times,
+    streams: Vec<Stream<'a>>,
+    /// The names that ftrace had saved, in the order of the file.
+    names: Vec<(Tid, Comm)>,
+    /// The process of a thread, where saved.
+    tgids: FxHashMap<Tid, Pid>,
+    /// What was wrong with the file before any record was read: byte offset of each.
+    damage: Vec<(Problem, u64)>,
+}
+
+/// The sub-buffers that one CPU wrote into one buffer.
+#[derive(Debug)]
+struct Stream<'a> {
+    cpu: Cpu,
+    /// Name of the buffer.
+    buffer: &'a str,
+    data: &'a [u8],
+    layout: PageLayout,
+    /// Where the data begin in the file.
+    offset: u64,
+    /// Whether they stand there as they are; else they were compressed.
+    plain: bool,
+    /// Number of its first record.
+    base: u64,
+    /// Lost before its first event, as far as no sub-buffer tells.
+    lost_before: u64,
+    /// Lost before the first sub-buffer that says that events were, and not how many.
+    lost_unknown: u64,
+    /// Lost at times that nothing tells.
+    dropped: u64,
+}
+
+impl Stream<'_> {
+    /// The byte of the file where something at `at` of the data stands.
+    fn offset_of(&self, at: usize) -> u64 {
+        self.offset.saturating_add(if self.plain { at as u64 } else { 0 })
+    }
+}
+
+impl<'a> TraceDat<'a> {
+    /// `sections` is what [`unpack`] made of the same bytes.
+    pub(crate) fn open(
+        bytes: &'a [u8],
+        sections: &'a Sections,
+        options: &ReadOptions,
+    ) -> Result<Self, Error> {
+        let facts = &sections.facts;
+        let texts = formats::collect(bytes, sections);
+        let mut streams = survey::streams(bytes, sections)?;
+        let survey = survey::survey(&streams, &texts);
+        let names = formats::names(sections.cmdlines.of(bytes));
+        survey::number(&mut streams, &survey, facts, names.len() as u64);
+        let mut info = info::read(sections, options)?;
+        let types = Types::new(&texts, &survey.seen, &mut info);
+        let tgids: FxHashMap<Tid, Pid> = facts.tgids.iter().copied().collect();
+        info.fidelity.processes = !tgids.is_empty();
+        Ok(Self {
+            info,
+            types,
+            times: facts.times.clone(),
+            streams,
+            names,
+            tgids,
+            damage: sections.damage.clone(),
+        })
+    }
+
+    /// Counts what was wrong with the file before any record was read.
+    fn count_damage(&self, diagnostics: &mut Diagnostics) {
+        for (problem, offset) in &self.damage {
+            diagnostics.add(*problem, Cpu::NONE, 1, None, Some(*offset));
+        }
+    }
+}
+
+impl<'a> stream::Reader<'a> for TraceDat<'a> {
+    type Entry = Entry;
+    type Walk<'r>
+        = Walk<'r, 'a>
+    where
+        Self: 'r;
+
+    fn info(&self) -> &CaptureInfo {
+        &self.info
+    }
+
+    fn walk(&self, batch: usize) -> Walk<'_, 'a> {
+        Walk::new(self, batch)
+    }
+
+    #[inline]
+    fn event(&self, entry: &Entry, stats: &mut Stats) -> Option<Event<'a>> {
+        self.decode(entry, stats)
+    }
+}

@@ -1,0 +1,128 @@
+//! One tracepoint's format to a plan, decided once; binary payloads to events by it.
+
+use crate::events::{Context, Event, Kind, Row, SysEnter, SysExit, Syscall, row};
+use crate::fields::Args;
+use crate::format::{BinaryFields, Format, Layout, Place, Slot};
+use crate::print_fmt::StateTable;
+
+/// What to do with the payloads of one tracepoint, whatever container they are in.
+#[derive(Debug)]
+pub(crate) struct Tracepoint {
+    action: Action,
+    /// `common_flags`.
+    flags: Option<Slot>,
+    /// `common_pid`.
+    common_pid: Option<Slot>,
+    /// `agent_step_id`.
+    step_id: Option<Slot>,
+}
+
+/// How a payload becomes an event.
+#[derive(Debug)]
+enum Action {
+    /// By a row of the table.
+    Row(&'static Row, Layout),
+    /// `syscalls:sys_enter_X`: number, then the arguments in order.
+    SysEnter(Slot, Vec<Slot>),
+    /// `syscalls:sys_exit_X`: number and result.
+    SysExit(Slot, Slot),
+    /// The analysis does not use it.
+    Unknown,
+}
+
+/// What the plans of one capture have in common.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Around<'a> {
+    /// Whether `raw_syscalls` were recorded: `syscalls:sys_*` then tell nothing new.
+    pub(crate) raw_syscalls: bool,
+    /// Kernel release, for where a format does not tell what `prev_state` means.
+    pub(crate) os_release: Option<&'a str>,
+}
+
+impl Tracepoint {
+    /// `name` is `subsystem:event`.
+    pub(crate) fn new(name: &str, format: &Format<'_>, around: Around<'_>) -> Self {
+        Self {
+            action: action(name, format, around),
+            flags: format.slot("common_flags"),
+            common_pid: format.slot("common_pid"),
+            step_id: format.slot("agent_step_id"),
+        }
+    }
+
+    /// Whether the analysis uses it.
+    pub(crate) fn known(&self) -> bool {
+        !matches!(self.action, Action::Unknown)
+    }
+
+    /// The task that wrote the payload.
+    #[inline]
+    pub(crate) fn tid(&self, payload: &[u8]) -> Option<i32> {
+        self.common_pid.and_then(|s| s.int(payload)).map(|tid| tid as i32)
+    }
+
+    /// Decodes a payload; fills in what its common fields tell. `None` where the
+    /// payload is too short, or nothing is known of it.
+    #[inline]
+    pub(crate) fn decode<'a>(&self, payload: &'a [u8], event: &mut Event<'a>) -> Option<Kind<'a>> {
+        if let Some(flags) = self.flags.and_then(|s| s.int(payload)) {
+            event.context = Context::from_flags(flags as u8);
+        }
+        if event.tid.0 == -1 {
+            // perf cannot number a task any more that has exited; the tracepoint can.
+            if let Some(tid) = self.tid(payload) {
+                event.tid.0 = tid;
+            }
+        }
+        if let Some(step) = self.step_id.and_then(|s| s.int(payload)) {
+            event.agent_step_id = step;
+        }
+        match &self.action {
+            Action::Row(row, layout) => by_row(row, layout, payload),
+            Action::SysEnter(nr, slots) => {
+                let mut args = [0; 6];
+                for (arg, slot) in args.iter_mut().zip(slots) {
+                    *arg = slot.int(payload)?;
+                }
+                let id = nr.int(payload)? as i64;
+                Some(Kind::Syscall(Syscall::SysEnter(SysEnter { id, args: Args(args) })))
+            }
+            Action::SysExit(nr, ret) => {
+                let (id, ret) = (nr.int(payload)? as i64, ret.int(payload)? as i64);
+                Some(Kind::Syscall(Syscall::SysExit(SysExit { id, ret })))
+            }
+            Action::Unknown => None,
+        }
+    }
+}
+
+#[inline]
+fn by_row<'a>(row: &Row, layout: &Layout, raw: &'a [u8]) -> Option<Kind<'a>> {
+    (row.decode.binary)(&BinaryFields { raw, layout })
+}
+
+fn action(name: &str, format: &Format<'_>, around: Around<'_>) -> Action {
+    if let Some(row) = row(name) {
+        let mut layout = Layout::new(format, row.fields);
+        if format.slot("prev_state").is_some() {
+            layout.states = Some(StateTable::new(format.print_fmt, around.os_release));
+        }
+        return Action::Row(row, layout);
+    }
+    let number = || format.slot("__syscall_nr").or_else(|| format.slot("nr"));
+    if !around.raw_syscalls && name.starts_with("syscalls:sys_enter_") {
+        let after = number().map(|nr| {
+            // Newer kernels add the strings that arguments point to.
+            let args = format.fields.iter().map(|f| f.slot).filter(|s| s.place == Place::Here);
+            (nr, args.filter(|s| s.offset > nr.offset).take(6).collect())
+        });
+        return after.map_or(Action::Unknown, |(nr, args)| Action::SysEnter(nr, args));
+    }
+    if !around.raw_syscalls
+        && name.starts_with("syscalls:sys_exit_")
+        && let (Some(nr), Some(ret)) = (number(), format.slot("ret"))
+    {
+        return Action::SysExit(nr, ret);
+    }
+    Action::Unknown
+}
