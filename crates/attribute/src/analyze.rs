@@ -84,6 +84,12 @@ pub fn report(input: &Input<'_>, mut paths: Vec<StepPath>) -> Report {
     for (step, checked) in steps.iter().zip(&checked) {
         notes.extend(checked.broken.iter().map(|why| format!("step {}: {why}", step.id)));
     }
+    notes.extend(short_steps(input));
+    if input.totals.lost == 0 && !input.model.lost.is_empty() {
+        let mut cpus: Vec<String> = input.model.lost.iter().map(|l| l.cpu.to_string()).collect();
+        cpus.dedup();
+        notes.push(format!("events were lost, it is not told how many, on CPU {}", cpus.join(", ")));
+    }
     if input.outside_cut {
         notes.push("the capture is a cut: medians of the tools lie outside the cut".to_owned());
     }
@@ -117,6 +123,21 @@ pub fn report(input: &Input<'_>, mut paths: Vec<StepPath>) -> Report {
         steps: reports,
         notes,
     }
+}
+
+/// A ranking of steps that are hardly longer than their edges are sure says little.
+fn short_steps(input: &Input<'_>) -> Option<String> {
+    let short = || input.windows.steps.iter().filter(|s| verdict::short(s).is_some());
+    let shortest = short().min_by_key(|s| s.end - s.start)?;
+    Some(format!(
+        "{} of {} steps are shorter than ten times the error of their times, the shortest is step {} with {} ns (error {} \
+         ns): their ranking and causes are not sure",
+        short().count(),
+        input.windows.steps.len(),
+        shortest.id,
+        shortest.end - shortest.start,
+        shortest.error.unwrap_or_default()
+    ))
 }
 
 /// Checks that the path tiles its window and that its rows add up to it
@@ -239,6 +260,7 @@ fn step_report(
         rows: &checked.rows,
         inclusive: &inclusive,
         coverage,
+        info: input.info,
         diagnostics: input.diagnostics,
         unknown,
         inferred,
@@ -250,7 +272,7 @@ fn step_report(
     Some(StepReport {
         id: step.id.clone(),
         tool: step.tool.clone(),
-        pid: root.pid,
+        pid: step.pid.filter(|_| !input.info.fidelity.processes).unwrap_or(root.pid),
         tid: root.tid,
         comm: root.name_at(step.end).to_text(),
         parent: step.parent.and_then(|p| input.windows.steps.get(p)).map(|p| p.id.clone()),

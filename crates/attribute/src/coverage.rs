@@ -33,6 +33,8 @@ const COMPLETE: &str = "block:block_rq_complete";
 const BIO: &str = "block:block_bio_queue";
 const IRQ: &str = "irq:irq_handler_entry";
 const SOFTIRQ: &str = "irq:softirq_entry";
+/// These tell interrupts from tasks where the format does not.
+const INTERRUPTS: [&str; 4] = [IRQ, "irq:irq_handler_exit", SOFTIRQ, "irq:softirq_exit"];
 
 const fn needs(essential: &'static [&'static str], helpful: &'static [&'static str]) -> Needs {
     Needs { essential, helpful, wait: true, built: true }
@@ -101,6 +103,14 @@ fn table(cause: Cause) -> Needs {
     }
 }
 
+/// Whether the capture tells what an interrupt did from what a task did: each event
+/// says so, or the interrupts' own events do.
+#[must_use]
+pub fn tells_interrupts(info: &CaptureInfo) -> bool {
+    let every = |name: &str| info.event_types.iter().any(|t| t.name == name && t.every);
+    info.fidelity.context || INTERRUPTS.iter().all(|name| every(name))
+}
+
 /// What the capture can show, by cause, in the order of [`Cause::ALL`]. An event
 /// type of which only samples were recorded counts as missing, but not as absent.
 #[must_use]
@@ -112,7 +122,12 @@ pub fn coverage(info: &CaptureInfo) -> Vec<Coverage> {
         .map(|cause| {
             let needs = table(*cause);
             let names = || needs.essential.iter().chain(needs.helpful).copied();
-            let missing: Vec<&'static str> = names().filter(|name| !every(name)).collect();
+            let mut missing: Vec<&'static str> = names().filter(|name| !every(name)).collect();
+            if needs.essential.contains(&WAKING) && !tells_interrupts(info) {
+                // Without them a waker may be a task that an interrupt landed on.
+                let more = INTERRUPTS.into_iter().filter(|name| !every(name));
+                missing.extend(more.filter(|name| !names().any(|other| other == *name)));
+            }
             let status = if needs.essential.iter().any(|name| !present(name)) {
                 CoverageStatus::NotCaptured
             } else if !missing.is_empty() || !needs.built || (needs.wait && !info.system_wide) {
@@ -157,6 +172,20 @@ mod tests {
         i.system_wide = false;
         assert_eq!(status(&i, Cause::RunDelay).0, CoverageStatus::Partial);
         assert_eq!(coverage(&i).len(), Cause::ALL.len());
+    }
+
+    #[test]
+    fn without_contexts_interrupts_must_be_recorded() {
+        let mut i = info(&[SWITCH, WAKING, ENTER, EXIT]);
+        assert_eq!(status(&i, Cause::ServiceWait), (CoverageStatus::Observed, Vec::new()));
+        i.fidelity.context = false;
+        assert_eq!(status(&i, Cause::ServiceWait), (CoverageStatus::Partial, INTERRUPTS.to_vec()));
+        assert_eq!(status(&i, Cause::SyscallCpu), (CoverageStatus::Observed, Vec::new()));
+        let mut i = info(&[SWITCH, WAKING, ENTER, EXIT, INTERRUPTS[0], INTERRUPTS[1]]);
+        i.fidelity.context = false;
+        assert_eq!(status(&i, Cause::ServiceWait).1, INTERRUPTS[2..].to_vec());
+        i.event_types.extend(info(&INTERRUPTS[2..]).event_types);
+        assert_eq!(status(&i, Cause::ServiceWait), (CoverageStatus::Observed, Vec::new()));
     }
 
     #[test]

@@ -250,6 +250,9 @@ mod tests {
             end: Nanos(end),
             parent,
             clipped: None,
+            pid: None,
+            error: Some(Nanos::ZERO),
+            mapped: false,
             extra: Vec::new(),
         }
     }

@@ -4,8 +4,11 @@ use std::fmt::Write as _;
 use std::process::ExitCode;
 
 use agenttrace_attribute::report::CoverageStatus;
-use agenttrace_attribute::{coverage::coverage, record_command::record_command};
-use agenttrace_model::parse::{ClockId, Severity};
+use agenttrace_attribute::{
+    coverage::{coverage, tells_interrupts},
+    record_command::record_command,
+};
+use agenttrace_model::parse::{CaptureInfo, ClockId, Severity};
 use anyhow::Result;
 
 use crate::args::CheckArgs;
@@ -41,9 +44,17 @@ pub(crate) fn run(args: &CheckArgs) -> Result<ExitCode> {
         );
     }
     let _ = writeln!(text, "events      {} in {} records", totals.events, totals.records);
+    let perf = matches!(info.format, "perf.data" | "events");
+    let others = if perf {
+        "markers can be mapped only by in-band marks (prctl), agenttrace:C texts or --clock-offset; record with -k CLOCK_MONOTONIC"
+    } else {
+        "markers can be mapped only by in-band marks, agenttrace:C texts or --clock-offset; record with the mono clock \
+         (`trace-cmd record -C mono`, `echo mono > trace_clock`), or name the clock with --trace-clock"
+    };
     let clock = match info.clock.id {
-        None => "perf's own: markers can be mapped only by in-band marks (prctl) or --clock-offset; record with -k CLOCK_MONOTONIC".to_owned(),
-        Some(ClockId::Local) => "local: markers can be mapped only by in-band marks (prctl) or --clock-offset; record with -k CLOCK_MONOTONIC".to_owned(),
+        None if perf => format!("perf's own: {others}"),
+        None => format!("not told: {others}"),
+        Some(ClockId::Local) => format!("local: {others}"),
         Some(id) => format!(
             "{}: markers on this clock are used as they are{}",
             id.name(),
@@ -53,10 +64,17 @@ pub(crate) fn run(args: &CheckArgs) -> Result<ExitCode> {
     let _ = writeln!(text, "clock       {clock}");
     let _ = writeln!(
         text,
-        "marks       {} in-band mark calls, {} agent_step_id changes",
+        "marks       {} in-band marks, {} agent_step_id changes{}",
         model.marks.len(),
-        model.step_fields.len()
+        model.step_fields.len(),
+        match model.anchors.len() {
+            0 => String::new(),
+            n => format!(", {n} readings of other clocks"),
+        }
     );
+    for line in lacks(info) {
+        let _ = writeln!(text, "lacks       {line}");
+    }
     if !info.system_wide {
         let _ = writeln!(
             text,
@@ -155,6 +173,45 @@ pub(crate) fn run(args: &CheckArgs) -> Result<ExitCode> {
     output::print(text.as_bytes())?;
     let failed = args.strict && (totals.lost > 0 || !all_seen);
     Ok(if failed { ExitCode::from(1) } else { ExitCode::SUCCESS })
+}
+
+/// What the dialect of this capture cannot carry, and what to record in its place.
+fn lacks(info: &CaptureInfo) -> Vec<String> {
+    let fidelity = info.fidelity;
+    let mut lines = Vec::new();
+    if fidelity.resolution.0 > 1 {
+        lines.push(format!(
+            "times are rounded to {} ns, so that short calls last nothing or a whole unit; record perf.data or trace.dat, or \
+             print with `trace-cmd report -t`, `perf script --ns`",
+            fidelity.resolution
+        ));
+    }
+    if !fidelity.context {
+        let instead = if tells_interrupts(info) {
+            "; here the interrupts' own events tell them apart"
+        } else {
+            ", and a waker may be an innocent bystander; record irq:irq_handler_entry/exit and irq:softirq_entry/exit too, or \
+             keep the perf.data, the trace.dat, or tracefs's trace with irq-info"
+        };
+        lines.push(format!("events do not tell interrupts from tasks{instead}"));
+    }
+    if !fidelity.processes {
+        lines.push(
+            "threads do not tell their process, which is known only of those whose creation is in the capture; record \
+             perf.data, or `echo 1 > options/record-tgid` for ftrace, and give \"pid\" and \"tid\" in the steps file"
+                .to_owned(),
+        );
+    }
+    let ftrace = !matches!(info.format, "perf.data" | "events");
+    let recorded = |name: &str| info.event_types.iter().any(|t| t.name == name);
+    if ftrace && !recorded("software:minor-faults") && !recorded("software:major-faults") {
+        lines.push(
+            "the kernel's counts of minor and major faults are events of perf alone, so ends of page faults are estimated; \
+             record perf.data with -e minor-faults -e major-faults -c 1"
+                .to_owned(),
+        );
+    }
+    lines
 }
 
 fn safe(text: &str) -> String {

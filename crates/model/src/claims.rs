@@ -48,6 +48,8 @@ pub fn claim_tasks(model: &Model, marked: Marked) -> Windows {
 /// The thread groups of all roots, and all their descendants.
 fn tree(model: &Model, steps: &[Step]) -> Vec<bool> {
     let mut pids: BTreeSet<Pid> = steps.iter().map(|s| model.task(s.root).pid).collect();
+    // A text may not tell the process of a thread; the steps file does.
+    pids.extend(steps.iter().filter_map(|s| s.pid));
     let mut member = vec![false; model.tasks.len()];
     for step in steps {
         if let Some(slot) = member.get_mut(step.root.0 as usize) {

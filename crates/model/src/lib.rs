@@ -2,10 +2,13 @@
 
 mod build;
 mod claims;
+mod clock_fit;
+mod clocks;
 mod cut;
 mod fd;
 mod files;
 mod marks;
+mod marks_check;
 mod marks_join;
 mod model;
 mod op;
@@ -19,7 +22,7 @@ pub use build::Builder;
 pub use claims::claim_tasks;
 pub use cut::Selection;
 pub use files::FileInfo;
-pub use marks::{MarkEdge, RawMark};
+pub use marks::{MarkEdge, RawMark, TraceAnchor};
 pub use marks_join::{MarkOptions, Marked, MarkerSource, place_marks};
 pub use model::{CacheEvent, Captured, LostInterval, Model};
 pub use op::{FaultOp, FdKind, Op, OpKind, SyscallOp};

@@ -1,13 +1,18 @@
 //! Marks to steps: in-band marks, steps.jsonl, `agent_step_id` fields, whole tasks.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use agenttrace_parse::{CaptureInfo, ClockId, MarkClock, Nanos, Pid, StepFile, StepId, Tid};
+use agenttrace_parse::{CaptureInfo, Nanos, Pid, StepFile, StepId, StepMark, Tid};
 
+use crate::clocks::{self, ClockMap, Known, map_clock};
 use crate::marks::MarkEdge;
+use crate::marks_check::{self, Doubt};
 use crate::model::Model;
 use crate::task::TaskId;
 use crate::window::Step;
+
+/// In-band marks further than this from mapped times contradict them.
+const DISAGREE: u64 = 1_000_000;
 
 /// What the user said about the steps.
 #[derive(Clone, Debug, Default)]
@@ -90,6 +95,7 @@ impl Marked {
 
 struct InBand {
     task: TaskId,
+    tool: Option<String>,
     start: Option<Nanos>,
     end: Option<Nanos>,
 }
@@ -99,10 +105,31 @@ struct Raw {
     id: StepId,
     tool: String,
     root: TaskId,
+    pid: Option<Pid>,
     start: Option<Nanos>,
     end: Option<Nanos>,
     parent: Option<StepId>,
+    error: Option<Nanos>,
+    mapped: bool,
     extra: Vec<(String, String)>,
+}
+
+impl Raw {
+    /// A step that the capture alone tells of.
+    fn in_band(id: &StepId, step: &InBand, error: Nanos) -> Self {
+        Self {
+            id: id.clone(),
+            tool: step.tool.clone().unwrap_or_default(),
+            root: step.task,
+            pid: None,
+            start: step.start,
+            end: step.end,
+            parent: None,
+            error: Some(error),
+            mapped: false,
+            extra: Vec::new(),
+        }
+    }
 }
 
 /// Places the steps.
@@ -120,6 +147,14 @@ pub fn place_marks(
         return whole_task(model, options);
     }
     let in_band = in_band_steps(model, &mut notes);
+    if let Some((time, text)) = &model.bad_mark {
+        notes.push(format!(
+            "texts in the trace begin with agenttrace: and are no step marks, the first at {time} ns: {text:?}; marks are \
+             agenttrace:B|ID|TOOL, agenttrace:E|ID and agenttrace:C|CLOCK|NS"
+        ));
+    }
+    // Marks in the trace are as exact as its times.
+    let exact = Nanos(clocks::rounding(info));
     let fields = if in_band.is_empty() { field_steps(model) } else { BTreeMap::new() };
     let (known, known_source) = if in_band.is_empty() {
         (fields, MarkerSource::Fields)
@@ -129,27 +164,18 @@ pub fn place_marks(
     let Some(file) = &options.file else {
         if known.is_empty() {
             return Err("the capture holds no step marks: pass --markers steps.jsonl, or --pid N or --comm NAME \
-                 for a whole task; agents can mark steps in the trace with prctl(0x41475354, step_id)"
+                 for a whole task; agents can mark steps in the trace with prctl(0x41475354, step_id), or in ftrace by writing \
+                 agenttrace:B|ID|TOOL and agenttrace:E|ID to trace_marker"
                 .to_owned());
         }
         let raws = known
-            .into_iter()
-            .map(|(id, s)| Raw {
-                id: StepId::Number(id),
-                tool: String::new(),
-                root: s.task,
-                start: s.start,
-                end: s.end,
-                parent: None,
-                extra: Vec::new(),
-            })
-            .collect();
+            .iter().map(|(id, step)| Raw::in_band(id, step, exact)).collect();
         let steps = clip(model, raws, &mut notes);
         return finish(
             steps,
             known_source,
             "marks on the capture's clock".to_owned(),
-            Some(Nanos::ZERO),
+            Some(exact),
             notes,
         );
     };
@@ -160,16 +186,33 @@ pub fn place_marks(
             format!("line {}: {}", problem.line, problem.text)
         });
     }
-    let clock = map_clock(info, file, &known, options);
+    let pairs = pairs(file, &known);
+    let facts = Known {
+        file,
+        in_trace: &model.anchors,
+        pairs: &pairs,
+        offset: options.clock_offset,
+    };
+    let clock = map_clock(info, &facts);
+    if let Ok(map) = &clock {
+        notes.extend(map.notes.iter().cloned());
+        notes.extend(disagreement(map, &pairs));
+    }
     let mut raws = Vec::new();
     let mut joined = 0_usize;
     let mut unmapped = 0_usize;
     for mark in &file.steps {
-        let found = if let StepId::Number(id) = &mark.id { known.get(id) } else { None };
+        let found = marked_as(&known, &mark.id).map(|(_, step)| step);
         let shift = |time: Option<Nanos>| match (&clock, time) {
-            (Ok(map), Some(time)) => Some(Nanos(time.0.saturating_add_signed(map.offset))),
+            (Ok(map), Some(time)) => Some(map.apply(time)),
             _ => None,
         };
+        let mut mapped: Vec<Nanos> = Vec::new();
+        mapped.extend(mark.start.filter(|_| found.is_none_or(|s| s.start.is_none())));
+        mapped.extend(mark.end.filter(|_| found.is_none_or(|s| s.end.is_none())));
+        let errors = || mapped.iter().map(|at| clock.as_ref().ok()?.error_at(*at));
+        // An unknown error comes first in the order of options.
+        let error = if errors().any(|e| e.is_none()) { None } else { errors().flatten().max() };
         let (start, end) = match found {
             Some(s) => {
                 joined += 1;
@@ -198,41 +241,52 @@ pub fn place_marks(
             });
             continue;
         };
+        let tool = found.and_then(|s| s.tool.clone()).filter(|_| mark.tool.is_empty());
         raws.push(Raw {
             id: mark.id.clone(),
-            tool: mark.tool.clone(),
+            tool: tool.unwrap_or_else(|| mark.tool.clone()),
             root,
+            pid: mark.pid.filter(|pid| !options.pid_map.contains_key(&pid.0)),
             start,
             end,
             parent: mark.parent.clone(),
+            error: if mapped.is_empty() { Some(exact) } else { error },
+            mapped: !mapped.is_empty(),
             extra: mark.extra.clone(),
         });
     }
     // Steps that only the capture knows; in a cut, those are pieces of others.
     let whole = file.calibration.is_none();
+    let in_file: BTreeSet<StepId> =
+        file.steps.iter().filter_map(|m| marked_as(&known, &m.id)).map(|(id, _)| id).collect();
     for (id, s) in known.iter().filter(|_| whole) {
-        if !file.steps.iter().any(|mark| mark.id == StepId::Number(*id)) {
-            raws.push(Raw {
-                id: StepId::Number(*id),
-                tool: String::new(),
-                root: s.task,
-                start: s.start,
-                end: s.end,
-                parent: None,
-                extra: Vec::new(),
-            });
+        if !in_file.contains(id) {
+            raws.push(Raw::in_band(id, s, exact));
         }
     }
     let source = if joined > 0 { MarkerSource::Joined } else { MarkerSource::File };
     let (mapping, error) = match clock {
-        Ok(map) => (map.text, map.error),
+        Ok(map) => {
+            let errors = || raws.iter().filter(|raw| raw.mapped).map(|raw| raw.error);
+            let error = if errors().any(|e| e.is_none()) {
+                None
+            } else {
+                Some(errors().flatten().max().unwrap_or(exact))
+            };
+            (map.text, error)
+        }
         Err(text) if joined == 0 => return Err(text),
         Err(text) => {
             notes.push(format!("{unmapped} steps have no in-band mark and were left out: {text}"));
-            ("in-band marks on the capture's clock".to_owned(), Some(Nanos::ZERO))
+            ("in-band marks on the capture's clock".to_owned(), Some(exact))
         }
     };
     let steps = clip(model, raws, &mut notes);
+    match marks_check::check(model, &steps) {
+        Some(Doubt::Wrong(text)) if options.clock_offset.is_none() => return Err(text),
+        Some(Doubt::Wrong(text) | Doubt::Suspicious(text)) => notes.push(text),
+        None => {}
+    }
     finish(steps, source, mapping, error, notes)
 }
 
@@ -270,10 +324,13 @@ fn whole_task(model: &Model, options: &MarkOptions) -> Result<Marked, String> {
         id: StepId::Name(format!("pid {}", task.tid)),
         tool: comm,
         root,
+        pid: None,
         start,
         end: end.max(start + Nanos(1)),
         parent: None,
         clipped: None,
+        error: Some(Nanos::ZERO),
+        mapped: false,
         extra: Vec::new(),
     };
     finish(
@@ -285,37 +342,96 @@ fn whole_task(model: &Model, options: &MarkOptions) -> Result<Marked, String> {
     )
 }
 
-fn in_band_steps(model: &Model, notes: &mut Vec<String>) -> BTreeMap<u64, InBand> {
-    let mut steps: BTreeMap<u64, InBand> = BTreeMap::new();
-    let mut open: BTreeMap<TaskId, Vec<u64>> = BTreeMap::new();
-    let mut twice: BTreeMap<u64, usize> = BTreeMap::new();
+/// The in-band step with the id of a step of the file. A text cannot tell the number
+/// 7 from the name "7".
+fn marked_as<'k>(
+    known: &'k BTreeMap<StepId, InBand>,
+    id: &StepId,
+) -> Option<(StepId, &'k InBand)> {
+    let number = match id {
+        StepId::Number(_) => None,
+        StepId::Name(name) => name.parse().ok().map(StepId::Number),
+    };
+    [Some(id.clone()), number]
+        .into_iter()
+        .flatten()
+        .find_map(|id| known.get(&id).map(|step| (id, step)))
+}
+
+/// The edges that have both a time in the file and an in-band mark.
+fn pairs(file: &StepFile, known: &BTreeMap<StepId, InBand>) -> Vec<(u64, u64)> {
+    let both = |mark: &StepMark| {
+        let found = marked_as(known, &mark.id).map(|(_, step)| step);
+        [(mark.start, found.and_then(|s| s.start)), (mark.end, found.and_then(|s| s.end))]
+    };
+    file.steps
+        .iter()
+        .flat_map(both)
+        .filter_map(|(file, trace)| Some((file?.0, trace?.0)))
+        .collect()
+}
+
+/// Marks in the trace prove a mapping, or that it is wrong.
+fn disagreement(map: &ClockMap, pairs: &[(u64, u64)]) -> Option<String> {
+    let mut off: Vec<(u64, u64)> = pairs
+        .iter()
+        .map(|(file, trace)| {
+            let error = map.error_at(Nanos(*file)).map_or(0, |e| e.0);
+            (map.apply(Nanos(*file)).0.abs_diff(*trace), error)
+        })
+        .collect();
+    off.sort_unstable();
+    let (median, error) = off.get(off.len() / 2)?;
+    (*median > DISAGREE.max(error.saturating_mul(10))).then(|| {
+        format!(
+            "the times of the steps file, mapped ({}), lie {median} ns from the in-band marks of the same ids: the mapping \
+             is wrong, or times and marks are not taken together; steps without in-band marks are off by as much",
+            map.text
+        )
+    })
+}
+
+fn in_band_steps(model: &Model, notes: &mut Vec<String>) -> BTreeMap<StepId, InBand> {
+    let mut steps: BTreeMap<StepId, InBand> = BTreeMap::new();
+    // `None`: a step of which the begin came twice.
+    let mut open: BTreeMap<TaskId, Vec<Option<StepId>>> = BTreeMap::new();
+    let mut twice: BTreeMap<StepId, usize> = BTreeMap::new();
     for mark in &model.marks {
         let stack = open.entry(mark.task).or_default();
-        match mark.edge {
-            MarkEdge::Begin(id) => {
-                if steps.contains_key(&id) {
-                    *twice.entry(id).or_default() += 1;
+        match &mark.edge {
+            MarkEdge::Begin(id, tool) => {
+                if steps.contains_key(id) {
+                    *twice.entry(id.clone()).or_default() += 1;
                     // Its end must still pair with something.
-                    stack.push(0);
+                    stack.push(None);
                     continue;
                 }
-                stack.push(id);
-                steps.insert(id, InBand { task: mark.task, start: Some(mark.time), end: None });
+                stack.push(Some(id.clone()));
+                steps.insert(
+                    id.clone(),
+                    InBand {
+                        task: mark.task,
+                        tool: tool.clone(),
+                        start: Some(mark.time),
+                        end: None,
+                    },
+                );
             }
             MarkEdge::EndInnermost => {
-                if let Some(step) = stack.pop().and_then(|id| steps.get_mut(&id)) {
+                if let Some(step) = stack.pop().flatten().and_then(|id| steps.get_mut(&id)) {
                     step.end = Some(mark.time);
                 }
             }
             MarkEdge::End(id) => {
-                if let Some(position) = stack.iter().rposition(|open| *open == id) {
+                if let Some(position) = stack.iter().rposition(|open| open.as_ref() == Some(id)) {
                     stack.remove(position);
-                    if let Some(step) = steps.get_mut(&id) {
+                    if let Some(step) = steps.get_mut(id) {
                         step.end = Some(mark.time);
                     }
                 } else {
-                    let step = steps.entry(id).or_insert(InBand {
+                    let step = steps.entry(id.clone()).or_insert(InBand {
                         task: mark.task,
+                        tool: None,
                         start: None,
                         end: None,
                     });
@@ -330,19 +446,24 @@ fn in_band_steps(model: &Model, notes: &mut Vec<String>) -> BTreeMap<u64, InBand
     steps
 }
 
-fn field_steps(model: &Model) -> BTreeMap<u64, InBand> {
-    let mut steps: BTreeMap<u64, InBand> = BTreeMap::new();
+fn field_steps(model: &Model) -> BTreeMap<StepId, InBand> {
+    let mut steps: BTreeMap<StepId, InBand> = BTreeMap::new();
     let mut current: BTreeMap<TaskId, u64> = BTreeMap::new();
     for (time, task, id) in &model.step_fields {
         if let Some(before) = current.insert(*task, *id)
             && before != *id
-            && let Some(step) = steps.get_mut(&before)
+            && let Some(step) = steps.get_mut(&StepId::Number(before))
             && step.task == *task
         {
             step.end.get_or_insert(*time);
         }
         if *id != 0 {
-            steps.entry(*id).or_insert(InBand { task: *task, start: Some(*time), end: None });
+            steps.entry(StepId::Number(*id)).or_insert(InBand {
+                task: *task,
+                tool: None,
+                start: Some(*time),
+                end: None,
+            });
         }
     }
     steps
@@ -358,83 +479,6 @@ fn root_task(
     let tid = tid.map(|t| t.0).or(pid.map(|p| p.0))?;
     let outer = options.pid_map.get(&tid).copied().unwrap_or(tid);
     model.task_at(Tid(outer), start)
-}
-
-struct ClockMap {
-    offset: i64,
-    text: String,
-    error: Option<Nanos>,
-}
-
-fn map_clock(
-    info: &CaptureInfo,
-    file: &StepFile,
-    known: &BTreeMap<u64, InBand>,
-    options: &MarkOptions,
-) -> Result<ClockMap, String> {
-    if let Some(offset) = options.clock_offset {
-        return Ok(ClockMap {
-            offset,
-            text: format!("offset of {offset} ns given by hand"),
-            error: None,
-        });
-    }
-    let clock = match file.clock {
-        MarkClock::Trace => {
-            return Ok(ClockMap {
-                offset: 0,
-                text: "same clock".to_owned(),
-                error: Some(Nanos::ZERO),
-            });
-        }
-        MarkClock::Posix(clock) => clock,
-    };
-    if info.clock.id == Some(clock) {
-        return Ok(ClockMap { offset: 0, text: "same clock".to_owned(), error: Some(Nanos::ZERO) });
-    }
-    if clock == ClockId::Realtime
-        && let Some((event, wall)) = info.clock.wall
-    {
-        // Both were read one after the other; the wall clock may be set while recording.
-        return Ok(ClockMap {
-            offset: signed_difference(event, wall),
-            text: "realtime, by the capture's clock data".to_owned(),
-            error: Some(Nanos(1000)),
-        });
-    }
-    let mut offsets: Vec<i64> = file
-        .steps
-        .iter()
-        .filter_map(|mark| {
-            let StepId::Number(id) = &mark.id else { return None };
-            Some(signed_difference(known.get(id)?.start?, mark.start?))
-        })
-        .collect();
-    offsets.sort_unstable();
-    if let (Some(first), Some(last), Some(median)) =
-        (offsets.first(), offsets.last(), offsets.get(offsets.len() / 2))
-    {
-        return Ok(ClockMap {
-            offset: *median,
-            text: format!("by {} in-band marks of the same ids", offsets.len()),
-            error: Some(Nanos(last.abs_diff(*first))),
-        });
-    }
-    let ours = info.clock.id.map_or("perf's own clock", ClockId::name);
-    Err(format!(
-        "the steps' times are on the {} clock, the capture's on {ours}, and nothing in the capture relates the two: \
-         record with `perf record -k CLOCK_MONOTONIC` and log CLOCK_MONOTONIC, mark steps in-band with \
-         prctl(0x41475354, step_id), or pass --clock-offset NS, which is added to marker times",
-        clock.name()
-    ))
-}
-
-fn signed_difference(a: Nanos, b: Nanos) -> i64 {
-    i64::try_from(i128::from(a.0) - i128::from(b.0)).unwrap_or(if a > b {
-        i64::MAX
-    } else {
-        i64::MIN
-    })
 }
 
 /// Clips the steps to the capture, orders them, and finds their parents.
@@ -477,10 +521,13 @@ fn clip(model: &Model, raws: Vec<Raw>, notes: &mut Vec<String>) -> Vec<Step> {
                 id: raw.id,
                 tool: raw.tool,
                 root: raw.root,
+                pid: raw.pid,
                 start: start.max(first),
                 end: end.min(last),
                 parent: None,
                 clipped: (!missing.is_empty()).then(|| missing.join("; ")),
+                error: raw.error,
+                mapped: raw.mapped,
                 extra: raw.extra,
             },
         ));

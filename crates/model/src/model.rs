@@ -3,7 +3,7 @@
 use agenttrace_parse::{Calibration, CaptureInfo, Cpu, Diagnostics, Nanos};
 
 use crate::files::FileInfo;
-use crate::marks::RawMark;
+use crate::marks::{RawMark, TraceAnchor};
 use crate::request::Request;
 use crate::syscall_table::SyscallTable;
 use crate::task::{Task, TaskId, Wake, WakeId};
@@ -25,6 +25,10 @@ pub struct Model {
     pub names: Vec<String>,
     /// In-band marks, in time order.
     pub marks: Vec<RawMark>,
+    /// What other clocks said, as texts in the trace tell, in time order.
+    pub anchors: Vec<TraceAnchor>,
+    /// The first text that calls itself a mark and cannot be read: (when, text).
+    pub bad_mark: Option<(Nanos, String)>,
     /// Changes of `agent_step_id` on entering calls: (when, task, id).
     pub step_fields: Vec<(Nanos, TaskId, u64)>,
     /// Where CPUs lost events.
@@ -101,6 +105,8 @@ impl Model {
             cache: Vec::new(),
             names: Vec::new(),
             marks: Vec::new(),
+            anchors: Vec::new(),
+            bad_mark: None,
             step_fields: Vec::new(),
             lost: Vec::new(),
             lost_samples: 0,

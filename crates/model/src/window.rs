@@ -1,6 +1,6 @@
 //! Step windows: which root task, from when to when, and which tasks work for them.
 
-use agenttrace_parse::{Nanos, StepId};
+use agenttrace_parse::{Nanos, Pid, StepId};
 
 use crate::task::TaskId;
 
@@ -13,6 +13,8 @@ pub struct Step {
     pub tool: String,
     /// The task whose step it is.
     pub root: TaskId,
+    /// Its process, where the steps file tells.
+    pub pid: Option<Pid>,
     /// Start of the window, clipped to the capture.
     pub start: Nanos,
     /// End of the window; after `start`.
@@ -21,6 +23,10 @@ pub struct Step {
     pub parent: Option<usize>,
     /// Which part lies outside the capture, in words.
     pub clipped: Option<String>,
+    /// How far its times may be off; `None` where it cannot be told.
+    pub error: Option<Nanos>,
+    /// A time of it was mapped from the steps file.
+    pub mapped: bool,
     /// Unknown keys of its markers: (key, JSON text).
     pub extra: Vec<(String, String)>,
 }

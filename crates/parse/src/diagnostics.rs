@@ -53,6 +53,8 @@ pub enum Problem {
     UnmatchedIssue,
     /// A block request completed that was never issued.
     UnmatchedCompletion,
+    /// A text that calls itself a step mark and cannot be read as one.
+    BadMark,
     /// A fault began whose end was not recorded: the end is estimated.
     EstimatedFaultEnd,
 }
@@ -74,6 +76,7 @@ impl Problem {
             | Self::UnmatchedCompletion
             | Self::SyscallWithoutExit
             | Self::SwitchOutOfOther
+            | Self::BadMark
             | Self::OutOfOrder => Severity::DataLoss,
             Self::BadRecord | Self::BadSample | Self::UnknownSampleId => Severity::Error,
         }
@@ -106,6 +109,7 @@ impl Problem {
             Self::MissingWakeup => "blocked tasks that ran again without a recorded waker",
             Self::UnmatchedIssue => "block requests issued without a recorded completion",
             Self::UnmatchedCompletion => "block completions without a recorded issue",
+            Self::BadMark => "texts that begin with agenttrace: and are no step marks",
             Self::EstimatedFaultEnd => "page faults whose end is estimated",
         }
     }

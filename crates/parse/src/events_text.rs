@@ -199,6 +199,13 @@ fn header(comment: &str, info: &mut CaptureInfo) -> Result<(), String> {
         "recorder" => info.recorder = Some(value.to_owned()),
         "cpus" => info.cpus_online = Some(number()?),
         "system-wide" => info.system_wide = value != "no",
+        "resolution" => {
+            let unit = value.parse().ok().filter(|unit| *unit > 0).map(Nanos);
+            info.fidelity.resolution =
+                unit.ok_or_else(|| "resolution: nanoseconds from 1 are needed".to_owned())?;
+        }
+        "context" => info.fidelity.context = value != "no",
+        "processes" => info.fidelity.processes = value != "no",
         "data-mmaps" => info.data_mmaps = value != "no",
         "event" => match value.split_once(' ') {
             Some((name, "sampled")) => declare(info, name, false),

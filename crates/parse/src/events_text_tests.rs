@@ -163,6 +163,8 @@ fn the_header_reads_back() {
     info.topology.nodes = vec![(0, vec![Cpu(0), Cpu(1)])];
     info.clock.id = Some(ClockId::Local);
     info.clock.wall = Some((Nanos(1), Nanos(2)));
+    info.fidelity =
+        crate::Fidelity { resolution: Nanos(1000), context: false, processes: false };
     for (name, known, every) in [("sched:sched_switch", true, true), ("made:up", false, false)] {
         info.event_types.push(crate::EventType { name: name.to_owned(), known, every });
     }
@@ -191,6 +193,7 @@ fn errors_name_line_and_key() {
         ("1 0 1/1 . irq:softirq_entry vec=1 agent_step_id=x", "agent_step_id: no number"),
         ("# clock sundial", "clock: \"sundial\" is no clock"),
         ("# cpus many", "cpus: \"many\" is no number"),
+        ("# resolution 0", "resolution: nanoseconds from 1"),
     ];
     for (line, expect) in cases {
         let text = format!("# agenttrace.events/1\n\n{line}\n");

@@ -75,6 +75,16 @@ pub fn write_events_header(info: &CaptureInfo, out: &mut String) {
     if !info.data_mmaps {
         line("data-mmaps", "no");
     }
+    let fidelity = info.fidelity;
+    if fidelity.resolution.0 != 1 {
+        line("resolution", &fidelity.resolution.to_string());
+    }
+    if !fidelity.context {
+        line("context", "no");
+    }
+    if !fidelity.processes {
+        line("processes", "no");
+    }
     for event in &info.event_types {
         line("event", &format!("{}{}", event.name, if event.every { "" } else { " sampled" }));
     }

@@ -51,7 +51,7 @@ pub use fields::{Addr, Args, BlockOp, Comm, Rwbs, SwitchState, Text};
 pub use formats::Formats;
 pub use perf_data::{Redactor, cut};
 pub use source::{Capture, ReadOptions};
-pub use steps::{Calibration, MarkClock, StepFile, StepId, StepMark, StepProblem};
+pub use steps::{Calibration, ClockAnchor, MarkClock, StepFile, StepId, StepMark, StepProblem};
 pub use steps_read::read_steps;
 pub use units::{Cpu, Dev, FileId, Nanos, Pid, Tid};
 pub use unpack::{Input, Unpacked};

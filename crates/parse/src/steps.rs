@@ -51,12 +51,31 @@ pub struct StepFile {
     pub session: Option<String>,
     /// Clock of the times.
     pub clock: MarkClock,
+    /// Moments that were read on several clocks.
+    pub anchors: Vec<ClockAnchor>,
     /// In the steps file of a cut: what the whole capture told.
     pub calibration: Option<Calibration>,
     /// The steps, in the order of their first line.
     pub steps: Vec<StepMark>,
     /// Lines that could not be used.
     pub problems: Vec<StepProblem>,
+}
+
+/// One moment on several clocks, as the agent read them one right after the other
+/// (`"anchors":[{"monotonic_ns":N,"realtime_ns":N},{...}]` in the first line, or in a
+/// line of its own).
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct ClockAnchor {
+    /// Each clock at most once, in the order of [`ClockId`].
+    pub readings: Vec<(ClockId, Nanos)>,
+}
+
+impl ClockAnchor {
+    /// What a clock said.
+    #[must_use]
+    pub fn on(&self, clock: ClockId) -> Option<Nanos> {
+        self.readings.iter().find(|(id, _)| *id == clock).map(|(_, time)| *time)
+    }
 }
 
 /// Costs measured over a whole capture, carried along with a cut of it

@@ -6,10 +6,11 @@ use serde_json::{Map, Value};
 
 use crate::capture::ClockId;
 use crate::rfc3339;
-use crate::steps::{Calibration, MarkClock, StepFile, StepId, StepMark, StepProblem};
+use crate::steps::{Calibration, ClockAnchor, MarkClock, StepFile, StepId, StepMark, StepProblem};
 use crate::units::{Nanos, Pid, Tid};
 
 const SCHEMA: &str = "agenttrace.steps/1";
+const ANCHOR: &str = r#"{"monotonic_ns":1,"realtime_ns":2}"#;
 const KNOWN: &[&str] = &[
     "step_id", "tool", "pid", "tid", "parent", "ev", "start_ns", "end_ns", "ts_ns", "start", "end",
     "ts",
@@ -74,8 +75,12 @@ impl Reader {
                 ));
             }
         };
+        if !object.contains_key("step_id") && object.keys().all(|key| key == "anchors") {
+            // An agent that writes as it goes knows the last moment only at the end.
+            return self.anchors(&object);
+        }
         if !object.contains_key("step_id")
-            && ["schema", "clock", "session", "cut"].iter().any(|key| object.contains_key(*key))
+            && ["schema", "clock", "session", "cut", "anchors"].iter().any(|key| object.contains_key(*key))
         {
             return self.header(&object);
         }
@@ -123,6 +128,37 @@ impl Reader {
             };
             self.clock_given = true;
         }
+        self.anchors(object)
+    }
+
+    /// Moments read on several clocks; none of them is used where one cannot be read.
+    fn anchors(&mut self, object: &Map<String, Value>) -> Result<(), String> {
+        let list = match object.get("anchors") {
+            None => return Ok(()),
+            Some(Value::Array(list)) => list,
+            Some(other) => return Err(format!("anchors: {other} is no list of objects")),
+        };
+        let mut read = Vec::new();
+        for value in list {
+            let Value::Object(moment) = value else {
+                return Err(format!("anchors: {value} is no object such as {ANCHOR}"));
+            };
+            let mut anchor = ClockAnchor::default();
+            for (key, value) in moment {
+                let clock = key.strip_suffix("_ns").and_then(ClockId::from_name);
+                let clock = clock.filter(|clock| *clock != ClockId::Local).ok_or_else(|| {
+                    format!("anchors: {key:?} names no clock; an anchor is such as {ANCHOR}")
+                })?;
+                let time = Nanos(whole_number(value, &format!("anchors: {key}"))?);
+                anchor.readings.push((clock, time));
+            }
+            if anchor.readings.len() < 2 {
+                return Err(format!("anchors: two clocks are needed in each, such as {ANCHOR}"));
+            }
+            anchor.readings.sort_unstable();
+            read.push(anchor);
+        }
+        self.file.anchors.extend(read);
         Ok(())
     }
 
@@ -361,6 +397,26 @@ mod tests {
     }
 
     #[test]
+    fn anchors_in_the_first_line_and_later() {
+        let file = read_steps(
+            br#"{"clock":"realtime","anchors":[{"realtime_ns":900,"monotonic_ns":100}]}
+{"step_id":1,"pid":7,"start_ns":910,"end_ns":920}
+{"anchors":[{"boottime_ns":5,"tai_ns":6,"monotonic_raw_ns":7}]}"#,
+        );
+        assert_eq!(file.problems, []);
+        let [first, second] = file.anchors.as_slice() else { panic!("{:?}", file.anchors) };
+        assert_eq!(
+            first.readings,
+            [(ClockId::Monotonic, Nanos(100)), (ClockId::Realtime, Nanos(900))]
+        );
+        assert_eq!(second.on(ClockId::MonotonicRaw), Some(Nanos(7)));
+        assert_eq!(second.on(ClockId::Monotonic), None);
+        // A bad one takes its line's others with it.
+        let text = "{\"anchors\":[{\"tai_ns\":1,\"realtime_ns\":2},{}]}";
+        assert_eq!(read_steps(text.as_bytes()).anchors, []);
+    }
+
+    #[test]
     fn times_as_strings() {
         let file = read_steps(
             br#"{"step_id":1,"pid":7,"start":"2026-11-23T09:47:18.25Z","end":"2026-11-23T11:47:19+02:00"}
@@ -402,6 +458,11 @@ mod tests {
             (r#"{"step_id":1,"ev":"end","ts_ns":3}"#, "ev: step 1 ends without a begin"),
             (r#"{"step_id":1,"ev":"begin"}"#, "ts_ns: missing"),
             (r#"{"step_id":1,"ts_ns":4}"#, "ts_ns: without"),
+            (r#"{"anchors":7}"#, "anchors: 7 is no list"),
+            (r#"{"anchors":[7]}"#, "anchors: 7 is no object"),
+            (r#"{"anchors":[{"monotonic_ns":7}]}"#, "anchors: two clocks are needed"),
+            (r#"{"anchors":[{"local_ns":7,"tai_ns":1}]}"#, "anchors: \"local_ns\" names no clock"),
+            (r#"{"anchors":[{"realtime_ns":7,"tai_ns":-1}]}"#, "anchors: tai_ns: -1 is no whole"),
             (r#"{"step_id":1,"start":"yesterday"}"#, "start: \"yesterday\" is no RFC 3339"),
         ];
         for (line, expect) in cases {

@@ -3,7 +3,7 @@
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 
-use agenttrace_model::parse::{Cpu, Dev, Diagnostics, Nanos, Problem};
+use agenttrace_model::parse::{CaptureInfo, Cpu, Dev, Diagnostics, Nanos, Problem};
 use agenttrace_model::{Model, State, Step, SyscallClass, TaskId};
 use rustc_hash::FxHashMap;
 
@@ -21,6 +21,7 @@ pub(crate) struct Parts<'a> {
     pub(crate) rows: &'a [ExclusiveRow],
     pub(crate) inclusive: &'a Inclusive,
     pub(crate) coverage: &'a [Coverage],
+    pub(crate) info: &'a CaptureInfo,
     pub(crate) diagnostics: &'a Diagnostics,
     pub(crate) unknown: Nanos,
     pub(crate) inferred: Nanos,

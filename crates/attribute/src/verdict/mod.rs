@@ -1,6 +1,7 @@
 //! Rules that turn a step's sums into sentences: what made it slow, how sure, what to do.
 
 mod facts;
+mod fidelity;
 mod rules;
 
 use std::cmp::Reverse;
@@ -12,6 +13,7 @@ use crate::report::{Confidence, CoverageStatus, Evidence, Recommendation, Verdic
 use crate::stats::{human, percent, ratio};
 
 pub(crate) use facts::{Facts, Parts};
+pub(crate) use fidelity::short;
 
 /// One rule: it speaks for the steps in which its causes took much time.
 pub(crate) trait Rule: Sync {
@@ -158,6 +160,9 @@ fn confidence(
     {
         let why = format!("{} is close behind with {}", other.name(), human(other_ns));
         lower(Confidence::Medium, why);
+    }
+    for (to, why) in fidelity::doubts(facts, cause) {
+        lower(to, why);
     }
     for doubt in doubts {
         lower(Confidence::Medium, doubt);

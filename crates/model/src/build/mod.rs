@@ -5,6 +5,7 @@ mod fault;
 mod finish;
 mod irq;
 mod lock;
+mod marker;
 mod record;
 mod sched;
 mod syscall;
@@ -75,6 +76,8 @@ pub struct Builder {
     pub(crate) requests: RequestTracker,
     pub(crate) fd_calls: Vec<Option<FdCall>>,
     pub(crate) waking_recorded: bool,
+    /// The format tells which events an interrupt wrote.
+    pub(crate) contexts: bool,
     pub(crate) name_ids: FxHashMap<Vec<u8>, u32>,
     pub(crate) exit_gaps: finish::Gaps,
     pub(crate) fault_gaps: finish::Gaps,
@@ -94,6 +97,7 @@ impl Builder {
         let fd_calls = (0..512).map(|nr| FdCall::by_name(&syscalls.name(nr))).collect();
         let captured = Captured::new(info);
         Self {
+            contexts: info.fidelity.context,
             waking_recorded: captured.has("sched:sched_waking"),
             model: Model::new(syscalls, captured),
             live: Vec::new(),
@@ -133,9 +137,13 @@ impl Builder {
             }
             // A flush for a task switch is written after the switch, still as the old task.
             Kind::Tlb(events::Tlb::TlbFlush(flush)) if flush.reason == 0 => self.seen(event),
-            Kind::Tlb(_) | Kind::Reclaim(_) | Kind::IoUring(_) | Kind::Marker(_) => {
+            Kind::Tlb(_) | Kind::Reclaim(_) | Kind::IoUring(_) => {
                 // Modelled with their mechanisms; here they prove that the task runs.
                 self.current(event);
+            }
+            Kind::Marker(marker) => {
+                let current = self.current(event);
+                self.marker(event, current, marker);
             }
             Kind::Syscall(call) => {
                 if let Some(task) = self.current(event) {
@@ -261,6 +269,7 @@ impl Builder {
     /// must have happened where none was recorded (EVENTS 11).
     fn current(&mut self, event: &Event<'_>) -> Option<TaskId> {
         let task = self.lookup(event.tid);
+        let interrupt = self.in_interrupt(event);
         if event.tid.0 < 0 {
             self.seen(event);
             return None;
@@ -268,7 +277,7 @@ impl Builder {
         let cpu = self.cpu(event.cpu);
         let (before, last) = (cpu.current, cpu.last);
         cpu.last = event.time;
-        if !event.context.interrupt() {
+        if !interrupt {
             // A task runs on: what an interrupt did before is over.
             cpu.timer = None;
             cpu.packet = None;
@@ -311,6 +320,22 @@ impl Builder {
         task
     }
 
+    /// Whether an interrupt wrote the event. Where the format does not tell, the
+    /// interrupts that were seen to begin do; and a wakeup right after a completion,
+    /// a timer or a packet is of that, whether its interrupt's entry was recorded or not.
+    pub(crate) fn in_interrupt(&mut self, event: &Event<'_>) -> bool {
+        if event.context.known || self.contexts {
+            return event.context.interrupt();
+        }
+        let wakes = matches!(
+            event.kind,
+            Kind::Sched(events::Sched::SchedWaking(_) | events::Sched::SchedWakeup(_))
+        );
+        let cpu = self.cpu(event.cpu);
+        let cause = cpu.completed.is_some() || cpu.timer.is_some() || cpu.packet.is_some();
+        !cpu.irqs.is_empty() || (wakes && cause)
+    }
+
     fn imply_running(&mut self, id: TaskId, time: Nanos, cpu: Cpu) {
         let last = self.task(id).last();
         if last.state == State::Running {
@@ -322,6 +347,12 @@ impl Builder {
         let first_seen = last.state == State::Unknown(UnknownReason::BeforeFirstEvent);
         if matches!(last.state, State::Blocked(_)) {
             self.count(Problem::MissingWakeup, cpu, time);
+            if self.lost_during(last.start, time)
+                && let Some(blocked) = self.task(id).states.last_mut()
+            {
+                // When it was woken, and whether it ran meanwhile, was lost.
+                blocked.state = State::Unknown(UnknownReason::LostEvents);
+            }
         }
         if !first_seen {
             self.count(Problem::ImpliedSwitchIn, cpu, time);
@@ -422,11 +453,9 @@ impl Builder {
         state.completed = None;
         state.irqs.clear();
         let current = state.current.take().flatten();
-        self.model.lost.push(LostInterval {
-            cpu,
-            from: if from == Nanos::ZERO { time } else { from },
-            to: Nanos::MAX,
-        });
+        // Lost before its first record: nothing of it is known since the capture began.
+        let from = if from == Nanos::ZERO { self.first.unwrap_or(time) } else { from };
+        self.model.lost.push(LostInterval { cpu, from, to: Nanos::MAX });
         if let Some(id) = current {
             self.close_all(id, from, true);
             self.enter(id, from, State::Unknown(UnknownReason::LostEvents), Cpu::NONE, None, false);

@@ -161,7 +161,7 @@ impl Builder {
         self.enter(id, time, State::Running, on, None, inferred);
     }
 
-    fn lost_during(&self, from: Nanos, to: Nanos) -> bool {
+    pub(super) fn lost_during(&self, from: Nanos, to: Nanos) -> bool {
         self.model.lost.iter().rev().take(64).any(|lost| lost.from < to && lost.to > from)
     }
 
@@ -395,7 +395,8 @@ impl Builder {
         current: Option<TaskId>,
         _wakee: TaskId,
     ) -> WakeSource {
-        let interrupt = event.context.interrupt();
+        let interrupt = self.in_interrupt(event);
+        let told = event.context.known || self.contexts;
         let sending = current.is_some_and(|id| self.sends(id));
         let cpu = self.cpu(event.cpu);
         let completed = cpu.completed.filter(|(_, at)| event.time - *at <= COMPLETION_REACH);
@@ -415,7 +416,11 @@ impl Builder {
             .iter()
             .rev()
             .find_map(|irq| if let OpKind::Irq(name) = irq { Some(*name) } else { None });
-        let hardirq = event.context.hardirq();
+        let hardirq = if told {
+            event.context.hardirq()
+        } else {
+            matches!(innermost, Some(OpKind::Irq(_) | OpKind::LocalTimer))
+        };
         match (packet, innermost) {
             (Some(false), _) => return WakeSource::Network,
             (Some(true), _) | (None, Some(OpKind::Softirq(3))) if !hardirq => {

@@ -1,7 +1,7 @@
 //! System calls: pairing, restarts, odd exits, fds, in-band marks.
 
 use agenttrace_parse::events::{Event, Syscall};
-use agenttrace_parse::{Args, Nanos, Problem};
+use agenttrace_parse::{Args, Nanos, Problem, StepId};
 
 use super::Builder;
 use crate::marks::{MarkEdge, RawMark};
@@ -64,8 +64,8 @@ impl Builder {
             let [_, id, which, ..] = args.0;
             let edge = match (id, which) {
                 (0, 0) => MarkEdge::EndInnermost,
-                (0, which) => MarkEdge::End(which),
-                (id, _) => MarkEdge::Begin(id),
+                (0, which) => MarkEdge::End(StepId::Number(which)),
+                (id, _) => MarkEdge::Begin(StepId::Number(id), None),
             };
             self.mark(RawMark { time, task, edge });
         }

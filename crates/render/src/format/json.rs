@@ -99,6 +99,11 @@ fn capture<W: Write>(j: &mut JsonWriter<'_, W>, report: &Report) -> io::Result<(
     j.key("mapping")?.text(&capture.clock_mapping)?;
     j.key("error_ns")?.number_or_null(capture.clock_error.map(|ns| ns.0))?;
     j.end()?;
+    j.key("fidelity")?.object(false)?;
+    j.key("resolution_ns")?.number(info.fidelity.resolution.0)?;
+    j.key("context")?.bool(info.fidelity.context)?;
+    j.key("processes")?.bool(info.fidelity.processes)?;
+    j.end()?;
     j.key("markers")?.text(capture.markers.name())?;
     j.key("diagnostics")?.array(true)?;
     for (problem, cpu, count) in capture.diagnostics.iter() {

@@ -1,0 +1,179 @@
+//! Placed steps to doubts of their clock: would the tasks have been there?
+//!
+//! ```text
+//! root     [run][ fsync ........ ][run][ read .... ][run]
+//! step       |=====================|                        edges in user mode: fits
+//! step              |=======================|               edges inside calls: shifted?
+//! ```
+//! An agent takes its times in user mode, on the step's own root, so that both edges
+//! of a window lie outside of its system calls, but for those that read a clock or
+//! log. Where another task keeps the times, the root may sleep at both edges, in its
+//! own wait: the same call each time. And while a step lasts, somebody of its process
+//! or of the processes below it has run at least once.
+
+use std::collections::BTreeSet;
+
+use agenttrace_parse::{Nanos, Pid};
+
+use crate::model::Model;
+use crate::task::{State, Task};
+use crate::window::Step;
+
+/// A clock is read this near to the edge of a call.
+const NEAR: Nanos = Nanos(2_000);
+/// Processes are nested less deep.
+const DEEPEST: usize = 64;
+/// Calls in which a mark may well be taken.
+const MARKING: [&str; 8] =
+    ["clock_gettime", "gettimeofday", "time", "write", "writev", "pwrite64", "sendto", "sendmsg"];
+
+/// What the steps say of the mapping.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Doubt {
+    /// Hardly any step fits: it is wrong.
+    Wrong(String),
+    /// Many do not.
+    Suspicious(String),
+}
+
+/// What is at an edge of a window.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Edge {
+    /// In user mode, or in a call that a mark is taken in.
+    Fits,
+    /// Clipped, lost, before the root's birth or after its death, waiting for a CPU.
+    Unknown,
+    /// Inside this call, on the CPU or asleep.
+    Inside(i32),
+}
+
+/// Looks at all steps whose times came from a file.
+pub(crate) fn check(model: &Model, steps: &[Step]) -> Option<Doubt> {
+    let (mut looked_at, mut idle, mut edges, mut cut) = (0_usize, 0_usize, 0_usize, 0_usize);
+    let mut first_idle = None;
+    for step in steps.iter().filter(|step| step.mapped) {
+        if lost(model, step) {
+            continue;
+        }
+        let Some(alive) = anybody_ran(model, step) else { continue };
+        looked_at += 1;
+        if !alive {
+            idle += 1;
+            first_idle.get_or_insert(&step.id);
+            continue;
+        }
+        let (start, end) = (edge(model, step, step.start), edge(model, step, step.end));
+        match (start, end) {
+            // Its own wait: somebody else keeps the times.
+            (Edge::Inside(a), Edge::Inside(b)) if a == b && waits(model, step) => {}
+            (Edge::Unknown, Edge::Unknown) => {}
+            _ => {
+                edges += [start, end].iter().filter(|e| **e != Edge::Unknown).count();
+                cut += [start, end].iter().filter(|e| matches!(e, Edge::Inside(_))).count();
+            }
+        }
+    }
+    if looked_at == 0 {
+        return None;
+    }
+    let numbers = format!(
+        "of {looked_at} steps timed by the steps file, {idle} have a window in which neither their root task nor any \
+         other of its process ran{}; of {edges} edges of the others' windows, {cut} lie inside a system call of the root \
+         task, where no agent can have read its clock",
+        first_idle.map_or(String::new(), |id| format!(" (the first is step {id})"))
+    );
+    let how = "compare a step's first system call in the log of the agent with `agenttrace dump --stage timelines`, and \
+               see --clock-offset";
+    let most_idle = idle * 10 >= looked_at * 9;
+    let all_cut = edges >= 6 && cut * 10 >= edges * 9;
+    if most_idle || all_cut {
+        return Some(Doubt::Wrong(format!(
+            "the steps' times do not fit the capture: {numbers}. The clock of the marks is probably not what was assumed, \
+             or \"pid\" names another task; {how} (with --clock-offset, 0 too, this is a warning)"
+        )));
+    }
+    let many_idle = idle >= 2 && idle * 2 > looked_at;
+    let many_cut = edges >= 4 && cut * 2 > edges;
+    (many_idle || many_cut).then(|| {
+        Doubt::Suspicious(format!("the steps' times may not fit the capture: {numbers}; {how}"))
+    })
+}
+
+fn lost(model: &Model, step: &Step) -> bool {
+    model.lost.iter().any(|lost| lost.from < step.end && lost.to > step.start)
+}
+
+/// Whether the root, another task of its process, or a descendant ran within the
+/// window. `None` where the capture does not know.
+fn anybody_ran(model: &Model, step: &Step) -> Option<bool> {
+    let (from, to) = reach(step);
+    let root = model.task(step.root);
+    let runs = |task: &Task| {
+        task.spans(from, to).any(|(_, _, _, span)| span.state == State::Running)
+            || task
+                .ops
+                .get(task.ops.partition_point(|op| op.start <= from))
+                .is_some_and(|op| op.start < to)
+    };
+    if runs(root) {
+        return Some(true);
+    }
+    let unknown = |task: &Task| {
+        task.spans(from, to).any(|(_, _, _, span)| matches!(span.state, State::Unknown(_)))
+    };
+    let dead = root.death().is_some_and(|death| death <= from);
+    if !dead && root.birth.is_none_or(|birth| birth < to) && unknown(root) {
+        return None;
+    }
+    let pids: BTreeSet<Pid> = step.pid.into_iter().chain([root.pid]).collect();
+    let below = |task: &Task| {
+        std::iter::successors(task.parent, |parent| model.task(*parent).parent)
+            .take(DEEPEST)
+            .any(|parent| parent == step.root)
+    };
+    Some(model.tasks.iter().any(|t| (pids.contains(&t.pid) || below(t)) && runs(t)))
+}
+
+/// The window, with the error of its edges.
+fn reach(step: &Step) -> (Nanos, Nanos) {
+    let error = step.error.unwrap_or_default();
+    (step.start - error, step.end + error)
+}
+
+fn edge(model: &Model, step: &Step, time: Nanos) -> Edge {
+    let (first, last) = model.span;
+    if time <= first || time >= last {
+        return Edge::Unknown;
+    }
+    let root = model.task(step.root);
+    let state = root.states.get(root.span_at(time)).map(|span| span.state);
+    let near = step.error.unwrap_or_default() + NEAR;
+    match state {
+        Some(State::Running | State::Blocked(_)) => {}
+        Some(State::Unknown(_) | State::Runnable | State::New | State::Dead) | None => {
+            return Edge::Unknown;
+        }
+    }
+    let call = root.op_chain(root.op_at(time)).find_map(|(_, op)| Some((op, op.syscall()?)));
+    match call {
+        None if state == Some(State::Running) => Edge::Fits,
+        // Asleep in no call: a fault, or a call whose entry was not recorded.
+        None => Edge::Unknown,
+        Some((op, call)) => {
+            let at_edge = time - op.start <= near || op.recorded_end() - time <= near;
+            if call.mark || at_edge || MARKING.contains(&model.syscalls.name(call.nr).as_str()) {
+                Edge::Fits
+            } else {
+                Edge::Inside(call.nr)
+            }
+        }
+    }
+}
+
+/// Whether the root sleeps at both edges.
+fn waits(model: &Model, step: &Step) -> bool {
+    let root = model.task(step.root);
+    [step.start, step.end].into_iter().all(|time| {
+        root.states.get(root.span_at(time)).is_some_and(|s| matches!(s.state, State::Blocked(_)))
+    })
+}
