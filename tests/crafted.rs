@@ -327,3 +327,144 @@ fn interrupted() {
          2500 5000 user_cpu cpu_user | user",
     );
 }
+
+#[test]
+fn half_outside() {
+    expect(
+        "half_outside",
+        0,
+        "500 900 user_cpu cpu_user | user
+         900 900500 ns syscall_cpu cpu_kernel | getpid
+         900500 ns 900508 ns user_cpu cpu_user | user
+         900508 ns 901 syscall_cpu cpu_kernel | getpid
+         901 1500 user_cpu cpu_user | user
+         1500 1600 syscall_cpu cpu_kernel | getpid
+         1600 2000 user_cpu cpu_user | user",
+    );
+    expect(
+        "half_outside",
+        1,
+        "4000 5500 user_cpu cpu_user | user
+         5500 5501 syscall_cpu cpu_kernel | getpid",
+    );
+    let windows = case("half_outside").windows;
+    let clipped: Vec<Option<&str>> =
+        windows.steps.iter().map(|step| step.clipped.as_deref()).collect();
+    assert_eq!(
+        clipped,
+        [
+            Some("its first 400000 ns lie before the capture"),
+            Some("its last 3499000 ns lie after the capture")
+        ]
+    );
+    assert_eq!(
+        windows.notes,
+        [
+            "step 3: [7000000, 8000000) ns lies outside the capture, which holds [500000, 5501000) ns; if the clocks differ see \
+          --clock-offset"
+        ]
+    );
+}
+
+#[test]
+fn open_calls() {
+    expect(
+        "open_calls",
+        0,
+        "1000 1500 service_wait peer | read > busy
+         1500 1600 run_delay run_queue (syscall_cpu) | read
+         1600 1700 syscall_cpu cpu_kernel | read
+         1700 2500 user_cpu cpu_user | user
+         2500 2600 syscall_cpu cpu_kernel | clock_nanosleep
+         2600 3800 sleep unknown | clock_nanosleep [no waker recorded]",
+    );
+}
+
+#[test]
+fn cpu_begins_late() {
+    // By start: the other task's step is the first.
+    expect("cpu_begins_late", 0, "1500 3000 unknown unknown | [before first event]");
+    expect(
+        "cpu_begins_late",
+        1,
+        "2000 3000 unknown unknown | [before first event]
+         3000 3200 user_cpu cpu_user | user
+         3200 3300 syscall_cpu cpu_kernel | getpid
+         3300 3400 user_cpu cpu_user | user",
+    );
+}
+
+#[test]
+fn lost_at_start() {
+    expect(
+        "lost_at_start",
+        0,
+        "1000 1400 user_cpu cpu_user | user
+         1400 1500 syscall_cpu cpu_kernel | read
+         1500 3000 unknown unknown | [lost events]
+         3000 3500 user_cpu cpu_user | user",
+    );
+    let lost = case("lost_at_start").model.lost;
+    let lost: Vec<(u64, u64)> = lost.iter().map(|l| (l.from.0, l.to.0)).collect();
+    assert_eq!(lost, [(500_000, 5_501_000)]);
+}
+
+#[test]
+fn ftrace_marks() {
+    expect(
+        "ftrace_marks",
+        0,
+        "1000100 ns 1001 syscall_cpu cpu_kernel | write
+         1001 2000 user_cpu cpu_user | user
+         2000 2001 syscall_cpu cpu_kernel | write
+         2001 2500 user_cpu cpu_user | user
+         2500 2501 syscall_cpu cpu_kernel | write
+         2501 3000 user_cpu cpu_user | user
+         3000 3001 syscall_cpu cpu_kernel | write
+         3001 4000 user_cpu cpu_user | user
+         4000 4000100 ns syscall_cpu cpu_kernel | write",
+    );
+    let windows = case("ftrace_marks").windows;
+    let steps: Vec<(String, &str, Option<usize>, u64, u64)> = windows
+        .steps
+        .iter()
+        .map(|s| (s.id.to_string(), s.tool.as_str(), s.parent, s.start.0, s.end.0))
+        .collect();
+    assert_eq!(
+        steps,
+        [
+            ("run 1".to_owned(), "grep|x", None, 1_000_100, 4_000_100),
+            ("2".to_owned(), "", Some(0), 2_000_100, 3_000_100)
+        ]
+    );
+}
+
+#[test]
+fn no_context() {
+    // As `network`: the soft interrupt's own events stand for the flags.
+    expect(
+        "no_context",
+        0,
+        "1000 1500 user_cpu cpu_user | user
+         1500 1600 syscall_cpu cpu_kernel | recvfrom
+         1600 3000 network_wait peer | recvfrom
+         3000 3300 run_delay run_queue (syscall_cpu) | recvfrom
+         3300 3400 syscall_cpu cpu_kernel | recvfrom
+         3400 5000 user_cpu cpu_user | user",
+    );
+}
+
+#[test]
+fn no_interrupts() {
+    // The task under the interrupt is taken for the waker, with little confidence.
+    expect(
+        "no_interrupts",
+        0,
+        "1000 1500 user_cpu cpu_user | user
+         1500 1600 syscall_cpu cpu_kernel | recvfrom
+         1600 3000 service_wait peer | recvfrom > server
+         3000 3300 run_delay run_queue (syscall_cpu) | recvfrom
+         3300 3400 syscall_cpu cpu_kernel | recvfrom
+         3400 5000 user_cpu cpu_user | user",
+    );
+}

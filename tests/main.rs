@@ -6,6 +6,8 @@ mod accuracy;
 mod bad_input;
 /// The command line: help, exit codes, what goes to which stream.
 mod cli;
+/// Clocks of the marks mapped to the capture's, and mappings that cannot be right.
+mod clocks;
 /// One recording in every perf container: the same events and the same report.
 mod containers;
 /// Small hand-written captures with every nanosecond of the expected path.

@@ -203,6 +203,9 @@ pub(crate) fn load_placed<'a>(
 ) -> Result<(Loaded<'a>, Placed)> {
     let file = markers(args)?;
     let loaded = load(unpacked, &args.read, file.as_ref().and_then(|f| f.calibration))?;
+    for (line, what) in loaded.diagnostics.examples() {
+        eprintln!("{} line {line}: {what}", args.read.path.display());
+    }
     let placed = place(&loaded, args, file)?;
     Ok((loaded, placed))
 }

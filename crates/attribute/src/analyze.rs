@@ -3,7 +3,7 @@
 mod segments;
 mod tools;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use agenttrace_model::parse::{CaptureInfo, Diagnostics, Nanos, Totals};
 use agenttrace_model::{Model, Windows};
@@ -85,10 +85,11 @@ pub fn report(input: &Input<'_>, mut paths: Vec<StepPath>) -> Report {
         notes.extend(checked.broken.iter().map(|why| format!("step {}: {why}", step.id)));
     }
     notes.extend(short_steps(input));
+    notes.extend(clipped_steps(input));
     if input.totals.lost == 0 && !input.model.lost.is_empty() {
-        let mut cpus: Vec<String> = input.model.lost.iter().map(|l| l.cpu.to_string()).collect();
-        cpus.dedup();
-        notes.push(format!("events were lost, it is not told how many, on CPU {}", cpus.join(", ")));
+        let cpus: BTreeSet<_> = input.model.lost.iter().map(|l| l.cpu).collect();
+        let cpus: Vec<String> = cpus.iter().map(ToString::to_string).collect();
+        notes.push(format!("events were lost, how many is not told, on CPU {}", cpus.join(", ")));
     }
     if input.outside_cut {
         notes.push("the capture is a cut: medians of the tools lie outside the cut".to_owned());
@@ -107,6 +108,7 @@ pub fn report(input: &Input<'_>, mut paths: Vec<StepPath>) -> Report {
             info: input.info.clone(),
             totals: input.totals.clone(),
             diagnostics: input.diagnostics.clone(),
+            losses: input.model.lost.len(),
             clock_mapping: input.clock_mapping.clone(),
             clock_error: input.clock_error,
             markers: input.markers,
@@ -138,6 +140,18 @@ fn short_steps(input: &Input<'_>) -> Option<String> {
         shortest.end - shortest.start,
         shortest.error.unwrap_or_default()
     ))
+}
+
+/// Steps of which a part was not recorded.
+fn clipped_steps(input: &Input<'_>) -> Option<String> {
+    let steps = &input.windows.steps;
+    let mut clipped = steps.iter().filter_map(|s| s.clipped.as_ref().map(|why| (s, why)));
+    let (first, why) = clipped.next()?;
+    let more = match clipped.count() {
+        0 => String::new(),
+        n => format!(", and {n} more lie partly outside the capture"),
+    };
+    Some(format!("step {} is not whole: {why}{more}", first.id))
 }
 
 /// Checks that the path tiles its window and that its rows add up to it

@@ -103,6 +103,12 @@ fn table(cause: Cause) -> Needs {
     }
 }
 
+/// Whether the kernel's own counts of page faults, which end each fault, were recorded.
+#[must_use]
+pub fn counts_faults(info: &CaptureInfo) -> bool {
+    info.event_types.iter().any(|t| t.name == MINOR || t.name == MAJOR)
+}
+
 /// Whether the capture tells what an interrupt did from what a task did: each event
 /// says so, or the interrupts' own events do.
 #[must_use]

@@ -36,6 +36,8 @@ pub struct CaptureSummary {
     pub totals: Totals,
     /// Counted problems of all stages.
     pub diagnostics: Diagnostics,
+    /// How often a CPU lost events; each loss may be of an unknown number.
+    pub losses: usize,
     /// How marker times were mapped to the capture's clock, in words.
     pub clock_mapping: String,
     /// How far a mapped time may be off, ns; `None` where it cannot be told.

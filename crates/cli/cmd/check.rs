@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use agenttrace_attribute::report::CoverageStatus;
 use agenttrace_attribute::{
-    coverage::{coverage, tells_interrupts},
+    coverage::{counts_faults, coverage, tells_interrupts},
     record_command::record_command,
 };
 use agenttrace_model::parse::{CaptureInfo, ClockId, Severity};
@@ -52,6 +52,7 @@ pub(crate) fn run(args: &CheckArgs) -> Result<ExitCode> {
          (`trace-cmd record -C mono`, `echo mono > trace_clock`), or name the clock with --trace-clock"
     };
     let clock = match info.clock.id {
+        _ if info.ticks => "counts that are no seconds: only in-band marks (prctl, trace_marker) can be placed, and lengths have no unit; record with `echo mono > /sys/kernel/tracing/trace_clock`".to_owned(),
         None if perf => format!("perf's own: {others}"),
         None => format!("not told: {others}"),
         Some(ClockId::Local) => format!("local: {others}"),
@@ -133,8 +134,12 @@ pub(crate) fn run(args: &CheckArgs) -> Result<ExitCode> {
         } else {
             format!(" on CPU {cpu}")
         };
-        let at = count.offset.map_or(String::new(), |o| format!(", first at byte {o}"));
+        let place = if info.text { "in line" } else { "at byte" };
+        let at = count.offset.map_or(String::new(), |o| format!(", first {place} {o}"));
         let _ = writeln!(text, "  {weight:<9} {} {}{on}{at}", count.count, problem.text());
+    }
+    for (line, what) in loaded.diagnostics.examples() {
+        let _ = writeln!(text, "            line {line}: {what}");
     }
     let _ = writeln!(text, "\nwhat it can show");
     let mut all_seen = true;
@@ -203,8 +208,7 @@ fn lacks(info: &CaptureInfo) -> Vec<String> {
         );
     }
     let ftrace = !matches!(info.format, "perf.data" | "events");
-    let recorded = |name: &str| info.event_types.iter().any(|t| t.name == name);
-    if ftrace && !recorded("software:minor-faults") && !recorded("software:major-faults") {
+    if ftrace && !counts_faults(info) {
         lines.push(
             "the kernel's counts of minor and major faults are events of perf alone, so ends of page faults are estimated; \
              record perf.data with -e minor-faults -e major-faults -c 1"

@@ -146,7 +146,8 @@ impl Fit {
 
     /// How much faster the second clock is, in parts per billion.
     pub(crate) fn drift_ppb(&self) -> i128 {
-        (self.num - self.den).saturating_mul(1_000_000_000) / self.den
+        let scaled = (self.num - self.den).saturating_mul(1_000_000_000);
+        scaled.saturating_add(self.den / 2).div_euclid(self.den)
     }
 }
 
@@ -214,11 +215,12 @@ mod tests {
 
     #[test]
     fn two_readings_give_the_drift_to_the_nanosecond() {
-        // The second clock gains 36 us in an hour: 10 ppb... 0.01 ppm.
+        // The second clock gains 36 us in an hour: 10 parts in a billion.
         let start = 1_764_000_000_000_000_000;
         let fit = fit(&[(start, 100), (start + HOUR, 100 + HOUR + 36_000)]);
         assert_eq!(fit.drift_ppb(), 10);
-        for (at, want) in [(0, 100), (HOUR / 4, 100 + HOUR / 4 + 9_000), (HOUR, 100 + HOUR + 36_000)]
+        for (at, want) in
+            [(0, 100), (HOUR / 4, 100 + HOUR / 4 + 9_000), (HOUR, 100 + HOUR + 36_000)]
         {
             let got = fit.apply(Nanos(start + at));
             assert!(got.0.abs_diff(want) <= 1, "{at}: {got} and not {want}");
@@ -237,8 +239,9 @@ mod tests {
 
     #[test]
     fn outliers_are_left_out() {
-        let mut pairs: Vec<(u64, u64)> =
-            (1..=20).map(|i| (i * 1_000_000_000, 7_000 + i * 1_000_020_000 + i % 3 * 100)).collect();
+        let mut pairs: Vec<(u64, u64)> = (1..=20)
+            .map(|i| (i * 1_000_000_000, 7_000 + i * 1_000_020_000 + i % 3 * 100))
+            .collect();
         pairs[4].1 += 30_000_000;
         pairs[11].1 += 9_000_000;
         let fit = fit(&pairs);

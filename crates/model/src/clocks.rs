@@ -11,13 +11,8 @@ const READ: u64 = 1_000;
 const WRITE: u64 = 20_000;
 
 /// The clocks that an agent can read.
-const CLOCKS: [ClockId; 5] = [
-    ClockId::Monotonic,
-    ClockId::MonotonicRaw,
-    ClockId::Boottime,
-    ClockId::Realtime,
-    ClockId::Tai,
-];
+const CLOCKS: [ClockId; 5] =
+    [ClockId::Monotonic, ClockId::MonotonicRaw, ClockId::Boottime, ClockId::Realtime, ClockId::Tai];
 
 /// From the marks' clock to the capture's.
 pub(crate) struct ClockMap {
@@ -55,9 +50,8 @@ impl ClockMap {
         let mut error = self.rounding;
         for link in &self.links {
             let noise = link.noise?;
-            error = error
-                .saturating_add(noise)
-                .saturating_add(link.fit.beyond(at, noise, link.alike));
+            error =
+                error.saturating_add(noise).saturating_add(link.fit.beyond(at, noise, link.alike));
             at = link.fit.apply(at);
         }
         Some(Nanos(error))

@@ -123,7 +123,10 @@ mod tests {
             (b"agenttrace:B|run 1|a|b c\n\0\0", begin(name("run 1"), Some("a|b c"))),
             (b"agenttrace:B|007|x", begin(name("007"), Some("x"))),
             (b"tracing_mark_write: agenttrace:B|7|x", begin(StepId::Number(7), Some("x"))),
-            (b"0xffffffff81e0d2a4: agenttrace:E|7", Some(MarkText::Mark(MarkEdge::End(StepId::Number(7))))),
+            (
+                b"0xffffffff81e0d2a4: agenttrace:E|7",
+                Some(MarkText::Mark(MarkEdge::End(StepId::Number(7)))),
+            ),
             (b"agenttrace:E", Some(MarkText::Mark(MarkEdge::EndInnermost))),
             (b"agenttrace:E|\n", Some(MarkText::Mark(MarkEdge::EndInnermost))),
             (b"agenttrace:E|s", Some(MarkText::Mark(MarkEdge::End(name("s"))))),

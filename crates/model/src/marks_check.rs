@@ -16,6 +16,7 @@ use std::collections::BTreeSet;
 use agenttrace_parse::{Nanos, Pid};
 
 use crate::model::Model;
+use crate::syscall_table::SyscallClass;
 use crate::task::{State, Task};
 use crate::window::Step;
 
@@ -65,7 +66,7 @@ pub(crate) fn check(model: &Model, steps: &[Step]) -> Option<Doubt> {
         let (start, end) = (edge(model, step, step.start), edge(model, step, step.end));
         match (start, end) {
             // Its own wait: somebody else keeps the times.
-            (Edge::Inside(a), Edge::Inside(b)) if a == b && waits(model, step) => {}
+            (Edge::Inside(a), Edge::Inside(b)) if a == b && waits(model, step, a) => {}
             (Edge::Unknown, Edge::Unknown) => {}
             _ => {
                 edges += [start, end].iter().filter(|e| **e != Edge::Unknown).count();
@@ -170,8 +171,29 @@ fn edge(model: &Model, step: &Step, time: Nanos) -> Edge {
     }
 }
 
-/// Whether the root sleeps at both edges.
-fn waits(model: &Model, step: &Step) -> bool {
+/// Whether the root sleeps at both edges, in a call in which a server waits for work.
+fn waits(model: &Model, step: &Step, nr: i32) -> bool {
+    let for_work = match model.syscalls.class(nr) {
+        SyscallClass::Read
+        | SyscallClass::SocketReceive
+        | SyscallClass::Poll
+        | SyscallClass::Futex
+        | SyscallClass::WaitChild
+        | SyscallClass::IoUring => true,
+        SyscallClass::Durability
+        | SyscallClass::Metadata
+        | SyscallClass::Write
+        | SyscallClass::Fork
+        | SyscallClass::Exec
+        | SyscallClass::Exit
+        | SyscallClass::Sleep
+        | SyscallClass::SocketSend
+        | SyscallClass::Prctl
+        | SyscallClass::Other => false,
+    };
+    if !for_work {
+        return false;
+    }
     let root = model.task(step.root);
     [step.start, step.end].into_iter().all(|time| {
         root.states.get(root.span_at(time)).is_some_and(|s| matches!(s.state, State::Blocked(_)))

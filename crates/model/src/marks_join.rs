@@ -168,8 +168,7 @@ pub fn place_marks(
                  agenttrace:B|ID|TOOL and agenttrace:E|ID to trace_marker"
                 .to_owned());
         }
-        let raws = known
-            .iter().map(|(id, step)| Raw::in_band(id, step, exact)).collect();
+        let raws = known.iter().map(|(id, step)| Raw::in_band(id, step, exact)).collect();
         let steps = clip(model, raws, &mut notes);
         return finish(
             steps,
@@ -187,12 +186,8 @@ pub fn place_marks(
         });
     }
     let pairs = pairs(file, &known);
-    let facts = Known {
-        file,
-        in_trace: &model.anchors,
-        pairs: &pairs,
-        offset: options.clock_offset,
-    };
+    let facts =
+        Known { file, in_trace: &model.anchors, pairs: &pairs, offset: options.clock_offset };
     let clock = map_clock(info, &facts);
     if let Ok(map) = &clock {
         notes.extend(map.notes.iter().cloned());
@@ -344,10 +339,7 @@ fn whole_task(model: &Model, options: &MarkOptions) -> Result<Marked, String> {
 
 /// The in-band step with the id of a step of the file. A text cannot tell the number
 /// 7 from the name "7".
-fn marked_as<'k>(
-    known: &'k BTreeMap<StepId, InBand>,
-    id: &StepId,
-) -> Option<(StepId, &'k InBand)> {
+fn marked_as<'k>(known: &'k BTreeMap<StepId, InBand>, id: &StepId) -> Option<(StepId, &'k InBand)> {
     let number = match id {
         StepId::Number(_) => None,
         StepId::Name(name) => name.parse().ok().map(StepId::Number),
@@ -364,11 +356,7 @@ fn pairs(file: &StepFile, known: &BTreeMap<StepId, InBand>) -> Vec<(u64, u64)> {
         let found = marked_as(known, &mark.id).map(|(_, step)| step);
         [(mark.start, found.and_then(|s| s.start)), (mark.end, found.and_then(|s| s.end))]
     };
-    file.steps
-        .iter()
-        .flat_map(both)
-        .filter_map(|(file, trace)| Some((file?.0, trace?.0)))
-        .collect()
+    file.steps.iter().flat_map(both).filter_map(|(file, trace)| Some((file?.0, trace?.0))).collect()
 }
 
 /// Marks in the trace prove a mapping, or that it is wrong.

@@ -37,6 +37,13 @@ pub struct CaptureInfo {
     /// Whether the capture lacks the formats of all its tracepoints, which a recorder
     /// writes last: it was killed, or the end of its file is gone.
     pub formats_missing: bool,
+    /// Whether the input is text: places in diagnostics are then numbers of lines, from
+    /// 1, not bytes.
+    pub text: bool,
+    /// Whether times are counts of a clock that counts no seconds (ftrace's `counter`,
+    /// `uptime`, `x86-tsc`). They are kept as they are; only marks in the capture itself
+    /// can be placed, and lengths have no unit.
+    pub ticks: bool,
     /// How the whole input was compressed: `gzip`, `zstd`, `xz`.
     pub compression: Option<&'static str>,
     /// Names of the buffers (ftrace instances) beside the main one whose events are

@@ -29,6 +29,8 @@ pub enum Problem {
     BadSample,
     /// A sample whose id belongs to no attribute.
     UnknownSampleId,
+    /// A line of a text that cannot be read. The first few are kept as examples.
+    BadLine,
     /// A record older than what was already delivered: handed on late, time held.
     OutOfOrder,
     /// The recorder lost events.
@@ -78,7 +80,9 @@ impl Problem {
             | Self::SwitchOutOfOther
             | Self::BadMark
             | Self::OutOfOrder => Severity::DataLoss,
-            Self::BadRecord | Self::BadSample | Self::UnknownSampleId => Severity::Error,
+            Self::BadRecord | Self::BadSample | Self::UnknownSampleId | Self::BadLine => {
+                Severity::Error
+            }
         }
     }
 
@@ -91,6 +95,7 @@ impl Problem {
             Self::BadRecord => "records whose size contradicts their type, skipped",
             Self::BadSample => "samples too short for their format, skipped",
             Self::UnknownSampleId => "samples of an unknown event id, skipped",
+            Self::BadLine => "lines that cannot be read, skipped",
             Self::OutOfOrder => {
                 "records that came too late for their time, taken as of when they came"
             }
@@ -119,7 +124,11 @@ impl Problem {
 #[derive(Clone, Default, PartialEq, Eq, Debug)]
 pub struct Diagnostics {
     counts: BTreeMap<(Problem, Cpu), Count>,
+    examples: Vec<(u64, String)>,
 }
+
+/// How many examples are kept.
+pub(crate) const EXAMPLES: usize = 5;
 
 /// One row of [`Diagnostics`].
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -155,6 +164,23 @@ impl Diagnostics {
         for ((problem, cpu), count) in &other.counts {
             self.add(*problem, *cpu, count.count, count.first, count.offset);
         }
+        for (line, what) in &other.examples {
+            self.example(*line, what.clone());
+        }
+    }
+
+    /// Keeps one of the first few lines that cannot be read.
+    pub(crate) fn example(&mut self, line: u64, what: String) {
+        if self.examples.len() < EXAMPLES {
+            self.examples.push((line, what));
+        }
+    }
+
+    /// The first lines of a text that cannot be read ([`Problem::BadLine`]): number,
+    /// from 1, and what is wrong, with the line's beginning. At most five.
+    #[must_use]
+    pub fn examples(&self) -> &[(u64, String)] {
+        &self.examples
     }
 
     /// How often a problem was seen, over all CPUs.

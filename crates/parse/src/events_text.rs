@@ -49,6 +49,7 @@ impl<'a> EventsText<'a> {
     pub(crate) fn open(bytes: &'a [u8]) -> Result<Self, Error> {
         let mut info = CaptureInfo {
             format: "events",
+            text: true,
             system_wide: true,
             data_mmaps: true,
             ..CaptureInfo::default()

@@ -163,8 +163,7 @@ fn the_header_reads_back() {
     info.topology.nodes = vec![(0, vec![Cpu(0), Cpu(1)])];
     info.clock.id = Some(ClockId::Local);
     info.clock.wall = Some((Nanos(1), Nanos(2)));
-    info.fidelity =
-        crate::Fidelity { resolution: Nanos(1000), context: false, processes: false };
+    info.fidelity = crate::Fidelity { resolution: Nanos(1000), context: false, processes: false };
     for (name, known, every) in [("sched:sched_switch", true, true), ("made:up", false, false)] {
         info.event_types.push(crate::EventType { name: name.to_owned(), known, every });
     }

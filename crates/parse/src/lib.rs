@@ -29,6 +29,7 @@ mod expand;
 mod fields;
 mod format;
 mod formats;
+mod ftrace;
 mod perf_data;
 mod print_fmt;
 mod rfc3339;

@@ -6,6 +6,7 @@ use crate::error::Error;
 use crate::events::Event;
 use crate::events_text::EventsText;
 use crate::formats::Formats;
+use crate::ftrace::FtraceText;
 use crate::perf_data::PerfData;
 use crate::stream;
 use crate::trace_dat::TraceDat;
@@ -29,6 +30,7 @@ pub struct Capture<'a>(Form<'a>);
 enum Form<'a> {
     PerfData(Box<PerfData<'a>>),
     TraceDat(Box<TraceDat<'a>>),
+    Text(Box<FtraceText<'a>>),
     Events(Box<EventsText<'a>>),
 }
 
@@ -41,6 +43,11 @@ impl<'a> Form<'a> {
             }
             Plain::AsIs if EventsText::recognize(bytes) => {
                 Self::Events(Box::new(EventsText::open(bytes)?))
+            }
+            Plain::AsIs if FtraceText::recognize(bytes)? => {
+                let mut text = FtraceText::open(bytes, options.trace_clock)?;
+                text.cut = unpacked.cut;
+                Self::Text(Box::new(text))
             }
             Plain::AsIs | Plain::Perf(_) => {
                 Self::PerfData(Box::new(PerfData::open(unpacked, options.formats.as_ref())?))
@@ -59,6 +66,7 @@ impl<'a> Capture<'a> {
         let info = match &mut capture.0 {
             Form::PerfData(perf) => &mut perf.info,
             Form::TraceDat(dat) => &mut dat.info,
+            Form::Text(text) => &mut text.info,
             Form::Events(text) => &mut text.info,
         };
         info.bytes = unpacked.size;
@@ -72,6 +80,7 @@ impl<'a> Capture<'a> {
         match &self.0 {
             Form::PerfData(perf) => &perf.info,
             Form::TraceDat(dat) => &dat.info,
+            Form::Text(text) => &text.info,
             Form::Events(text) => &text.info,
         }
     }
@@ -83,8 +92,9 @@ impl<'a> Capture<'a> {
     /// first. A record that comes too late has the time of the last one delivered.
     ///
     /// # Errors
-    /// In a text, the first line that cannot be read. Broken binary records are
-    /// counted in `diagnostics` instead.
+    /// In the text of `dump --stage events`, the first line that cannot be read; in any
+    /// other text the same, where more than one line in twenty cannot. Else what is broken
+    /// is counted in `diagnostics`.
     pub fn read(
         &self,
         diagnostics: &mut Diagnostics,
@@ -95,6 +105,7 @@ impl<'a> Capture<'a> {
                 Ok(stream::read(perf.as_ref(), stream::BATCH, diagnostics, sink))
             }
             Form::TraceDat(dat) => Ok(stream::read(dat.as_ref(), stream::BATCH, diagnostics, sink)),
+            Form::Text(text) => text.read(diagnostics, sink),
             Form::Events(text) => text.read(diagnostics, sink),
         }
     }
@@ -109,6 +120,10 @@ impl<'a> Capture<'a> {
             Form::PerfData(perf) => perf.dump_records(line),
             Form::TraceDat(dat) => {
                 dat.dump_records(line);
+                Ok(())
+            }
+            Form::Text(text) => {
+                text.dump_records(line);
                 Ok(())
             }
             Form::Events(text) => text.dump_records(line),

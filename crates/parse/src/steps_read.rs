@@ -80,7 +80,9 @@ impl Reader {
             return self.anchors(&object);
         }
         if !object.contains_key("step_id")
-            && ["schema", "clock", "session", "cut", "anchors"].iter().any(|key| object.contains_key(*key))
+            && ["schema", "clock", "session", "cut", "anchors"]
+                .iter()
+                .any(|key| object.contains_key(*key))
         {
             return self.header(&object);
         }

@@ -4,7 +4,7 @@
 use rayon::prelude::*;
 
 use crate::capture::{CaptureInfo, CpuTotals, Totals};
-use crate::diagnostics::{Diagnostics, Problem};
+use crate::diagnostics::{Diagnostics, EXAMPLES, Problem};
 use crate::events::Event;
 use crate::units::{Cpu, Nanos};
 
@@ -57,6 +57,8 @@ pub(crate) struct Stats {
     /// (problem, CPU, how many, time, file offset), in the order of time; taken out
     /// after each batch.
     pub(crate) problems: Vec<(Problem, Cpu, u64, u64, u64)>,
+    /// The first lines of the batch that cannot be read, and why; taken out likewise.
+    pub(crate) examples: Vec<(u64, String)>,
 }
 
 impl Stats {
@@ -88,6 +90,20 @@ impl Stats {
             }
             totals.events = totals.events.saturating_add(1);
             totals.last = Nanos(time);
+        }
+    }
+
+    /// Counts a line that cannot be read.
+    pub(crate) fn bad_line(
+        &mut self,
+        cpu: Cpu,
+        time: u64,
+        line: u64,
+        what: impl FnOnce() -> String,
+    ) {
+        self.problems.push((Problem::BadLine, cpu, 1, time, line));
+        if self.examples.len() < EXAMPLES {
+            self.examples.push((line, what()));
         }
     }
 
@@ -172,6 +188,9 @@ pub(crate) fn read<'a, R: Reader<'a>>(
             for chunk in ready.chunks.iter_mut().take(ready.used) {
                 for (problem, cpu, n, time, offset) in chunk.stats.problems.drain(..) {
                     diagnostics.add(problem, cpu, n, Some(Nanos(time)), Some(offset));
+                }
+                for (line, what) in chunk.stats.examples.drain(..) {
+                    diagnostics.example(line, what);
                 }
                 sink(&chunk.events);
             }

@@ -295,6 +295,7 @@ pub(crate) fn report() -> Report {
                 ..Totals::default()
             },
             diagnostics,
+            losses: 0,
             clock_mapping: "same clock".into(),
             clock_error: Some(Nanos(0)),
             markers: MarkerSource::File,

@@ -170,6 +170,7 @@ pub(crate) fn facts(report: &Report) -> Vec<(String, bool)> {
         out.push((machine.join(", "), false));
     }
     out.push(match capture.totals.lost {
+        0 if capture.losses > 0 => ("events LOST".to_owned(), true),
         0 => ("no events lost".to_owned(), false),
         n => (format!("{} LOST", plural(n, "event")), true),
     });

@@ -8,7 +8,9 @@ tracepoints! {
     /// Block I/O (EVENTS 4). Sectors are 512 bytes.
     Block in 'a {
         /// A bio is submitted, by the task that wants it.
-        "block:block_bio_queue" BlockBioQueue {
+        "block:block_bio_queue" BlockBioQueue
+            prints "{dev:dev} {rwbs:s} {sector} + {nr_sector} "
+        {
             /// Device.
             dev: Dev = "dev",
             /// First sector.
@@ -19,7 +21,9 @@ tracepoints! {
             rwbs: Rwbs = "rwbs",
         }
         /// A bio is split in two.
-        "block:block_split" BlockSplit {
+        "block:block_split" BlockSplit
+            prints "{dev:dev} {rwbs:s} {sector} / {new_sector}"
+        {
             /// Device.
             dev: Dev = "dev",
             /// First sector.
@@ -30,7 +34,9 @@ tracepoints! {
             rwbs: Rwbs = "rwbs",
         }
         /// A bio is appended to a request.
-        "block:block_bio_backmerge" BlockBioBackmerge {
+        "block:block_bio_backmerge" BlockBioBackmerge
+            prints "{dev:dev} {rwbs:s} {sector} + {nr_sector} "
+        {
             /// Device.
             dev: Dev = "dev",
             /// First sector.
@@ -41,7 +47,9 @@ tracepoints! {
             rwbs: Rwbs = "rwbs",
         }
         /// A bio is put before a request.
-        "block:block_bio_frontmerge" BlockBioFrontmerge {
+        "block:block_bio_frontmerge" BlockBioFrontmerge
+            prints "{dev:dev} {rwbs:s} {sector} + {nr_sector} "
+        {
             /// Device.
             dev: Dev = "dev",
             /// First sector.
@@ -52,7 +60,9 @@ tracepoints! {
             rwbs: Rwbs = "rwbs",
         }
         /// A bio goes to another device or place: partitions, dm, md.
-        "block:block_bio_remap" BlockBioRemap {
+        "block:block_bio_remap" BlockBioRemap
+            prints "{dev:dev} {:s} {sector} + {nr_sector} <- ({old_dev:dev}) {old_sector}"
+        {
             /// Device.
             dev: Dev = "dev",
             /// First sector.
@@ -65,7 +75,9 @@ tracepoints! {
             old_sector: u64 = "old_sector",
         }
         /// A request is allocated for a bio.
-        "block:block_getrq" BlockGetrq {
+        "block:block_getrq" BlockGetrq
+            prints "{dev:dev} {rwbs:s} {sector} + {nr_sector} "
+        {
             /// Device.
             dev: Dev = "dev",
             /// First sector.
@@ -76,7 +88,9 @@ tracepoints! {
             rwbs: Rwbs = "rwbs",
         }
         /// A request is given to the I/O scheduler.
-        "block:block_rq_insert" BlockRqInsert {
+        "block:block_rq_insert" BlockRqInsert
+            prints "{dev:dev} {rwbs:s} {bytes} ({:s}) {sector} + {nr_sector} "
+        {
             /// Device.
             dev: Dev = "dev",
             /// First sector.
@@ -89,7 +103,9 @@ tracepoints! {
             rwbs: Rwbs = "rwbs",
         }
         /// A request is given to the driver; again after a bounce.
-        "block:block_rq_issue" BlockRqIssue {
+        "block:block_rq_issue" BlockRqIssue
+            prints "{dev:dev} {rwbs:s} {bytes} ({:s}) {sector} + {nr_sector} "
+        {
             /// Device.
             dev: Dev = "dev",
             /// First sector.
@@ -102,7 +118,9 @@ tracepoints! {
             rwbs: Rwbs = "rwbs",
         }
         /// A request is merged into another.
-        "block:block_rq_merge" BlockRqMerge {
+        "block:block_rq_merge" BlockRqMerge
+            prints "{dev:dev} {rwbs:s} {} ({:s}) {sector} + {nr_sector} "
+        {
             /// Device.
             dev: Dev = "dev",
             /// First sector.
@@ -113,7 +131,9 @@ tracepoints! {
             rwbs: Rwbs = "rwbs",
         }
         /// The driver gave a request back.
-        "block:block_rq_requeue" BlockRqRequeue {
+        "block:block_rq_requeue" BlockRqRequeue
+            prints "{dev:dev} {rwbs:s} ({:s}) {sector} + {nr_sector} "
+        {
             /// Device.
             dev: Dev = "dev",
             /// First sector.
@@ -124,7 +144,9 @@ tracepoints! {
             rwbs: Rwbs = "rwbs",
         }
         /// A request, or a part of one, is done.
-        "block:block_rq_complete" BlockRqComplete {
+        "block:block_rq_complete" BlockRqComplete
+            prints "{dev:dev} {rwbs:s} ({:s}) {sector} + {nr_sector} {:s}[{error}]"
+        {
             /// Device.
             dev: Dev = "dev",
             /// First sector.
@@ -137,10 +159,14 @@ tracepoints! {
             rwbs: Rwbs = "rwbs",
         }
         /// A task begins to hold its requests back.
-        "block:block_plug" BlockPlug {
+        "block:block_plug" BlockPlug
+            prints "["
+        {
         }
         /// A task lets its held requests go.
-        "block:block_unplug" BlockUnplug {
+        "block:block_unplug" BlockUnplug
+            prints "[{:s}] {nr_rq}"
+        {
             /// How many.
             nr_rq: i32 = "nr_rq",
         }

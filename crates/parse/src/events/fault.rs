@@ -8,7 +8,9 @@ tracepoints! {
     /// Page faults (EVENTS 3).
     Fault in 'a {
         /// A fault from user mode begins.
-        "exceptions:page_fault_user" PageFaultUser {
+        "exceptions:page_fault_user" PageFaultUser
+            prints "address={address:sym} ip={ip:sym} error_code={error_code}"
+        {
             /// The address that faulted.
             address: Addr = "address",
             /// Where the code was.
@@ -17,7 +19,9 @@ tracepoints! {
             error_code: Addr = "error_code",
         }
         /// A fault from kernel mode begins: a copy from or to user memory.
-        "exceptions:page_fault_kernel" PageFaultKernel {
+        "exceptions:page_fault_kernel" PageFaultKernel
+            prints "address={address:sym} ip={ip:sym} error_code={error_code}"
+        {
             /// The address that faulted.
             address: Addr = "address",
             /// Where the code was.
@@ -40,7 +44,10 @@ tracepoints! {
             period: u64 = "period",
         }
         /// A fault on a file found no mapped neighbour page to take.
-        "filemap:mm_filemap_fault" MmFilemapFault {
+        "filemap:mm_filemap_fault" MmFilemapFault
+            prints "dev={s_dev:dev} ino={i_ino:x} ofs={index:page}"
+            | "i_ino={i_ino:x} s_dev={s_dev:dev} index={index}"
+        {
             /// Inode.
             i_ino: u64 = "i_ino",
             /// Device of its superblock.
@@ -49,7 +56,10 @@ tracepoints! {
             index: u64 = "index",
         }
         /// A fault mapped cached pages of a file (fault-around).
-        "filemap:mm_filemap_map_pages" MmFilemapMapPages {
+        "filemap:mm_filemap_map_pages" MmFilemapMapPages
+            prints "dev={s_dev:dev} ino={i_ino:x} ofs={index:page}-{last_index:page}"
+            | "i_ino={i_ino:x} s_dev={s_dev:dev} index={index} last_index={last_index}"
+        {
             /// Inode.
             i_ino: u64 = "i_ino",
             /// Device of its superblock.

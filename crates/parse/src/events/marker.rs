@@ -3,6 +3,12 @@
 use super::tracepoints;
 use crate::fields::Text;
 
+/// The names under which texts show [`Print`]: as the kernel does (followed by the
+/// compiler's `.isra.0` or the like), and as trace-cmd and perf do.
+pub(crate) const TRACING_MARK_WRITE: &str = "tracing_mark_write";
+/// See [`TRACING_MARK_WRITE`].
+pub(crate) const PRINTS: &[&str] = &["print", "bprint", "bputs", "ftrace:print", "ftrace:bprint"];
+
 tracepoints! {
     /// Marks in the trace itself.
     Marker<'a> in 'a {

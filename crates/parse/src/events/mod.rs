@@ -100,6 +100,8 @@ pub struct Row {
     pub name: &'static str,
     /// For each field the names it has had, the newest first.
     pub fields: &'static [&'static [&'static str]],
+    /// How texts print the payload, the most frequent way first (`ftrace/pattern.rs`).
+    pub(crate) prints: &'static [&'static str],
     pub(crate) decode: Decoders,
 }
 
@@ -108,6 +110,7 @@ pub struct Row {
 pub(crate) struct Decoders {
     pub(crate) binary: for<'a, 's> fn(&'s crate::format::BinaryFields<'a, 's>) -> Option<Kind<'a>>,
     pub(crate) text: for<'a, 's> fn(&'s crate::events_text::TextFields<'a>) -> Option<Kind<'a>>,
+    pub(crate) line: for<'a, 's> fn(&'s crate::ftrace::LineFields<'a>) -> Option<Kind<'a>>,
 }
 
 impl std::fmt::Debug for Decoders {
@@ -117,14 +120,15 @@ impl std::fmt::Debug for Decoders {
 }
 
 /// Defines the events of one subsystem: the structs, their enum, their rows and
-/// their text. `= "a" | "b"` lists a field's names, the newest kernel's first.
+/// their text. `= "a" | "b"` lists a field's names, the newest kernel's first;
+/// `prints "a" | "b"` the ways in which texts print the payload.
 macro_rules! tracepoints {
     (
         $(#[$gm:meta])*
         $group:ident $(<$gl:lifetime>)? in $lt:lifetime {
             $(
                 $(#[$em:meta])*
-                $name:literal $event:ident $(<$el:lifetime>)? {
+                $name:literal $event:ident $(<$el:lifetime>)? $(prints $($print:literal)|+)? {
                     $( $(#[$fm:meta])* $field:ident: $ty:ty = $($key:literal)|+ ),* $(,)?
                 }
             )*
@@ -163,6 +167,7 @@ macro_rules! tracepoints {
                 $( $crate::events::Row {
                     name: $name,
                     fields: &[$( &[$($key),+] ),*],
+                    prints: &[$( $($print),+ )?],
                     decode: {
                         fn binary<$lt>(source: &$crate::format::BinaryFields<$lt, '_>) -> Option<$crate::events::Kind<$lt>> {
                             $event::decode(source).map(|e| $crate::events::Kind::$group($group::$event(e)))
@@ -170,7 +175,10 @@ macro_rules! tracepoints {
                         fn text<$lt>(source: &$crate::events_text::TextFields<$lt>) -> Option<$crate::events::Kind<$lt>> {
                             $event::decode(source).map(|e| $crate::events::Kind::$group($group::$event(e)))
                         }
-                        $crate::events::Decoders { binary, text }
+                        fn line<$lt>(source: &$crate::ftrace::LineFields<$lt>) -> Option<$crate::events::Kind<$lt>> {
+                            $event::decode(source).map(|e| $crate::events::Kind::$group($group::$event(e)))
+                        }
+                        $crate::events::Decoders { binary, text, line }
                     },
                 }, )*
             ];

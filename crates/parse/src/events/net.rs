@@ -7,7 +7,9 @@ tracepoints! {
     /// Sockets and packets (EVENTS 10).
     Net<'a> in 'a {
         /// A TCP socket changes its state; maybe with a foreign task current.
-        "sock:inet_sock_set_state" InetSockSetState {
+        "sock:inet_sock_set_state" InetSockSetState
+            prints "{skaddr=0}family={family:family} protocol={:s} sport={sport} dport={dport} saddr={:s} daddr={daddr:ip} saddrv6={:s} oldstate={oldstate:tcp} newstate={newstate:tcp}"
+        {
             /// The socket.
             skaddr: Addr = "skaddr",
             /// From (`TCP_*`).
@@ -24,14 +26,18 @@ tracepoints! {
             daddr: Option<u32> = "daddr",
         }
         /// A socket has data for its reader.
-        "sock:sk_data_ready" SkDataReady {
+        "sock:sk_data_ready" SkDataReady
+            prints "{skaddr=0}family={family} protocol={} func="
+        {
             /// The socket.
             skaddr: Addr = "skaddr",
             /// Address family.
             family: u32 = "family",
         }
         /// A packet came in.
-        "net:netif_receive_skb" NetifReceiveSkb<'a> {
+        "net:netif_receive_skb" NetifReceiveSkb<'a>
+            prints "dev={name:s} skbaddr={:sym} len={len}"
+        {
             /// Bytes.
             len: u32 = "len",
             /// Device.

@@ -4,11 +4,40 @@ use super::tracepoints;
 use crate::fields::{Addr, Comm, SwitchState, Text};
 use crate::units::{Cpu, Tid};
 
+/// The events that tell of a new task, which was not there before them.
+pub(crate) const BIRTHS: &[&str] =
+    &["sched:sched_process_fork", "task:task_newtask", "sched:sched_wakeup_new"];
+
+impl Sched<'_> {
+    /// The task that one of [`BIRTHS`] tells of.
+    pub(crate) fn newborn(&self) -> Option<Tid> {
+        match self {
+            Self::SchedProcessFork(e) => Some(e.child_pid),
+            Self::TaskNewtask(e) => Some(e.pid),
+            Self::SchedWakeupNew(e) => Some(e.pid),
+            Self::SchedSwitch(_)
+            | Self::SchedWaking(_)
+            | Self::SchedWakeup(_)
+            | Self::SchedMigrateTask(_)
+            | Self::SchedProcessExec(_)
+            | Self::SchedPrepareExec(_)
+            | Self::SchedProcessExit(_)
+            | Self::SchedProcessWait(_)
+            | Self::TaskRename(_)
+            | Self::SignalGenerate(_) => None,
+        }
+    }
+}
+
 tracepoints! {
     /// The scheduler and the life of a task (EVENTS 1).
     Sched<'a> in 'a {
         /// `prev` leaves the CPU, `next` takes it.
-        "sched:sched_switch" SchedSwitch {
+        "sched:sched_switch" SchedSwitch
+            prints "prev_comm={prev_comm:s} prev_pid={prev_pid} prev_prio={} prev_state={prev_state:state} ==> next_comm={next_comm:s} next_pid={next_pid} next_prio="
+            | "{prev_comm:s}:{prev_pid} [{}] {prev_state:state} ==> {next_comm:s}:{next_pid} ["
+            | "prev_comm={prev_comm:s} prev_pid={prev_pid} prev_prio={} prev_state={prev_state:state} next_comm={next_comm:s} next_pid={next_pid} next_prio="
+        {
             /// Name of the task that leaves.
             prev_comm: Comm = "prev_comm",
             /// The task that leaves.
@@ -21,7 +50,10 @@ tracepoints! {
             next_pid: Tid = "next_pid",
         }
         /// A blocked task is made runnable, in the waker's context, on the waker's CPU.
-        "sched:sched_waking" SchedWaking {
+        "sched:sched_waking" SchedWaking
+            prints "comm={comm:s} pid={pid} prio={:s}target_cpu={target_cpu}"
+            | "{comm:s}:{pid} [{}]{:s} CPU:{target_cpu}"
+        {
             /// Name of the task woken.
             comm: Comm = "comm",
             /// The task woken.
@@ -30,7 +62,10 @@ tracepoints! {
             target_cpu: Cpu = "target_cpu",
         }
         /// The woken task was queued, perhaps by the target CPU itself: its context is no waker.
-        "sched:sched_wakeup" SchedWakeup {
+        "sched:sched_wakeup" SchedWakeup
+            prints "comm={comm:s} pid={pid} prio={:s}target_cpu={target_cpu}"
+            | "{comm:s}:{pid} [{}]{:s} CPU:{target_cpu}"
+        {
             /// Name of the task woken.
             comm: Comm = "comm",
             /// The task woken.
@@ -39,7 +74,10 @@ tracepoints! {
             target_cpu: Cpu = "target_cpu",
         }
         /// A new task becomes runnable for the first time.
-        "sched:sched_wakeup_new" SchedWakeupNew {
+        "sched:sched_wakeup_new" SchedWakeupNew
+            prints "comm={comm:s} pid={pid} prio={:s}target_cpu={target_cpu}"
+            | "{comm:s}:{pid} [{}]{:s} CPU:{target_cpu}"
+        {
             /// Name of the new task.
             comm: Comm = "comm",
             /// The new task.
@@ -48,7 +86,9 @@ tracepoints! {
             target_cpu: Cpu = "target_cpu",
         }
         /// A task moves to another CPU's run queue.
-        "sched:sched_migrate_task" SchedMigrateTask {
+        "sched:sched_migrate_task" SchedMigrateTask
+            prints "comm={:s} pid={pid} prio={} orig_cpu={orig_cpu} dest_cpu={dest_cpu}"
+        {
             /// The task moved.
             pid: Tid = "pid",
             /// From.
@@ -57,7 +97,10 @@ tracepoints! {
             dest_cpu: Cpu = "dest_cpu",
         }
         /// A task forked; thread or process is told by [`TaskNewtask`] or [`Fork`](super::Fork).
-        "sched:sched_process_fork" SchedProcessFork {
+        "sched:sched_process_fork" SchedProcessFork
+            prints "comm={:s} pid={parent_pid} child_comm={child_comm:s} child_pid={child_pid}"
+            | "parent_comm={:s} parent_pid={parent_pid} child_comm={child_comm:s} child_pid={child_pid}"
+        {
             /// The thread that forked.
             parent_pid: Tid = "parent_pid",
             /// Name of the child.
@@ -66,7 +109,9 @@ tracepoints! {
             child_pid: Tid = "child_pid",
         }
         /// A program was executed: the task has its new image.
-        "sched:sched_process_exec" SchedProcessExec<'a> {
+        "sched:sched_process_exec" SchedProcessExec<'a>
+            prints "filename={filename:s} pid={pid} old_pid={old_pid}"
+        {
             /// Path as given to `execve`.
             filename: Text<'a> = "filename",
             /// The task from now on: always its thread group's id.
@@ -75,7 +120,9 @@ tracepoints! {
             old_pid: Tid = "old_pid",
         }
         /// An exec is past its point of no return (Linux 6.10).
-        "sched:sched_prepare_exec" SchedPrepareExec<'a> {
+        "sched:sched_prepare_exec" SchedPrepareExec<'a>
+            prints "interp={interp:s} filename={filename:s} pid={pid} comm="
+        {
             /// The interpreter, for scripts.
             interp: Text<'a> = "interp",
             /// Path as given to `execve`.
@@ -84,7 +131,10 @@ tracepoints! {
             pid: Tid = "pid",
         }
         /// A task begins to exit; its teardown follows.
-        "sched:sched_process_exit" SchedProcessExit {
+        "sched:sched_process_exit" SchedProcessExit
+            prints "comm={comm:s} pid={pid} prio={} group_dead={group_dead:bool}"
+            | "comm={comm:s} pid={pid} prio={}"
+        {
             /// Name of the task.
             comm: Comm = "comm",
             /// The task.
@@ -93,12 +143,16 @@ tracepoints! {
             group_dead: Option<bool> = "group_dead",
         }
         /// A task begins to wait for children.
-        "sched:sched_process_wait" SchedProcessWait {
+        "sched:sched_process_wait" SchedProcessWait
+            prints "comm={:s} pid={pid} prio="
+        {
             /// What it waits for: a child, or 0 for any.
             pid: Tid = "pid",
         }
         /// A task was created.
-        "task:task_newtask" TaskNewtask {
+        "task:task_newtask" TaskNewtask
+            prints "pid={pid} comm={comm:s} clone_flags={clone_flags:x} oom_score_adj="
+        {
             /// The new task.
             pid: Tid = "pid",
             /// Its name.
@@ -107,14 +161,21 @@ tracepoints! {
             clone_flags: Addr = "clone_flags",
         }
         /// A task changed its name.
-        "task:task_rename" TaskRename {
+        "task:task_rename" TaskRename
+            prints "pid={pid} oldcomm={:s} newcomm={newcomm:s} oom_score_adj="
+            | "oldcomm={:s} newcomm={newcomm:s} oom_score_adj="
+        {
             /// The task; absent since Linux 6.16, where it is the current one.
             pid: Option<Tid> = "pid",
             /// Its new name.
             newcomm: Comm = "newcomm",
         }
         /// A signal was sent.
-        "signal:signal_generate" SignalGenerate {
+        "signal:signal_generate" SignalGenerate
+            prints "sig={sig} errno={} code={code} comm={:s} pid={pid} grp={} res={result}"
+            | "sig={sig} errno={} code={code} comm={:s} pid={pid} group={} result={result}"
+            | "sig={sig} errno={} code={code} comm={:s} pid={pid}"
+        {
             /// Signal number.
             sig: i32 = "sig",
             /// `si_code`.

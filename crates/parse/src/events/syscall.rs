@@ -7,14 +7,20 @@ tracepoints! {
     /// System calls (EVENTS 2).
     Syscall in 'a {
         /// A task enters a system call.
-        "raw_syscalls:sys_enter" SysEnter {
+        "raw_syscalls:sys_enter" SysEnter
+            prints "NR {id} ({args:words})"
+            | "id={id} args=ARRAY[{args:bytes}]"
+        {
             /// Its number, by the task's architecture.
             id: i64 = "id",
             /// Its arguments.
             args: Args = "args",
         }
         /// A task leaves a system call; it is still in the kernel.
-        "raw_syscalls:sys_exit" SysExit {
+        "raw_syscalls:sys_exit" SysExit
+            prints "NR {id} = {ret}"
+            | "id={id} ret={ret}"
+        {
             /// Its number.
             id: i64 = "id",
             /// What it returned; -4095 to -1 is an error, -512 and below a restart.

@@ -1,0 +1,1 @@
+//! Texts of a few lines to the events that they must give.

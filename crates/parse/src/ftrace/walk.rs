@@ -1,0 +1,207 @@
+//! Lines in the order of the file to batches in the order of time.
+
+use super::FtraceText;
+use super::line::{Line, line, line_at};
+use crate::diagnostics::Diagnostics;
+use crate::stream;
+
+/// One line that becomes an event, or a count.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Entry {
+    pub(super) time: u64,
+    /// Where its line begins.
+    pub(super) at: usize,
+    /// The line's number, from 1.
+    pub(super) line: u64,
+    pub(super) what: What,
+}
+
+/// What is made of an entry's line.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum What {
+    /// Its event.
+    Event,
+    /// The name of its task, which was there from before.
+    Name,
+    /// Lost events.
+    Lost,
+    /// A count of lines that it cannot read.
+    Bad,
+}
+
+/// Walks the text once. The look through it (`scan.rs`) has told for each chunk how
+/// old a line in any later chunk can be: what is older than that is settled, can be
+/// sorted and handed on. So a text that is in order, or nearly, needs the room of a few
+/// chunks; one made of several files, one after the other, as much as they overlap.
+#[derive(Debug)]
+pub(crate) struct Walk<'p, 'a> {
+    text: &'p FtraceText<'a>,
+    /// How many entries to sort at a time, at least.
+    batch: usize,
+    /// The next chunk.
+    chunk: usize,
+    records: u64,
+    /// Not yet delivered; the front part, if any, is sorted.
+    pending: Vec<Entry>,
+    /// Lines of lost events, which wait for their CPU's next event.
+    lost: Vec<(u32, Entry)>,
+    /// Time of the last line with one.
+    newest: u64,
+    /// Time of the last entry handed on.
+    delivered: u64,
+    /// Time of the last line of each CPU.
+    last_of_cpu: Vec<u64>,
+    inversions: u64,
+}
+
+impl<'p, 'a> Walk<'p, 'a> {
+    pub(super) fn new(text: &'p FtraceText<'a>, batch: usize) -> Self {
+        let names = text.names.iter();
+        let name =
+            |n: &super::scan::NameAt| Entry { time: 0, at: n.at, line: n.line, what: What::Name };
+        Self {
+            text,
+            batch,
+            chunk: 0,
+            records: 0,
+            pending: names.map(name).collect(),
+            lost: Vec::new(),
+            newest: 0,
+            delivered: 0,
+            last_of_cpu: Vec::new(),
+            inversions: 0,
+        }
+    }
+
+    /// Takes in a chunk. Returns the time up to which nothing older can follow.
+    fn take(&mut self) -> Option<u64> {
+        let chunk = self.text.chunks.get(self.chunk)?;
+        self.chunk = self.chunk.saturating_add(1);
+        let (mut at, mut number) = (chunk.start, chunk.line);
+        while at < chunk.end {
+            let (text, next) = line_at(self.text.bytes, at);
+            let mut entry = Entry { time: self.newest, at, line: number, what: What::Event };
+            match line(text, self.text.style) {
+                Line::Head(head) => {
+                    self.records = self.records.saturating_add(1);
+                    // perf's own records at time 0 come first; a late one keeps its place.
+                    if head.time > 0 {
+                        entry.time = head.time;
+                        self.newest = head.time;
+                        self.count_inversion(head.time, head.cpu);
+                    }
+                    if !self.lost.is_empty() {
+                        self.settle_lost(head.cpu, entry.time);
+                    }
+                    self.add(entry);
+                }
+                Line::Lost { cpu, .. } => {
+                    self.records = self.records.saturating_add(1);
+                    entry.what = What::Lost;
+                    self.lost.push((cpu, entry));
+                }
+                Line::Overwritten(_) => {
+                    // Before the oldest event that is left.
+                    entry.time = self.text.first;
+                    entry.what = What::Lost;
+                    self.add(entry);
+                }
+                Line::Bad => {
+                    self.records = self.records.saturating_add(1);
+                    entry.what = What::Bad;
+                    self.add(entry);
+                }
+                Line::Skip => {}
+            }
+            (at, number) = (next, number.saturating_add(1));
+        }
+        Some(chunk.settled)
+    }
+
+    #[inline]
+    fn add(&mut self, entry: Entry) {
+        // Only lines without a time of their own can be older than what was handed on.
+        self.pending.push(Entry { time: entry.time.max(self.delivered), ..entry });
+    }
+
+    /// The next event of a CPU tells when its losses ended.
+    #[cold]
+    fn settle_lost(&mut self, cpu: u32, time: u64) {
+        let lost = std::mem::take(&mut self.lost);
+        for (of, entry) in lost {
+            if of == cpu {
+                self.add(Entry { time, ..entry });
+            } else {
+                self.lost.push((of, entry));
+            }
+        }
+    }
+
+    #[inline]
+    fn count_inversion(&mut self, time: u64, cpu: u32) {
+        let index = cpu as usize;
+        if index >= self.last_of_cpu.len() {
+            // More CPUs than Linux supports: a broken line.
+            if index >= 1 << 14 {
+                return;
+            }
+            self.last_of_cpu.resize(index.saturating_add(1), 0);
+        }
+        if let Some(last) = self.last_of_cpu.get_mut(index) {
+            if time < *last {
+                self.inversions = self.inversions.saturating_add(1);
+            }
+            *last = time;
+        }
+    }
+}
+
+impl stream::Walk<Entry> for Walk<'_, '_> {
+    fn next(&mut self, batch: &mut Vec<Entry>, _diagnostics: &mut Diagnostics) -> bool {
+        batch.clear();
+        let mut target = self.batch;
+        loop {
+            let mut settled = u64::MAX;
+            let mut more = true;
+            while self.pending.len() < target {
+                match self.take() {
+                    Some(time) => settled = time,
+                    None => {
+                        more = false;
+                        // No event of their CPUs came any more.
+                        for (_, entry) in std::mem::take(&mut self.lost) {
+                            self.add(Entry { time: self.newest, ..entry });
+                        }
+                        settled = u64::MAX;
+                        break;
+                    }
+                }
+            }
+            if more && self.pending.len() >= target && self.chunk > 0 {
+                let last = self.text.chunks.get(self.chunk.saturating_sub(1));
+                settled = last.map_or(settled, |chunk| chunk.settled);
+            }
+            // Stable: equal times keep the order of the file.
+            self.pending.sort_by_key(|entry| entry.time);
+            let count = self.pending.partition_point(|entry| entry.time <= settled);
+            if count > 0 {
+                batch.extend(self.pending.drain(..count));
+                self.delivered = batch.last().map_or(self.delivered, |e| e.time);
+                return true;
+            }
+            if !more {
+                return false;
+            }
+            // The oldest are not settled yet: take in more.
+            target = self.pending.len().saturating_mul(2).max(self.batch);
+        }
+    }
+
+    fn records(&self) -> u64 {
+        self.records
+    }
+
+    fn inversions(&self) -> u64 {
+        self.inversions
+    }
+}
