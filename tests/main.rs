@@ -12,6 +12,8 @@ mod clocks;
 mod containers;
 /// Small hand-written captures with every nanosecond of the expected path.
 mod crafted;
+/// One workload recorded in turn in each format: the same causes.
+mod dialects;
 /// Writes a recording in every perf container.
 mod encode;
 /// Captures to the text kept under `tests/golden/`.
