@@ -46,7 +46,8 @@ fn belongs(frame: &str, operation: &str) -> bool {
     }
 }
 
-fn attributed(model: &Model, path: &StepPath, operation: &str) -> u64 {
+/// Time on the path of a step under the frame of an operation.
+pub(crate) fn attributed(model: &Model, path: &StepPath, operation: &str) -> u64 {
     path.segments
         .iter()
         .filter(|s| {
@@ -56,7 +57,8 @@ fn attributed(model: &Model, path: &StepPath, operation: &str) -> u64 {
         .sum()
 }
 
-fn by_cause(path: &StepPath) -> BTreeMap<Cause, u64> {
+/// Time on the path of a step by cause.
+pub(crate) fn by_cause(path: &StepPath) -> BTreeMap<Cause, u64> {
     let mut sums = BTreeMap::new();
     for segment in &path.segments {
         *sums.entry(segment.cause).or_default() += (segment.end - segment.start).0;
@@ -65,7 +67,7 @@ fn by_cause(path: &StepPath) -> BTreeMap<Cause, u64> {
 }
 
 /// The line of a step in `truth.jsonl`.
-fn of_step<'t>(truth: &'t [Json], id: &str) -> Option<&'t Json> {
+pub(crate) fn of_step<'t>(truth: &'t [Json], id: &str) -> Option<&'t Json> {
     truth.iter().find(|line| {
         let step = line.get("step_id");
         step.text() == Some(id) || step.number().is_some_and(|n| n.to_string() == id)

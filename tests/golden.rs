@@ -8,7 +8,7 @@ use std::path::Path;
 
 use crate::support::{Answer, Fixture, entries, file_name, files_below, fixtures, root, run};
 
-const KINDS: [&str; 3] = ["recorded", "crafted", "malformed"];
+const KINDS: [&str; 4] = ["recorded", "dialects", "crafted", "malformed"];
 
 /// File name to arguments, before the capture's own.
 const STAGES: &[(&str, &[&str])] = &[

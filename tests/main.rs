@@ -8,14 +8,22 @@ mod bad_input;
 mod cli;
 /// Clocks of the marks mapped to the capture's, and mappings that cannot be right.
 mod clocks;
+/// One recording in every perf container: the same events and the same report.
+mod containers;
 /// Small hand-written captures with every nanosecond of the expected path.
 mod crafted;
+/// One workload recorded in turn in each format: the same causes.
+mod dialects;
+/// Writes a recording in every perf container.
+mod encode;
 /// Captures to the text kept under `tests/golden/`.
 mod golden;
 /// What holds for every capture: conservation, order, independence of threads.
 mod invariants;
 /// JSON text to values: the tests read reports with a reader of their own.
 mod json;
+/// Event counts and times against `perf script`.
+mod oracle;
 /// Finds fixtures, runs the stages and the program.
 mod support;
 /// The rules of the source tree.

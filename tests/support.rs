@@ -6,8 +6,8 @@ use std::process::{Command, Stdio};
 use agenttrace_attribute::path::StepPath;
 use agenttrace_model::{Builder, MarkOptions, Model, Windows, claim_tasks, place_marks};
 use agenttrace_parse::{
-    Capture, CaptureInfo, Diagnostics, ReadOptions, StepFile, Totals, Unpacked, read_steps,
-    write_event, write_events_header,
+    Capture, CaptureInfo, Diagnostics, Input, Limits, ReadOptions, StepFile, Totals, Unpacked,
+    read_steps, write_event, write_events_header,
 };
 
 use crate::json::Json;
@@ -18,10 +18,24 @@ pub(crate) struct Fixture {
     /// As in `recorded/sleep`.
     pub(crate) name: String,
     pub(crate) dir: PathBuf,
-    /// `perf.data` or `events.txt`.
+    /// One of [`CAPTURES`].
     pub(crate) capture: &'static str,
     pub(crate) steps: bool,
 }
+
+/// What a capture's file, or folder, may be called.
+const CAPTURES: &[&str] = &[
+    "perf.data",
+    "events.txt",
+    "trace.dat",
+    "trace.txt",
+    "trace.txt.gz",
+    "trace_pipe.txt.xz",
+    "report.txt",
+    "report.txt.zst",
+    "script.txt.gz",
+    "script.txt.zst",
+];
 
 /// A larger capture serves to measure speed, not to be checked.
 const LARGEST: u64 = 32 << 20;
@@ -48,11 +62,18 @@ impl Fixture {
         self.dir.join(self.capture).metadata().is_ok_and(|m| m.len() > LARGEST)
     }
 
-    /// The arguments that name this fixture, relative to its folder.
+    /// The arguments that name this fixture, relative to its folder. All text was
+    /// recorded on the monotonic clock; of a killed recorder the formats are beside it.
     pub(crate) fn arguments(&self) -> Vec<&'static str> {
         let mut arguments = vec![self.capture];
         if self.steps {
             arguments.extend(["--markers", "steps.jsonl"]);
+        }
+        if self.name.starts_with("dialects/") && self.capture.contains(".txt") {
+            arguments.extend(["--trace-clock", "mono"]);
+        }
+        if self.dir.join("formats").is_dir() {
+            arguments.extend(["--formats", "formats"]);
         }
         arguments
     }
@@ -71,7 +92,7 @@ fn read(path: &Path) -> Vec<u8> {
     std::fs::read(path).unwrap_or_else(|e| panic!("{}: {e}", path.display()))
 }
 
-/// The fixtures of a kind (`recorded`, `crafted`, `malformed`), by name. Recorded
+/// The fixtures of a kind (`recorded`, `dialects`, `crafted`, `malformed`), by name. Recorded
 /// ones are also taken from the folder that `AGENTTRACE_FIXTURES` names.
 pub(crate) fn fixtures(kind: &str) -> Vec<Fixture> {
     let mut folders = vec![root().join("fixtures").join(kind)];
@@ -83,9 +104,9 @@ pub(crate) fn fixtures(kind: &str) -> Vec<Fixture> {
     let mut found = Vec::new();
     for folder in folders {
         for dir in entries(&folder) {
-            let capture =
-                ["perf.data", "events.txt"].into_iter().find(|name| dir.join(name).is_file());
-            let Some(capture) = capture else { continue };
+            let Some(capture) = CAPTURES.iter().find(|name| dir.join(name).exists()) else {
+                continue;
+            };
             let name = format!("{kind}/{}", file_name(&dir));
             let steps = dir.join("steps.jsonl").is_file();
             found.push(Fixture { name, dir, capture, steps });
@@ -121,6 +142,7 @@ pub(crate) fn file_name(path: &Path) -> String {
 /// What the stages before the report make of a capture.
 #[derive(Debug)]
 pub(crate) struct Analysis {
+    pub(crate) info: CaptureInfo,
     pub(crate) model: Model,
     pub(crate) windows: Windows,
     pub(crate) paths: Vec<StepPath>,
@@ -129,8 +151,17 @@ pub(crate) struct Analysis {
 
 /// Bytes to critical paths, as the program does it.
 pub(crate) fn analyze(bytes: &[u8], steps: Option<&[u8]>) -> Result<Analysis, String> {
-    let unpacked = Unpacked::of(bytes).map_err(|e| e.to_string())?;
-    let capture = Capture::open(&unpacked, &ReadOptions::default()).map_err(|e| e.to_string())?;
+    analyze_files(&Input { main: bytes, parts: Vec::new() }, &ReadOptions::default(), steps)
+}
+
+/// The same for a capture of several files, and one that does not say all of itself.
+pub(crate) fn analyze_files(
+    input: &Input<'_>,
+    read: &ReadOptions,
+    steps: Option<&[u8]>,
+) -> Result<Analysis, String> {
+    let unpacked = Unpacked::new(input, &Limits::default()).map_err(|e| e.to_string())?;
+    let capture = Capture::open(&unpacked, read).map_err(|e| e.to_string())?;
     let info: CaptureInfo = capture.info().clone();
     let mut builder = Builder::new(&info);
     let totals = capture
@@ -143,7 +174,7 @@ pub(crate) fn analyze(bytes: &[u8], steps: Option<&[u8]>) -> Result<Analysis, St
     let marked = place_marks(&model, &info, &options)?;
     let windows = claim_tasks(&model, marked);
     let paths = agenttrace_attribute::walk(&model, &windows);
-    Ok(Analysis { model, windows, paths, totals })
+    Ok(Analysis { info, model, windows, paths, totals })
 }
 
 /// The text of `dump --stage events`: header lines, and a line an event.
@@ -212,5 +243,25 @@ impl Random {
         self.0 ^= self.0 >> 27;
         let high = self.0.wrapping_mul(0x2545_F491_4F6C_DD1D) >> 33;
         usize::try_from(high).unwrap_or(0) % limit.max(1)
+    }
+}
+
+/// Compares a table with the block of its name in a page, or writes it there where
+/// `AGENTTRACE_BLESS` is set.
+pub(crate) fn bless_block(page: &str, name: &str, table: &str) {
+    let path = root().join(page);
+    let text = std::fs::read_to_string(&path).unwrap_or_default();
+    let (begin, end) = (format!("<!-- table: {name} -->\n"), "<!-- end -->");
+    let start = text.find(&begin).map(|at| at + begin.len());
+    let range = start.and_then(|start| Some(start..start + text[start..].find(end)?));
+    let range = range.unwrap_or_else(|| panic!("{page} has no block {begin:?}"));
+    if std::env::var_os("AGENTTRACE_BLESS").is_some() {
+        let text = format!("{}{table}{}", &text[..range.start], &text[range.end..]);
+        std::fs::write(&path, text).expect("the page is written");
+    } else {
+        assert!(
+            text[range] == *table,
+            "{page}: the table {name} is not what the test made; AGENTTRACE_BLESS=1 writes it:\n{table}"
+        );
     }
 }

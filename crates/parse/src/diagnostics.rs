@@ -186,7 +186,8 @@ impl Diagnostics {
     /// How often a problem was seen, over all CPUs.
     #[must_use]
     pub fn count(&self, problem: Problem) -> u64 {
-        self.iter().filter(|(p, _, _)| *p == problem).map(|(_, _, c)| c.count).sum()
+        let counts = self.iter().filter(|(p, _, _)| *p == problem).map(|(_, _, c)| c.count);
+        counts.fold(0, u64::saturating_add)
     }
 
     /// All counts, by problem, then CPU.

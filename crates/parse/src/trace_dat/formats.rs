@@ -16,6 +16,14 @@ pub(crate) struct Texts<'a> {
     pub(crate) type_of: Slot,
 }
 
+#[cfg(test)]
+impl<'a> Texts<'a> {
+    /// System and text of each.
+    pub(crate) fn list(&self) -> &[(&'a str, &'a str)] {
+        &self.list
+    }
+}
+
 /// Every format text, ftrace's own first.
 pub(crate) fn collect<'a>(bytes: &'a [u8], sections: &'a Sections) -> Texts<'a> {
     let mut list = Vec::new();

@@ -8,7 +8,7 @@
 //! CPU's. Which CPUs had no data is told by their statistics, which come first.
 
 use super::options::{BufferOption, Facts, id};
-use super::sections::{Buffer, CpuData, Part, Sections};
+use super::sections::{Buffer, CpuData, Part, Sections, truncated};
 use super::v7::{HEAD, Unpacker, head};
 use crate::cursor::u64_at;
 use crate::error::Error;
@@ -77,6 +77,7 @@ pub(crate) fn buffer(
             let (made, len, ended) = unpacker.codec.chunks(data, page_size, unpacker.budget)?;
             buffer.cpus.push(CpuData { cpu, offset, data: Part::Made(made) });
             if ended == End::Cut {
+                truncated(&mut unpacker.damage, offset.saturating_add(len as u64));
                 break;
             }
             offset = offset.saturating_add(len as u64);

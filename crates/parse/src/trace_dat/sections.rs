@@ -164,6 +164,13 @@ pub(crate) fn ends_early(offset: u64, what: &str) -> Error {
     }
 }
 
+/// Says once that the file is not whole.
+pub(crate) fn truncated(damage: &mut Vec<(Problem, u64)>, offset: u64) {
+    if damage.iter().all(|(problem, _)| *problem != Problem::Truncated) {
+        damage.push((Problem::Truncated, offset));
+    }
+}
+
 /// Latency tracers write text, not records.
 pub(crate) fn latency() -> Error {
     Error::Unsupported {

@@ -6,7 +6,7 @@
 use std::ops::Range;
 
 use super::options::{self, Facts};
-use super::sections::{Buffer, CpuData, File, Part, Sections, ends_early, latency};
+use super::sections::{Buffer, CpuData, File, Part, Sections, ends_early, latency, truncated};
 use crate::cursor::{Cursor, slice_at};
 use crate::diagnostics::Problem;
 use crate::error::Error;
@@ -76,7 +76,7 @@ pub(crate) fn unpack(
                 sections.buffers.push(buffer);
             }
             Some(kind) if kind.starts_with(b"latency") => return Err(latency()),
-            _ => sections.damage.push((Problem::Truncated, option.offset.min(end))),
+            _ => truncated(&mut sections.damage, option.offset.min(end)),
         }
     }
     for buffer in &mut sections.buffers {
@@ -142,7 +142,7 @@ fn buffer(
             continue;
         }
         if !file.has(offset, size) {
-            damage.push((Problem::Truncated, end));
+            truncated(damage, end);
         }
         let data = Part::Plain(file.claim(offset, size)?);
         buffer.cpus.push(CpuData { cpu, offset, data });

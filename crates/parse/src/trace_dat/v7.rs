@@ -6,7 +6,7 @@
 use super::compress::Codec;
 use super::options::{BufferOption, Facts, id};
 use super::recover;
-use super::sections::{Buffer, CpuData, File, Part, Sections, ends_early, latency};
+use super::sections::{Buffer, CpuData, File, Part, Sections, ends_early, latency, truncated};
 use crate::cursor::{Cursor, slice_at};
 use crate::diagnostics::Problem;
 use crate::error::Error;
@@ -77,15 +77,16 @@ pub(crate) fn unpack(
     if sections.facts.latency {
         return Err(latency());
     }
-    if !whole {
-        // The options that tell where the buffers are may lie behind them.
+    // The options that tell where the buffers are lie behind them, and are lost first.
+    // Without an end of their chain, or without any buffer, the sections tell.
+    let lost = !whole || buffers.is_empty();
+    if lost {
         let first = end.saturating_sub(cursor.len() as u64);
         for found in recover::buffers(bytes, first, &sections.facts) {
             if buffers.iter().all(|b| b.offset != found.offset) {
                 buffers.push(found);
             }
         }
-        unpacker.damage.push((Problem::Truncated, end));
     }
     if buffers.is_empty() {
         return Err(ends_early(end, "its buffers"));
@@ -100,6 +101,9 @@ pub(crate) fn unpack(
         sections.buffers.push(buffer);
     }
     sections.damage = unpacker.damage;
+    if lost {
+        truncated(&mut sections.damage, end);
+    }
     Ok(sections)
 }
 
@@ -166,25 +170,27 @@ impl Unpacker<'_, '_> {
         let mut buffer =
             Buffer { name: option.name, clock: option.clock, page_size, cpus: Vec::new() };
         let Some(head) = head else {
-            self.damage.push((Problem::Truncated, end));
+            truncated(&mut self.damage, end);
             return Ok(buffer);
         };
         for (cpu, offset, size) in option.cpus {
             if size == 0 {
                 continue;
             }
+            // The size of compressed data does not count the word with the count of chunks.
+            let size = size.saturating_add(if head.compressed { 4 } else { 0 });
             let whole = self.file.has(offset, size);
             let range = self.file.claim(offset, size)?;
             let data = if head.compressed {
                 let packed = self.file.bytes.get(range).unwrap_or(&[]);
                 let (bytes, at, ended) = self.codec.chunks(packed, page_size, self.budget)?;
                 if ended == End::Cut {
-                    self.damage.push((Problem::Truncated, offset.saturating_add(at as u64)));
+                    truncated(&mut self.damage, offset.saturating_add(at as u64));
                 }
                 Part::Made(bytes)
             } else {
                 if !whole {
-                    self.damage.push((Problem::Truncated, end));
+                    truncated(&mut self.damage, end);
                 }
                 Part::Plain(range)
             };
