@@ -22,7 +22,7 @@ mod walk;
 use rustc_hash::FxHashMap;
 
 use body::Action;
-use head::{Head, Style};
+use head::Style;
 use line::{Line, line, line_at};
 use scan::{Chunk, NameAt};
 pub(crate) use values::LineFields;
@@ -178,24 +178,27 @@ impl<'a> FtraceText<'a> {
 
     fn decode(&self, entry: &Entry, stats: &mut Stats) -> Option<Event<'a>> {
         let (text, next) = line_at(self.bytes, entry.at);
-        match (entry.what, line(text, self.style)) {
-            (What::Event, Line::Head(head)) => self.event_of(entry, &head, text, next, stats),
-            (What::Name, Line::Head(head)) => {
+        let text = text.strip_suffix(b"\r").unwrap_or(text);
+        if entry.what == What::Event {
+            return self.event_of(entry, text, next, stats);
+        }
+        match line(text, self.style) {
+            Line::Head(head) if entry.what == What::Name => {
                 let comm = Comm::new(head.comm);
                 let (pid, tid) = (Pid(head.pid.unwrap_or(-1)), Tid(head.tid));
                 let record = Record::CommRecord(CommRecord { pid, tid, exec: false, comm });
                 Some(Event { pid, tid, ..made(entry, Cpu::NONE, Kind::Record(record)) })
             }
-            (_, Line::Lost { cpu, lost }) => {
+            Line::Lost { cpu, lost } => {
                 stats.lost(Cpu(cpu), lost, entry.time, entry.line);
                 Some(made(entry, Cpu(cpu), Kind::Record(Record::Lost(Lost { lost }))))
             }
-            (_, Line::Overwritten(lost)) => {
+            Line::Overwritten(lost) => {
                 // On which CPUs is not told, and all of it was before their first events.
                 stats.lost(Cpu::NONE, lost, entry.time, entry.line);
                 None
             }
-            (_, Line::Bad | Line::Skip | Line::Head(_)) => {
+            Line::Bad | Line::Skip | Line::Head(_) => {
                 self.bad(
                     stats,
                     Cpu::NONE,
@@ -212,13 +215,13 @@ impl<'a> FtraceText<'a> {
     fn event_of(
         &self,
         entry: &Entry,
-        head: &Head<'a>,
         text: &'a [u8],
         next: usize,
         stats: &mut Stats,
     ) -> Option<Event<'a>> {
-        let cpu = Cpu(head.cpu);
-        let Some((period, key, payload)) = body::name(head.rest, self.style) else {
+        let cpu = Cpu(entry.cpu);
+        let rest = text.get(usize::from(entry.rest)..).unwrap_or(&[]);
+        let Some((period, key, payload)) = body::name(rest, self.style) else {
             self.bad(stats, cpu, entry, "no name of an event after the time", text);
             return None;
         };
@@ -245,14 +248,14 @@ impl<'a> FtraceText<'a> {
             return None;
         };
         // Made up by perf itself: its columns tell nothing.
-        let real = !record || head.time > 0;
+        let real = !record || !entry.timeless;
         if let Kind::Record(Record::Lost(lost)) = &kind {
             stats.lost(cpu, lost.lost, entry.time, entry.line);
         }
         if let Kind::Record(Record::LostSamples(lost)) = &kind {
             stats.lost_samples = stats.lost_samples.saturating_add(lost.lost);
         }
-        let mut tid = Tid(if real { head.tid } else { -1 });
+        let mut tid = Tid(if real { entry.tid } else { -1 });
         if let Kind::Sched(Sched::SchedSwitch(switch)) = &kind
             && tid == Tid(-1)
         {
@@ -260,9 +263,9 @@ impl<'a> FtraceText<'a> {
             tid = switch.prev_pid;
         }
         Some(Event {
-            pid: Pid(head.pid.filter(|_| real).unwrap_or(-1)),
+            pid: Pid(if real { entry.pid } else { -1 }),
             tid,
-            context: flags::context(head.flags),
+            context: entry.context,
             ..made(entry, if real { cpu } else { Cpu::NONE }, kind)
         })
     }

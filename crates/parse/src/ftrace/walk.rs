@@ -1,11 +1,20 @@
 //! Lines in the order of the file to batches in the order of time.
 
-use super::FtraceText;
+use rayon::prelude::*;
+
+use super::head::Head;
 use super::line::{Line, line, line_at};
+use super::scan::{Chunk, NameAt};
+use super::{FtraceText, flags};
 use crate::diagnostics::Diagnostics;
+use crate::events::Context;
 use crate::stream;
 
-/// One line that becomes an event, or a count.
+/// Chunks whose lines are read at a time, in parallel.
+const AHEAD: usize = 8;
+
+/// One line that becomes an event, or a count: what its head says, so that it is read
+/// once.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Entry {
     pub(super) time: u64,
@@ -14,6 +23,47 @@ pub(crate) struct Entry {
     /// The line's number, from 1.
     pub(super) line: u64,
     pub(super) what: What,
+    pub(super) cpu: u32,
+    pub(super) tid: i32,
+    /// -1 where the line does not tell.
+    pub(super) pid: i32,
+    pub(super) context: Context,
+    /// Where in the line the event's name begins.
+    pub(super) rest: u16,
+    /// The line's own time is 0: perf made it up.
+    pub(super) timeless: bool,
+}
+
+impl Entry {
+    fn new(time: u64, at: usize, line: u64, what: What) -> Self {
+        Self {
+            time,
+            at,
+            line,
+            what,
+            cpu: 0,
+            tid: -1,
+            pid: -1,
+            context: Context::UNKNOWN,
+            rest: 0,
+            timeless: false,
+        }
+    }
+
+    /// An event's line, of `len` bytes.
+    #[inline]
+    fn of(head: &Head<'_>, len: usize, at: usize, line: u64) -> Self {
+        Self {
+            cpu: head.cpu,
+            tid: head.tid,
+            pid: head.pid.unwrap_or(-1),
+            context: flags::context(head.flags),
+            // Heads are shorter than 512 bytes.
+            rest: u16::try_from(len.saturating_sub(head.rest.len())).unwrap_or(u16::MAX),
+            timeless: head.time == 0,
+            ..Self::new(head.time, at, line, What::Event)
+        }
+    }
 }
 
 /// What is made of an entry's line.
@@ -25,6 +75,8 @@ pub(super) enum What {
     Name,
     /// Lost events.
     Lost,
+    /// Events that were overwritten before the first one that is left.
+    Overwritten,
     /// A count of lines that it cannot read.
     Bad,
 }
@@ -40,6 +92,8 @@ pub(crate) struct Walk<'p, 'a> {
     batch: usize,
     /// The next chunk.
     chunk: usize,
+    /// Lines of the next chunks, the next one last.
+    ahead: Vec<Vec<Entry>>,
     records: u64,
     /// Not yet delivered; the front part, if any, is sorted.
     pending: Vec<Entry>,
@@ -57,12 +111,12 @@ pub(crate) struct Walk<'p, 'a> {
 impl<'p, 'a> Walk<'p, 'a> {
     pub(super) fn new(text: &'p FtraceText<'a>, batch: usize) -> Self {
         let names = text.names.iter();
-        let name =
-            |n: &super::scan::NameAt| Entry { time: 0, at: n.at, line: n.line, what: What::Name };
+        let name = |n: &NameAt| Entry::new(0, n.at, n.line, What::Name);
         Self {
             text,
             batch,
             chunk: 0,
+            ahead: Vec::new(),
             records: 0,
             pending: names.map(name).collect(),
             lost: Vec::new(),
@@ -76,46 +130,44 @@ impl<'p, 'a> Walk<'p, 'a> {
     /// Takes in a chunk. Returns the time up to which nothing older can follow.
     fn take(&mut self) -> Option<u64> {
         let chunk = self.text.chunks.get(self.chunk)?;
+        if self.ahead.is_empty() {
+            // Reading heads is most of the work, and can be shared.
+            let rest = self.text.chunks.get(self.chunk..).unwrap_or(&[]);
+            let next = rest.get(..AHEAD).unwrap_or(rest);
+            self.ahead = next.par_iter().map(|chunk| self.text.entries(chunk)).collect();
+            self.ahead.reverse();
+        }
         self.chunk = self.chunk.saturating_add(1);
-        let (mut at, mut number) = (chunk.start, chunk.line);
-        while at < chunk.end {
-            let (text, next) = line_at(self.text.bytes, at);
-            let mut entry = Entry { time: self.newest, at, line: number, what: What::Event };
-            match line(text, self.text.style) {
-                Line::Head(head) => {
-                    self.records = self.records.saturating_add(1);
-                    // perf's own records at time 0 come first; a late one keeps its place.
-                    if head.time > 0 {
-                        entry.time = head.time;
-                        self.newest = head.time;
-                        self.count_inversion(head.time, head.cpu);
-                    }
-                    if !self.lost.is_empty() {
-                        self.settle_lost(head.cpu, entry.time);
-                    }
-                    self.add(entry);
-                }
-                Line::Lost { cpu, .. } => {
-                    self.records = self.records.saturating_add(1);
-                    entry.what = What::Lost;
-                    self.lost.push((cpu, entry));
-                }
-                Line::Overwritten(_) => {
-                    // Before the oldest event that is left.
-                    entry.time = self.text.first;
-                    entry.what = What::Lost;
-                    self.add(entry);
-                }
-                Line::Bad => {
-                    self.records = self.records.saturating_add(1);
-                    entry.what = What::Bad;
-                    self.add(entry);
-                }
-                Line::Skip => {}
-            }
-            (at, number) = (next, number.saturating_add(1));
+        for entry in self.ahead.pop().unwrap_or_default() {
+            self.entry(entry);
         }
         Some(chunk.settled)
+    }
+
+    /// Takes in a line.
+    fn entry(&mut self, mut entry: Entry) {
+        if entry.what != What::Overwritten {
+            self.records = self.records.saturating_add(1);
+        }
+        match entry.what {
+            What::Event => {
+                // perf's own records at time 0 come first; a late one keeps its place.
+                if entry.timeless {
+                    entry.time = self.newest;
+                } else {
+                    self.newest = entry.time;
+                    self.count_inversion(entry.time, entry.cpu);
+                }
+                if !self.lost.is_empty() {
+                    self.settle_lost(entry.cpu, entry.time);
+                }
+                self.add(entry);
+            }
+            What::Lost => self.lost.push((entry.cpu, entry)),
+            // Before the oldest event that is left.
+            What::Overwritten => self.add(Entry { time: self.text.first, ..entry }),
+            What::Bad | What::Name => self.add(Entry { time: self.newest, ..entry }),
+        }
     }
 
     #[inline]
@@ -153,6 +205,31 @@ impl<'p, 'a> Walk<'p, 'a> {
             }
             *last = time;
         }
+    }
+}
+
+impl FtraceText<'_> {
+    /// The lines of a chunk that become something, as they stand.
+    fn entries(&self, chunk: &Chunk) -> Vec<Entry> {
+        let mut entries = Vec::new();
+        let (mut at, mut number) = (chunk.start, chunk.line);
+        while at < chunk.end {
+            let (text, next) = line_at(self.bytes, at);
+            let text = text.strip_suffix(b"\r").unwrap_or(text);
+            match line(text, self.style) {
+                Line::Head(head) => entries.push(Entry::of(&head, text.len(), at, number)),
+                Line::Lost { cpu, .. } => {
+                    entries.push(Entry { cpu, ..Entry::new(0, at, number, What::Lost) });
+                }
+                Line::Overwritten(_) => {
+                    entries.push(Entry::new(0, at, number, What::Overwritten));
+                }
+                Line::Bad => entries.push(Entry::new(0, at, number, What::Bad)),
+                Line::Skip => {}
+            }
+            (at, number) = (next, number.saturating_add(1));
+        }
+        entries
     }
 }
 
