@@ -80,11 +80,7 @@ impl<'a> FtraceText<'a> {
             return Err(Error::UnknownFormat { magic });
         };
         let style = dialect.style();
-        let mut info = CaptureInfo {
-            format: dialect.name(),
-            text: true,
-            ..CaptureInfo::default()
-        };
+        let mut info = CaptureInfo { format: dialect.name(), text: true, ..CaptureInfo::default() };
         let all_cpus = header::read(bytes, dialect, &mut info);
         let states = StateTable::new("", info.os_release.as_deref());
         let scan = scan::scan(bytes, style, &states);
