@@ -29,6 +29,28 @@ impl Gaps {
         }
     }
 
+    /// The same where times are rounded to `unit` ns. A gap of 0.3 units is then 0 seven
+    /// times of ten and 1 three times, so that the mean tells what no percentile can:
+    ///
+    /// ```text
+    /// true gaps     300  300  300  300 ...
+    /// as rounded      0    0 1000    0 ...     mean of the first two values: 300
+    /// ```
+    /// It is that of the percentile's value and the next.
+    pub(crate) fn percentile_rounded(&self, percent: u64, unit: Nanos) -> Nanos {
+        let low = self.percentile(percent);
+        if unit.0 <= 1 {
+            return low;
+        }
+        let step = |gap: u64| usize::try_from(gap / STEP).unwrap_or(STEPS);
+        let count = |gap: u64| self.counts.get(step(gap)).copied().unwrap_or(0);
+        // The percentile is the lower edge of its step; the value itself is a multiple.
+        let low = low.0.next_multiple_of(unit.0);
+        let (at, above) = (count(low), count(low.saturating_add(unit.0)));
+        let share = unit.0.saturating_mul(above).checked_div(at.saturating_add(above));
+        Nanos(low.saturating_add(share.unwrap_or(0)))
+    }
+
     /// The gap that `percent` of all gaps do not exceed; zero with none.
     pub(crate) fn percentile(&self, percent: u64) -> Nanos {
         let wanted = (self.total * percent).div_ceil(100).max(1);
@@ -71,11 +93,14 @@ impl Builder {
         // EVENTS 3.1: a low percentile of the gaps is the exit's own cost.
         // EVENTS 3.3: four times the lower quartile of the sleepless gaps.
         let calibration = calibration.unwrap_or_else(|| Calibration {
-            exit_cost: self.exit_gaps.percentile(5),
-            fault_cost: self.fault_gaps.percentile(5),
-            fault_reach: Nanos(self.sleepless_gaps.percentile(25).0.saturating_mul(4)),
+            exit_cost: self.exit_gaps.percentile_rounded(5, self.resolution),
+            fault_cost: self.fault_gaps.percentile_rounded(5, self.resolution),
+            fault_reach: Nanos(
+                self.sleepless_gaps.percentile_rounded(25, self.resolution).0.saturating_mul(4),
+            ),
         });
         let Calibration { exit_cost, fault_cost, fault_reach: reach } = calibration;
+        let unit = self.resolution;
         for task in &mut self.model.tasks {
             for op in &mut task.ops {
                 if op.end == Nanos::MAX {
@@ -100,7 +125,10 @@ impl Builder {
                     | OpKind::Exit => continue,
                 };
                 if op.tail != u32::MAX {
-                    op.cost = op.tail.min(u32::try_from(cost.0).unwrap_or(u32::MAX));
+                    // A gap that the cost may have been rounded up to is all cost.
+                    let rounded = cost.0.next_multiple_of(unit.0.max(1));
+                    let most = if u64::from(op.tail) <= rounded { rounded } else { cost.0 };
+                    op.cost = op.tail.min(u32::try_from(most).unwrap_or(u32::MAX));
                     op.end += Nanos(u64::from(op.cost));
                 }
             }
@@ -148,5 +176,20 @@ mod tests {
         assert_eq!(gaps.percentile(5), Nanos(96));
         assert_eq!(gaps.percentile(50), Nanos(992));
         assert_eq!(Gaps::default().percentile(5), Nanos::ZERO);
+        assert_eq!(gaps.percentile_rounded(5, Nanos(1)), Nanos(96));
+    }
+
+    #[test]
+    fn rounded_gaps_are_told_by_how_often_they_are_rounded_up() {
+        // 0.3 us, then 1.3 us; some longer ones are other work.
+        for (low, expected) in [(0, 300), (1000, 1300)] {
+            let mut gaps = Gaps::default();
+            for n in 0..100 {
+                gaps.add(Nanos(low + if n % 10 < 3 { 1000 } else { 0 }));
+                gaps.add(Nanos(low + 5000));
+            }
+            assert_eq!(gaps.percentile_rounded(5, Nanos(1000)), Nanos(expected));
+        }
+        assert_eq!(Gaps::default().percentile_rounded(5, Nanos(1000)), Nanos::ZERO);
     }
 }

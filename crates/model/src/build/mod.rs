@@ -78,6 +78,8 @@ pub struct Builder {
     pub(crate) waking_recorded: bool,
     /// The format tells which events an interrupt wrote.
     pub(crate) contexts: bool,
+    /// What the capture's times are rounded to.
+    pub(crate) resolution: Nanos,
     pub(crate) name_ids: FxHashMap<Vec<u8>, u32>,
     pub(crate) exit_gaps: finish::Gaps,
     pub(crate) fault_gaps: finish::Gaps,
@@ -98,6 +100,7 @@ impl Builder {
         let captured = Captured::new(info);
         Self {
             contexts: info.fidelity.context,
+            resolution: info.fidelity.resolution,
             waking_recorded: captured.has("sched:sched_waking"),
             model: Model::new(syscalls, captured),
             live: Vec::new(),

@@ -293,7 +293,7 @@ mod tests {
                 Space,
                 ":-1|Some(25903)|-1|0|none|2309600000000|1|x: y",
             ),
-            ("    bash-4240      1..... 46211us : sys_exit: NR 1 = 2", Dash, "-"),
+            ("    work-4240      1..... 46211us : sys_exit: NR 1 = 2", Dash, "-"),
             ("work-7 [1] 18446744074.0: a: b", Dash, "-"),
             ("work-7 [1] 1.0123456789: a: b", Dash, "-"),
         ] {

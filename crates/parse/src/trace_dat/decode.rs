@@ -59,32 +59,30 @@ impl<'a> TraceDat<'a> {
         stats: &mut Stats,
     ) -> Option<Kind<'a>> {
         let payload = pages::payload(stream.data, at)?;
+        let time = event.time.0;
         let problem = |stats: &mut Stats, problem| {
-            stats.problems.push((problem, stream.cpu, 1, event.time.0, stream.offset_of(at)));
+            stats.problems.push((problem, stream.cpu, 1, time, stream.offset_of(at)));
         };
         let Some((event_type, plan)) = self.types.of(payload) else {
-            stats.count(stream.cpu, event.time.0, None);
+            stats.count(stream.cpu, time, None);
             problem(stats, Problem::UnknownSampleId);
             return None;
         };
-        stats.count(stream.cpu, event.time.0, Some(event_type));
+        stats.count(stream.cpu, time, Some(event_type));
         if !plan.known() {
             return None;
         }
-        let time = event.time.0;
         let Some(kind) = plan.decode(payload, event) else {
-            stats.problems.push((Problem::BadSample, stream.cpu, 1, time, stream.offset_of(at)));
+            problem(stats, Problem::BadSample);
             return None;
         };
         event.pid = self.process(event.tid);
-        Some(match kind {
-            // The kernel ends what was written with a newline (`tracing_mark_write`).
-            Kind::Marker(Marker::Print(Print { buf: Text(buf) })) => {
-                let buf = Text(buf.strip_suffix(b"\n").unwrap_or(buf));
-                Kind::Marker(Marker::Print(Print { buf }))
-            }
-            kind => kind,
-        })
+        // The kernel ends what was written with a newline (`tracing_mark_write`).
+        if let Kind::Marker(Marker::Print(Print { buf: Text(buf) })) = kind {
+            let buf = Text(buf.strip_suffix(b"\n").unwrap_or(buf));
+            return Some(Kind::Marker(Marker::Print(Print { buf })));
+        }
+        Some(kind)
     }
 
     /// The process of a thread, where it was saved.

@@ -67,7 +67,8 @@ fn every_text_and_trace_dat() {
 #[test]
 fn recorded_captures() {
     alone(|| {
-        for path in seeds::found(&["perf.data", "trace.dat"]) {
+        let expanded = usize::try_from(EXPANDED).unwrap_or(0);
+        for path in seeds::found(&["perf.data", ".dat", ".txt", ".gz", ".zst", ".xz"]) {
             let bytes = std::fs::read(&path).expect("a fixture can be read");
             if bytes.len() > 300_000 {
                 continue;
@@ -76,12 +77,12 @@ fn recorded_captures() {
             let mut random = Random(0xc07 ^ bytes.len() as u64);
             for _ in 0..20 {
                 let cut = bytes[..random.below(bytes.len())].to_vec();
-                bounded(&name, cut.len(), || exercise(&files(&[cut])));
+                bounded(&name, cut.len() + expanded, || exercise(&files(&[cut])));
                 let mut flipped = bytes.clone();
                 for _ in 0..20 {
                     flip(&mut flipped, &mut random);
                 }
-                bounded(&name, flipped.len(), || exercise(&files(&[flipped])));
+                bounded(&name, flipped.len() + expanded, || exercise(&files(&[flipped])));
             }
         }
     });

@@ -10,7 +10,7 @@ mod bounded;
 mod cuts_and_flips;
 /// The entry points of the fuzz targets.
 #[path = "../../../../fuzz/src/lib.rs"]
-#[allow(unreachable_pub, dead_code, reason = "a crate of its own for the fuzz targets")]
+#[allow(unreachable_pub, reason = "a crate of its own for the fuzz targets")]
 mod entry;
 /// Changes bytes in a way that looks random and is the same in every run.
 mod mutate;

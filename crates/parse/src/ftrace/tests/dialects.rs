@@ -160,7 +160,7 @@ fn counts_are_no_seconds() {
     assert_eq!(events, expected);
     assert!(read(text.as_bytes()).unwrap().info.ticks);
     let unpacked = Unpacked::of(text.as_bytes()).unwrap();
-    let options = ReadOptions { trace_clock: Some(ClockId::Monotonic) };
+    let options = ReadOptions { trace_clock: Some(ClockId::Monotonic), ..ReadOptions::default() };
     let error = Capture::open(&unpacked, &options).unwrap_err().to_string();
     assert!(error.starts_with("the times of this text are counts without a unit"), "{error}");
 }

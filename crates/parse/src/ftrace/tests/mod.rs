@@ -79,7 +79,7 @@ const TRACE_CMD_RAW: &str = "\
             work-77    [001]  1524.005689: sys_enter:             id=257 args=ARRAY[9c, ff, ff, ff, 00, 00, 00, 00, b0, f6, f2, 39, 3f, 7f, 00, 00, 02, 00, 08, 00, 00, 00, 00, 00, 00, 00, 00, 00, 00, 00, 00, 00, 00, 00, 00, 00, 00, 00, 00, 00, 00, 00, 00, 00, 00, 00, 00, 00]
             work-77    [001]  1524.005690: sys_exit:              id=257 ret=3
             work-77    [001]  1524.005691: print:                 ip=tracing_mark_write buf=agenttrace:B|2|x y
-            work-77    [001]  1524.005692: block_rq_issue:        dev=266338304 sector=171454096 nr_sector=8 bytes=4096 ioprio=16388 rwbs=DS comm=rustc cmd=
+            work-77    [001]  1524.005692: block_rq_issue:        dev=266338304 sector=171454096 nr_sector=8 bytes=4096 ioprio=16388 rwbs=DS comm=work cmd=
             work-77    [001]  1524.005693: mm_filemap_add_to_page_cache: pfn=0x18a9d8 i_ino=9d600e index=0x80 s_dev=266338304 order=3
             work-77    [001]  1524.005694: sched_switch:          prev_comm=a b prev_pid=77 prev_prio=120 prev_state=128 next_comm=swapper/1 next_pid=0 next_prio=120
 ";

@@ -64,9 +64,7 @@ pub(super) fn payload(number: u16, flags: u8, tid: i32, rest: &[u8]) -> Vec<u8> 
     out.extend([flags, 0]);
     out.extend(tid.to_le_bytes());
     out.extend(rest);
-    while out.len() % 4 != 0 {
-        out.push(0);
-    }
+    out.resize(out.len().next_multiple_of(4), 0);
     out
 }
 

@@ -52,7 +52,10 @@ fn theirs(path: &Path) -> Option<Vec<String>> {
     let output = Command::new("trace-cmd").args(["report", "-t", "-R"]).arg(path).output().ok()?;
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     let parse = |line: &str| {
-        if let Some(rest) = line.strip_prefix("CPU:") {
+        // Of a named buffer, its name comes first.
+        if let Some((_, rest)) = line.split_once("CPU:")
+            && line.ends_with("EVENTS DROPPED]")
+        {
             let (cpu, rest) = rest.split_once(" [")?;
             let count = rest.strip_suffix(" EVENTS DROPPED]").unwrap_or("1");
             return Some(format!("{cpu} lost {count}"));
