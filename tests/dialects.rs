@@ -2,8 +2,8 @@
 //!
 //! The bounds follow from what a format carries, and were stated before recording: an
 //! operation's time is within 15 % of what the workload measured, as in `accuracy.rs`;
-//! where times are rounded, one unit more for each operation; where faults have no
-//! recorded end, 25 % for the step that faults (its ends are estimated, EVENTS 3.3).
+//! where times are rounded, one unit times the root of the number of operations more
+//! (rounding takes no side); where faults have no recorded end, 25 % for the step that faults (its ends are estimated, EVENTS 3.3).
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
@@ -150,7 +150,7 @@ impl Dialect {
         } else {
             BOUND
         };
-        share + self.rounding().saturating_mul(operations) as f64 / measured as f64
+        share + self.rounding() as f64 * (operations as f64).sqrt() / measured as f64
     }
 
     /// What rounding does to one operation, whose ends are both rounded.
@@ -358,7 +358,7 @@ fn every_format_gives_the_same_causes() {
             let _ = write!(bound, ", faults {}", percent(BOUND_WITHOUT_FAULT_ENDS));
         }
         if dialect.rounding() > 0 {
-            bound.push_str(", and 1 us a call");
+            bound.push_str(", and 1 us x root of calls");
         }
         let _ = writeln!(
             table,
