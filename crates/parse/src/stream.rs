@@ -158,14 +158,30 @@ impl<'a, E: Copy + Send + Sync> Batch<'a, E> {
             chunk.stats.by_type = vec![0; reader.info().event_types.len()];
             self.chunks.push(chunk);
         }
-        self.chunks.par_iter_mut().zip(self.entries.par_chunks(CHUNK)).for_each(
-            |(chunk, entries)| {
-                chunk.events.clear();
-                let stats = &mut chunk.stats;
-                chunk.events.extend(entries.iter().filter_map(|e| reader.event(e, stats)));
-            },
-        );
+        let decode = |(chunk, entries): (&mut Chunk<'a>, &[E])| {
+            chunk.events.clear();
+            let stats = &mut chunk.stats;
+            chunk.events.extend(entries.iter().filter_map(|e| reader.event(e, stats)));
+        };
+        if self.used > 1 {
+            self.chunks.par_iter_mut().zip(self.entries.par_chunks(CHUNK)).for_each(decode);
+        } else {
+            self.chunks.iter_mut().zip(self.entries.chunks(CHUNK)).for_each(decode);
+        }
         true
+    }
+
+    /// Hands all events on.
+    fn drain(&mut self, diagnostics: &mut Diagnostics, sink: &mut dyn FnMut(&[Event<'a>])) {
+        for chunk in self.chunks.iter_mut().take(self.used) {
+            for (problem, cpu, n, time, offset) in chunk.stats.problems.drain(..) {
+                diagnostics.add(problem, cpu, n, Some(Nanos(time)), Some(offset));
+            }
+            for (line, what) in chunk.stats.examples.drain(..) {
+                diagnostics.example(line, what);
+            }
+            sink(&chunk.events);
+        }
     }
 }
 
@@ -182,19 +198,17 @@ pub(crate) fn read<'a, R: Reader<'a>>(
     let mut more = ready.fill(&mut walk, reader);
     diagnostics.merge(&ready.diagnostics);
     while more {
-        // The sink stays on this thread; walking and decoding go on beside it.
-        rayon::in_place_scope(|scope| {
-            scope.spawn(|_| more = next.fill(&mut walk, reader));
-            for chunk in ready.chunks.iter_mut().take(ready.used) {
-                for (problem, cpu, n, time, offset) in chunk.stats.problems.drain(..) {
-                    diagnostics.add(problem, cpu, n, Some(Nanos(time)), Some(offset));
-                }
-                for (line, what) in chunk.stats.examples.drain(..) {
-                    diagnostics.example(line, what);
-                }
-                sink(&chunk.events);
-            }
-        });
+        if ready.used > 1 {
+            // The sink stays on this thread; walking and decoding go on beside it.
+            rayon::in_place_scope(|scope| {
+                scope.spawn(|_| more = next.fill(&mut walk, reader));
+                ready.drain(diagnostics, sink);
+            });
+        } else {
+            // Not worth waking a thread for.
+            ready.drain(diagnostics, sink);
+            more = next.fill(&mut walk, reader);
+        }
         diagnostics.merge(&next.diagnostics);
         std::mem::swap(&mut ready, &mut next);
     }

@@ -19,6 +19,10 @@ pub(crate) mod flag {
     pub(crate) const USE_CLOCKID: u64 = 1 << 25;
 }
 
+/// How many bytes an attribute may have: from `PERF_ATTR_SIZE_VER0` to what the kernel
+/// takes at most, a page.
+pub(crate) const ATTR_SIZES: std::ops::RangeInclusive<usize> = 64..=4080;
+
 /// `struct perf_event_attr` (include/uapi/linux/perf_event.h) as far as it is used.
 #[derive(Clone, Debug)]
 pub(crate) struct Attr<'a> {
@@ -79,15 +83,14 @@ pub(crate) fn of_file(
     let bad = |what: &str| Error::Malformed { offset: section.offset, what: what.to_owned() };
     let body = slice_at(bytes, section.offset, section.size)
         .ok_or_else(|| bad("the attribute section reaches beyond the end of the file"))?;
-    // Each entry: the attribute, then the section of its ids. The first version of
-    // the attribute (`PERF_ATTR_SIZE_VER0`) has 64 bytes.
-    let size = usize::try_from(attr_size).ok().filter(|s| (64 + 16..=4096).contains(s));
+    // Each entry: the attribute, then the section of its ids.
+    let size = usize::try_from(attr_size).ok().and_then(|s| s.checked_sub(16));
+    let size = size.filter(|s| ATTR_SIZES.contains(s));
     let size = size.ok_or_else(|| bad("the size of an attribute is impossible"))?;
     let mut attrs = Vec::new();
-    for entry in body.chunks_exact(size) {
-        let (attr, ids) = entry
-            .split_at_checked(size.saturating_sub(16))
-            .ok_or_else(|| bad("an attribute is cut off"))?;
+    for entry in body.chunks_exact(size.saturating_add(16)) {
+        let (attr, ids) =
+            entry.split_at_checked(size).ok_or_else(|| bad("an attribute is cut off"))?;
         let mut attr = Attr::parse(attr, endian).ok_or_else(|| bad("an attribute is cut off"))?;
         let mut cursor = Cursor::with(ids, endian);
         let (offset, len) = (cursor.u64().unwrap_or(0), cursor.u64().unwrap_or(0));

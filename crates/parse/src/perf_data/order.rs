@@ -91,7 +91,7 @@ impl<'p, 'a> Walk<'p, 'a> {
             uniform,
             position: 0,
             records: 0,
-            pending: Vec::with_capacity(batch.saturating_mul(2)),
+            pending: Vec::new(),
             handed: 0,
             settled: 0,
             newest: 0,

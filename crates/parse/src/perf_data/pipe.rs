@@ -1,6 +1,6 @@
 //! perf.data that was written to a pipe: its head is records too.
 
-use super::attrs::Attr;
+use super::attrs::{ATTR_SIZES, Attr};
 use super::header::{Head, PIPE_HEADER};
 use super::record::{self, kind};
 use crate::cursor::{Cursor, Endian, until_nul};
@@ -59,8 +59,11 @@ pub(crate) fn head(bytes: &[u8], endian: Endian) -> Result<Head<'_>, Error> {
 fn attr(mut body: Cursor<'_>) -> Option<Attr<'_>> {
     let mut peek = body;
     let (_kind, size) = (peek.u32()?, peek.u32()?);
-    // `PERF_ATTR_SIZE_VER0`; older kernels wrote 0.
-    let size = if size == 0 { 64 } else { size as usize };
+    // Older kernels wrote 0 for the first version.
+    let size = if size == 0 { *ATTR_SIZES.start() } else { size as usize };
+    if !ATTR_SIZES.contains(&size) {
+        return None;
+    }
     let mut attr = Attr::parse(body.bytes(size)?, body.endian())?;
     attr.ids = std::iter::from_fn(|| body.u64()).collect();
     Some(attr)
