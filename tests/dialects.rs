@@ -1,9 +1,10 @@
 //! One workload recorded in turn in each container and dialect: the same causes.
 //!
-//! The bounds follow from what a format carries, and were stated before recording: an
-//! operation's time is within 15 % of what the workload measured, as in `accuracy.rs`;
-//! where times are rounded, one unit times the root of the number of operations more
-//! (rounding takes no side); where faults have no recorded end, 25 % for the step that faults (its ends are estimated, EVENTS 3.3).
+//! The bounds follow from what a format carries. Stated before recording: an operation's
+//! time is within 15 % of what the workload measured, as in `accuracy.rs`; where faults
+//! have no recorded end, within 25 % for the step that faults (its ends are estimated,
+//! EVENTS 3.3). Where times are rounded, one unit more times the root of the number of
+//! operations, since rounding takes no side (stated as one unit for each, and tightened).
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
