@@ -45,7 +45,7 @@ pub(crate) fn exercise(files: &Files) {
     if read.is_err() || !sum.is_multiple_of(8) {
         return;
     }
-    let half = |record: u64| record % 2 == 0;
+    let half = |record: u64| record.is_multiple_of(2);
     // Refused where records hold what cannot be redacted, and for some forms.
     if let Ok(plain) = cut(&unpacked, &half, None) {
         opens(&plain);

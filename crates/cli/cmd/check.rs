@@ -8,7 +8,7 @@ use agenttrace_attribute::{
     coverage::{counts_faults, coverage, tells_interrupts},
     record_command::record_command,
 };
-use agenttrace_model::parse::{CaptureInfo, ClockId, Problem, Severity};
+use agenttrace_model::parse::{CaptureInfo, ClockId, Severity};
 use anyhow::Result;
 
 use crate::args::CheckArgs;
@@ -44,6 +44,10 @@ pub(crate) fn run(args: &CheckArgs) -> Result<ExitCode> {
         );
     }
     let _ = writeln!(text, "events      {} in {} records", totals.events, totals.records);
+    if !info.buffers.is_empty() {
+        let names: Vec<String> = info.buffers.iter().map(|name| safe(name)).collect();
+        let _ = writeln!(text, "buffers     the main one and {}, merged by time", names.join(", "));
+    }
     let perf = matches!(info.format, "perf.data" | "events");
     let others = if perf {
         "markers can be mapped only by in-band marks (prctl), agenttrace:C texts or --clock-offset; record with -k CLOCK_MONOTONIC"
@@ -96,17 +100,16 @@ pub(crate) fn run(args: &CheckArgs) -> Result<ExitCode> {
             cpu.cpu, cpu.events, cpu.lost, cpu.first, cpu.last
         );
     }
-    let cut = [Problem::RecorderKilled, Problem::MissingBytes, Problem::Truncated];
-    let cut = cut.iter().any(|problem| loaded.diagnostics.count(*problem) > 0);
-    if totals.lost == 0 && model.lost.is_empty() && cut {
+    if totals.lost == 0 && model.lost.is_empty() && loaded.diagnostics.ends_early() {
         let _ = writeln!(text, "no events were lost up to where the capture ends: see the remarks");
     } else if totals.lost == 0 && model.lost.is_empty() {
         let _ = writeln!(text, "no events were lost");
     } else {
         let _ = writeln!(
             text,
-            "{} events were lost; enlarge the buffers with -m, or record fewer events:",
-            totals.lost
+            "{} events were lost; enlarge the buffers ({}), or record fewer events:",
+            totals.lost,
+            if perf { "-m" } else { "buffer_size_kb, `trace-cmd record -b`" }
         );
         for lost in model.lost.iter().take(SHOWN_LOSSES) {
             let _ = writeln!(

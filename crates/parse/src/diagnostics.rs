@@ -190,6 +190,14 @@ impl Diagnostics {
         counts.fold(0, u64::saturating_add)
     }
 
+    /// Whether the capture ends before its recorder was done. What is missing then is
+    /// no loss that a LOST record tells of.
+    #[must_use]
+    pub fn ends_early(&self) -> bool {
+        let early = [Problem::RecorderKilled, Problem::MissingBytes, Problem::Truncated];
+        early.into_iter().any(|problem| self.count(problem) > 0)
+    }
+
     /// All counts, by problem, then CPU.
     pub fn iter(&self) -> impl Iterator<Item = (Problem, Cpu, Count)> + '_ {
         self.counts.iter().map(|((problem, cpu), count)| (*problem, *cpu, *count))

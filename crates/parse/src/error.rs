@@ -43,8 +43,9 @@ impl fmt::Display for Error {
         match self {
             Self::UnknownFormat { magic } => write!(
                 f,
-                "byte 0: no known capture format begins with {magic:02x?}; \
-                 agenttrace reads what `perf record -o FILE` writes"
+                "byte 0: no known capture format begins with {magic:02x?}; agenttrace reads \
+                 perf.data, trace.dat, and the text of tracefs, `trace-cmd report` and \
+                 `perf script`"
             ),
             Self::Unsupported { what } => f.write_str(what),
             Self::Malformed { offset, what } => write!(f, "byte {offset}: {what}"),

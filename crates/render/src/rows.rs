@@ -171,6 +171,7 @@ pub(crate) fn facts(report: &Report) -> Vec<(String, bool)> {
     }
     out.push(match capture.totals.lost {
         0 if capture.losses > 0 => ("events LOST".to_owned(), true),
+        0 if capture.diagnostics.ends_early() => ("capture ends EARLY".to_owned(), true),
         0 => ("no events lost".to_owned(), false),
         n => (format!("{} LOST", plural(n, "event")), true),
     });
