@@ -468,3 +468,30 @@ fn no_interrupts() {
          3400 5000 user_cpu cpu_user | user",
     );
 }
+
+#[test]
+fn sleep_under_a_bystander() {
+    // As `no_interrupts`, but nothing except its timer ends a sleep.
+    expect(
+        "sleep_under_a_bystander",
+        0,
+        "1000 1500 user_cpu cpu_user | user
+         1500 1600 syscall_cpu cpu_kernel | clock_nanosleep
+         1600 3000 sleep timer | clock_nanosleep
+         3000 3300 run_delay run_queue (syscall_cpu) | clock_nanosleep
+         3300 3400 syscall_cpu cpu_kernel | clock_nanosleep
+         3400 5000 user_cpu cpu_user | user",
+    );
+}
+
+#[test]
+fn fault_end_without_address() {
+    // The second fault's end is the completion, not the next evidence of user mode.
+    expect(
+        "fault_end_without_address",
+        0,
+        "1000 1500 user_cpu cpu_user | user
+         1500 1700 minor_fault cpu_kernel | page fault anon
+         1700 5000 user_cpu cpu_user | user",
+    );
+}

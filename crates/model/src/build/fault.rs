@@ -52,11 +52,12 @@ impl Builder {
         let Some(index) = self.open_fault(task) else { return };
         // A completion of another page is not this fault's: a retry, or a
         // fault whose entry was not recorded. Huge pages report the address as
-        // given, so the page is compared.
+        // given, so the page is compared. Some recordings have no address (perf
+        // without -d, most text of perf script): the open fault is then the best guess.
         if let Some(op) = self.task(task).ops.get_mut(index)
             && let OpKind::Fault(fault) = &mut op.kind
         {
-            if page(fault.address) != page(addr) {
+            if addr != Addr(0) && page(fault.address) != page(addr) {
                 return;
             }
             fault.major = Some(major);

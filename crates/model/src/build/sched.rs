@@ -393,17 +393,23 @@ impl Builder {
         &mut self,
         event: &Event<'_>,
         current: Option<TaskId>,
-        _wakee: TaskId,
+        wakee: TaskId,
     ) -> WakeSource {
         let interrupt = self.in_interrupt(event);
         let told = event.context.known || self.contexts;
         let sending = current.is_some_and(|id| self.sends(id));
+        let sleeping = self.sleeps(wakee);
         let cpu = self.cpu(event.cpu);
         let completed = cpu.completed.filter(|(_, at)| event.time - *at <= COMPLETION_REACH);
         // A softirq in ksoftirqd, or in a kworker that completes what it served,
         // is not in interrupt context by the flags of every kernel.
         if let Some((request, _)) = completed {
             return WakeSource::Block(request);
+        }
+        // Where nothing tells interrupts, who was current is poor evidence against
+        // what a sleep waits for: its timer.
+        if sleeping && !interrupt && !told {
+            return WakeSource::Timer;
         }
         if !interrupt {
             return current.map_or(WakeSource::Unknown, WakeSource::Task);
@@ -448,6 +454,11 @@ impl Builder {
             return WakeSource::Task(id);
         }
         WakeSource::Unknown
+    }
+
+    /// Whether the task is inside a call that only its timer, or a signal, ends.
+    fn sleeps(&mut self, id: TaskId) -> bool {
+        self.open_syscall(id).is_some_and(|(_, call)| self.class(call.nr) == SyscallClass::Sleep)
     }
 
     /// Whether the task is inside a call that sends on a socket, or ends a connection.
