@@ -41,16 +41,10 @@ fn perf_data(bencher: Bencher<'_, '_>) {
     measure(bencher, &fixture("perf_file/perf.data"));
 }
 
-/// What `AGENTTRACE_BENCH` names.
-#[divan::bench(sample_count = 10)]
-fn named_file(bencher: Bencher<'_, '_>) {
-    if let Some(path) = std::env::var_os("AGENTTRACE_BENCH") {
-        let path = Path::new(&path);
-        measure(
-            bencher,
-            &std::fs::read(path).unwrap_or_else(|e| panic!("{}: {e}", path.display())),
-        );
-    }
+/// What `AGENTTRACE_BENCH` names, if anything.
+#[divan::bench(sample_count = 10, args = std::env::var("AGENTTRACE_BENCH"))]
+fn named_file(bencher: Bencher<'_, '_>, path: &str) {
+    measure(bencher, &std::fs::read(path).unwrap_or_else(|e| panic!("{path}: {e}")));
 }
 
 fn fixture(path: &str) -> Vec<u8> {
