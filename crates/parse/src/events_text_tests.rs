@@ -3,22 +3,11 @@
 use crate::events::{Row, TABLE, row};
 use crate::format::{BinaryFields, Layout, Place, Slot};
 use crate::print_fmt::StateTable;
+use crate::test_support::Random;
 use crate::{
     Capture, CaptureInfo, ClockId, Context, Cpu, Diagnostics, Error, Event, Kind, Nanos, Pid,
     ReadOptions, Tid, Totals, Unpacked, write_event, write_events_header,
 };
-
-/// A reproducible stream of numbers (xorshift64).
-struct Random(u64);
-
-impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        self.0
-    }
-}
 
 const SPACING: usize = 48;
 

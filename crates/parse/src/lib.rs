@@ -37,6 +37,8 @@ mod source;
 mod steps;
 mod steps_read;
 mod stream;
+#[cfg(test)]
+mod test_support;
 mod trace_dat;
 mod tracepoint;
 mod units;

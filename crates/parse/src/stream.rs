@@ -44,6 +44,34 @@ pub(crate) trait Walk<E> {
     fn inversions(&self) -> u64;
 }
 
+/// Counts neighbouring records of one CPU that were not in time order.
+#[derive(Debug, Default)]
+pub(crate) struct Inversions {
+    /// Time of the last record of each CPU, in the order of the input.
+    last: Vec<u64>,
+    pub(crate) count: u64,
+}
+
+impl Inversions {
+    #[inline]
+    pub(crate) fn see(&mut self, time: u64, cpu: u32) {
+        let index = cpu as usize;
+        if index >= self.last.len() {
+            // More CPUs than Linux supports: a broken record.
+            if index >= 1 << 14 {
+                return;
+            }
+            self.last.resize(index.saturating_add(1), 0);
+        }
+        if let Some(last) = self.last.get_mut(index) {
+            if time < *last {
+                self.count = self.count.saturating_add(1);
+            }
+            *last = time;
+        }
+    }
+}
+
 /// What decoding counted; sums that do not depend on the order of work.
 #[derive(Debug, Default)]
 pub(crate) struct Stats {

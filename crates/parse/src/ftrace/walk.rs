@@ -8,7 +8,7 @@ use super::scan::{Chunk, NameAt};
 use super::{FtraceText, flags};
 use crate::diagnostics::Diagnostics;
 use crate::events::Context;
-use crate::stream;
+use crate::stream::{self, Inversions};
 
 /// Chunks whose lines are read at a time, in parallel.
 const AHEAD: usize = 8;
@@ -103,9 +103,7 @@ pub(crate) struct Walk<'p, 'a> {
     newest: u64,
     /// Time of the last entry handed on.
     delivered: u64,
-    /// Time of the last line of each CPU.
-    last_of_cpu: Vec<u64>,
-    inversions: u64,
+    inversions: Inversions,
 }
 
 impl<'p, 'a> Walk<'p, 'a> {
@@ -122,8 +120,7 @@ impl<'p, 'a> Walk<'p, 'a> {
             lost: Vec::new(),
             newest: 0,
             delivered: 0,
-            last_of_cpu: Vec::new(),
-            inversions: 0,
+            inversions: Inversions::default(),
         }
     }
 
@@ -156,7 +153,7 @@ impl<'p, 'a> Walk<'p, 'a> {
                     entry.time = self.newest;
                 } else {
                     self.newest = entry.time;
-                    self.count_inversion(entry.time, entry.cpu);
+                    self.inversions.see(entry.time, entry.cpu);
                 }
                 if !self.lost.is_empty() {
                     self.settle_lost(entry.cpu, entry.time);
@@ -186,24 +183,6 @@ impl<'p, 'a> Walk<'p, 'a> {
             } else {
                 self.lost.push((of, entry));
             }
-        }
-    }
-
-    #[inline]
-    fn count_inversion(&mut self, time: u64, cpu: u32) {
-        let index = cpu as usize;
-        if index >= self.last_of_cpu.len() {
-            // More CPUs than Linux supports: a broken line.
-            if index >= 1 << 14 {
-                return;
-            }
-            self.last_of_cpu.resize(index.saturating_add(1), 0);
-        }
-        if let Some(last) = self.last_of_cpu.get_mut(index) {
-            if time < *last {
-                self.inversions = self.inversions.saturating_add(1);
-            }
-            *last = time;
         }
     }
 }
@@ -279,6 +258,6 @@ impl stream::Walk<Entry> for Walk<'_, '_> {
     }
 
     fn inversions(&self) -> u64 {
-        self.inversions
+        self.inversions.count
     }
 }

@@ -6,7 +6,7 @@ use super::record::{self, Raw, Stop, kind};
 use super::sideband;
 use crate::cursor::{u32_at, u64_at};
 use crate::diagnostics::{Diagnostics, Problem};
-use crate::stream;
+use crate::stream::{self, Inversions};
 use crate::units::{Cpu, Nanos};
 
 /// One record that becomes an event: when, and where it is.
@@ -46,9 +46,7 @@ pub(crate) struct Walk<'p, 'a> {
     newest_before: u64,
     /// Time of the last entry handed on.
     delivered: u64,
-    /// Time of the last record of each CPU, in the order of the file.
-    last_of_cpu: Vec<u64>,
-    inversions: u64,
+    inversions: Inversions,
     unknown_records: u64,
     finished: bool,
 }
@@ -73,7 +71,7 @@ impl stream::Walk<Entry> for Walk<'_, '_> {
     }
 
     fn inversions(&self) -> u64 {
-        self.inversions
+        self.inversions.count
     }
 }
 
@@ -97,8 +95,7 @@ impl<'p, 'a> Walk<'p, 'a> {
             newest: 0,
             newest_before: 0,
             delivered: 0,
-            last_of_cpu: Vec::new(),
-            inversions: 0,
+            inversions: Inversions::default(),
             unknown_records: 0,
             finished: false,
         }
@@ -222,7 +219,7 @@ impl<'p, 'a> Walk<'p, 'a> {
         } else {
             self.newest = self.newest.max(time);
             if let Some(cpu) = cpu {
-                self.count_inversion(time, cpu);
+                self.inversions.see(time, cpu);
             }
             if time < self.delivered {
                 let offset = self.perf.offset(raw.offset);
@@ -232,23 +229,5 @@ impl<'p, 'a> Walk<'p, 'a> {
             }
         }
         self.pending.push(Entry { time, offset: raw.offset, record });
-    }
-
-    #[inline]
-    fn count_inversion(&mut self, time: u64, cpu: u32) {
-        let index = cpu as usize;
-        if index >= self.last_of_cpu.len() {
-            // More CPUs than Linux supports: a broken record.
-            if index >= 1 << 14 {
-                return;
-            }
-            self.last_of_cpu.resize(index.saturating_add(1), 0);
-        }
-        if let Some(last) = self.last_of_cpu.get_mut(index) {
-            if time < *last {
-                self.inversions = self.inversions.saturating_add(1);
-            }
-            *last = time;
-        }
     }
 }

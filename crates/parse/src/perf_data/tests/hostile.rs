@@ -1,7 +1,8 @@
 //! No input may panic: cuts at every byte, and flipped bits.
 
 use super::build::small;
-use super::{Random, captures};
+use super::captures;
+use crate::test_support::Random;
 use crate::{
     Capture, Diagnostics, Pid, ReadOptions, Redactor, Tid, Unpacked, cut, read_steps, write_event,
 };

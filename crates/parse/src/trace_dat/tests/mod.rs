@@ -32,18 +32,3 @@ fn read(bytes: &[u8]) -> Read {
         .unwrap();
     Read { info: capture.info().clone(), events, totals, diagnostics }
 }
-
-/// A reproducible stream of numbers (xorshift64).
-struct Random(u64);
-
-impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        self.0
-    }
-    fn below(&mut self, limit: usize) -> usize {
-        (self.next() % limit.max(1) as u64) as usize
-    }
-}

@@ -10,6 +10,7 @@ use std::process::Command;
 use super::build::{Parts, event, exit, page, payload};
 use crate::expand::Budget;
 use crate::stream::Walk as _;
+use crate::test_support::files_below;
 use crate::trace_dat::order::What;
 use crate::trace_dat::{Sections, TraceDat, pages, unpack};
 use crate::{Diagnostics, Limits, ReadOptions};
@@ -138,21 +139,9 @@ fn the_same_in_every_form() {
 }
 
 fn samples() -> Vec<PathBuf> {
-    let mut roots: Vec<PathBuf> =
-        std::env::var_os("AGENTTRACE_SAMPLES").iter().flat_map(std::env::split_paths).collect();
-    let mut found = Vec::new();
-    while let Some(folder) = roots.pop() {
-        for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
-            let path = entry.path();
-            if path.is_dir() {
-                roots.push(path);
-            } else if path.extension().is_some_and(|e| e == "dat") {
-                found.push(path);
-            }
-        }
-    }
-    found.sort();
-    found
+    files_below(Vec::new(), "AGENTTRACE_SAMPLES", |name| {
+        Path::new(name).extension().is_some_and(|e| e == "dat")
+    })
 }
 
 #[test]
