@@ -1,6 +1,6 @@
 //! The command line: help, exit codes, what goes to which stream.
 
-use std::io::Read as _;
+use std::io::{Read as _, Write as _};
 use std::process::{Command, Stdio};
 
 use crate::json::Json;
@@ -113,4 +113,58 @@ fn a_broken_pipe_is_success() {
     let output = child.wait_with_output().expect("it ends");
     assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
     assert!(output.stderr.is_empty(), "{}", String::from_utf8_lossy(&output.stderr));
+}
+
+/// Runs the program with this capture on its standard input.
+fn piped(capture: &[u8], arguments: &[&str]) -> (i32, String, String) {
+    let mut child = Command::new(env!("CARGO_BIN_EXE_agenttrace"))
+        .args(arguments)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the program starts");
+    // Small enough for the pipe: all of it is written before any output is read.
+    child.stdin.take().expect("a pipe").write_all(capture).expect("it reads");
+    let output = child.wait_with_output().expect("it ends");
+    let text = |bytes| String::from_utf8(bytes).expect("the output is UTF-8");
+    (output.status.code().unwrap_or(-1), text(output.stdout), text(output.stderr))
+}
+
+const COUNTED: &str = "\
+            bash-10      [000] .....  100000: tracing_mark_write: agenttrace:B|list|t
+            bash-10      [000] .....  100010: sys_enter: NR 1 (1, 7, 1, 0, 0, 0)
+            bash-10      [000] .....  100900: sys_exit: NR 1 = 1
+            bash-10      [000] .....  101000: tracing_mark_write: agenttrace:E|list
+";
+
+#[test]
+fn a_capture_comes_through_a_pipe_and_its_counts_are_no_seconds() {
+    let (code, out, err) = piped(COUNTED.as_bytes(), &["analyze", "-", "--format", "json"]);
+    assert_eq!((code, err.as_str()), (0, ""));
+    let report = Json::parse(&out).expect("the report is JSON");
+    let step = report.get("steps").list().first().expect("one step");
+    assert_eq!(step.get("step_id").text(), Some("list"));
+    assert_eq!(step.get("wall_ns").number(), Some(1000));
+    let verdict = step.get("verdicts").list().first().expect("a verdict");
+    assert_eq!(verdict.get("confidence").text(), Some("low"));
+    let (code, out, _) = piped(COUNTED.as_bytes(), &["analyze", "-"]);
+    assert_eq!(code, 0);
+    assert!(out.contains("the capture's clock counts no seconds"), "{out}");
+    // With a dot they are seconds.
+    let timed = COUNTED.replace("  100", "  1.00").replace("  101", "  1.01");
+    let (_, out, _) = piped(timed.as_bytes(), &["analyze", "-"]);
+    assert!(!out.contains("counts no seconds"), "{out}");
+}
+
+#[test]
+fn a_bomb_is_refused_until_it_is_allowed() {
+    let bomb = zstd::encode_all(&vec![b'\n'; 100 << 20][..], 1).expect("zstd packs");
+    assert!(bomb.len() < 1 << 16);
+    let (code, out, err) = piped(&bomb, &["check", "-"]);
+    assert_eq!((code, out.as_str()), (2, ""));
+    assert!(err.contains("--max-expanded"), "{err}");
+    let (code, _, err) = piped(&bomb, &["check", "-", "--max-expanded", "200000000"]);
+    assert_eq!(code, 2);
+    assert!(err.contains("no known capture format"), "{err}");
 }

@@ -85,6 +85,13 @@ pub fn report(input: &Input<'_>, mut paths: Vec<StepPath>) -> Report {
         notes.extend(checked.broken.iter().map(|why| format!("step {}: {why}", step.id)));
     }
     notes.extend(short_steps(input));
+    if input.info.ticks {
+        notes.push(
+            "the capture's clock counts no seconds (counter, uptime, x86-tsc): lengths are counts, shown as if each \
+             were 1 ns; record with `echo mono > trace_clock`"
+                .to_owned(),
+        );
+    }
     notes.extend(clipped_steps(input));
     if input.totals.lost == 0 && !input.model.lost.is_empty() {
         let cpus: BTreeSet<_> = input.model.lost.iter().map(|l| l.cpu).collect();

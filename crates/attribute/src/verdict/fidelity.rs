@@ -65,6 +65,9 @@ pub(super) fn doubts(facts: &Facts<'_>, cause: Cause) -> Vec<(Confidence, String
             format!("the step is shorter than ten times the error of its times ({})", human(error)),
         ));
     }
+    if facts.parts.info.ticks {
+        doubts.push((Confidence::Low, "the capture's clock counts no seconds".to_owned()));
+    }
     let rounded = fidelity.resolution.0;
     if rounded > 1 && facts.wall.0 < rounded.saturating_mul(UNITS) {
         doubts.push((

@@ -24,6 +24,9 @@ pub(crate) fn read(sections: &Sections, options: &ReadOptions) -> Result<Capture
     let wall = times.dated.then(|| u64::try_from(times.offset()).ok()).flatten();
     Ok(CaptureInfo {
         format: "trace.dat",
+        ticks: matches!(clock.as_str(), "counter" | "uptime" | "x86-tsc" | "ppc-tb")
+            && times.plain()
+            && options.trace_clock.is_none(),
         hostname,
         os_release,
         arch,
