@@ -3,7 +3,7 @@
 use crate::events::{Row, TABLE, row};
 use crate::format::{BinaryFields, Layout, Place, Slot};
 use crate::print_fmt::StateTable;
-use crate::test_support::Random;
+use crate::support_tests::Random;
 use crate::{
     Capture, CaptureInfo, ClockId, Context, Cpu, Diagnostics, Error, Event, Kind, Nanos, Pid,
     ReadOptions, Tid, Totals, Unpacked, write_event, write_events_header,

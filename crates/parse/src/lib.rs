@@ -38,7 +38,7 @@ mod steps;
 mod steps_read;
 mod stream;
 #[cfg(test)]
-mod test_support;
+mod support_tests;
 mod trace_dat;
 mod tracepoint;
 mod units;

@@ -41,6 +41,10 @@ impl<'a> Form<'a> {
             Plain::TraceDat(sections) => {
                 Self::TraceDat(Box::new(TraceDat::open(bytes, sections, options)?))
             }
+            // First: a perf.data holds texts, and may hold any.
+            Plain::AsIs | Plain::Perf(_) if PerfData::recognize(bytes) => {
+                Self::PerfData(Box::new(PerfData::open(unpacked, options.formats.as_ref())?))
+            }
             Plain::AsIs if EventsText::recognize(bytes) => {
                 Self::Events(Box::new(EventsText::open(bytes)?))
             }
@@ -50,7 +54,8 @@ impl<'a> Form<'a> {
                 Self::Text(Box::new(text))
             }
             Plain::AsIs | Plain::Perf(_) => {
-                Self::PerfData(Box::new(PerfData::open(unpacked, options.formats.as_ref())?))
+                let magic = bytes.get(..8).unwrap_or(bytes).to_vec();
+                return Err(Error::UnknownFormat { magic });
             }
         })
     }

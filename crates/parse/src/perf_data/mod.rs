@@ -67,6 +67,12 @@ enum AttrBy {
 }
 
 impl<'a> PerfData<'a> {
+    /// Whether the input begins as one. A file that is shorter than the mark may be one
+    /// that was cut.
+    pub(crate) fn recognize(bytes: &[u8]) -> bool {
+        Head::recognize(bytes).is_some() || (!bytes.is_empty() && b"PERFILE2".starts_with(bytes))
+    }
+
     /// `formats` stand in for those that the capture lacks.
     pub(crate) fn open(
         unpacked: &'a Unpacked<'_>,

@@ -2,7 +2,7 @@
 
 use super::build::small;
 use super::captures;
-use crate::test_support::Random;
+use crate::support_tests::Random;
 use crate::{
     Capture, Diagnostics, Pid, ReadOptions, Redactor, Tid, Unpacked, cut, read_steps, write_event,
 };

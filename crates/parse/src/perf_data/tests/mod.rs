@@ -9,7 +9,7 @@ mod oracle;
 
 use std::path::{Path, PathBuf};
 
-use crate::test_support::files_below;
+use crate::support_tests::files_below;
 
 /// Every perf.data under the repository's fixtures, and under the folders in
 /// `AGENTTRACE_CAPTURES` (separated as in `PATH`) where that is set.

@@ -1,7 +1,7 @@
 //! No input may panic: cuts at every byte, flipped bits, extreme words.
 
 use super::build::{PRINT, Parts, event, exit, page, payload, special};
-use crate::test_support::Random;
+use crate::support_tests::Random;
 use crate::{Capture, Diagnostics, Limits, ReadOptions, Unpacked, write_event};
 
 fn small() -> Parts {

@@ -10,7 +10,7 @@ use std::process::Command;
 use super::build::{Parts, event, exit, page, payload};
 use crate::expand::Budget;
 use crate::stream::Walk as _;
-use crate::test_support::files_below;
+use crate::support_tests::files_below;
 use crate::trace_dat::order::What;
 use crate::trace_dat::{Sections, TraceDat, pages, unpack};
 use crate::{Diagnostics, Limits, ReadOptions};
