@@ -102,7 +102,7 @@ const DIALECTS: &[Dialect] = &[
         made: "`perf script --ns -F +addr --show-task-events --show-mmap-events`, gzip",
         fault_ends: true,
         interrupts: true,
-        fidelity: BARE_NANOS,
+        fidelity: Fidelity { resolution: Nanos(1), context: false, processes: true },
     },
 ];
 

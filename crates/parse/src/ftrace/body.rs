@@ -204,7 +204,7 @@ fn fault_address(payload: &[u8]) -> u64 {
 
 /// What a line of `PERF_RECORD_COMM` names, for the search of names.
 pub(super) fn named_by_record(key: &[u8], payload: &[u8]) -> Option<i32> {
-    (key == b"PERF_RECORD_COMM").then_some(())?;
+    (key == sideband::COMM).then_some(())?;
     let slash = memchr::memrchr(b'/', payload)?;
     let (tid, _) = auto(payload.get(slash.checked_add(1)?..)?)?;
     i32::try_from(tid).ok()

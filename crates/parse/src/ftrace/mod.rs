@@ -97,7 +97,8 @@ impl<'a> FtraceText<'a> {
         info.fidelity = Fidelity {
             resolution: Nanos(10_u64.pow(9_u32.saturating_sub(scan.digits.into()))),
             context: scan.context,
-            processes: scan.processes,
+            // perf's own records tell the process of each thread, older ones included.
+            processes: scan.processes || scan.keys.contains(&sideband::COMM),
         };
         if info.ticks {
             info.fidelity.resolution = Nanos(1);

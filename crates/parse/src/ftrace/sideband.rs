@@ -9,6 +9,8 @@ use crate::events::{
 use crate::fields::{Addr, Comm, Text};
 use crate::units::{Pid, Tid};
 
+/// The record that names a task, and its process.
+pub(super) const COMM: &[u8] = b"PERF_RECORD_COMM";
 /// How each record's name begins.
 pub(super) const PREFIX: &[u8] = b"PERF_RECORD_";
 
