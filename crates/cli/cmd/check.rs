@@ -24,7 +24,9 @@ pub(crate) fn run(args: &CheckArgs) -> Result<ExitCode> {
     let loaded = pipeline::load(&unpacked, &args.read, None)?;
     let (info, totals, model) = (loaded.capture.info(), &loaded.totals, &loaded.model);
     let mut text = String::new();
-    let _ = writeln!(text, "format      {}, {:.1} MB", info.format, info.bytes as f64 / 1e6);
+    let packed = info.compression.map(|name| format!(" of {name}")).unwrap_or_default();
+    let _ =
+        writeln!(text, "format      {}, {:.1} MB{packed}", info.format, info.bytes as f64 / 1e6);
     let machine = [
         info.os_release.as_ref().map(|r| format!("Linux {r}")),
         info.arch.clone(),
