@@ -38,6 +38,13 @@ pub enum Error {
     },
 }
 
+impl Error {
+    /// For an input that begins as no format does.
+    pub(crate) fn unknown_format(bytes: &[u8]) -> Self {
+        Self::UnknownFormat { magic: bytes.iter().take(8).copied().collect() }
+    }
+}
+
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

@@ -48,14 +48,11 @@ impl<'a> Form<'a> {
             Plain::AsIs if EventsText::recognize(bytes) => {
                 Self::Events(Box::new(EventsText::open(bytes)?))
             }
-            Plain::AsIs if FtraceText::recognize(bytes)? => {
-                let mut text = FtraceText::open(bytes, options.trace_clock)?;
+            Plain::AsIs | Plain::Perf(_) => {
+                let text = FtraceText::open(bytes, options.trace_clock)?;
+                let mut text = text.ok_or_else(|| Error::unknown_format(bytes))?;
                 text.cut = unpacked.cut;
                 Self::Text(Box::new(text))
-            }
-            Plain::AsIs | Plain::Perf(_) => {
-                let magic = bytes.get(..8).unwrap_or(bytes).to_vec();
-                return Err(Error::UnknownFormat { magic });
             }
         })
     }

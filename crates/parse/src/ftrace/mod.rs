@@ -62,23 +62,16 @@ pub(crate) struct FtraceText<'a> {
 }
 
 impl<'a> FtraceText<'a> {
-    /// Whether it is such a text.
+    /// Looks through the text once, in parallel. `None` where it is no such text.
     ///
     /// # Errors
-    /// Where it is of a form that cannot be read: says how to record another.
-    pub(crate) fn recognize(bytes: &[u8]) -> Result<bool, Error> {
-        dialect::recognize(bytes).map(|dialect| dialect.is_some())
-    }
-
-    /// Looks through the text once, in parallel.
-    ///
-    /// # Errors
-    /// Where it is no such text, or its times are not what `trace_clock` says.
-    pub(crate) fn open(bytes: &'a [u8], trace_clock: Option<ClockId>) -> Result<Self, Error> {
-        let Some(dialect) = dialect::recognize(bytes)? else {
-            let magic = bytes.get(..8).unwrap_or(bytes).to_vec();
-            return Err(Error::UnknownFormat { magic });
-        };
+    /// Where it is of a form that cannot be read: says how to record another. Where its
+    /// times are not what `trace_clock` says.
+    pub(crate) fn open(
+        bytes: &'a [u8],
+        trace_clock: Option<ClockId>,
+    ) -> Result<Option<Self>, Error> {
+        let Some(dialect) = dialect::recognize(bytes)? else { return Ok(None) };
         let style = dialect.style();
         let mut info = CaptureInfo { format: dialect.name(), text: true, ..CaptureInfo::default() };
         let all_cpus = header::read(bytes, dialect, &mut info);
@@ -112,7 +105,7 @@ impl<'a> FtraceText<'a> {
         });
         let types = types(&scan.keys, style, raw, &mut info);
         let (chunks, names, first) = (scan.chunks, scan.names, scan.first.unwrap_or(0));
-        Ok(Self { info, cut: false, bytes, style, chunks, names, first, types, states })
+        Ok(Some(Self { info, cut: false, bytes, style, chunks, names, first, types, states }))
     }
 
     /// Delivers all events.

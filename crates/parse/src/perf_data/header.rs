@@ -98,7 +98,7 @@ impl<'a> Head<'a> {
             return Err(if bytes.len() < 8 && MAGIC.starts_with(bytes) {
                 short()
             } else {
-                Error::UnknownFormat { magic: bytes.iter().take(8).copied().collect() }
+                Error::unknown_format(bytes)
             });
         };
         let mut cursor = Cursor::with(bytes.get(8..).unwrap_or(&[]), endian);

@@ -88,38 +88,34 @@ impl<'a> PerfData<'a> {
             });
         }
         let mut info = features::read(&head);
+        let missing = |formats: &FormatsById<'_>| {
+            let tracepoints = || head.attrs.iter().filter(|a| a.kind == TYPE_TRACEPOINT);
+            tracepoints().next().is_some()
+                && tracepoints().all(|a| !formats.contains_key(&a.config))
+        };
         let own = plan::formats(&head);
-        let tracepoints = || head.attrs.iter().filter(|a| a.kind == TYPE_TRACEPOINT);
-        info.formats_missing =
-            tracepoints().next().is_some() && tracepoints().all(|a| !own.contains_key(&a.config));
-        let found = match formats {
-            Some(formats) if info.formats_missing => formats.by_id(),
-            _ => own,
-        };
-        if info.formats_missing && formats.is_some() {
-            info.formats_missing = tracepoints().all(|a| !found.contains_key(&a.config));
-        }
-        let plans = plan::compile(&head, &found, &mut info);
-        let fixed: Vec<Option<usize>> = match formats {
-            Some(_) => head.attrs.iter().map(|a| found.get(&a.config)?.1.fixed_size()).collect(),
-            None => Vec::new(),
-        };
+        let given = formats.filter(|_| missing(&own)).map(Formats::by_id);
+        let used = given.as_ref().unwrap_or(&own);
+        info.formats_missing = missing(used);
+        let plans = plan::compile(&head, used, &mut info);
         let ids = IdTable::new(&head.attrs);
         let attr_by = AttrBy::of(&head.attrs)?;
         let data = made.map_or(head.data, |plain| &plain.data);
         let cut = unpacked.cut || made.is_some_and(|plain| plain.cut);
         let perf = Self { info, head, data, made, cut, plans, ids, attr_by };
-        perf.formats_fit(&fixed)?;
+        if let Some(given) = &given {
+            perf.formats_fit(given)?;
+        }
         Ok(perf)
     }
 
     /// Whether the first samples are as long as formats from elsewhere say: ids are
     /// handed out anew at each boot.
-    fn formats_fit(&self, fixed: &[Option<usize>]) -> Result<(), Error> {
+    fn formats_fit(&self, formats: &FormatsById<'_>) -> Result<(), Error> {
         const SAMPLES: usize = 1 << 14;
-        if fixed.is_empty() {
-            return Ok(());
-        }
+        let attrs = self.head.attrs.iter();
+        let fixed: Vec<Option<usize>> =
+            attrs.map(|a| formats.get(&a.config)?.1.fixed_size()).collect();
         let mut position = 0;
         let records = std::iter::from_fn(|| {
             let raw = record::at(self.data, position).ok()?;
