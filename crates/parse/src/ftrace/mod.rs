@@ -319,6 +319,7 @@ fn types<'a>(
 
 impl<'a> stream::Reader<'a> for FtraceText<'a> {
     type Entry = Entry;
+    type Item = Event<'a>;
     type Walk<'r>
         = Walk<'r, 'a>
     where
@@ -333,7 +334,7 @@ impl<'a> stream::Reader<'a> for FtraceText<'a> {
     }
 
     #[inline]
-    fn event(&self, entry: &Entry, stats: &mut Stats) -> Option<Event<'a>> {
+    fn item(&self, entry: &Entry, stats: &mut Stats) -> Option<Event<'a>> {
         self.decode(entry, stats)
     }
 }

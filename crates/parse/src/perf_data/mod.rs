@@ -177,6 +177,7 @@ impl<'a> PerfData<'a> {
 
 impl<'a> stream::Reader<'a> for PerfData<'a> {
     type Entry = Entry;
+    type Item = Event<'a>;
     type Walk<'r>
         = Walk<'r, 'a>
     where
@@ -191,7 +192,7 @@ impl<'a> stream::Reader<'a> for PerfData<'a> {
     }
 
     #[inline]
-    fn event(&self, entry: &Entry, stats: &mut Stats) -> Option<Event<'a>> {
+    fn item(&self, entry: &Entry, stats: &mut Stats) -> Option<Event<'a>> {
         self.decode(entry, stats)
     }
 }

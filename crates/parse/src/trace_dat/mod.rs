@@ -120,6 +120,7 @@ impl<'a> TraceDat<'a> {
 
 impl<'a> stream::Reader<'a> for TraceDat<'a> {
     type Entry = Entry;
+    type Item = Event<'a>;
     type Walk<'r>
         = Walk<'r, 'a>
     where
@@ -134,7 +135,7 @@ impl<'a> stream::Reader<'a> for TraceDat<'a> {
     }
 
     #[inline]
-    fn event(&self, entry: &Entry, stats: &mut Stats) -> Option<Event<'a>> {
+    fn item(&self, entry: &Entry, stats: &mut Stats) -> Option<Event<'a>> {
         self.decode(entry, stats)
     }
 }
