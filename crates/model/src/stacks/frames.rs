@@ -26,6 +26,8 @@ pub struct Stacks {
     pub chains: Vec<Chain>,
     /// Names of frames that the capture itself gives.
     pub names: Vec<String>,
+    /// Names of tasks.
+    pub comms: Vec<String>,
     /// The samples, in time order.
     pub samples: Vec<StackSample>,
 }
@@ -107,6 +109,9 @@ pub struct StackSample {
     pub pid: Pid,
     /// Task whose stack it is.
     pub tid: Tid,
+    /// The task's name at that time, as index in [`Stacks::comms`]; `None` where no
+    /// record gave it one.
+    pub comm: Option<u32>,
     /// Index in the capture's event types.
     pub event_type: u32,
     /// How many occurrences it stands for; nanoseconds for `cpu-clock` and `task-clock`.
