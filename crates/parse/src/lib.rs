@@ -30,6 +30,7 @@ mod expand;
 mod fields;
 mod format;
 mod formats;
+mod frames;
 mod ftrace;
 mod perf_data;
 mod print_fmt;

@@ -7,7 +7,7 @@ use crate::events::Event;
 use crate::events_text::EventsText;
 use crate::formats::Formats;
 use crate::ftrace::FtraceText;
-use crate::perf_data::PerfData;
+use crate::perf_data::{PerfData, Stacks};
 use crate::stack::{ListedModule, StackEvent};
 use crate::stream;
 use crate::trace_dat::TraceDat;
@@ -117,7 +117,8 @@ impl<'a> Capture<'a> {
     #[must_use]
     pub fn has_stacks(&self) -> bool {
         match &self.0 {
-            Form::PerfData(_) | Form::TraceDat(_) | Form::Text(_) | Form::Events(_) => false,
+            Form::PerfData(perf) => perf.has_stacks(),
+            Form::TraceDat(_) | Form::Text(_) | Form::Events(_) => false,
         }
     }
 
@@ -132,10 +133,11 @@ impl<'a> Capture<'a> {
         sink: &mut dyn FnMut(&[StackEvent<'a>]),
     ) -> Result<(), Error> {
         match &self.0 {
-            Form::PerfData(_) | Form::TraceDat(_) | Form::Text(_) | Form::Events(_) => {
-                let _ = (diagnostics, sink);
+            Form::PerfData(perf) => {
+                stream::read(&Stacks(perf), stream::BATCH, diagnostics, sink);
                 Ok(())
             }
+            Form::TraceDat(_) | Form::Text(_) | Form::Events(_) => Ok(()),
         }
     }
 
@@ -143,7 +145,8 @@ impl<'a> Capture<'a> {
     #[must_use]
     pub fn listed_modules(&self) -> Vec<ListedModule> {
         match &self.0 {
-            Form::PerfData(_) | Form::TraceDat(_) | Form::Text(_) | Form::Events(_) => Vec::new(),
+            Form::PerfData(perf) => perf.listed_modules(),
+            Form::TraceDat(_) | Form::Text(_) | Form::Events(_) => Vec::new(),
         }
     }
 

@@ -2,8 +2,10 @@
 //! code was mapped. The readers make these; the model unwinds and merges them.
 
 use crate::build_id::BuildId;
+use crate::cursor::u64_at;
 use crate::events::{CommRecord, Exit, Fork, Kind};
 use crate::fields::Addr;
+pub use crate::frames::Frames;
 use crate::units::{Cpu, Nanos, Pid, Tid};
 
 /// One record that matters to stacks, as [`crate::Capture::read_stacks`] delivers them.
@@ -128,8 +130,8 @@ pub struct UserMemory<'a> {
     pub regs: &'a [u8],
     /// The stack from its pointer upwards, as far as it was recorded.
     pub stack: &'a [u8],
-    /// How many bytes were asked for (`sample_stack_user`): where there are as many,
-    /// the stack may go on.
+    /// How many bytes there was room for (`sample_stack_user`, or less where the record
+    /// would be too long): where there are as many, the stack may go on.
     pub asked: u32,
 }
 
@@ -143,7 +145,7 @@ impl UserMemory<'_> {
             return None;
         }
         let index = (self.mask & bit.wrapping_sub(1)).count_ones() as usize;
-        crate::cursor::u64_at(self.regs, index.checked_mul(8)?)
+        u64_at(self.regs, index.checked_mul(8)?)
     }
 }
 
@@ -155,6 +157,23 @@ pub struct Branches<'a> {
     pub bytes: &'a [u8],
     /// Whether they are the calls that have not returned (`PERF_SAMPLE_BRANCH_CALL_STACK`).
     pub call_stack: bool,
+}
+
+/// One branch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Branch {
+    /// Address of the branch.
+    pub from: u64,
+    /// Where it went.
+    pub to: u64,
+}
+
+impl Branches<'_> {
+    /// Each branch (`struct perf_branch_entry`), the newest first.
+    pub fn entries(&self) -> impl Iterator<Item = Branch> {
+        let entries = self.bytes.chunks_exact(24);
+        entries.filter_map(|entry| Some(Branch { from: u64_at(entry, 0)?, to: u64_at(entry, 8)? }))
+    }
 }
 
 /// Code or data that became visible in a process, or in the kernel.

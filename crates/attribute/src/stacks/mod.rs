@@ -1,6 +1,7 @@
 //! Samples with stacks joined with steps, paths and causes: weighted stacks for
 //! pictures, and numbers for verdicts.
 
+mod index;
 mod text;
 
 use agenttrace_model::parse::StepId;
@@ -8,6 +9,7 @@ use agenttrace_model::stacks::{Stacks, Symbols};
 
 use crate::cause::Cause;
 
+pub use index::SampleIndex;
 pub use text::{FrameKind, FrameText, frame_text};
 
 /// A capture's stacks with their names.

@@ -1,7 +1,7 @@
 //! The attributes of a perf.data file: which events were asked for, with which ids.
 
 use super::header::Section;
-use super::layout::SampleLayout;
+use super::layout::{Asked, SampleLayout};
 use crate::cursor::{Cursor, Endian, slice_at};
 use crate::error::Error;
 
@@ -58,7 +58,17 @@ impl<'a> Attr<'a> {
                 u64::from_le_bytes(bytes.map(u8::reverse_bits))
             }
         };
-        let layout = SampleLayout::new(sample_type, read_format, flags & flag::SAMPLE_ID_ALL != 0);
+        let u64_at = |at: usize| bytes.get(at..).and_then(|b| Cursor::with(b, endian).u64());
+        // Fields that older versions of the structure do not have are 0.
+        let asked = Asked {
+            sample_type,
+            read_format,
+            sample_id_all: flags & flag::SAMPLE_ID_ALL != 0,
+            branch_sample_type: u64_at(72).unwrap_or(0),
+            regs_user: u64_at(80).unwrap_or(0),
+            regs_intr: u64_at(96).unwrap_or(0),
+        };
+        let layout = SampleLayout::new(&asked);
         let clockid = bytes.get(92..).and_then(|b| Cursor::with(b, endian).u32());
         Some(Self {
             kind,

@@ -61,7 +61,7 @@ pub fn cut(
         });
     }
     let redacting = redact.is_some();
-    if redacting && perf.head.attrs.iter().any(|attr| attr.layout.user_memory) {
+    if redacting && perf.head.attrs.iter().any(|attr| attr.layout.tail.has_user_memory()) {
         return Err(Error::Unsupported {
             what: "the samples hold registers or stacks of user programs, whose content cannot be \
                    redacted; record without `--call-graph dwarf`, `--user-regs` and `--intr-regs`"

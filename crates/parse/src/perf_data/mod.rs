@@ -1,6 +1,7 @@
 //! perf.data of every form to events.
 
 mod attrs;
+mod build_ids;
 mod cut;
 mod decode;
 mod dump;
@@ -15,7 +16,9 @@ mod record;
 mod redact;
 mod scrub;
 mod sideband;
+mod stacks;
 mod swap;
+mod tail;
 #[cfg(test)]
 mod tests;
 mod tracing_data;
@@ -24,11 +27,12 @@ use attrs::{Attr, IdTable, TYPE_TRACEPOINT};
 pub use cut::cut;
 pub(crate) use features::cpu_list;
 use header::Head;
-use order::{Entry, Walk};
+use order::{Entry, Pass, Walk};
 pub(crate) use plain::{Plain, make as make_plain};
 use plan::Plan;
 pub(crate) use plan::{FormatsById, format_texts, formats_by_id};
 pub use redact::Redactor;
+pub(crate) use stacks::Stacks;
 
 use crate::capture::CaptureInfo;
 use crate::cursor::{u16_at, u64_at};
@@ -188,7 +192,7 @@ impl<'a> stream::Reader<'a> for PerfData<'a> {
     }
 
     fn walk(&self, batch: usize) -> Walk<'_, 'a> {
-        Walk::new(self, batch)
+        Walk::new(self, batch, Pass::Events)
     }
 
     #[inline]

@@ -4,6 +4,7 @@ use super::PerfData;
 use super::header::DataEnd;
 use super::record::{self, Raw, Stop, kind};
 use super::sideband;
+use super::stacks;
 use crate::cursor::{u32_at, u64_at};
 use crate::diagnostics::{Diagnostics, Problem};
 use crate::stream::{self, Inversions};
@@ -19,6 +20,25 @@ pub(crate) struct Entry {
     pub(crate) record: u64,
 }
 
+/// Which records a walk is for, beside the samples.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Pass {
+    /// Those that become an [`Event`](crate::Event).
+    Events,
+    /// Those that become a [`StackEvent`](crate::stack::StackEvent).
+    Stacks,
+}
+
+impl Pass {
+    #[inline]
+    fn wants(self, kind: u32) -> bool {
+        match self {
+            Self::Events => sideband::known(kind),
+            Self::Stacks => stacks::known(kind),
+        }
+    }
+}
+
 /// Walks the data section once. perf drains one CPU's ring after the other and ends
 /// each pass with a FINISHED_ROUND:
 ///
@@ -31,6 +51,7 @@ pub(crate) struct Entry {
 #[derive(Debug)]
 pub(crate) struct Walk<'p, 'a> {
     perf: &'p PerfData<'a>,
+    pass: Pass,
     /// How many records to sort at a time, at least.
     batch: usize,
     /// (offset of time, offset of CPU) in samples, where all attributes agree.
@@ -76,7 +97,7 @@ impl stream::Walk<Entry> for Walk<'_, '_> {
 }
 
 impl<'p, 'a> Walk<'p, 'a> {
-    pub(crate) fn new(perf: &'p PerfData<'a>, batch: usize) -> Self {
+    pub(crate) fn new(perf: &'p PerfData<'a>, batch: usize, pass: Pass) -> Self {
         let place = |index: usize| {
             let layout = &perf.head.attrs.get(index)?.layout;
             Some((layout.time?, layout.cpu))
@@ -85,6 +106,7 @@ impl<'p, 'a> Walk<'p, 'a> {
             place(0).filter(|first| (0..perf.head.attrs.len()).all(|i| place(i) == Some(*first)));
         Self {
             perf,
+            pass,
             batch,
             uniform,
             position: 0,
@@ -171,10 +193,10 @@ impl<'p, 'a> Walk<'p, 'a> {
                 if self.pending.len() >= target {
                     return settled;
                 }
-            } else if sideband::known(raw.kind) {
+            } else if self.pass.wants(raw.kind) {
                 let (time, cpu) = self.sideband_time(&raw);
                 self.add(&raw, number, time, cpu, diagnostics);
-            } else if raw.kind < kind::USER {
+            } else if self.pass == Pass::Events && raw.kind < kind::USER {
                 self.unknown_records = self.unknown_records.saturating_add(1);
             }
         }

@@ -18,9 +18,12 @@ pub(crate) mod kind {
     pub(crate) const SWITCH: u32 = 14;
     pub(crate) const SWITCH_CPU_WIDE: u32 = 15;
     pub(crate) const NAMESPACES: u32 = 16;
+    pub(crate) const KSYMBOL: u32 = 17;
+    pub(crate) const CALLCHAIN_DEFERRED: u32 = 22;
     pub(crate) const USER: u32 = 64;
     pub(crate) const HEADER_ATTR: u32 = 64;
     pub(crate) const HEADER_TRACING_DATA: u32 = 66;
+    pub(crate) const HEADER_BUILD_ID: u32 = 67;
     pub(crate) const FINISHED_ROUND: u32 = 68;
     pub(crate) const ID_INDEX: u32 = 69;
     pub(crate) const AUXTRACE: u32 = 71;
@@ -36,7 +39,7 @@ pub(crate) mod kind {
 
 /// The name of a record type, without its `PERF_RECORD_`.
 pub(crate) fn name(kind: u32) -> &'static str {
-    const KERNEL: [&str; 22] = [
+    const KERNEL: [&str; 23] = [
         "0",
         "MMAP",
         "LOST",
@@ -59,6 +62,7 @@ pub(crate) fn name(kind: u32) -> &'static str {
         "CGROUP",
         "TEXT_POKE",
         "AUX_OUTPUT_HW_ID",
+        "CALLCHAIN_DEFERRED",
     ];
     const USER: [&str; 20] = [
         "HEADER_ATTR",
@@ -186,10 +190,10 @@ mod tests {
     #[test]
     fn names_of_both_ranges() {
         assert_eq!(
-            [name(1), name(21), name(68), name(83)],
-            ["MMAP", "AUX_OUTPUT_HW_ID", "FINISHED_ROUND", "COMPRESSED2"]
+            [name(1), name(22), name(68), name(83)],
+            ["MMAP", "CALLCHAIN_DEFERRED", "FINISHED_ROUND", "COMPRESSED2"]
         );
-        assert_eq!([name(22), name(84), name(132), name(u32::MAX)], ["?"; 4]);
+        assert_eq!([name(23), name(84), name(132), name(u32::MAX)], ["?"; 4]);
     }
 
     #[test]

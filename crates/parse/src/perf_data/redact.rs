@@ -155,7 +155,7 @@ impl<'r> Redaction<'r> {
     fn sample(&mut self, perf: &PerfData<'_>, raw: &Raw<'_>) -> Option<Vec<u8>> {
         let index = perf.attr_of(raw.bytes)?;
         let layout = &perf.head.attrs.get(index)?.layout;
-        let Some((start, len)) = layout.raw_range(raw.bytes) else {
+        let Some((start, len)) = layout.tail.raw_range(raw.bytes) else {
             // Software events have no payload; a tracepoint without one is broken.
             let whole = perf.head.attrs.get(index)?.kind != TYPE_TRACEPOINT;
             return whole.then(|| raw.bytes.to_vec());

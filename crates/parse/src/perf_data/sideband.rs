@@ -35,14 +35,21 @@ pub(crate) fn known(kind: u32) -> bool {
     )
 }
 
-/// Offset of the name in MMAP and MMAP2, or of the comm in COMM.
+/// Offset of the name in MMAP, MMAP2, COMM and KSYMBOL.
 pub(crate) fn name_offset(kind: u32) -> Option<usize> {
     match kind {
         kind::MMAP => Some(40),
         kind::MMAP2 => Some(72),
         kind::COMM => Some(16),
+        kind::KSYMBOL => Some(24),
         _ => None,
     }
+}
+
+/// The name in a record that has one, and `trailer` bytes behind it.
+pub(crate) fn string<'a>(raw: &Raw<'a>, trailer: usize) -> Option<&'a [u8]> {
+    let end = raw.bytes.len().checked_sub(trailer)?;
+    raw.bytes.get(name_offset(raw.kind)?..end).map(until_nul)
 }
 
 /// The time that a record's own body holds (FORK, EXIT, THROTTLE), for captures
@@ -60,10 +67,7 @@ pub(crate) fn decode<'a>(raw: &Raw<'a>, trailer: usize) -> Option<Record<'a>> {
     let pid = |at: usize| raw.u32(at).map(|v| Pid(v as i32));
     let tid = |at: usize| raw.u32(at).map(|v| Tid(v as i32));
     let addr = |at: usize| raw.u64(at).map(Addr);
-    let string = || {
-        let end = raw.bytes.len().checked_sub(trailer)?;
-        raw.bytes.get(name_offset(raw.kind)?..end).map(until_nul)
-    };
+    let string = || string(raw, trailer);
     let set = |bit: u16| raw.misc & bit != 0;
     Some(match raw.kind {
         kind::COMM => Record::CommRecord(CommRecord {

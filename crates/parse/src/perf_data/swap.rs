@@ -5,7 +5,7 @@ use super::header::Head;
 use super::plan;
 use super::record::kind;
 use super::sideband::MMAP_BUILD_ID;
-use crate::cursor::{u16_at, u64_at};
+use crate::cursor::{Endian, u16_at, u64_at};
 use crate::format::{Format, Place, Slot};
 
 /// How to turn round the records of one capture: as far as they are read.
@@ -47,18 +47,27 @@ impl<'h> Swap<'h> {
             kind::SWITCH => (&[], &[]),
             kind::SWITCH_CPU_WIDE => (&[8, 12], &[]),
             kind::NAMESPACES => (&[8, 12], &[16]),
+            kind::KSYMBOL => (&[16], &[8]),
+            kind::CALLCHAIN_DEFERRED => (&[], &[8, 16]),
+            // perf's own, without a trailer.
+            kind::HEADER_BUILD_ID => return flip(record, 8, 4),
             _ => return,
         };
         // Before the body is turned: the trailer tells whose it is.
         self.trailer(record);
         halves.iter().for_each(|at| flip(record, *at, 4));
         words.iter().for_each(|at| flip(record, *at, 8));
-        if kind == kind::NAMESPACES {
-            // (dev, ino) for each namespace; the trailer behind them is turned already.
-            let count = u64_at(record, 16).and_then(|n| usize::try_from(n).ok()).unwrap_or(0);
-            for word in 0..count.min(16).saturating_mul(2) {
-                flip(record, word.saturating_mul(8).saturating_add(24), 8);
-            }
+        // Words whose number is told; the trailer behind them is turned already.
+        let count = |at: usize| u64_at(record, at).and_then(|n| usize::try_from(n).ok());
+        let counted = match kind {
+            // (dev, ino) for each namespace.
+            kind::NAMESPACES => count(16).unwrap_or(0).min(16).saturating_mul(2),
+            kind::CALLCHAIN_DEFERRED => count(16).unwrap_or(0).min(record.len() / 8),
+            _ => 0,
+        };
+        (0..counted).for_each(|word| flip(record, word.saturating_mul(8).saturating_add(24), 8));
+        if kind == kind::KSYMBOL {
+            [20, 22].into_iter().for_each(|at| flip(record, at, 2));
         }
     }
 
@@ -94,17 +103,19 @@ impl<'h> Swap<'h> {
             return;
         };
         let Some(layout) = self.attrs.get(index).map(|a| &a.layout) else { return };
-        for at in [layout.id, layout.time, layout.addr, layout.period].into_iter().flatten() {
+        let parts = layout.tail.parts(record, Endian::Big);
+        for at in
+            [layout.id, layout.ip, layout.time, layout.addr, layout.period].into_iter().flatten()
+        {
             flip(record, at, 8);
         }
         for at in [layout.tid, layout.cpu].into_iter().flatten() {
             flip(record, at, 4);
             flip(record, at.saturating_add(4), 4);
         }
-        layout.flip_counted(record, flip);
-        let Some((start, len)) = layout.raw_range(record) else { return };
-        let end = start.saturating_add(len);
-        let Some(payload) = record.get_mut(start..end) else { return };
+        parts.numbers(|at, size| flip(record, at, size));
+        let Some(raw) = parts.raw else { return };
+        let Some(payload) = record.get_mut(raw) else { return };
         for slot in self.payloads.get(index).into_iter().flatten() {
             let elements = slot.size.checked_div(slot.element).unwrap_or(0);
             for element in 0..elements {
