@@ -182,6 +182,7 @@ pub(crate) fn report(loaded: &Loaded<'_>, placed: &Placed) -> Report {
         clock_mapping: placed.marked.mapping.clone(),
         clock_error: placed.marked.error,
         notes: Vec::new(),
+        stacks: None,
         outside_cut: placed.file.as_ref().is_some_and(|f| f.calibration.is_some()),
     };
     analyze::report(&input, paths)

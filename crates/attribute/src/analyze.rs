@@ -18,6 +18,7 @@ use crate::report::{
     CaptureSummary, Coverage, ExclusiveRow, MarkerSource, Report, Session, StepReport,
 };
 use crate::session;
+use crate::stacks::{Named, SampleIndex};
 use crate::verdict::{self, Facts};
 use segments::segments;
 use tools::Tools;
@@ -45,6 +46,8 @@ pub struct Input<'m> {
     pub clock_error: Option<Nanos>,
     /// Notes of earlier stages; those of the windows are added.
     pub notes: Vec<String>,
+    /// Its stacks, where it has any.
+    pub stacks: Option<Named<'m>>,
     /// The capture was cut out of a longer one: other steps of the tools are missing.
     pub outside_cut: bool,
 }
@@ -60,22 +63,25 @@ struct Checked {
 /// What comes out does not depend on the number of threads.
 #[must_use]
 pub fn report(input: &Input<'_>, mut paths: Vec<StepPath>) -> Report {
-    let index = Index::new(input.model, input.info);
     let work = work(input.windows);
-    let coverage = coverage(input.info);
     let steps = &input.windows.steps;
     paths.resize_with(steps.len(), StepPath::default);
 
     let checked: Vec<Checked> =
         paths.into_par_iter().enumerate().map(|(i, path)| check(input, i, path)).collect();
-    let tools = Tools::new(input, &checked);
+    let shared = Shared {
+        index: Index::new(input.model, input.info),
+        stacks: input.stacks.map(SampleIndex::new),
+        coverage: coverage(input.info),
+        tools: Tools::new(input, &checked),
+    };
     let selfs = session::self_times(steps);
     let reports: Vec<StepReport> = checked
         .par_iter()
         .enumerate()
         .filter_map(|(i, checked)| {
             let own = selfs.get(i).copied().unwrap_or_default();
-            step_report(input, &index, &coverage, &tools, work.get(i)?, own, i, checked)
+            step_report(input, &shared, work.get(i)?, own, i, checked)
         })
         .collect();
 
@@ -109,7 +115,7 @@ pub fn report(input: &Input<'_>, mut paths: Vec<StepPath>) -> Report {
         .map(|(checked, parts)| session::by_cause(&checked.path.segments, parts))
         .collect();
     let (ranking, wall) = session::ranking(&reports, &sums);
-    let (_, samples) = inclusive(&index, &union(&work));
+    let (_, samples) = inclusive(&shared.index, &union(&work));
     Report {
         capture: CaptureSummary {
             info: input.info.clone(),
@@ -120,7 +126,7 @@ pub fn report(input: &Input<'_>, mut paths: Vec<StepPath>) -> Report {
             clock_error: input.clock_error,
             markers: input.markers,
         },
-        coverage,
+        coverage: shared.coverage,
         session: Session {
             name: input.session.clone(),
             steps: reports.len(),
@@ -252,18 +258,24 @@ pub fn exclusive(segments: &[PathSegment]) -> Vec<ExclusiveRow> {
     rows
 }
 
-#[expect(clippy::too_many_arguments, reason = "the parts of one step, gathered by one caller")]
+/// What all steps are reported with.
+struct Shared<'a> {
+    index: Index<'a>,
+    stacks: Option<SampleIndex<'a>>,
+    coverage: Vec<Coverage>,
+    tools: Tools<'a>,
+}
+
 fn step_report(
     input: &Input<'_>,
-    index: &Index<'_>,
-    coverage: &[Coverage],
-    tools: &Tools<'_>,
+    shared: &Shared<'_>,
     work: &[Stretch],
     self_ns: Nanos,
     number: usize,
     checked: &Checked,
 ) -> Option<StepReport> {
     let model = input.model;
+    let Shared { index, stacks, coverage, tools } = shared;
     let step = input.windows.steps.get(number)?;
     let root = model.tasks.get(step.root.0 as usize)?;
     let wall = step.end - step.start;
@@ -287,6 +299,7 @@ fn step_report(
         inferred,
         broken: checked.broken.as_deref(),
         relative: tools.relative(&step.tool, wall, &checked.rows),
+        stacks: stacks.as_ref(),
     });
     let verdicts = verdict::verdicts(&facts);
     let tool = tools.tools.get(step.tool.as_str())?;

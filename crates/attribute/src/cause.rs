@@ -174,6 +174,12 @@ impl Resource {
         Self::Unknown,
     ];
 
+    /// Whether it is a CPU that runs.
+    #[must_use]
+    pub fn is_cpu(self) -> bool {
+        matches!(self, Self::CpuUser | Self::CpuKernel)
+    }
+
     /// The name in reports, tables and JSON.
     #[must_use]
     pub fn name(self) -> &'static str {

@@ -3,7 +3,7 @@
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 
-use agenttrace_model::parse::{CaptureInfo, Cpu, Dev, Diagnostics, Nanos, Problem};
+use agenttrace_model::parse::{CaptureInfo, Cpu, Dev, Diagnostics, Nanos, Problem, Tid};
 use agenttrace_model::{Model, State, Step, SyscallClass, TaskId};
 use rustc_hash::FxHashMap;
 
@@ -11,6 +11,7 @@ use crate::cause::{Cause, Resource};
 use crate::inclusive::{Index, Stretch};
 use crate::path::{Frame, Reason, StackId, StepPath, device_name};
 use crate::report::{Coverage, CoverageStatus, Evidence, ExclusiveRow, Inclusive};
+use crate::stacks::SampleIndex;
 
 /// What [`Facts`] is made of.
 pub(crate) struct Parts<'a> {
@@ -27,6 +28,7 @@ pub(crate) struct Parts<'a> {
     pub(crate) inferred: Nanos,
     pub(crate) broken: Option<&'a str>,
     pub(crate) relative: Option<Evidence>,
+    pub(crate) stacks: Option<&'a SampleIndex<'a>>,
 }
 
 /// All segments of a path with the same cause, entry stack and task.
@@ -167,6 +169,11 @@ impl<'a> Facts<'a> {
             let on = Some(cell.task).filter(|t| !self.tasks.contains(t));
             tasks().find(|id| !self.tasks.contains(id)).or(on).or_else(|| tasks().next_back())
         })
+    }
+
+    /// A task's thread id.
+    pub(crate) fn tid(&self, task: TaskId) -> Option<Tid> {
+        self.model().tasks.get(task.0 as usize).map(|t| t.tid)
     }
 
     /// A task's name at the end of the step.

@@ -3,6 +3,7 @@
 mod facts;
 mod fidelity;
 mod rules;
+mod stacks;
 
 use std::cmp::Reverse;
 
@@ -63,6 +64,7 @@ pub(crate) fn verdicts(facts: &Facts<'_>) -> Vec<Verdict> {
         }
         let Some(rule) = rule(cause) else { continue };
         let mut finding = rule.find(facts, cause);
+        finding.evidence.extend(stacks::evidence(facts, cause));
         if first {
             finding.evidence.extend(facts.parts.relative.clone());
         }
