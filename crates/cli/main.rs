@@ -5,6 +5,7 @@ mod cmd;
 mod input;
 mod output;
 mod pipeline;
+mod symbols;
 
 use std::process::ExitCode;
 

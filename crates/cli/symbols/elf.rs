@@ -100,7 +100,7 @@ impl<'a> Elf<'a> {
             if label {
                 let hidden = [elf::STV_HIDDEN, elf::STV_INTERNAL];
                 let text = section.and_then(|s| texts.get(s)).copied().unwrap_or(false);
-                if !text || hidden.contains(&st_other.st_visibility()) {
+                if !text || hidden.contains(&st_other.visibility()) {
                     continue;
                 }
             }

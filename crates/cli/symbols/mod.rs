@@ -46,8 +46,6 @@ pub(crate) struct StackData {
     pub(crate) notes: Vec<String>,
     /// Where the names of each module with frames come from.
     pub(crate) found: Vec<(ModuleId, String)>,
-    /// What the samples of each event type hold.
-    pub(crate) tallies: Vec<Tally>,
 }
 
 /// Reads the stacks of the samples that are `wanted`, and names their frames. `None`
@@ -64,14 +62,12 @@ pub(crate) fn load(
     let info = capture.info();
     let places = places(read, args)?;
     let mut reference = Reference::default();
-    let mut tallies = vec![Tally::default(); info.event_types.len()];
     let mut builder = StackBuilder::new(info, capture.listed_modules());
     // What is wrong with the records was counted when the events were read.
     let mut diagnostics = Diagnostics::default();
     capture
         .read_stacks(&mut diagnostics, &mut |batch| {
             reference.watch(batch);
-            tally::count(&mut tallies, batch);
             builder.push(batch, wanted);
         })
         .map_err(|error| anyhow!("{}: {error}", read.path.display()))?;
@@ -100,7 +96,7 @@ pub(crate) fn load(
     });
     let found = found.collect();
     let symbols = symbols(&stacks, named);
-    Ok(Some(StackData { stacks, symbols, notes: places.notes(), found, tallies }))
+    Ok(Some(StackData { stacks, symbols, notes: places.notes(), found }))
 }
 
 /// Where files are looked for, by the options, the environment, and what lies beside the
