@@ -92,7 +92,9 @@ pub fn stack_command(kind: StackKind) -> &'static str {
         StackKind::Locks => {
             "perf record -a -k CLOCK_MONOTONIC -e lock:contention_begin,lock:contention_end -c 1 --call-graph fp"
         }
-        StackKind::Faults => "perf record -a -k CLOCK_MONOTONIC -e page-faults -c 1 -d --call-graph fp",
+        StackKind::Faults => {
+            "perf record -a -k CLOCK_MONOTONIC -e page-faults -c 1 -d --call-graph fp"
+        }
     }
 }
 

@@ -84,11 +84,8 @@ pub fn diff(here: &StackGraph, other: &StackGraph) -> StackDiff {
             scaled,
         })
         .collect();
-    let side = |g: &StackGraph| DiffSide {
-        of: g.of.clone(),
-        total: g.total,
-        event: g.event.clone(),
-    };
+    let side =
+        |g: &StackGraph| DiffSide { of: g.of.clone(), total: g.total, event: g.event.clone() };
     let mut notes = here.notes.clone();
     notes.extend(other.notes.iter().map(|note| format!("{}: {note}", other.of)));
     StackDiff {

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use agenttrace_model::parse::CaptureInfo;
 use agenttrace_model::stacks::{StackSample, Stacks, What};
 
-use super::absent::Absent;
 use super::StackKind;
+use super::absent::Absent;
 
 /// The event that stands for running time.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -21,9 +21,8 @@ pub struct CpuEvent {
 
 impl CpuEvent {
     pub(super) fn note(&self) -> Option<String> {
-        (!self.others.is_empty()).then(|| {
-            format!("samples of other events too: {} (--event)", self.others.join(", "))
-        })
+        (!self.others.is_empty())
+            .then(|| format!("samples of other events too: {} (--event)", self.others.join(", ")))
     }
 }
 
@@ -37,8 +36,9 @@ pub(super) struct FaultEvents {
 
 impl FaultEvents {
     pub(super) fn note(&self) -> Option<String> {
-        (!self.others.is_empty())
-            .then(|| format!("the same faults by other events: {} (--event)", self.others.join(", ")))
+        (!self.others.is_empty()).then(|| {
+            format!("the same faults by other events: {} (--event)", self.others.join(", "))
+        })
     }
 }
 
@@ -56,8 +56,9 @@ pub fn cpu(info: &CaptureInfo, stacks: &Stacks, name: Option<&str>) -> Result<Cp
                 Absent::UnknownEvent(name.to_owned(), known)
             })?
         }
-        None => most(&counts)
-            .ok_or_else(|| missing(stacks, StackKind::Cpu, |s| s.what == What::Cpu))?,
+        None => {
+            most(&counts).ok_or_else(|| missing(stacks, StackKind::Cpu, |s| s.what == What::Cpu))?
+        }
     };
     let mut words = short_name(info, chosen);
     if words.ends_with("-clock")
@@ -110,11 +111,7 @@ pub(super) fn faults(
         indexes.iter().map(|index| short_name(info, *index)).collect()
     };
     let others: Vec<u32> = counts.keys().copied().filter(|i| !indexes.contains(i)).collect();
-    Ok(FaultEvents {
-        words: names(&indexes).join(" and "),
-        others: names(&others),
-        indexes,
-    })
+    Ok(FaultEvents { words: names(&indexes).join(" and "), others: names(&others), indexes })
 }
 
 /// Samples with a stack, by event type.
@@ -127,7 +124,10 @@ fn counts(stacks: &Stacks, wanted: impl Fn(&StackSample) -> bool) -> BTreeMap<u3
 }
 
 fn most(counts: &BTreeMap<u32, u64>) -> Option<u32> {
-    counts.iter().max_by_key(|(index, count)| (**count, std::cmp::Reverse(**index))).map(|(i, _)| *i)
+    counts
+        .iter()
+        .max_by_key(|(index, count)| (**count, std::cmp::Reverse(**index)))
+        .map(|(i, _)| *i)
 }
 
 fn missing(stacks: &Stacks, kind: StackKind, wanted: impl Fn(&StackSample) -> bool) -> Absent {

@@ -19,8 +19,9 @@ use crate::report::{Report, Segment};
 /// What a graph is made from.
 #[derive(Clone, Copy, Debug)]
 pub struct Scene<'a> {
-    /// The model of the capture.
-    pub model: &'a Model,
+    /// The model of the capture. [`StackKind::Cpu`] and [`StackKind::Faults`] of a whole
+    /// capture need none.
+    pub model: Option<&'a Model>,
     /// What the capture says of itself.
     pub info: &'a CaptureInfo,
     /// The steps, and who works for them. `None`: the capture as a whole.
@@ -83,12 +84,13 @@ type Made = (StackUnit, Option<String>, Vec<StackRow>, u64, Vec<String>);
 fn select<'a>(scene: Scene<'a>, ask: &'a Ask) -> Result<Selection<'a>, Absent> {
     let filter = &ask.filter;
     if let Some(name) = &filter.comm {
-        let mut names = scene.model.tasks.iter().flat_map(|t| &t.names);
-        if !names.any(|(_, comm)| comm.to_text() == *name) {
+        let mut tasks = scene.model.iter().flat_map(|m| &m.tasks).flat_map(|t| &t.names);
+        let sampled = scene.named.is_some_and(|n| n.stacks.comms.contains(name));
+        if !sampled && !tasks.any(|(_, comm)| comm.to_text() == *name) {
             return Err(Absent::UnknownComm(name.clone()));
         }
     }
-    let Some(windows) = scene.windows else {
+    let (Some(windows), Some(model)) = (scene.windows, scene.model) else {
         // Without steps there is no path either.
         if filter.step.is_some() || filter.tool.is_some() || filter.cause.is_some() {
             return Err(Absent::NoSteps);
@@ -108,7 +110,7 @@ fn select<'a>(scene: Scene<'a>, ask: &'a Ask) -> Result<Selection<'a>, Absent> {
         let known = known.into_iter().map(str::to_owned).collect();
         return Err(Absent::UnknownTool(tool.clone(), known));
     }
-    Ok(Selection::of_steps(scene.model, windows, scene.report, filter))
+    Ok(Selection::of_steps(model, windows, scene.report, filter))
 }
 
 /// What a graph is of: `search_codebase, step 142`.
@@ -166,7 +168,7 @@ fn cpu(scene: Scene<'_>, ask: &Ask, select: &Selection<'_>) -> Result<Made, Abse
     let chosen = events::cpu(scene.info, named.stacks, ask.event.as_deref())?;
     let mut rows = Rows::new(named, scene.windows);
     for sample in cpu_samples(named.stacks, chosen.index) {
-        if let Some((step, comm)) = place(select, sample) {
+        if let Some((step, comm)) = place(named, select, sample) {
             rows.add(step, &comm, sample.chain, 1);
             rows.sample(sample);
         }
@@ -187,7 +189,7 @@ fn faults(scene: Scene<'_>, ask: &Ask, select: &Selection<'_>) -> Result<Made, A
     let is_fault = |s: &&StackSample| matches!(s.what, What::Fault { .. });
     for sample in named.stacks.samples.iter().filter(is_fault) {
         if chosen.indexes.contains(&sample.event_type)
-            && let Some((step, comm)) = place(select, sample)
+            && let Some((step, comm)) = place(named, select, sample)
         {
             rows.add(step, &comm, sample.chain, sample.period);
             rows.sample(sample);
@@ -199,10 +201,14 @@ fn faults(scene: Scene<'_>, ask: &Ask, select: &Selection<'_>) -> Result<Made, A
 }
 
 /// The step and the task's name of a sample that is selected.
-fn place(select: &Selection<'_>, sample: &StackSample) -> Option<(Option<usize>, String)> {
-    let task = select.tasks.at(sample.tid, sample.time);
-    let stretch = select.at(task, sample.time)?;
-    let name = select.tasks.name(sample.tid, sample.time);
+fn place(
+    named: Named<'_>,
+    select: &Selection<'_>,
+    sample: &StackSample,
+) -> Option<(Option<usize>, String)> {
+    let stretch = select.thread_at(sample.tid, sample.time)?;
+    let given = sample.comm.and_then(|i| named.stacks.comms.get(i as usize));
+    let name = select.name(given.map(String::as_str), sample.tid, sample.time);
     select.named(&name).then_some((stretch.step, name))
 }
 
@@ -212,6 +218,7 @@ fn intervals(scene: Scene<'_>, ask: &Ask, select: &Selection<'_>) -> Result<Made
         return Err(Absent::NoChoice(ask.kind));
     }
     let named = need(scene, ask.kind)?;
+    let model = scene.model.ok_or(Absent::NoEvent(ask.kind))?;
     let locks = ask.kind == StackKind::Locks;
     let with_stack = named.stacks.samples.iter().any(|s| {
         s.chain.is_some()
@@ -222,7 +229,7 @@ fn intervals(scene: Scene<'_>, ask: &Ask, select: &Selection<'_>) -> Result<Made
             }
     });
     if !with_stack {
-        let there = scene.model.tasks.iter().any(|task| {
+        let there = model.tasks.iter().any(|task| {
             if locks {
                 times::locks(task).next().is_some()
             } else {
@@ -237,9 +244,9 @@ fn intervals(scene: Scene<'_>, ask: &Ask, select: &Selection<'_>) -> Result<Made
     }
     let mut rows = Rows::new(named, scene.windows);
     let open = if locks {
-        times::add_locks(named, select, &mut rows)
+        times::add_locks(named, model, select, &mut rows)
     } else {
-        times::add_blocked(named, select, &mut rows);
+        times::add_blocked(named, model, select, &mut rows);
         0
     };
     let (rows, total, mut notes) = rows.finish(StackUnit::Nanos, ask.filter.cause);
@@ -264,7 +271,8 @@ fn wall(scene: Scene<'_>, ask: &Ask, select: &Selection<'_>) -> Result<Made, Abs
         Some(Err(_)) | None => None,
     };
     let event = chosen.as_ref().map(|c| c.index);
-    let stacks = scene.named.map(|named| PathStacks::new(named, scene.model, event));
+    let stacks =
+        scene.named.zip(scene.model).map(|(named, model)| PathStacks::new(named, model, event));
     let mut sums: BTreeMap<Key<'_>, u64> = BTreeMap::new();
     for (index, parts) in &select.steps {
         let Some(step) = report.steps.get(*index) else { continue };
@@ -274,8 +282,8 @@ fn wall(scene: Scene<'_>, ask: &Ask, select: &Selection<'_>) -> Result<Made, Abs
         };
         for piece in pieces {
             let Some(s) = step.segments.get(piece.segment) else { continue };
-            let wanted = ask.filter.cause.is_none_or(|cause| cause == s.cause)
-                && select.named(&s.comm);
+            let wanted =
+                ask.filter.cause.is_none_or(|cause| cause == s.cause) && select.named(&s.comm);
             if wanted {
                 let ns = overlaps(parts, piece.start, piece.end).map(|(from, to)| to - from);
                 let ns: Nanos = ns.sum();
@@ -302,9 +310,11 @@ fn wall(scene: Scene<'_>, ask: &Ask, select: &Selection<'_>) -> Result<Made, Abs
         let sum = merged.entry(frames).or_insert((cause, 0));
         sum.1 = sum.1.saturating_add(ns);
     }
-    let rows = merged
-        .into_iter()
-        .map(|(frames, (cause, weight))| StackRow { frames, cause: Some(cause), weight });
+    let rows = merged.into_iter().map(|(frames, (cause, weight))| StackRow {
+        frames,
+        cause: Some(cause),
+        weight,
+    });
     let notes = texts.and_then(|texts| texts.nameless_note()).into_iter().collect();
     Ok((StackUnit::Nanos, None, rows.collect(), total, notes))
 }

@@ -2,11 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use agenttrace_model::parse::Nanos;
+use agenttrace_model::parse::{Nanos, Tid};
 use agenttrace_model::{Model, TaskId, Windows};
 
 use super::StackFilter;
-use super::tasks::TaskIndex;
+use super::tasks::{TaskIndex, named_or_id};
 use crate::report::Report;
 use crate::session;
 
@@ -22,8 +22,9 @@ pub(super) struct Stretch {
 /// What a filter selects.
 #[derive(Debug)]
 pub(super) struct Selection<'a> {
-    pub(super) model: &'a Model,
-    pub(super) tasks: TaskIndex<'a>,
+    tasks: Option<TaskIndex<'a>>,
+    /// First and last event.
+    span: (Nanos, Nanos),
     /// Name of the tasks, where it matters.
     comm: Option<&'a str>,
     /// For each task, by its id, its stretches: in time order, not overlapping.
@@ -36,10 +37,10 @@ pub(super) struct Selection<'a> {
 
 impl<'a> Selection<'a> {
     /// All of a capture.
-    pub(super) fn whole(model: &'a Model, filter: &'a StackFilter) -> Self {
+    pub(super) fn whole(model: Option<&'a Model>, filter: &'a StackFilter) -> Self {
         Self {
-            model,
-            tasks: TaskIndex::new(model),
+            tasks: model.map(TaskIndex::new),
+            span: model.map_or((Nanos::ZERO, Nanos::MAX), |m| m.span),
             comm: filter.comm.as_deref(),
             stretches: None,
             steps: Vec::new(),
@@ -84,7 +85,19 @@ impl<'a> Selection<'a> {
                 all.into_iter().map(disjoint).collect()
             }
         };
-        Self { model, tasks, comm: filter.comm.as_deref(), stretches: Some(stretches), steps }
+        Self {
+            tasks: Some(tasks),
+            span: model.span,
+            comm: filter.comm.as_deref(),
+            stretches: Some(stretches),
+            steps,
+        }
+    }
+
+    /// The stretch that the time of a thread lies in.
+    pub(super) fn thread_at(&self, tid: Tid, time: Nanos) -> Option<Stretch> {
+        let tasks = self.tasks.as_ref().filter(|_| self.stretches.is_some());
+        self.at(tasks.and_then(|tasks| tasks.at(tid, time)), time)
     }
 
     /// The stretch that a task's time lies in.
@@ -100,7 +113,7 @@ impl<'a> Selection<'a> {
     /// The parts of `[from, to)` of a task that are selected.
     pub(super) fn clip(&self, task: TaskId, from: Nanos, to: Nanos) -> Vec<Stretch> {
         let Some(all) = &self.stretches else {
-            let (from, to) = (from.max(self.model.span.0), to.min(self.model.span.1));
+            let (from, to) = (from.max(self.span.0), to.min(self.span.1));
             return if from < to { vec![Stretch { from, to, step: None }] } else { Vec::new() };
         };
         let Some(list) = all.get(task.0 as usize) else { return Vec::new() };
@@ -115,6 +128,13 @@ impl<'a> Selection<'a> {
     /// Whether the name of a task does not rule it out.
     pub(super) fn named(&self, name: &str) -> bool {
         self.comm.is_none_or(|comm| comm == name)
+    }
+
+    /// Name of the task with this thread id at a time. `given` is what a sample tells.
+    pub(super) fn name(&self, given: Option<&str>, tid: Tid, time: Nanos) -> String {
+        let name = given.map(str::to_owned);
+        let name = name.or_else(|| self.tasks.as_ref()?.name(tid, time));
+        named_or_id(name, tid)
     }
 }
 

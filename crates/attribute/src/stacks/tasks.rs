@@ -27,14 +27,15 @@ impl<'m> TaskIndex<'m> {
         lives.iter().rev().find(born).or(lives.first()).copied()
     }
 
-    /// Name of the task with this thread id at a time. As `perf script` shows them, the
-    /// idle task is `swapper`, and one that was never named `:4711`.
-    pub(crate) fn name(&self, tid: Tid, time: Nanos) -> String {
-        let named = self.at(tid, time).map(|id| self.model.task(id).name_at(time).to_text());
-        match named {
-            Some(name) if !name.is_empty() => name,
-            Some(_) | None if tid == Tid::IDLE => "swapper".to_owned(),
-            Some(_) | None => format!(":{tid}"),
-        }
+    /// Name of the task with this thread id at a time.
+    pub(crate) fn name(&self, tid: Tid, time: Nanos) -> Option<String> {
+        let name = self.model.task(self.at(tid, time)?).name_at(time).to_text();
+        (!name.is_empty()).then_some(name)
     }
+}
+
+/// A task's name, or what `perf script` shows for one without: the idle task is
+/// `swapper`, any other `:4711`.
+pub(crate) fn named_or_id(name: Option<String>, tid: Tid) -> String {
+    name.unwrap_or_else(|| if tid == Tid::IDLE { "swapper".to_owned() } else { format!(":{tid}") })
 }

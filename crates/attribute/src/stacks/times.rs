@@ -2,7 +2,7 @@
 
 use agenttrace_model::parse::{Addr, Nanos, Tid};
 use agenttrace_model::stacks::{ChainId, What};
-use agenttrace_model::{OpKind, State, Task};
+use agenttrace_model::{Model, OpKind, State, Task};
 
 use super::path::switched_out;
 use super::rows::Rows;
@@ -10,9 +10,14 @@ use super::select::Selection;
 use super::{Named, SampleIndex};
 
 /// Adds the blocked time of the selected tasks by the stack with which they left their CPU.
-pub(super) fn add_blocked(named: Named<'_>, select: &Selection<'_>, rows: &mut Rows<'_>) {
+pub(super) fn add_blocked(
+    named: Named<'_>,
+    model: &Model,
+    select: &Selection<'_>,
+    rows: &mut Rows<'_>,
+) {
     let samples = SampleIndex::new(named);
-    for (id, task) in select.model.task_ids().filter(|(_, task)| task.tid.is_task()) {
+    for (id, task) in model.task_ids().filter(|(_, task)| task.tid.is_task()) {
         for (index, span) in task.states.iter().enumerate() {
             let State::Blocked(_) = span.state else { continue };
             let until = task.states.get(index + 1).map_or(Nanos::MAX, |next| next.start);
@@ -20,7 +25,7 @@ pub(super) fn add_blocked(named: Named<'_>, select: &Selection<'_>, rows: &mut R
             if parts.is_empty() {
                 continue;
             }
-            let name = select.tasks.name(task.tid, span.start);
+            let name = select.name(None, task.tid, span.start);
             if !select.named(&name) {
                 continue;
             }
@@ -59,10 +64,15 @@ pub(super) fn locks(task: &Task) -> impl Iterator<Item = LockWait> + '_ {
 /// Adds the waits for locks of the selected tasks by the stack at their begin. Where a
 /// wait begins within another, the time is the inner one's. Returns how many waits in the
 /// selection have no recorded end, and are not added.
-pub(super) fn add_locks(named: Named<'_>, select: &Selection<'_>, rows: &mut Rows<'_>) -> u64 {
+pub(super) fn add_locks(
+    named: Named<'_>,
+    model: &Model,
+    select: &Selection<'_>,
+    rows: &mut Rows<'_>,
+) -> u64 {
     let samples = SampleIndex::new(named);
     let mut open = 0;
-    for (id, task) in select.model.task_ids() {
+    for (id, task) in model.task_ids() {
         let mut waits = Vec::new();
         for wait in locks(task) {
             if wait.end == Nanos::MAX {
@@ -76,7 +86,7 @@ pub(super) fn add_locks(named: Named<'_>, select: &Selection<'_>, rows: &mut Row
             if parts.is_empty() {
                 continue;
             }
-            let name = select.tasks.name(task.tid, wait.start);
+            let name = select.name(None, task.tid, wait.start);
             if select.named(&name) {
                 let chain = begun(&samples, task.tid, wait);
                 for part in parts {

@@ -18,7 +18,8 @@ pub struct ChainId(pub u32);
 /// All stacks of a capture. Frames and chains are there once, however often they occur.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Stacks {
-    /// Programs, libraries, the kernel, in the order of their first frame.
+    /// Programs, libraries, the kernel, in the order in which they were mapped; not all
+    /// have frames.
     pub modules: Vec<Module>,
     /// Frames, in the order of their first occurrence.
     pub frames: Vec<Frame>,
@@ -26,17 +27,19 @@ pub struct Stacks {
     pub chains: Vec<Chain>,
     /// Names of frames that the capture itself gives.
     pub names: Vec<String>,
+    /// Names of tasks.
+    pub comms: Vec<String>,
     /// The samples, in time order.
     pub samples: Vec<StackSample>,
 }
 
 /// What code lies in.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Module {
     /// What it is.
     pub kind: ModuleKind,
-    /// Path as the traced process saw it, or a name such as `[kernel.kallsyms]`, `[vdso]`.
-    /// Not escaped.
+    /// Path as the traced process saw it, without the kernel's ` (deleted)`, or a name
+    /// such as `[kernel.kallsyms]`, `[vdso]`. Not escaped.
     pub path: String,
     /// Its build id, by the mapping's record, else by the recorder's list.
     pub build_id: Option<BuildId>,
@@ -107,6 +110,9 @@ pub struct StackSample {
     pub pid: Pid,
     /// Task whose stack it is.
     pub tid: Tid,
+    /// The task's name at that time, as index in [`Stacks::comms`]; `None` where no
+    /// record gave it one.
+    pub comm: Option<u32>,
     /// Index in the capture's event types.
     pub event_type: u32,
     /// How many occurrences it stands for; nanoseconds for `cpu-clock` and `task-clock`.
