@@ -19,6 +19,7 @@ fn main() -> ExitCode {
         Command::Check(args) => cmd::check::run(args),
         Command::Flamegraph(args) => cmd::picture::flamegraph(args),
         Command::Hist(args) => cmd::picture::hist(args),
+        Command::Export(args) => cmd::export::run(args),
         Command::Dump(args) => cmd::dump::run(args),
         Command::Cut(args) => cmd::cut::run(args),
     };

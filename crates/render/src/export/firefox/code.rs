@@ -223,7 +223,7 @@ pub(super) fn label(profile: &mut Profile, text: &str, category: CategoryHandle)
 /// first three groups of which are numbers in the order of the machine (little-endian).
 fn debug_id(id: BuildId) -> DebugId {
     let mut bytes = [0; 16];
-    for (to, from) in bytes.iter_mut().zip(id.bytes()) {
+    for (to, from) in bytes.iter_mut().zip(id.as_bytes()) {
         *to = *from;
     }
     let [a, b, c, d, e, f, g, h, rest @ ..] = bytes;

@@ -14,7 +14,7 @@ use std::io;
 use agenttrace_attribute::report::{Segment, StepReport};
 use agenttrace_attribute::timeline::ShownTask;
 use agenttrace_model::parse::{ClockId, Nanos, Tid};
-use agenttrace_model::{Op, OpKind, State, TaskId};
+use agenttrace_model::{Op, OpKind, TaskId};
 
 use self::proto::{
     BuiltinClock, Clock, ClockSnapshot, Data, DebugAnnotation, SystemInfo, ThreadDescriptor,
@@ -47,7 +47,7 @@ impl Export for Perfetto {
         let mut tracks = Tracks::default();
         tasks(job, &mut tracks, &mut writer)?;
         for step in job.steps {
-            self::step(job, step, &mut tracks, &mut writer)?;
+            self::step(step, &mut tracks, &mut writer)?;
         }
         Ok(Vec::new())
     }
@@ -236,7 +236,6 @@ fn op_arguments(job: &ExportJob<'_>, op: &Op, writer: &mut Writer<'_>) -> Vec<De
 
 /// A step and its critical path, each on a track of its own below its root task's.
 fn step(
-    job: &ExportJob<'_>,
     step: &StepReport,
     tracks: &mut Tracks,
     writer: &mut Writer<'_>,
