@@ -31,4 +31,5 @@ pub mod tables;
 mod fixture;
 
 pub use format::{FORMATS, Format, Job, json, markdown, text};
+pub use escape::visible;
 pub use style::Style;
