@@ -2,6 +2,8 @@
 
 use agenttrace_model::parse::CaptureInfo;
 
+use crate::stacks::StackKind;
+
 /// The recommended events (EVENTS section 12, standard and deep), with the first
 /// Linux release that has each: (name, major, minor).
 const EVENTS: &[(&str, u32, u32)] = &[
@@ -74,6 +76,26 @@ pub fn record_command(info: &CaptureInfo) -> String {
          -e minor-faults,major-faults \\\n  -e {}",
         events.join(",")
     )
+}
+
+/// A `perf record` command line that records what a flamegraph of this kind needs. The
+/// events can be added to those of [`record_command`].
+#[must_use]
+pub fn stack_command(kind: StackKind) -> &'static str {
+    match kind {
+        StackKind::Cpu | StackKind::Wall => {
+            "perf record -a -k CLOCK_MONOTONIC -e cpu-clock -F 997 --call-graph fp"
+        }
+        StackKind::OffCpu => {
+            "perf record -a -k CLOCK_MONOTONIC -e sched:sched_switch,sched:sched_waking -c 1 --call-graph fp"
+        }
+        StackKind::Locks => {
+            "perf record -a -k CLOCK_MONOTONIC -e lock:contention_begin,lock:contention_end -c 1 --call-graph fp"
+        }
+        StackKind::Faults => {
+            "perf record -a -k CLOCK_MONOTONIC -e page-faults -c 1 -d --call-graph fp"
+        }
+    }
 }
 
 fn parse_release(release: &str) -> Option<(u32, u32)> {

@@ -1,15 +1,29 @@
 //! Samples with stacks joined with steps, paths and causes: weighted stacks for
 //! pictures, and numbers for verdicts.
 
+mod absent;
+mod diff;
+mod events;
+mod graph;
 mod index;
+mod path;
+mod rows;
+mod select;
+pub(crate) mod tasks;
 mod text;
+mod times;
 
 use agenttrace_model::parse::StepId;
 use agenttrace_model::stacks::{Stacks, Symbols};
 
 use crate::cause::Cause;
 
+pub use absent::Absent;
+pub use diff::{DiffRow, DiffSide, StackDiff, diff};
+pub use events::{CpuEvent, cpu as cpu_event};
+pub use graph::{Ask, Scene, graph};
 pub use index::SampleIndex;
+pub use path::{PathStacks, Piece};
 pub use text::{FrameKind, FrameText, frame_text};
 
 /// A capture's stacks with their names.
@@ -90,6 +104,12 @@ pub struct StackGraph {
     pub total: u64,
     /// What it is of, in words: `search_codebase, step 142`.
     pub of: String,
+    /// What was asked for.
+    pub filter: StackFilter,
+    /// The event that was sampled, where the weights are samples: `cpu-clock at 997 Hz`.
+    pub event: Option<String>,
+    /// Whether each row begins with the tool and the step.
+    pub steps: bool,
     /// The rows, each stack once, in the order of their frames' texts.
     pub rows: Vec<StackRow>,
     /// What a reader must know: samples without stack, frames without name.

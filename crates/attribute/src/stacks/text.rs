@@ -1,5 +1,7 @@
 //! A frame to the words that every output has for it.
 
+use std::sync::Arc;
+
 use agenttrace_model::parse::stack::Mode;
 use agenttrace_model::stacks::{FrameId, ModuleKind};
 
@@ -27,8 +29,8 @@ pub enum FrameKind {
 /// One frame of a picture. Not escaped.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct FrameText {
-    /// Its words.
-    pub text: String,
+    /// Its words. Shared: a capture has many stacks of few functions.
+    pub text: Arc<str>,
     /// What it is.
     pub kind: FrameKind,
 }
@@ -49,7 +51,7 @@ pub fn frame_text(named: Named<'_>, id: FrameId) -> Vec<FrameText> {
     let shown = symbols.iter().rev().filter(|s| named.inlined || !s.inlined);
     let frames: Vec<FrameText> = shown
         .map(|symbol| FrameText {
-            text: symbol.name.clone(),
+            text: Arc::from(symbol.name.as_str()),
             kind: if symbol.inlined { FrameKind::Inlined } else { kind },
         })
         .collect();
@@ -65,5 +67,5 @@ pub fn frame_text(named: Named<'_>, id: FrameId) -> Vec<FrameText> {
         }
         (_, None) => "[unknown]".to_owned(),
     };
-    vec![FrameText { text, kind }]
+    vec![FrameText { text: text.into(), kind }]
 }

@@ -183,7 +183,11 @@ fn function(
 ) -> Option<String> {
     named.stacks.frames_of(chain).find_map(|id| {
         let mode = named.stacks.frame(id)?.mode;
-        frame_text(named, id).into_iter().rev().map(|f| f.text).find(|name| keep(mode, name))
+        frame_text(named, id)
+            .into_iter()
+            .rev()
+            .map(|f| f.text.to_string())
+            .find(|name| keep(mode, name))
     })
 }
 
@@ -291,6 +295,7 @@ mod tests {
                 parent = Some(ChainId(index));
             }
             stacks.samples.push(StackSample {
+                comm: None,
                 record: 0,
                 time: Nanos(*time),
                 cpu: Cpu(0),

@@ -1,0 +1,1 @@
+//! Exact weights from captures made by hand.

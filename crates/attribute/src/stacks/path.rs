@@ -1,0 +1,163 @@
+//! Critical paths with the stacks of a capture below each segment.
+
+use agenttrace_model::parse::{Nanos, Tid};
+use agenttrace_model::stacks::{ChainId, What};
+use agenttrace_model::{Model, Span, State};
+
+use super::tasks::TaskIndex;
+use super::{Named, SampleIndex};
+use crate::report::{Segment, StepReport};
+
+/// A stretch of a segment with one stack.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Piece {
+    /// Start.
+    pub start: Nanos,
+    /// End; after `start`.
+    pub end: Nanos,
+    /// Index in [`StepReport::segments`].
+    pub segment: usize,
+    /// The innermost frame of the stack below the segment; `None` where none is known.
+    pub chain: Option<ChainId>,
+}
+
+/// What is needed to find the stacks of critical paths.
+///
+/// Blocked time has the stack with which its task left its CPU. Running time is shared
+/// out evenly to the task's samples within the segment, in their order; without any it
+/// has no stack, as has time in a run queue.
+#[derive(Debug)]
+pub struct PathStacks<'a> {
+    model: &'a Model,
+    samples: SampleIndex<'a>,
+    tasks: TaskIndex<'a>,
+    event: Option<u32>,
+}
+
+impl<'a> PathStacks<'a> {
+    /// For running time, samples of this event type serve: an index in
+    /// [`agenttrace_model::parse::CaptureInfo::event_types`], as [`super::cpu_event`]
+    /// chooses it.
+    #[must_use]
+    pub fn new(named: Named<'a>, model: &'a Model, event: Option<u32>) -> Self {
+        Self { model, samples: SampleIndex::new(named), tasks: TaskIndex::new(model), event }
+    }
+
+    /// The pieces of a step's path, in time order; they tile its segments.
+    #[must_use]
+    pub fn pieces(&self, step: &StepReport) -> Vec<Piece> {
+        let mut pieces = Vec::with_capacity(step.segments.len());
+        for (number, segment) in step.segments.iter().enumerate() {
+            self.segment(number, segment, &mut pieces);
+        }
+        pieces
+    }
+
+    fn segment(&self, number: usize, segment: &Segment, out: &mut Vec<Piece>) {
+        let (from, to) = (segment.start, segment.end);
+        let mut push = |start: Nanos, end: Nanos, chain: Option<ChainId>| {
+            if start < end {
+                out.push(Piece { start, end, segment: number, chain });
+            }
+        };
+        let Some(task) = self.tasks.at(segment.tid, from).map(|id| self.model.task(id)) else {
+            push(from, to, None);
+            return;
+        };
+        let spans = || task.spans(from, to);
+        let ran: u64 = spans().filter(|s| s.3.state == State::Running).map(|s| (s.2 - s.1).0).sum();
+        let sampled: Vec<Option<ChainId>> = if ran == 0 { Vec::new() } else { self.ran(segment) };
+        let mut shares = Shares::new(ran, &sampled);
+        let mut at = from;
+        for (index, start, end, span) in spans() {
+            // Before the task's first span nothing is known of it.
+            push(at, start, None);
+            at = end;
+            match span.state {
+                State::Running => shares.take(start, end, &mut push),
+                State::Blocked(_) => {
+                    let until = task.states.get(index + 1).map_or(Nanos::MAX, |next| next.start);
+                    push(start, end, self.left(segment.tid, span, until));
+                }
+                State::Runnable | State::New | State::Dead | State::Unknown(_) => {
+                    push(start, end, None);
+                }
+            }
+        }
+        push(at, to, None);
+    }
+
+    /// The stacks of the samples within a segment.
+    fn ran(&self, segment: &Segment) -> Vec<Option<ChainId>> {
+        self.samples
+            .between(segment.tid, segment.start, segment.end)
+            .filter(|s| s.what == What::Cpu && Some(s.event_type) == self.event)
+            .map(|s| s.chain)
+            .collect()
+    }
+
+    /// The stack with which a task left its CPU for a blocked span that ends at `until`.
+    fn left(&self, tid: Tid, span: Span, until: Nanos) -> Option<ChainId> {
+        switched_out(&self.samples, tid, span.start, until)
+    }
+}
+
+/// The stack of the switch that begins the blocked time `[from, until)` of a task. While
+/// it is blocked a task writes no other event.
+pub(super) fn switched_out(
+    samples: &SampleIndex<'_>,
+    tid: Tid,
+    from: Nanos,
+    until: Nanos,
+) -> Option<ChainId> {
+    let mut at = samples.between(tid, from, until);
+    at.find(|s| matches!(s.what, What::SwitchOut(_)) && s.chain.is_some())?.chain
+}
+
+/// Time shared out evenly to samples; what does not divide goes to the first.
+struct Shares<'s> {
+    samples: std::slice::Iter<'s, Option<ChainId>>,
+    chain: Option<ChainId>,
+    /// What is left of the present sample's share.
+    left: u64,
+    each: u64,
+    /// How many more get one nanosecond more.
+    larger: u64,
+}
+
+impl<'s> Shares<'s> {
+    fn new(time: u64, samples: &'s [Option<ChainId>]) -> Self {
+        let count = samples.len() as u64;
+        Self {
+            samples: samples.iter(),
+            chain: None,
+            left: if count == 0 { u64::MAX } else { 0 },
+            each: time.checked_div(count).unwrap_or(0),
+            larger: time.checked_rem(count).unwrap_or(0),
+        }
+    }
+
+    /// The shares that fill `[start, end)`.
+    fn take(
+        &mut self,
+        start: Nanos,
+        end: Nanos,
+        push: &mut dyn FnMut(Nanos, Nanos, Option<ChainId>),
+    ) {
+        let mut at = start;
+        while at < end {
+            if self.left == 0 {
+                let Some(chain) = self.samples.next() else { break };
+                self.chain = *chain;
+                self.left = self.each + u64::from(self.larger > 0);
+                self.larger = self.larger.saturating_sub(1);
+                continue;
+            }
+            let till = (at + Nanos(self.left)).min(end);
+            self.left -= (till - at).0;
+            push(at, till, self.chain);
+            at = till;
+        }
+        push(at, end, None);
+    }
+}
