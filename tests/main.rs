@@ -24,6 +24,8 @@ mod invariants;
 mod json;
 /// Event counts and times against `perf script`.
 mod oracle;
+/// Names of frames from files that were carried along.
+mod symbols;
 /// Finds fixtures, runs the stages and the program.
 mod support;
 /// The rules of the source tree.
