@@ -26,6 +26,8 @@ mod json;
 mod oracle;
 /// Names of frames from files that were carried along.
 mod symbols;
+/// Stacks against `perf script`, inferno, and what the workload is known to do.
+mod stacks;
 /// Finds fixtures, runs the stages and the program.
 mod support;
 /// The rules of the source tree.

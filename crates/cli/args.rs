@@ -48,6 +48,12 @@ pub(crate) enum Command {
         agenttrace hist perf.data --markers steps.jsonl --of block-io --svg block.svg\n  \
         agenttrace hist perf.data --markers steps.jsonl --of wakeup-latency --text")]
     Hist(HistArgs),
+    /// Write steps, tasks and stacks for another viewer
+    #[command(before_help = "Examples:\n  \
+        agenttrace export perf.data --markers steps.jsonl --to perfetto --out steps.pftrace\n  \
+        agenttrace export perf.data --markers steps.jsonl --to firefox --step 142 --out step.json\n  \
+        agenttrace export perf.data --markers steps.jsonl --to speedscope > steps.json")]
+    Export(ExportArgs),
     /// Print any stage's data as text
     #[command(before_help = "Examples:\n  \
         agenttrace dump --stage events perf.data\n  \
@@ -260,6 +266,29 @@ pub(crate) struct HistArgs {
 
 fn mechanisms() -> clap::builder::PossibleValuesParser {
     agenttrace_attribute::report::Mechanism::ALL.map(|m| m.name()).into()
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct ExportArgs {
+    #[command(flatten)]
+    pub(crate) capture: CaptureArgs,
+    /// Whose format
+    #[arg(long, value_name = "VIEWER", value_parser = exports())]
+    pub(crate) to: String,
+    /// Where to write it; `-` is standard output
+    #[arg(long, value_name = "FILE", default_value = "-")]
+    pub(crate) out: PathBuf,
+    /// Only this step and those nested in it; may be given again
+    #[arg(long, value_name = "ID")]
+    pub(crate) step: Vec<String>,
+}
+
+fn exports() -> clap::builder::PossibleValuesParser {
+    agenttrace_render::EXPORTS
+        .iter()
+        .map(|export| clap::builder::PossibleValue::new(export.name()).help(export.about()))
+        .collect::<Vec<_>>()
+        .into()
 }
 
 #[derive(ValueEnum, Clone, Copy, PartialEq, Eq, Debug)]

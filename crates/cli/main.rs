@@ -20,6 +20,7 @@ fn main() -> ExitCode {
         Command::Check(args) => cmd::check::run(args),
         Command::Flamegraph(args) => cmd::flamegraph::run(args),
         Command::Hist(args) => cmd::hist::run(args),
+        Command::Export(args) => cmd::export::run(args),
         Command::Dump(args) => cmd::dump::run(args),
         Command::Cut(args) => cmd::cut::run(args),
     };
