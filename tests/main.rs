@@ -24,6 +24,8 @@ mod invariants;
 mod json;
 /// Event counts and times against `perf script`.
 mod oracle;
+/// Names of frames from files that were carried along.
+mod symbols;
 /// Stacks against `perf script`, inferno, and what the workload is known to do.
 mod stacks;
 /// Finds fixtures, runs the stages and the program.
