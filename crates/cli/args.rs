@@ -48,6 +48,12 @@ pub(crate) enum Command {
         agenttrace hist perf.data --markers steps.jsonl --of block-io --svg block.svg\n  \
         agenttrace hist perf.data --markers steps.jsonl --of wakeup-latency --text")]
     Hist(HistArgs),
+    /// Write steps, tasks and stacks for another viewer
+    #[command(before_help = "Examples:\n  \
+        agenttrace export perf.data --markers steps.jsonl --to perfetto --out steps.pftrace\n  \
+        agenttrace export perf.data --markers steps.jsonl --to firefox --step 142 --out step.json\n  \
+        agenttrace export perf.data --markers steps.jsonl --to speedscope > steps.json")]
+    Export(ExportArgs),
     /// Print any stage's data as text
     #[command(before_help = "Examples:\n  \
         agenttrace dump --stage events perf.data\n  \
@@ -119,6 +125,34 @@ pub(crate) struct CaptureArgs {
     pub(crate) threads: Option<usize>,
 }
 
+/// Where the names of functions come from.
+#[derive(Args, Debug, Clone, Default)]
+#[command(next_help_heading = "Symbols")]
+pub(crate) struct SymbolArgs {
+    /// A copy of /proc/kallsyms from the traced machine, made before it started again
+    #[arg(long, value_name = "FILE")]
+    pub(crate) kallsyms: Option<PathBuf>,
+    /// A folder with the traced machine's files, by path, by name or by build id; also
+    /// perf-PID.map of code made at run time
+    #[arg(long, value_name = "DIR")]
+    pub(crate) symfs: Option<PathBuf>,
+    /// perf's build-id cache [default: $PERF_BUILDID_DIR, else ~/.debug]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) debug_dir: Option<PathBuf>,
+    /// What `perf archive` wrote on the traced machine [default: CAPTURE.tar.bz2]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) archive: Option<PathBuf>,
+    /// The traced kernel with its debug information
+    #[arg(long, value_name = "FILE")]
+    pub(crate) vmlinux: Option<PathBuf>,
+    /// A folder with the traced kernel's modules
+    #[arg(long, value_name = "DIR")]
+    pub(crate) modules: Option<PathBuf>,
+    /// Leave out functions that were inlined
+    #[arg(long)]
+    pub(crate) no_inline: bool,
+}
+
 #[derive(Args, Debug)]
 pub(crate) struct AnalyzeArgs {
     #[command(flatten)]
@@ -155,6 +189,8 @@ fn formats() -> clap::builder::PossibleValuesParser {
 pub(crate) struct CheckArgs {
     #[command(flatten)]
     pub(crate) read: ReadArgs,
+    #[command(flatten)]
+    pub(crate) symbols: SymbolArgs,
     /// Exit with 1 where events were lost or a cause cannot be seen
     #[arg(long)]
     pub(crate) strict: bool,
@@ -198,9 +234,8 @@ pub(crate) struct FlamegraphArgs {
     /// weights, the other's first
     #[arg(long)]
     pub(crate) folded: bool,
-    /// Leave out functions that were inlined
-    #[arg(long)]
-    pub(crate) no_inline: bool,
+    #[command(flatten)]
+    pub(crate) symbols: SymbolArgs,
 }
 
 fn causes() -> clap::builder::PossibleValuesParser {
@@ -231,6 +266,29 @@ pub(crate) struct HistArgs {
 
 fn mechanisms() -> clap::builder::PossibleValuesParser {
     agenttrace_attribute::report::Mechanism::ALL.map(|m| m.name()).into()
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct ExportArgs {
+    #[command(flatten)]
+    pub(crate) capture: CaptureArgs,
+    /// Whose format
+    #[arg(long, value_name = "VIEWER", value_parser = exports())]
+    pub(crate) to: String,
+    /// Where to write it; `-` is standard output
+    #[arg(long, value_name = "FILE", default_value = "-")]
+    pub(crate) out: PathBuf,
+    /// Only this step and those nested in it; may be given again
+    #[arg(long, value_name = "ID")]
+    pub(crate) step: Vec<String>,
+}
+
+fn exports() -> clap::builder::PossibleValuesParser {
+    agenttrace_render::EXPORTS
+        .iter()
+        .map(|export| clap::builder::PossibleValue::new(export.name()).help(export.about()))
+        .collect::<Vec<_>>()
+        .into()
 }
 
 #[derive(ValueEnum, Clone, Copy, PartialEq, Eq, Debug)]

@@ -5,7 +5,7 @@ mod cmd;
 mod input;
 mod output;
 mod pipeline;
-mod stacks;
+mod symbols;
 
 use std::process::ExitCode;
 
@@ -20,6 +20,7 @@ fn main() -> ExitCode {
         Command::Check(args) => cmd::check::run(args),
         Command::Flamegraph(args) => cmd::flamegraph::run(args),
         Command::Hist(args) => cmd::hist::run(args),
+        Command::Export(args) => cmd::export::run(args),
         Command::Dump(args) => cmd::dump::run(args),
         Command::Cut(args) => cmd::cut::run(args),
     };

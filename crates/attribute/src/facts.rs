@@ -65,23 +65,22 @@ const KERNEL_NAMES: &[&[u8]] = &[
     b"napi/",
 ];
 
+/// Whether a task is a thread of the kernel, as far as the capture tells.
+pub(crate) fn is_kernel_thread(model: &Model, task: &Task) -> bool {
+    let kthreadd = agenttrace_model::parse::Tid(2);
+    let child_of_kthreadd = task.parent.is_some_and(|p| model.task(p).tid == kthreadd);
+    let named = task.names.first().is_some_and(|(_, comm)| {
+        KERNEL_NAMES.iter().any(|name| comm.as_bytes().starts_with(name))
+    });
+    // A user program can take a kernel thread's name; it makes system calls.
+    task.tid == kthreadd
+        || child_of_kthreadd
+        || (named && task.ops.iter().take(64).all(|op| op.syscall().is_none()))
+}
+
 impl<'m> Facts<'m> {
     pub(crate) fn new(model: &'m Model, windows: &'m Windows) -> Self {
-        let kthreadd = agenttrace_model::parse::Tid(2);
-        let kernel = model
-            .tasks
-            .iter()
-            .map(|task| {
-                let child_of_kthreadd = task.parent.is_some_and(|p| model.task(p).tid == kthreadd);
-                let named = task.names.first().is_some_and(|(_, comm)| {
-                    KERNEL_NAMES.iter().any(|name| comm.as_bytes().starts_with(name))
-                });
-                // A user program can take a kernel thread's name; it makes system calls.
-                task.tid == kthreadd
-                    || child_of_kthreadd
-                    || (named && task.ops.iter().take(64).all(|op| op.syscall().is_none()))
-            })
-            .collect();
+        let kernel = model.tasks.iter().map(|task| is_kernel_thread(model, task)).collect();
         let mut phases = FxHashMap::default();
         let mut forks: FxHashMap<Pid, Vec<(Nanos, Nanos)>> = FxHashMap::default();
         for (id, task) in model.task_ids().filter(|(id, _)| windows.is_in_tree(*id)) {

@@ -13,6 +13,7 @@ mod rows;
 pub mod session;
 pub mod stacks;
 pub mod stats;
+pub mod timeline;
 mod verdict;
 mod walk;
 

@@ -106,28 +106,37 @@ impl Wrapping {
     /// Everything inside.
     pub(crate) fn expand(self, bytes: &[u8], budget: &mut Budget) -> Result<(Vec<u8>, End), Error> {
         let mut out = Vec::new();
-        let end = match self {
-            Self::Gzip => budget.drain(flate2::bufread::MultiGzDecoder::new(bytes), &mut out)?,
-            Self::Zstd => match zstd::stream::read::Decoder::with_buffer(bytes) {
-                Ok(decoder) => budget.drain(decoder, &mut out)?,
-                Err(_) => End::Cut,
-            },
-            Self::Xz => {
-                // The dictionary's size is the input's word; more than this is no capture's.
-                const MEMORY: u64 = 128 << 20;
-                match liblzma::stream::Stream::new_stream_decoder(
-                    MEMORY,
-                    liblzma::stream::CONCATENATED,
-                ) {
-                    Ok(stream) => {
-                        let decoder = liblzma::bufread::XzDecoder::new_stream(bytes, stream);
-                        budget.drain(decoder, &mut out)?
-                    }
-                    Err(_) => End::Cut,
-                }
-            }
+        let end = match self.reader(bytes) {
+            Ok(decoder) => budget.drain(decoder, &mut out)?,
+            Err(_) => End::Cut,
         };
         Ok((out, end))
+    }
+
+    fn reader(self, bytes: &[u8]) -> std::io::Result<Box<dyn Read + '_>> {
+        // The dictionary's size is the input's word; more than this is no capture's.
+        const MEMORY: u64 = 128 << 20;
+        Ok(match self {
+            Self::Gzip => Box::new(flate2::bufread::MultiGzDecoder::new(bytes)),
+            Self::Zstd => Box::new(zstd::stream::read::Decoder::with_buffer(bytes)?),
+            Self::Xz => {
+                let flags = liblzma::stream::CONCATENATED;
+                let stream = liblzma::stream::Stream::new_stream_decoder(MEMORY, flags)?;
+                Box::new(liblzma::bufread::XzDecoder::new_stream(bytes, stream))
+            }
+        })
+    }
+}
+
+/// Reads a file that may be compressed (gzip, zstd, xz), as a stream: who reads says how
+/// much is too much.
+///
+/// # Errors
+/// Where the head of the compressed stream is broken; reading fails where the rest is.
+pub fn plain_reader(bytes: &[u8]) -> std::io::Result<Box<dyn Read + '_>> {
+    match Wrapping::recognize(bytes) {
+        Some(wrapping) => wrapping.reader(bytes),
+        None => Ok(Box::new(bytes)),
     }
 }
 

@@ -16,6 +16,7 @@
 //! # Ok::<(), agenttrace_parse::Error>(())
 //! ```
 
+mod attach;
 mod build_id;
 mod capture;
 mod cursor;
@@ -30,6 +31,7 @@ mod expand;
 mod fields;
 mod format;
 mod formats;
+mod frame_lines;
 mod frames;
 mod ftrace;
 mod perf_data;
@@ -53,7 +55,7 @@ pub use diagnostics::{Count, Diagnostics, Problem, Severity};
 pub use error::Error;
 pub use events::{Context, Event, Kind};
 pub use events_write::{write_event, write_events_header};
-pub use expand::Limits;
+pub use expand::{Limits, plain_reader};
 pub use fields::{Addr, Args, BlockOp, Comm, Rwbs, SwitchState, Text};
 pub use formats::Formats;
 pub use perf_data::{Redactor, cut};

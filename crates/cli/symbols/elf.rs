@@ -1,0 +1,203 @@
+//! An ELF file's bytes to the symbols at some addresses, and what else is needed of it.
+
+use agenttrace_model::parse::BuildId;
+use object::read::{Object as _, ObjectSection as _, ObjectSymbol as _};
+use object::{SectionFlags, SymbolFlags, SymbolSection, elf};
+
+use super::search::{Aliases, Binding, Entry, Search};
+
+/// An ELF file's sections and symbols.
+#[derive(Debug)]
+pub(super) struct Elf<'a> {
+    file: object::File<'a>,
+}
+
+impl<'a> Elf<'a> {
+    /// `None` for what is no ELF file, or is damaged in its head.
+    pub(super) fn new(bytes: &'a [u8]) -> Option<Self> {
+        Some(Self { file: object::File::parse(bytes).ok()? })
+    }
+
+    /// The sum of what its compressed sections say that they expand to: a few bytes can
+    /// say any size.
+    pub(super) fn expands_to(&self) -> u64 {
+        let sizes = self.file.sections().filter_map(|section| {
+            let SectionFlags::Elf { sh_flags, .. } = section.flags() else { return None };
+            let packed = sh_flags.contains(elf::SHF_COMPRESSED);
+            packed.then(|| section.compressed_file_range().map_or(u64::MAX, |r| r.uncompressed_size))
+        });
+        sizes.fold(0, u64::saturating_add)
+    }
+
+    /// Whether it holds code itself: a file of debug information alone does not.
+    pub(super) fn has_code(&self) -> bool {
+        let mut sections = self.file.sections().peekable();
+        sections.peek().is_none()
+            || sections.any(|section| match section.flags() {
+                SectionFlags::Elf { sh_type, sh_flags } => {
+                    sh_type != elf::SHT_NOBITS && sh_flags.contains(elf::SHF_EXECINSTR)
+                }
+                _ => false,
+            })
+    }
+
+    /// The name of the file with its debug information (`.gnu_debuglink`).
+    pub(super) fn debug_link(&self) -> Option<&'a [u8]> {
+        self.file.gnu_debuglink().ok()?.map(|(name, _)| name)
+    }
+
+    /// The bytes of a section as the file has them.
+    pub(super) fn section(&self, name: &str) -> Option<&'a [u8]> {
+        self.file.section_by_name(name)?.data().ok()
+    }
+
+    /// Where the kernel puts the code sections of a module's file, by their index: one
+    /// after the other, as aligned, without those of its initialization
+    /// (`layout_sections` in kernel/module/main.c).
+    pub(super) fn module_layout(&self) -> Vec<(usize, u64)> {
+        let mut at = 0_u64;
+        let mut placed = Vec::new();
+        for section in self.file.sections() {
+            let SectionFlags::Elf { sh_flags, .. } = section.flags() else { continue };
+            let initial = section.name_bytes().is_ok_and(|name| name.starts_with(b".init"));
+            if !sh_flags.contains(elf::SHF_ALLOC | elf::SHF_EXECINSTR) || initial {
+                continue;
+            }
+            at = at.checked_next_multiple_of(section.align().max(1)).unwrap_or(u64::MAX);
+            placed.push((section.index().0, at));
+            at = at.saturating_add(section.size());
+        }
+        placed
+    }
+
+    /// The symbols at these addresses, which must be sorted and as the file states them;
+    /// with a `layout`, of a kernel module, offsets in the module.
+    pub(super) fn find(
+        &self,
+        wanted: &[u64],
+        layout: Option<&[(usize, u64)]>,
+    ) -> Vec<Option<Entry<'a>>> {
+        let mut search = Search::new(wanted, Aliases::Best);
+        let texts = self.text_sections();
+        let arm = matches!(
+            self.file.architecture(),
+            object::Architecture::Aarch64 | object::Architecture::Arm
+        );
+        for symbol in self.file.symbols().chain(self.file.dynamic_symbols()) {
+            let SymbolFlags::Elf { st_info, st_other } = symbol.flags() else { continue };
+            let kind = st_info.st_type();
+            let label = kind == elf::STT_NOTYPE;
+            let code = [elf::STT_FUNC, elf::STT_GNU_IFUNC, elf::STT_OBJECT].contains(&kind);
+            if !label && !code {
+                continue;
+            }
+            let section = match symbol.section() {
+                SymbolSection::Section(index) => Some(index.0),
+                SymbolSection::Absolute if code => None,
+                _ => continue,
+            };
+            // `elf_sym__is_label` and `elf_sec__filter` in tools/perf/util/symbol-elf.c.
+            if label {
+                let hidden = [elf::STV_HIDDEN, elf::STV_INTERNAL];
+                let text = section.and_then(|s| texts.get(s)).copied().unwrap_or(false);
+                if !text || hidden.contains(&st_other.visibility()) {
+                    continue;
+                }
+            }
+            let mut start = symbol.address();
+            if let Some(layout) = layout {
+                let place = layout.iter().find(|(index, _)| Some(*index) == section);
+                let Some((_, offset)) = place else { continue };
+                start = start.wrapping_add(*offset);
+            }
+            let end = start.saturating_add(symbol.size());
+            search.add(start, end, || {
+                let name = symbol.name_bytes().ok().filter(|name| !name.is_empty())?;
+                if arm && is_mapping_symbol(name) {
+                    return None;
+                }
+                let binding = match st_info.st_bind() {
+                    elf::STB_LOCAL => Binding::Local,
+                    elf::STB_WEAK => Binding::Weak,
+                    _ => Binding::Global,
+                };
+                Some(Entry { start, end, name, binding, label })
+            });
+        }
+        search.finish()
+    }
+
+    /// The address of a symbol, by its name.
+    pub(super) fn address_of(&self, name: &[u8]) -> Option<u64> {
+        let mut symbols = self.file.symbols();
+        symbols.find(|s| s.name_bytes().is_ok_and(|n| n == name)).map(|s| s.address())
+    }
+
+    /// Which sections hold code or data, by their index.
+    fn text_sections(&self) -> Vec<bool> {
+        let mut texts = Vec::new();
+        for section in self.file.sections() {
+            let name = section.name_bytes().unwrap_or_default();
+            let holds = |word: &[u8]| name.windows(word.len()).any(|part| part == word);
+            // Sections come by index; the first is 1.
+            texts.resize(section.index().0, false);
+            texts.push(holds(b"text") || holds(b"data"));
+        }
+        texts
+    }
+}
+
+/// `$a`, `$d`, `$t`, `$x`, alone or before a dot: ARM's marks of what the bytes are.
+fn is_mapping_symbol(name: &[u8]) -> bool {
+    match name {
+        [b'$', b'a' | b'd' | b't' | b'x'] => true,
+        [b'$', b'a' | b'd' | b't' | b'x', rest, ..] => *rest == b'.',
+        _ => false,
+    }
+}
+
+/// The build id in a run of ELF notes of this machine (`/sys/kernel/notes`): name size,
+/// content size, type, name, content, each padded to 4 bytes.
+pub(super) fn build_id_of_notes(mut notes: &[u8]) -> Option<BuildId> {
+    let word = |bytes: &[u8], at: usize| -> Option<usize> {
+        let bytes = bytes.get(at..at.checked_add(4)?)?;
+        Some(u32::from_ne_bytes(bytes.try_into().ok()?) as usize)
+    };
+    loop {
+        let (name, content, kind) = (word(notes, 0)?, word(notes, 4)?, word(notes, 8)?);
+        let content_at = name.checked_next_multiple_of(4)?.checked_add(12)?;
+        let end = content_at.checked_add(content)?;
+        let (name, content) =
+            (notes.get(12..name.checked_add(12)?)?, notes.get(content_at..end)?);
+        // NT_GNU_BUILD_ID.
+        if kind == 3 && name == b"GNU\0" {
+            return BuildId::new(content);
+        }
+        notes = notes.get(end.checked_next_multiple_of(4)?..)?;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_build_id_among_notes() {
+        let mut notes = Vec::new();
+        let mut note = |name: &[u8], kind: u32, content: &[u8]| {
+            for word in [name.len() as u32, content.len() as u32, kind] {
+                notes.extend(word.to_ne_bytes());
+            }
+            for part in [name, content] {
+                notes.extend(part);
+                notes.resize(notes.len().next_multiple_of(4), 0);
+            }
+        };
+        note(b"Linux\0", 0x100, b"");
+        note(b"Xen\0", 3, b"12345");
+        note(b"GNU\0", 3, &[0xab; 20]);
+        assert_eq!(build_id_of_notes(&notes), BuildId::new(&[0xab; 20]));
+        assert_eq!(build_id_of_notes(&notes[..notes.len() - 1]), None);
+        assert_eq!(build_id_of_notes(&[0xff; 64]), None);
+    }
+}

@@ -1,0 +1,308 @@
+//! Stacks of recorded captures against what perf makes of them, and against what the
+//! workload is known to do.
+//!
+//! `fixtures/stacks/NAME/script.txt.zst` is what `perf script` printed for the capture
+//! beside it. Chains are compared frame by frame, by address; names as folded stacks, with
+//! inferno's own collapsing of perf's text.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use agenttrace_model::parse::stack::Mode;
+use agenttrace_model::stacks::{ModuleId, ModuleKind, Short, StackBuilder, Stacks};
+use agenttrace_parse::{Capture, Diagnostics, ReadOptions, Unpacked};
+
+use crate::support::{entries, root, run};
+
+/// At least so many DWARF samples have the chain that perf gives, of a hundred.
+const SAME_CHAINS: usize = 95;
+
+/// At most so many DWARF samples are kept.
+const DWARF_SAMPLES: usize = 150;
+
+/// What perf is asked to print of a sample.
+const FIELDS: &str = "comm,tid,time,event,ip,sym,dso";
+
+/// The options that say where the symbols of a fixture are.
+const CARRIED: [&str; 6] =
+    ["--symfs", "symfs", "--kallsyms", "kallsyms", "--debug-dir", "buildid"];
+
+/// A capture with what perf prints for it.
+#[derive(Debug)]
+struct Case {
+    capture: PathBuf,
+    /// What `perf script` printed.
+    text: String,
+    /// The folder below which files are at their paths.
+    symfs: PathBuf,
+    /// A build-id cache.
+    buildid: PathBuf,
+    /// Whether perf gives the addresses of calls, where others give those that calls
+    /// return to: it does where it unwinds DWARF.
+    of_call: bool,
+}
+
+impl Case {
+    fn kept(name: &str) -> Self {
+        let folder = root().join("fixtures/stacks").join(name);
+        let path = folder.join("script.txt.zst");
+        let packed = std::fs::read(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
+        let text = zstd::decode_all(packed.as_slice()).expect("perf's text unpacks");
+        Self {
+            capture: folder.join("perf.data.xz"),
+            text: String::from_utf8(text).expect("perf's text is UTF-8"),
+            symfs: folder.join("symfs"),
+            buildid: folder.join("buildid"),
+            of_call: name == "dwarf",
+        }
+    }
+
+    /// A capture of this machine, as the perf of this machine reads it now.
+    fn live(capture: &Path) -> Self {
+        let output = Command::new("perf")
+            .args(["script", "--ns", "--no-inline", "-F", FIELDS, "-i"])
+            .arg(capture)
+            .stdin(Stdio::null())
+            .output()
+            .expect("perf starts");
+        let home = std::env::var_os("HOME").map(PathBuf::from).unwrap_or_default();
+        Self {
+            capture: capture.to_owned(),
+            text: String::from_utf8_lossy(&output.stdout).into_owned(),
+            symfs: PathBuf::from("/"),
+            buildid: home.join(".debug"),
+            of_call: true,
+        }
+    }
+}
+
+// ---- what perf says -------------------------------------------------------------
+
+/// One sample of perf's text.
+#[derive(Debug)]
+struct Told {
+    tid: i32,
+    time: u64,
+    event: String,
+    frames: Vec<ToldFrame>,
+}
+
+/// `    ffffffff816cf36a link_path_walk ([kernel.kallsyms])`
+#[derive(Debug)]
+struct ToldFrame {
+    ip: u64,
+    module: String,
+}
+
+/// Reads `perf script --ns -F` with [`FIELDS`]. A single frame stands in
+/// the sample's own line where no chain was recorded; such samples are left out.
+fn told(text: &str) -> Vec<Told> {
+    let mut samples: Vec<Told> = Vec::new();
+    let mut open = false;
+    for line in text.lines() {
+        if line.is_empty() {
+            open = false;
+        } else if line.starts_with('\t') {
+            assert!(open, "a frame of no sample: {line}");
+            let frame = told_frame(line).unwrap_or_else(|| panic!("no frame: {line}"));
+            samples.last_mut().expect("a sample is open").frames.push(frame);
+        } else {
+            let sample = told_sample(line).unwrap_or_else(|| panic!("no sample: {line}"));
+            open = sample.is_some();
+            samples.extend(sample);
+        }
+    }
+    samples
+}
+
+/// `  stacks   748 12285.214165123: cpu-clock/freq=997/: `; `Some(None)` where a frame
+/// follows in the line.
+fn told_sample(line: &str) -> Option<Option<Told>> {
+    let words: Vec<&str> = line.split_whitespace().collect();
+    let at = words.iter().position(|word| {
+        word.strip_suffix(':')
+            .and_then(|word| word.split_once('.'))
+            .is_some_and(|(s, ns)| s.parse::<u64>().is_ok() && ns.len() == 9)
+    })?;
+    let (seconds, nanos) = words.get(at)?.trim_end_matches(':').split_once('.')?;
+    let time = seconds.parse::<u64>().ok()? * 1_000_000_000 + nanos.parse::<u64>().ok()?;
+    let tid = words.get(at.checked_sub(1)?)?.parse().ok()?;
+    let event = words.get(at + 1)?.trim_end_matches(':').to_owned();
+    if words.len() > at + 2 {
+        return Some(None);
+    }
+    Some(Some(Told { tid, time, event, frames: Vec::new() }))
+}
+
+fn told_frame(line: &str) -> Option<ToldFrame> {
+    let (ip, rest) = line.trim_start().split_once(' ')?;
+    let (_, module) = rest.rsplit_once('(')?;
+    let module = module.strip_suffix(')')?.to_owned();
+    Some(ToldFrame { ip: u64::from_str_radix(ip, 16).ok()?, module })
+}
+
+// ---- what we say ----------------------------------------------------------------
+
+/// The stacks of a fixture, unwound with the files that it carries.
+fn ours(case: &Case) -> Stacks {
+    let bytes = std::fs::read(&case.capture)
+        .unwrap_or_else(|e| panic!("{}: {e}", case.capture.display()));
+    let input = Unpacked::of(&bytes).expect("the capture unpacks");
+    let capture = Capture::open(&input, &ReadOptions::default()).expect("the capture opens");
+    let mut builder = StackBuilder::new(capture.info(), capture.listed_modules());
+    capture
+        .read_stacks(&mut Diagnostics::default(), &mut |events| builder.push(events, &|_| true))
+        .expect("the capture reads");
+    // By path, so that nothing of how the program finds files takes part.
+    let carried: Vec<Option<Vec<u8>>> = builder
+        .modules()
+        .iter()
+        .map(|module| match module.kind {
+            ModuleKind::File | ModuleKind::Deleted => {
+                let path = module.path.trim_start_matches('/');
+                std::fs::read(case.symfs.join(path)).ok()
+            }
+            ModuleKind::Vdso => vdso(case),
+            ModuleKind::Kernel
+            | ModuleKind::KernelModule
+            | ModuleKind::KernelSymbol
+            | ModuleKind::Jit
+            | ModuleKind::Named => None,
+        })
+        .collect();
+    builder.finish(&|id: ModuleId| carried.get(id.0 as usize)?.as_deref())
+}
+
+/// The only `vdso` of the build-id cache.
+fn vdso(case: &Case) -> Option<Vec<u8>> {
+    let ids = entries(&case.buildid.join(".build-id"));
+    let files = ids.iter().flat_map(|id| entries(id)).map(|dir| dir.join("vdso"));
+    files.filter_map(|file| std::fs::read(file).ok()).next()
+}
+
+/// A frame as both sides have it: its module's name, and its address in it.
+type Place = (String, u64);
+
+fn base_name(path: &str) -> String {
+    path.rsplit('/').next().unwrap_or(path).to_owned()
+}
+
+fn our_places(stacks: &Stacks, sample: usize, of_call: bool) -> Vec<Place> {
+    let chain = stacks.samples.get(sample).and_then(|s| s.chain);
+    stacks
+        .frames_of(chain)
+        .filter_map(|id| stacks.frame(id))
+        .map(|frame| {
+            let module = frame.module.and_then(|m| stacks.module(m));
+            // perf names code that was made at run time after the map's file, and gives
+            // addresses within it; the kernel's as they are.
+            let name = match module.map(|m| (m.kind, m.path.as_str(), m.pid)) {
+                Some((ModuleKind::Jit, _, Some(pid))) => format!("perf-{}.map", pid.0),
+                Some((ModuleKind::Kernel | ModuleKind::KernelModule, _, _)) => "kernel".to_owned(),
+                Some((_, path, _)) => base_name(path),
+                None => "[unknown]".to_owned(),
+            };
+            let back = u64::from(of_call && frame.caller && frame.mode == Mode::User);
+            (name, frame.address - back)
+        })
+        .collect()
+}
+
+fn their_places(told: &Told) -> Vec<Place> {
+    let place = |frame: &ToldFrame| {
+        let name = match frame.module.as_str() {
+            "[kernel.kallsyms]" => "kernel".to_owned(),
+            path => base_name(path),
+        };
+        (name, frame.ip)
+    };
+    told.frames.iter().map(place).collect()
+}
+
+// ---- chains ---------------------------------------------------------------------
+
+/// How two chains differ, in words that do not depend on addresses.
+fn reason(ours: &[Place], theirs: &[Place], short: Option<Short>) -> String {
+    let common = ours.iter().zip(theirs).take_while(|(a, b)| a == b).count();
+    let next = |chain: &[Place]| {
+        chain.get(common).map_or_else(|| "ends".to_owned(), |(module, _)| format!("is in {module}"))
+    };
+    format!("perf's next frame {}, ours {} ({short:?})", next(theirs), next(ours))
+}
+
+/// Compares each chain of perf's text with ours. Returns how many there are, and the
+/// others by reason, with an example each.
+fn compare(case: &Case) -> (usize, BTreeMap<String, (usize, String)>) {
+    let stacks = ours(case);
+    let mut by_place: BTreeMap<(i32, u64), Vec<usize>> = BTreeMap::new();
+    for (index, sample) in stacks.samples.iter().enumerate() {
+        if sample.chain.is_some() {
+            by_place.entry((sample.tid.0, sample.time.0)).or_default().push(index);
+        }
+    }
+    let mut others: BTreeMap<String, (usize, String)> = BTreeMap::new();
+    let mut count = 0;
+    for told in told(&case.text).iter().filter(|told| !told.frames.is_empty()) {
+        count += 1;
+        let found = by_place.get_mut(&(told.tid, told.time)).filter(|found| !found.is_empty());
+        let theirs = their_places(told);
+        let why = match found.map(|found| found.remove(0)) {
+            None => "perf has a sample that we have not".to_owned(),
+            Some(sample) => {
+                let ours = our_places(&stacks, sample, case.of_call);
+                if ours == theirs {
+                    continue;
+                }
+                let short = stacks.samples.get(sample).and_then(|s| s.short);
+                let why = reason(&ours, &theirs, short);
+                others
+                    .entry(why.clone())
+                    .or_insert_with(|| (0, format!("ours   {ours:x?}\nperf's {theirs:x?}")));
+                why
+            }
+        };
+        let entry = others.entry(why).or_insert_with(|| (0, format!("{told:x?}")));
+        entry.0 += 1;
+    }
+    for left in by_place.into_values().flatten() {
+        let sample = stacks.samples.get(left);
+        let entry = others.entry("we have a sample that perf has not".to_owned());
+        entry.or_insert_with(|| (0, format!("{sample:x?}"))).0 += 1;
+    }
+    (count, others)
+}
+
+fn listed(others: &BTreeMap<String, (usize, String)>) -> String {
+    let mut text = String::new();
+    for (why, (count, example)) in others {
+        let _ = writeln!(text, "{count} samples: {why}\n{example}");
+    }
+    text
+}
+
+#[test]
+fn frame_pointer_chains_are_perfs() {
+    let (count, others) = compare(&Case::kept("fp"));
+    assert!(others.is_empty(), "of {count} chains:\n{}", listed(&others));
+}
+
+/// Chains of captures of this machine: `AGENTTRACE_STACKS=FILE:FILE`. They are listed,
+/// and held to the same limit.
+#[test]
+fn fresh_captures_have_perfs_chains() {
+    let Some(files) = std::env::var_os("AGENTTRACE_STACKS") else { return };
+    for file in std::env::split_paths(&files) {
+        let (count, others) = compare(&Case::live(&file));
+        let different: usize = others.values().map(|(n, _)| n).sum();
+        let _ = writeln!(
+            std::io::stderr(),
+            "{}: {different} of {count} chains differ\n{}",
+            file.display(),
+            listed(&others)
+        );
+        assert!((count - different) * 100 >= count * SAME_CHAINS, "{}", file.display());
+    }
+}
