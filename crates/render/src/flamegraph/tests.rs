@@ -206,7 +206,7 @@ fn a_wall_graph_is_coloured_by_cause_and_its_code_is_pale() {
     assert_eq!(fill(&picture, "user_cpu: cpu_user"), "rgb(147,203,107)");
     // Three quarters and more of the step are faults: their hue, paler.
     assert_eq!(fill(&picture, "step 142"), "rgb(248,202,161)");
-    for name in ["page faults", "CPU", "kernel code", "user code"] {
+    for name in ["page faults", "CPU", "kernel", "user"] {
         assert!(picture.contains(&format!(">{name}</text>")), "{name}");
     }
     for name in ["metadata", "inlined", "no stack"] {
@@ -232,7 +232,7 @@ fn kinds_of_code_have_colours_of_their_own() {
     fills.sort_unstable();
     fills.dedup();
     assert_eq!(fills.len(), 3, "{fills:?}");
-    for name in ["kernel code", "user code", "inlined", "made at run time", "no stack"] {
+    for name in ["kernel", "user", "inlined", "jit", "no stack"] {
         assert!(picture.contains(&format!(">{name}</text>")), "{name}");
     }
     assert!(!picture.contains("_["), "inferno takes the marks off");
@@ -279,6 +279,41 @@ fn many_steps_stay_readable() {
     assert!(picture.contains("<title>80 shorter steps (83,160 ns"));
     assert!(picture.contains("total_samples=\"104950\""));
     assert_eq!(picture.matches("<title>step ").count(), 20);
+}
+
+#[test]
+fn a_deep_graph_hangs_from_the_top() {
+    let deep = |depth: usize| {
+        let mut one = graph(StackKind::Cpu, &[(&["agent"], None, 7)]);
+        one.rows[0].frames.extend((1..depth).map(|i| frame(&format!("f{i}"), FrameKind::User)));
+        svg(&one).unwrap()
+    };
+    assert!(deep(48).contains("var inverted = false;"));
+    assert!(deep(49).contains("var inverted = true;"));
+}
+
+#[test]
+fn the_longest_legend_fits() {
+    let families = [
+        Cause::RunDelay,
+        Cause::Fsync,
+        Cause::MajorFault,
+        Cause::Reclaim,
+        Cause::Spawn,
+        Cause::VfsMetadata,
+        Cause::BlockRead,
+        Cause::IpcWait,
+        Cause::UserCpu,
+        Cause::Unknown,
+    ];
+    let words: &[&str] = &["t", "s", "k:a", "u:b", "i:c", "j:d", "!leaf"];
+    let rows: Vec<_> = families.iter().map(|cause| (words, Some(*cause), 5)).collect();
+    let picture = svg(&graph(StackKind::Wall, &rows)).unwrap();
+    let last = picture.find(">jit</text>").unwrap();
+    let x: usize =
+        picture[..last].rsplit("x=\"").next().unwrap().split('"').next().unwrap().parse().unwrap();
+    assert_eq!(picture.matches("width=\"12\"").count(), 14);
+    assert!(x + 3 * 8 < 1_190, "{x}");
 }
 
 #[test]

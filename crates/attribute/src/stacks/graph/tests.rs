@@ -130,6 +130,7 @@ impl Made {
         Scene {
             model: Some(&self.model),
             info: &self.info,
+            session: None,
             windows: Some(&self.windows),
             report: Some(&self.report),
             named,
