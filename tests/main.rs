@@ -16,6 +16,8 @@ mod crafted;
 mod dialects;
 /// Writes a recording in every perf container.
 mod encode;
+/// Flamegraphs from a capture made by hand: weights, comparisons, what is missing.
+mod flamegraph;
 /// Captures to the text kept under `tests/golden/`.
 mod golden;
 /// What holds for every capture: conservation, order, independence of threads.

@@ -192,7 +192,7 @@ impl<'a> Job<'a> {
 
 /// A capture as a whole, of which nothing was read yet.
 fn scene(info: &CaptureInfo) -> Scene<'_> {
-    Scene { model: None, info, windows: None, report: None, named: None }
+    Scene { model: None, info, session: None, windows: None, report: None, named: None }
 }
 
 /// Whether the capture itself tells where steps begin.
