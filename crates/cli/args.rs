@@ -33,11 +33,15 @@ pub(crate) enum Command {
     /// Say what a capture holds, lost, and cannot show; how to record it better
     #[command(before_help = "Example:\n  agenttrace check perf.data")]
     Check(CheckArgs),
-    /// Draw the wall-time flamegraph: its width is exactly the steps' wall time
+    /// Draw a flamegraph: where a step's time, its CPU or its waits were
     #[command(before_help = "Examples:\n  \
-        agenttrace flamegraph perf.data --markers steps.jsonl --svg wall.svg\n  \
-        agenttrace flamegraph perf.data --markers steps.jsonl --step 142 --svg -\n  \
-        agenttrace flamegraph perf.data --markers steps.jsonl --folded")]
+        agenttrace flamegraph perf.data --markers steps.jsonl --out wall.svg\n  \
+        agenttrace flamegraph perf.data --markers steps.jsonl --step 142 --kind cpu --out cpu.svg\n  \
+        agenttrace flamegraph perf.data --markers steps.jsonl --cause major_fault --kind faults --out -\n  \
+        agenttrace flamegraph perf.data --markers steps.jsonl --step 142 --diff 143 --out diff.svg\n  \
+        agenttrace flamegraph perf.data --whole-capture --kind cpu --folded\n\n\
+        A capture without step marks is shown as a whole. All kinds but wall need events that\n\
+        were recorded with call stacks (perf record --call-graph).")]
     Flamegraph(FlamegraphArgs),
     /// Draw one histogram of latencies, in power-of-two buckets of microseconds
     #[command(before_help = "Examples:\n  \
@@ -100,8 +104,9 @@ pub(crate) struct CaptureArgs {
     /// Take this task's whole life as one step
     #[arg(long, value_name = "N", conflicts_with_all = ["markers", "comm"])]
     pub(crate) pid: Option<i32>,
-    /// Take the life of the first task of this name as one step
-    #[arg(long, value_name = "NAME", conflicts_with = "markers")]
+    /// Take the life of the first task of this name as one step; in a flamegraph with
+    /// --markers or of samples: only tasks of this name
+    #[arg(long, value_name = "NAME")]
     pub(crate) comm: Option<String>,
     /// Ids inside a container to ids outside, `inner outer` on each line
     #[arg(long, value_name = "FILE")]
@@ -165,15 +170,51 @@ pub(crate) struct CheckArgs {
 pub(crate) struct FlamegraphArgs {
     #[command(flatten)]
     pub(crate) capture: CaptureArgs,
-    /// Only this step
-    #[arg(long, value_name = "ID")]
+    /// Only this step, with those nested in it
+    #[arg(long, value_name = "ID", conflicts_with = "tool")]
     pub(crate) step: Option<String>,
+    /// Only steps of this tool, with those nested in them
+    #[arg(long, value_name = "NAME")]
+    pub(crate) tool: Option<String>,
+    /// Only stretches of the critical path with this cause
+    #[arg(long, value_name = "CAUSE", value_parser = causes())]
+    pub(crate) cause: Option<String>,
+    /// What the widths show: samples of running code, wall time, blocked time, waits for
+    /// locks of the kernel, page faults
+    #[arg(long, value_name = "KIND", default_value = "wall", value_parser = kinds())]
+    pub(crate) kind: String,
+    /// Every task and sample of the capture, not those of its steps alone
+    #[arg(long, conflicts_with_all = ["step", "tool", "cause", "markers", "pid"])]
+    pub(crate) whole_capture: bool,
+    /// The event whose samples count, where several were recorded [default: the one with
+    /// the most stacks]
+    #[arg(long, value_name = "EVENT")]
+    pub(crate) event: Option<String>,
+    /// Compare with another step (where --step is given), another tool (where --tool is), or
+    /// another capture: ID, NAME or FILE, or explicitly step:ID, tool:NAME, capture:FILE
+    #[arg(long, value_name = "OTHER")]
+    pub(crate) diff: Option<String>,
+    /// Step marks of the other capture
+    #[arg(long, value_name = "FILE", requires = "diff")]
+    pub(crate) diff_markers: Option<PathBuf>,
     /// Where to write the SVG; `-` is standard output
-    #[arg(long, value_name = "FILE", default_value = "-")]
-    pub(crate) svg: PathBuf,
-    /// Print folded stacks, for other tools, in place of the picture
+    #[arg(long, value_name = "FILE", default_value = "-", alias = "svg")]
+    pub(crate) out: PathBuf,
+    /// Print folded stacks, for other tools, in place of the picture; with --diff both
+    /// weights, the other's first
     #[arg(long)]
     pub(crate) folded: bool,
+    /// Leave out functions that were inlined
+    #[arg(long)]
+    pub(crate) no_inline: bool,
+}
+
+fn causes() -> clap::builder::PossibleValuesParser {
+    agenttrace_attribute::cause::Cause::ALL.map(|cause| cause.name()).into()
+}
+
+fn kinds() -> clap::builder::PossibleValuesParser {
+    agenttrace_attribute::stacks::StackKind::ALL.map(|kind| kind.name()).into()
 }
 
 #[derive(Args, Debug)]

@@ -5,6 +5,7 @@ mod cmd;
 mod input;
 mod output;
 mod pipeline;
+mod stacks;
 
 use std::process::ExitCode;
 
@@ -17,8 +18,8 @@ fn main() -> ExitCode {
     let done = match &cli.command {
         Command::Analyze(args) => cmd::analyze::run(args),
         Command::Check(args) => cmd::check::run(args),
-        Command::Flamegraph(args) => cmd::picture::flamegraph(args),
-        Command::Hist(args) => cmd::picture::hist(args),
+        Command::Flamegraph(args) => cmd::flamegraph::run(args),
+        Command::Hist(args) => cmd::hist::run(args),
         Command::Export(args) => cmd::export::run(args),
         Command::Dump(args) => cmd::dump::run(args),
         Command::Cut(args) => cmd::cut::run(args),

@@ -129,6 +129,9 @@ pub(crate) fn place(
             args.read.path.display()
         );
     }
+    if args.comm.is_some() && file.is_some() {
+        bail!("--comm takes a task's whole life as a step: leave out --markers");
+    }
     let pid_map = match &args.pid_map {
         Some(path) => pid_map(path)?,
         None => BTreeMap::new(),

@@ -4,20 +4,32 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use agenttrace_attribute::report::{Mechanism, Report, StepReport};
-use agenttrace_render::flamegraph::Selection;
+use agenttrace_attribute::stacks::{Ask, Scene, StackFilter, StackKind, graph};
 use agenttrace_render::tables::{self, TableFormat};
 use agenttrace_render::{FORMATS, Job, Style, flamegraph, histogram};
 use anyhow::{Context as _, Result};
 
 use crate::args::AnalyzeArgs;
+use crate::input::Files;
 use crate::{output, pipeline};
 
 pub(crate) fn run(args: &AnalyzeArgs) -> Result<ExitCode> {
-    let report = pipeline::analyze(&args.capture)?;
+    pipeline::use_threads(args.capture.threads)?;
+    let files = Files::open(&args.capture.read.path)?;
+    let unpacked = pipeline::unpack(&files, &args.capture.read)?;
+    let (loaded, placed) = pipeline::load_placed(&unpacked, &args.capture)?;
+    let report = pipeline::report(&loaded, &placed);
     let steps =
         args.step.iter().map(|id| pipeline::find(&report, id)).collect::<Result<Vec<_>>>()?;
     if let Some(dir) = &args.out {
-        write_all(&report, &steps, dir, args.csv)?;
+        let scene = Scene {
+            model: Some(&loaded.model),
+            info: loaded.capture.info(),
+            windows: Some(&placed.windows),
+            report: Some(&report),
+            named: None,
+        };
+        write_all(&report, scene, &steps, dir, args.csv)?;
     }
     let hint = args.out.as_ref().map(|dir| dir.display().to_string());
     let style = output::style(args.width, args.ascii);
@@ -34,7 +46,13 @@ pub(crate) fn run(args: &AnalyzeArgs) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn write_all(report: &Report, steps: &[&StepReport], dir: &Path, csv: bool) -> Result<()> {
+fn write_all(
+    report: &Report,
+    scene: Scene<'_>,
+    steps: &[&StepReport],
+    dir: &Path,
+    csv: bool,
+) -> Result<()> {
     std::fs::create_dir_all(dir)
         .with_context(|| format!("cannot make the folder {}", dir.display()))?;
     let style = Style::default();
@@ -43,12 +61,11 @@ fn write_all(report: &Report, steps: &[&StepReport], dir: &Path, csv: bool) -> R
         format.write(&Job { report, step: None, style, out_hint: None }, &mut bytes)?;
         output::write(&dir.join(format!("report.{}", format.extension())), &bytes)?;
     }
-    let session = flamegraph::svg(report, Selection::Session)?;
-    output::write(&dir.join("flamegraph.svg"), session.as_bytes())?;
+    flamegraphs(scene, dir, "flamegraph", StackFilter::default())?;
     for step in steps {
         let name = file_part(&step.id.to_string());
-        let picture = flamegraph::svg(report, Selection::Step(step))?;
-        output::write(&dir.join(format!("flamegraph-step-{name}.svg")), picture.as_bytes())?;
+        let filter = StackFilter { step: Some(step.id.clone()), ..StackFilter::default() };
+        flamegraphs(scene, dir, &format!("flamegraph-step-{name}"), filter)?;
         let mut bytes = Vec::new();
         if let Some(text) = FORMATS.first() {
             text.write(&Job { report, step: Some(step), style, out_hint: None }, &mut bytes)?;
@@ -71,6 +88,21 @@ fn write_all(report: &Report, steps: &[&StepReport], dir: &Path, csv: bool) -> R
         let mut bytes = Vec::new();
         tables::segments(report, format, &mut bytes)?;
         output::write(&dir.join(format!("segments.{extension}")), &bytes)?;
+    }
+    Ok(())
+}
+
+/// Every kind of flamegraph that the capture can show; that of wall time always.
+fn flamegraphs(scene: Scene<'_>, dir: &Path, name: &str, filter: StackFilter) -> Result<()> {
+    for kind in StackKind::ALL {
+        let ask = Ask { kind, filter: filter.clone(), event: None };
+        let (name, drawn) = match (kind, graph(scene, &ask)) {
+            (StackKind::Wall, drawn) => (format!("{name}.svg"), drawn?),
+            (_, Ok(drawn)) => (format!("{name}-{}.svg", kind.name()), drawn),
+            // Not every capture can show every kind.
+            (_, Err(_)) => continue,
+        };
+        output::write(&dir.join(name), flamegraph::svg(&drawn)?.as_bytes())?;
     }
     Ok(())
 }

@@ -5,4 +5,5 @@ pub(crate) mod check;
 pub(crate) mod cut;
 pub(crate) mod dump;
 pub(crate) mod export;
-pub(crate) mod picture;
+pub(crate) mod flamegraph;
+pub(crate) mod hist;

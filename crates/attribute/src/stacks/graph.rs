@@ -100,7 +100,8 @@ fn select<'a>(scene: Scene<'a>, ask: &'a Ask) -> Result<Selection<'a>, Absent> {
     if let Some(id) = &filter.step
         && !windows.steps.iter().any(|s| s.id == *id)
     {
-        return Err(Absent::UnknownStep(id.to_string()));
+        let known = windows.steps.iter().map(|s| s.id.to_string()).collect();
+        return Err(Absent::UnknownStep(id.to_string(), known));
     }
     if let Some(tool) = &filter.tool
         && !windows.steps.iter().any(|s| s.tool == *tool)

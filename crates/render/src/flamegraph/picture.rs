@@ -21,8 +21,7 @@ use crate::escape::{cut_middle, visible, width};
 /// # Errors
 /// Where the picture cannot be drawn; a graph without weight is not an error.
 pub fn svg(graph: &StackGraph) -> io::Result<String> {
-    let rows: Vec<StackRow> =
-        if graph.steps { gather(&graph.rows) } else { graph.rows.clone() };
+    let rows: Vec<StackRow> = if graph.steps { gather(&graph.rows) } else { graph.rows.clone() };
     let mut tree = Tree::new();
     for row in &rows {
         tree.add(&row.frames, row.weight, 0);
@@ -47,7 +46,8 @@ pub fn svg(graph: &StackGraph) -> io::Result<String> {
 /// As [`svg`].
 pub fn svg_diff(diff: &StackDiff) -> io::Result<String> {
     let mut tree = Tree::new();
-    for row in &diff.rows {
+    // What is in the other alone has no width.
+    for row in diff.rows.iter().filter(|row| row.here > 0) {
         tree.add(&row.frames, row.here, row.scaled);
     }
     let side = |side: &agenttrace_attribute::stacks::DiffSide| {
