@@ -125,6 +125,34 @@ pub(crate) struct CaptureArgs {
     pub(crate) threads: Option<usize>,
 }
 
+/// Where the names of functions come from.
+#[derive(Args, Debug, Clone, Default)]
+#[command(next_help_heading = "Symbols")]
+pub(crate) struct SymbolArgs {
+    /// A copy of /proc/kallsyms from the traced machine, made before it started again
+    #[arg(long, value_name = "FILE")]
+    pub(crate) kallsyms: Option<PathBuf>,
+    /// A folder with the traced machine's files, by path, by name or by build id; also
+    /// perf-PID.map of code made at run time
+    #[arg(long, value_name = "DIR")]
+    pub(crate) symfs: Option<PathBuf>,
+    /// perf's build-id cache [default: $PERF_BUILDID_DIR, else ~/.debug]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) debug_dir: Option<PathBuf>,
+    /// What `perf archive` wrote on the traced machine [default: CAPTURE.tar.bz2]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) archive: Option<PathBuf>,
+    /// The traced kernel with its debug information
+    #[arg(long, value_name = "FILE")]
+    pub(crate) vmlinux: Option<PathBuf>,
+    /// A folder with the traced kernel's modules
+    #[arg(long, value_name = "DIR")]
+    pub(crate) modules: Option<PathBuf>,
+    /// Leave out functions that were inlined
+    #[arg(long)]
+    pub(crate) no_inline: bool,
+}
+
 #[derive(Args, Debug)]
 pub(crate) struct AnalyzeArgs {
     #[command(flatten)]
@@ -161,6 +189,8 @@ fn formats() -> clap::builder::PossibleValuesParser {
 pub(crate) struct CheckArgs {
     #[command(flatten)]
     pub(crate) read: ReadArgs,
+    #[command(flatten)]
+    pub(crate) symbols: SymbolArgs,
     /// Exit with 1 where events were lost or a cause cannot be seen
     #[arg(long)]
     pub(crate) strict: bool,
@@ -204,9 +234,8 @@ pub(crate) struct FlamegraphArgs {
     /// weights, the other's first
     #[arg(long)]
     pub(crate) folded: bool,
-    /// Leave out functions that were inlined
-    #[arg(long)]
-    pub(crate) no_inline: bool,
+    #[command(flatten)]
+    pub(crate) symbols: SymbolArgs,
 }
 
 fn causes() -> clap::builder::PossibleValuesParser {

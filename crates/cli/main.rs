@@ -5,7 +5,7 @@ mod cmd;
 mod input;
 mod output;
 mod pipeline;
-mod stacks;
+mod symbols;
 
 use std::process::ExitCode;
 

@@ -11,10 +11,10 @@ use agenttrace_model::parse::{Capture, CaptureInfo};
 use agenttrace_render::flamegraph as flames;
 use anyhow::{Context as _, Result, bail};
 
-use crate::args::{CaptureArgs, FlamegraphArgs};
+use crate::args::{CaptureArgs, FlamegraphArgs, ReadArgs};
 use crate::input::Files;
 use crate::pipeline::{self, Loaded};
-use crate::{output, stacks};
+use crate::{output, symbols};
 
 pub(crate) fn run(args: &FlamegraphArgs) -> Result<ExitCode> {
     pipeline::use_threads(args.capture.threads)?;
@@ -135,7 +135,7 @@ impl<'a> Job<'a> {
                 || by_name
                 || capture.info().event_types.iter().all(|t| !t.known);
             if whole {
-                return self.draw(&capture, scene(capture.info()), filters);
+                return self.draw(&capture, &args.read, scene(capture.info()), filters);
             }
         }
         let marks = pipeline::markers(args)?;
@@ -147,7 +147,7 @@ impl<'a> Job<'a> {
         let Loaded { capture, model, .. } = &loaded;
         let scene = Scene { model: Some(model), ..scene(capture.info()) };
         if whole {
-            return self.draw(capture, scene, filters);
+            return self.draw(capture, &args.read, scene, filters);
         }
         // With markers a name narrows; it makes no step.
         let narrowed = CaptureArgs { comm: args.comm.clone().filter(|_| unmarked), ..args.clone() };
@@ -161,20 +161,24 @@ impl<'a> Job<'a> {
         let needed = self.kind == StackKind::Wall || filters.iter().any(|f| f.cause.is_some());
         let report = needed.then(|| pipeline::report(&loaded, &placed));
         let scene = Scene { windows: Some(&placed.windows), report: report.as_ref(), ..scene };
-        self.draw(capture, scene, filters)
+        self.draw(capture, &args.read, scene, filters)
     }
 
     fn draw<const N: usize>(
         &self,
         capture: &Capture<'_>,
+        read: &ReadArgs,
         scene: Scene<'_>,
         filters: [StackFilter; N],
     ) -> Result<[StackGraph; N]> {
-        let stacks = stacks::load(capture, self.args)?;
-        let named = stacks.as_ref().map(|(stacks, symbols)| Named {
-            stacks,
-            symbols,
-            inlined: !self.args.no_inline,
+        let data = symbols::load(capture, read, &self.args.symbols, &|_| true)?;
+        for line in data.iter().flat_map(|data| symbols::summary(data, &read.path)) {
+            eprintln!("{line}");
+        }
+        let named = data.as_ref().map(|data| Named {
+            stacks: &data.stacks,
+            symbols: &data.symbols,
+            inlined: !self.args.symbols.no_inline,
         });
         let scene = Scene { named, ..scene };
         let mut graphs = Vec::with_capacity(N);

@@ -33,4 +33,5 @@ mod fixture;
 
 pub use export::{EXPORTS, Export, ExportJob, ExportStacks};
 pub use format::{FORMATS, Format, Job, json, markdown, text};
+pub use escape::visible;
 pub use style::Style;
