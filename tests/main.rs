@@ -16,6 +16,8 @@ mod crafted;
 mod dialects;
 /// Writes a recording in every perf container.
 mod encode;
+/// Exports: the viewers' own schemas and numbers, and values worked out by hand.
+mod exports;
 /// Captures to the text kept under `tests/golden/`.
 mod golden;
 /// What holds for every capture: conservation, order, independence of threads.
