@@ -26,6 +26,8 @@ mod invariants;
 mod json;
 /// Event counts and times against `perf script`.
 mod oracle;
+/// Stacks against `perf script`, inferno, and what the workload is known to do.
+mod stacks;
 /// Finds fixtures, runs the stages and the program.
 mod support;
 /// The rules of the source tree.

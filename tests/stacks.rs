@@ -1,14 +1,15 @@
 //! Stacks of recorded captures against what perf makes of them, and against what the
 //! workload is known to do.
 //!
-//! `fixtures/stacks/NAME/script.txt.xz` is what `perf script` printed for the capture
+//! `fixtures/stacks/NAME/script.txt.zst` is what `perf script` printed for the capture
 //! beside it. Chains are compared frame by frame, by address; names as folded stacks, with
 //! inferno's own collapsing of perf's text.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::io::Write as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 
 use agenttrace_model::parse::stack::Mode;
 use agenttrace_model::stacks::{ModuleId, ModuleKind, Short, StackBuilder, Stacks};
@@ -22,24 +23,59 @@ const SAME_CHAINS: usize = 95;
 /// At most so many DWARF samples are kept.
 const DWARF_SAMPLES: usize = 150;
 
+/// What perf is asked to print of a sample.
+const FIELDS: &str = "comm,tid,time,event,ip,sym,dso";
+
 /// The options that say where the symbols of a fixture are.
-const CARRIED: [&str; 6] =
-    ["--symfs", "symfs", "--kallsyms", "kallsyms", "--debug-dir", "buildid"];
+const CARRIED: [&str; 6] = ["--symfs", "symfs", "--kallsyms", "kallsyms", "--debug-dir", "buildid"];
 
-fn folder(name: &str) -> PathBuf {
-    root().join("fixtures/stacks").join(name)
+/// A capture with what perf prints for it.
+#[derive(Debug)]
+struct Case {
+    capture: PathBuf,
+    /// What `perf script` printed.
+    text: String,
+    /// The folder below which files are at their paths.
+    symfs: PathBuf,
+    /// A build-id cache.
+    buildid: PathBuf,
+    /// Whether perf gives the addresses of calls, where others give those that calls
+    /// return to: it does where it unwinds DWARF.
+    of_call: bool,
 }
 
-/// A file that is kept packed, as text or bytes.
-fn unpacked(name: &str, file: &str) -> Vec<u8> {
-    let path = folder(name).join(file);
-    let packed = std::fs::read(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
-    Unpacked::of(&packed).expect("it unpacks").main.to_vec()
-}
+impl Case {
+    fn kept(name: &str) -> Self {
+        let folder = root().join("fixtures/stacks").join(name);
+        let path = folder.join("script.txt.zst");
+        let packed = std::fs::read(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
+        let text = zstd::decode_all(packed.as_slice()).expect("perf's text unpacks");
+        Self {
+            capture: folder.join("perf.data.xz"),
+            text: String::from_utf8(text).expect("perf's text is UTF-8"),
+            symfs: folder.join("symfs"),
+            buildid: folder.join("buildid"),
+            of_call: name == "dwarf",
+        }
+    }
 
-/// What perf printed for the capture `name`.
-fn script(name: &str) -> String {
-    String::from_utf8(unpacked(name, "script.txt.xz")).expect("perf's text is UTF-8")
+    /// A capture of this machine, as the perf of this machine reads it now.
+    fn live(capture: &Path) -> Self {
+        let output = Command::new("perf")
+            .args(["script", "--ns", "--no-inline", "-F", FIELDS, "-i"])
+            .arg(capture)
+            .stdin(Stdio::null())
+            .output()
+            .expect("perf starts");
+        let home = std::env::var_os("HOME").map(PathBuf::from).unwrap_or_default();
+        Self {
+            capture: capture.to_owned(),
+            text: String::from_utf8_lossy(&output.stdout).into_owned(),
+            symfs: PathBuf::from("/"),
+            buildid: home.join(".debug"),
+            of_call: true,
+        }
+    }
 }
 
 // ---- what perf says -------------------------------------------------------------
@@ -60,7 +96,7 @@ struct ToldFrame {
     module: String,
 }
 
-/// Reads `perf script --ns -F comm,tid,time,event,ip,sym,dso`. A single frame stands in
+/// Reads `perf script --ns -F` with [`FIELDS`]. A single frame stands in
 /// the sample's own line where no chain was recorded; such samples are left out.
 fn told(text: &str) -> Vec<Told> {
     let mut samples: Vec<Told> = Vec::new();
@@ -110,8 +146,9 @@ fn told_frame(line: &str) -> Option<ToldFrame> {
 // ---- what we say ----------------------------------------------------------------
 
 /// The stacks of a fixture, unwound with the files that it carries.
-fn ours(name: &str) -> Stacks {
-    let bytes = unpacked(name, "perf.data.xz");
+fn ours(case: &Case) -> Stacks {
+    let bytes =
+        std::fs::read(&case.capture).unwrap_or_else(|e| panic!("{}: {e}", case.capture.display()));
     let input = Unpacked::of(&bytes).expect("the capture unpacks");
     let capture = Capture::open(&input, &ReadOptions::default()).expect("the capture opens");
     let mut builder = StackBuilder::new(capture.info(), capture.listed_modules());
@@ -125,9 +162,9 @@ fn ours(name: &str) -> Stacks {
         .map(|module| match module.kind {
             ModuleKind::File | ModuleKind::Deleted => {
                 let path = module.path.trim_start_matches('/');
-                std::fs::read(folder(name).join("symfs").join(path)).ok()
+                std::fs::read(case.symfs.join(path)).ok()
             }
-            ModuleKind::Vdso => vdso(name),
+            ModuleKind::Vdso => vdso(case),
             ModuleKind::Kernel
             | ModuleKind::KernelModule
             | ModuleKind::KernelSymbol
@@ -139,8 +176,8 @@ fn ours(name: &str) -> Stacks {
 }
 
 /// The only `vdso` of the build-id cache.
-fn vdso(name: &str) -> Option<Vec<u8>> {
-    let ids = entries(&folder(name).join("buildid/.build-id"));
+fn vdso(case: &Case) -> Option<Vec<u8>> {
+    let ids = entries(&case.buildid.join(".build-id"));
     let files = ids.iter().flat_map(|id| entries(id)).map(|dir| dir.join("vdso"));
     files.filter_map(|file| std::fs::read(file).ok()).next()
 }
@@ -197,8 +234,8 @@ fn reason(ours: &[Place], theirs: &[Place], short: Option<Short>) -> String {
 
 /// Compares each chain of perf's text with ours. Returns how many there are, and the
 /// others by reason, with an example each.
-fn compare(name: &str, of_call: bool) -> (usize, BTreeMap<String, (usize, String)>) {
-    let stacks = ours(name);
+fn compare(case: &Case) -> (usize, BTreeMap<String, (usize, String)>) {
+    let stacks = ours(case);
     let mut by_place: BTreeMap<(i32, u64), Vec<usize>> = BTreeMap::new();
     for (index, sample) in stacks.samples.iter().enumerate() {
         if sample.chain.is_some() {
@@ -207,23 +244,19 @@ fn compare(name: &str, of_call: bool) -> (usize, BTreeMap<String, (usize, String
     }
     let mut others: BTreeMap<String, (usize, String)> = BTreeMap::new();
     let mut count = 0;
-    for told in told(&script(name)).iter().filter(|told| !told.frames.is_empty()) {
+    for told in told(&case.text).iter().filter(|told| !told.frames.is_empty()) {
         count += 1;
         let found = by_place.get_mut(&(told.tid, told.time)).filter(|found| !found.is_empty());
         let theirs = their_places(told);
         let why = match found.map(|found| found.remove(0)) {
             None => "perf has a sample that we have not".to_owned(),
             Some(sample) => {
-                let ours = our_places(&stacks, sample, of_call);
+                let ours = our_places(&stacks, sample, case.of_call);
                 if ours == theirs {
                     continue;
                 }
-                let mut why = reason(
-                    &ours,
-                    &theirs,
-                    stacks.samples.get(sample).and_then(|s| s.short),
-                );
-                let _ = write!(why, "");
+                let short = stacks.samples.get(sample).and_then(|s| s.short);
+                let why = reason(&ours, &theirs, short);
                 others
                     .entry(why.clone())
                     .or_insert_with(|| (0, format!("ours   {ours:x?}\nperf's {theirs:x?}")));
@@ -247,4 +280,28 @@ fn listed(others: &BTreeMap<String, (usize, String)>) -> String {
         let _ = writeln!(text, "{count} samples: {why}\n{example}");
     }
     text
+}
+
+#[test]
+fn frame_pointer_chains_are_perfs() {
+    let (count, others) = compare(&Case::kept("fp"));
+    assert!(others.is_empty(), "of {count} chains:\n{}", listed(&others));
+}
+
+/// Chains of captures of this machine: `AGENTTRACE_STACKS=FILE:FILE`. They are listed,
+/// and held to the same limit.
+#[test]
+fn fresh_captures_have_perfs_chains() {
+    let Some(files) = std::env::var_os("AGENTTRACE_STACKS") else { return };
+    for file in std::env::split_paths(&files) {
+        let (count, others) = compare(&Case::live(&file));
+        let different: usize = others.values().map(|(n, _)| n).sum();
+        let _ = writeln!(
+            std::io::stderr(),
+            "{}: {different} of {count} chains differ\n{}",
+            file.display(),
+            listed(&others)
+        );
+        assert!((count - different) * 100 >= count * SAME_CHAINS, "{}", file.display());
+    }
 }

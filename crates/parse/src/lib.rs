@@ -16,6 +16,7 @@
 //! # Ok::<(), agenttrace_parse::Error>(())
 //! ```
 
+mod attach;
 mod build_id;
 mod capture;
 mod cursor;
@@ -30,6 +31,7 @@ mod expand;
 mod fields;
 mod format;
 mod formats;
+mod frame_lines;
 mod frames;
 mod ftrace;
 mod perf_data;

@@ -1,16 +1,17 @@
 //! A capture of any format, told apart by its content.
 
+use crate::attach::{Attach, Piece};
 use crate::capture::{CaptureInfo, ClockId, Totals};
 use crate::diagnostics::Diagnostics;
 use crate::error::Error;
 use crate::events::Event;
 use crate::events_text::EventsText;
 use crate::formats::Formats;
-use crate::ftrace::FtraceText;
-use crate::perf_data::{PerfData, Stacks};
+use crate::ftrace::{self, FtraceText};
+use crate::perf_data::{self, PerfData};
 use crate::stack::{ListedModule, StackEvent};
 use crate::stream;
-use crate::trace_dat::TraceDat;
+use crate::trace_dat::{self, TraceDat};
 use crate::unpack::{Plain, Unpacked};
 
 /// What the user says about a capture that it does not say itself.
@@ -118,12 +119,17 @@ impl<'a> Capture<'a> {
     pub fn has_stacks(&self) -> bool {
         match &self.0 {
             Form::PerfData(perf) => perf.has_stacks(),
-            Form::TraceDat(_) | Form::Text(_) | Form::Events(_) => false,
+            Form::TraceDat(dat) => dat.has_stacks(),
+            Form::Text(text) => text.has_stacks(),
+            Form::Events(_) => false,
         }
     }
 
     /// Delivers samples with their stacks, and what is needed to find their code, in time
     /// order, in batches, always on the calling thread, as [`Capture::read`] does events.
+    ///
+    /// `diagnostics` counts what this pass could not read: of records that become events
+    /// as well, the same as [`Capture::read`] counts again.
     ///
     /// # Errors
     /// As [`Capture::read`].
@@ -134,10 +140,19 @@ impl<'a> Capture<'a> {
     ) -> Result<(), Error> {
         match &self.0 {
             Form::PerfData(perf) => {
-                stream::read(&Stacks(perf), stream::BATCH, diagnostics, sink);
+                let reader = perf_data::Stacks(perf);
+                stream::read(&reader, stream::BATCH, diagnostics, sink);
                 Ok(())
             }
-            Form::TraceDat(_) | Form::Text(_) | Form::Events(_) => Ok(()),
+            Form::TraceDat(dat) => {
+                attached(&trace_dat::Stacks(dat), diagnostics, sink);
+                Ok(())
+            }
+            Form::Text(text) => {
+                let totals = attached(&ftrace::Stacks(text), diagnostics, sink);
+                text.readable(&totals, diagnostics)
+            }
+            Form::Events(_) => Ok(()),
         }
     }
 
@@ -146,6 +161,7 @@ impl<'a> Capture<'a> {
     pub fn listed_modules(&self) -> Vec<ListedModule> {
         match &self.0 {
             Form::PerfData(perf) => perf.listed_modules(),
+            // Their frames have names, or are of the kernel alone.
             Form::TraceDat(_) | Form::Text(_) | Form::Events(_) => Vec::new(),
         }
     }
@@ -154,7 +170,8 @@ impl<'a> Capture<'a> {
     #[must_use]
     pub fn kallsyms(&self) -> Option<&[u8]> {
         match &self.0 {
-            Form::PerfData(_) | Form::TraceDat(_) | Form::Text(_) | Form::Events(_) => None,
+            Form::TraceDat(dat) => dat.kallsyms(),
+            Form::PerfData(_) | Form::Text(_) | Form::Events(_) => None,
         }
     }
 
@@ -177,4 +194,17 @@ impl<'a> Capture<'a> {
             Form::Events(text) => text.dump_records(line),
         }
     }
+}
+
+/// Delivers what a reader of ftrace's stacks finds, each with its event.
+fn attached<'a, R: stream::Reader<'a, Item = Piece<'a>>>(
+    reader: &R,
+    diagnostics: &mut Diagnostics,
+    sink: &mut dyn FnMut(&[StackEvent<'a>]),
+) -> Totals {
+    let mut attach = Attach::default();
+    let mut push = |pieces: &[Piece<'a>]| attach.push(pieces, sink);
+    let totals = stream::read(reader, stream::BATCH, diagnostics, &mut push);
+    attach.finish(sink);
+    totals
 }

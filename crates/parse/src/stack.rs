@@ -92,10 +92,21 @@ pub enum Chain<'a> {
     Words(&'a [u8]),
     /// Lines of `perf script`, already with names.
     Script(&'a [u8]),
-    /// Kernel addresses of 8 little-endian bytes (ftrace's `kernel_stack`).
-    Kernel(&'a [u8]),
-    /// Lines of ftrace's `<stack trace>`, already with names.
-    Trace(&'a [u8]),
+    /// Addresses of 8 little-endian bytes (ftrace's `kernel_stack` and `user_stack`).
+    Ftrace {
+        /// In the kernel.
+        kernel: &'a [u8],
+        /// In the program.
+        user: &'a [u8],
+    },
+    /// The same as lines of text, `<stack trace>` and `<user stack trace>`, already with
+    /// names.
+    Trace {
+        /// In the kernel.
+        kernel: &'a [u8],
+        /// In the program.
+        user: &'a [u8],
+    },
 }
 
 /// One frame of a [`Chain`].

@@ -3,6 +3,7 @@
 use super::head::{Style, decimal};
 use super::pattern::Printed;
 use super::sideband;
+use super::stacks;
 use super::syscalls::{self, Side};
 use super::values::{auto, hex};
 use crate::events::{
@@ -80,6 +81,9 @@ pub(super) fn name(rest: &[u8], style: Style) -> Option<(Option<u64>, &[u8], &[u
             return Some((period, key, after.trim_ascii_start()));
         }
     }
+    if let Some(key) = stacks::key(rest) {
+        return Some((None, key, &[]));
+    }
     memchr::memmem::find(rest, b" <-")?;
     Some((None, FUNCTION, rest))
 }
@@ -89,6 +93,9 @@ pub(super) fn action(key: &[u8], style: Style, arch: Option<&str>, raw: bool) ->
     let text = String::from_utf8_lossy(key);
     if key == FUNCTION {
         return ("ftrace:function".to_owned(), Action::Unknown);
+    }
+    if let Some(name) = stacks::event_name(key) {
+        return (name.to_owned(), Action::Unknown);
     }
     if style == Style::Space {
         if key.starts_with(sideband::PREFIX) {

@@ -64,7 +64,7 @@ fn other(text: &[u8]) -> Line<'_> {
         return Line::Skip;
     }
     // A stack that the kernel recorded with an event.
-    if text.starts_with(b"=> ") {
+    if text.starts_with(b"=>") {
         return Line::Skip;
     }
     lost(text).unwrap_or(Line::Bad)

@@ -12,6 +12,7 @@ mod line;
 mod pattern;
 mod scan;
 mod sideband;
+mod stacks;
 mod symbols;
 mod syscalls;
 #[cfg(test)]
@@ -25,6 +26,7 @@ use body::Action;
 use head::Style;
 use line::{Line, line, line_at};
 use scan::{Chunk, NameAt};
+pub(crate) use stacks::Stacks;
 pub(crate) use values::LineFields;
 use walk::{Entry, Walk, What};
 
@@ -44,6 +46,11 @@ const BAD_ONE_OF: u64 = 20;
 /// Bytes of a bad line that are shown.
 const SHOWN: usize = 80;
 
+/// What is wrong with a line.
+const NO_NAME: &str = "no name of an event after the time";
+const BAD_FIELDS: &str = "the event's fields are not as they should be";
+const NO_EVENT: &str = "no event, and no other line that is known";
+
 /// An opened text: everything but the events.
 #[derive(Debug)]
 pub(crate) struct FtraceText<'a> {
@@ -59,6 +66,8 @@ pub(crate) struct FtraceText<'a> {
     /// By key; the index in [`CaptureInfo::event_types`] of those that are events.
     types: FxHashMap<&'a [u8], (Option<usize>, Action)>,
     states: StateTable,
+    /// Whether any lines of stacks are there.
+    stacks: bool,
 }
 
 impl<'a> FtraceText<'a> {
@@ -105,7 +114,8 @@ impl<'a> FtraceText<'a> {
         });
         let types = types(&scan.keys, style, raw, &mut info);
         let (chunks, names, first) = (scan.chunks, scan.names, scan.first.unwrap_or(0));
-        Ok(Some(Self { info, cut: false, bytes, style, chunks, names, first, types, states }))
+        let (cut, stacks) = (false, scan.stacks);
+        Ok(Some(Self { info, cut, bytes, style, chunks, names, first, types, states, stacks }))
     }
 
     /// Delivers all events.
@@ -122,6 +132,13 @@ impl<'a> FtraceText<'a> {
             let lines = self.chunks.last().map(|chunk| chunk.line);
             diagnostics.add(Problem::Truncated, Cpu::NONE, 1, None, lines);
         }
+        self.readable(&totals, diagnostics)?;
+        Ok(totals)
+    }
+
+    /// # Errors
+    /// Where more than a few lines could not be read: names the first.
+    pub(crate) fn readable(&self, totals: &Totals, diagnostics: &Diagnostics) -> Result<(), Error> {
         let bad = diagnostics.count(Problem::BadLine);
         if bad >= BAD_AT_LEAST && bad.saturating_mul(BAD_ONE_OF) > totals.records {
             let (line, what) = diagnostics.examples().first().cloned().unwrap_or_default();
@@ -134,7 +151,12 @@ impl<'a> FtraceText<'a> {
                 ),
             });
         }
-        Ok(totals)
+        Ok(())
+    }
+
+    /// Whether any event has a stack.
+    pub(crate) fn has_stacks(&self) -> bool {
+        self.stacks
     }
 
     /// One line a record, in the order of the file.
@@ -178,9 +200,8 @@ impl<'a> FtraceText<'a> {
         }
         match line(text, self.style) {
             Line::Head(head) if entry.what == What::Name => {
-                let comm = Comm::new(head.comm);
-                let (pid, tid) = (Pid(head.pid.unwrap_or(-1)), Tid(head.tid));
-                let record = Record::CommRecord(CommRecord { pid, tid, exec: false, comm });
+                let comm = named(&head);
+                let (pid, tid, record) = (comm.pid, comm.tid, Record::CommRecord(comm));
                 Some(Event { pid, tid, ..made(entry, Cpu::NONE, Kind::Record(record)) })
             }
             Line::Lost { cpu, lost } => {
@@ -193,13 +214,7 @@ impl<'a> FtraceText<'a> {
                 None
             }
             Line::Bad | Line::Skip | Line::Head(_) => {
-                self.bad(
-                    stats,
-                    Cpu::NONE,
-                    entry,
-                    "no event, and no other line that is known",
-                    text,
-                );
+                self.bad(stats, Cpu::NONE, entry, NO_EVENT, text);
                 None
             }
         }
@@ -216,7 +231,7 @@ impl<'a> FtraceText<'a> {
         let cpu = Cpu(entry.cpu);
         let rest = text.get(usize::from(entry.rest)..).unwrap_or(&[]);
         let Some((period, key, payload)) = body::name(rest, self.style) else {
-            self.bad(stats, cpu, entry, "no name of an event after the time", text);
+            self.bad(stats, cpu, entry, NO_NAME, text);
             return None;
         };
         let (index, action) = match self.types.get(key) {
@@ -227,7 +242,7 @@ impl<'a> FtraceText<'a> {
         let kind = match body::kind(action, key, period, payload, following, &self.states) {
             Ok(kind) => kind,
             Err(()) => {
-                self.bad(stats, cpu, entry, "the event's fields are not as they should be", text);
+                self.bad(stats, cpu, entry, BAD_FIELDS, text);
                 return None;
             }
         };
@@ -272,6 +287,12 @@ impl<'a> FtraceText<'a> {
         let what = || format!("{what}: {}{rest}", shown.trim_end().escape_debug());
         stats.bad_line(cpu, entry.time, entry.line, what);
     }
+}
+
+/// The name that a line shows for its task.
+fn named(head: &head::Head<'_>) -> CommRecord {
+    let (pid, tid) = (Pid(head.pid.unwrap_or(-1)), Tid(head.tid));
+    CommRecord { pid, tid, exec: false, comm: Comm::new(head.comm) }
 }
 
 /// An event without a task or a context.

@@ -9,6 +9,7 @@ use super::head::{Head, Style};
 use super::line::{Line, line, line_at};
 use super::pattern::Printed;
 use super::sideband;
+use super::stacks::is_frame;
 use crate::events::{BIRTHS, Kind, Record};
 use crate::print_fmt::StateTable;
 use crate::units::Tid;
@@ -57,6 +58,8 @@ pub(super) struct Scan<'a> {
     pub(super) kernel_tasks: bool,
     /// Whether perf's records of mappings are there.
     pub(super) mappings: bool,
+    /// Whether lines of stacks are there.
+    pub(super) stacks: bool,
     /// The oldest time.
     pub(super) first: Option<u64>,
 }
@@ -77,6 +80,7 @@ struct Found<'a> {
     processes: bool,
     kernel_tasks: bool,
     mappings: bool,
+    stacks: bool,
 }
 
 /// What the search looks at in the events of a name.
@@ -127,6 +131,7 @@ pub(super) fn scan<'a>(bytes: &'a [u8], style: Style, states: &StateTable) -> Sc
             scan.processes |= found.processes;
             scan.kernel_tasks |= found.kernel_tasks;
             scan.mappings |= found.mappings;
+            scan.stacks |= found.stacks;
             next_line = next_line.saturating_add(found.lines);
         }
     }
@@ -166,7 +171,9 @@ fn chunk<'a>(
     let mut at = start;
     while at < end {
         let (text, next) = line_at(bytes, at);
-        if let Line::Head(head) = line(text, style) {
+        if is_frame(text, style) {
+            found.stacks = true;
+        } else if let Line::Head(head) = line(text, style) {
             found.head(&head, NameAt { at, line: found.lines }, style, states);
         }
         found.lines = found.lines.saturating_add(1);

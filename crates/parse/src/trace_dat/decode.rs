@@ -87,7 +87,7 @@ impl<'a> TraceDat<'a> {
 
     /// The process of a thread, where it was saved.
     #[inline]
-    fn process(&self, tid: Tid) -> Pid {
+    pub(super) fn process(&self, tid: Tid) -> Pid {
         if self.tgids.is_empty() {
             return Pid(-1);
         }

@@ -1,6 +1,7 @@
 //! Format texts of a trace.dat to plans for the event types that occur in it.
 
 use super::sections::Sections;
+use super::stacks::StackForm;
 use super::survey::Seen;
 use crate::capture::{CaptureInfo, EventType};
 use crate::cursor::Cursor;
@@ -71,14 +72,20 @@ pub(crate) struct Types {
     /// For each number the index in `plans`, and 1 more; 0 for none.
     by_number: Vec<u32>,
     plans: Vec<Tracepoint>,
+    /// Parallel to `plans`: of the events that are stacks.
+    stacks: Vec<Option<StackForm>>,
 }
 
 impl Types {
     /// Adds the types to `info`, in the order of the file. Of two formats of one number
     /// the first counts.
     pub(crate) fn new(texts: &Texts<'_>, seen: &Seen, info: &mut CaptureInfo) -> Self {
-        let mut types =
-            Self { type_of: texts.type_of, by_number: vec![0; Seen::NUMBERS], plans: Vec::new() };
+        let mut types = Self {
+            type_of: texts.type_of,
+            by_number: vec![0; Seen::NUMBERS],
+            plans: Vec::new(),
+            stacks: Vec::new(),
+        };
         let mut found = Vec::new();
         for (system, text) in &texts.list {
             if let Some(number) = number(text).filter(|number| seen.has(*number))
@@ -95,6 +102,7 @@ impl Types {
             os_release: info.os_release.as_deref(),
         };
         types.plans = found.iter().map(|(name, format)| plan(name, format, around)).collect();
+        types.stacks = found.iter().map(|(name, format)| StackForm::new(name, format)).collect();
         info.event_types = found
             .iter()
             .zip(&types.plans)
@@ -113,6 +121,16 @@ impl Types {
         let number = usize::try_from(self.type_of.int(payload)?).ok()?;
         let index = (*self.by_number.get(number)? as usize).checked_sub(1)?;
         Some((index, self.plans.get(index)?))
+    }
+
+    /// Whether an event type is a stack, by its index, and where its addresses are.
+    pub(crate) fn stack(&self, index: usize) -> Option<StackForm> {
+        self.stacks.get(index).copied().flatten()
+    }
+
+    /// Whether any is.
+    pub(crate) fn has_stacks(&self) -> bool {
+        self.stacks.iter().any(Option::is_some)
     }
 }
 

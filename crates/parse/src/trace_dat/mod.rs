@@ -14,6 +14,7 @@ mod order;
 mod pages;
 mod recover;
 mod sections;
+mod stacks;
 mod survey;
 #[cfg(test)]
 mod tests;
@@ -24,8 +25,10 @@ mod v7;
 use rustc_hash::FxHashMap;
 
 pub(crate) use sections::{Sections, recognize, unpack};
+pub(crate) use stacks::Stacks;
 
 use crate::capture::CaptureInfo;
+use crate::cursor;
 use crate::diagnostics::{Diagnostics, Problem};
 use crate::error::Error;
 use crate::events::Event;
@@ -49,6 +52,8 @@ pub(crate) struct TraceDat<'a> {
     names: Vec<(Tid, Comm)>,
     /// The process of a thread, where saved.
     tgids: FxHashMap<Tid, Pid>,
+    /// The text of /proc/kallsyms; empty where it was not saved.
+    kallsyms: &'a [u8],
     /// What was wrong with the file before any record was read: byte offset of each.
     damage: Vec<(Problem, u64)>,
 }
@@ -106,8 +111,20 @@ impl<'a> TraceDat<'a> {
             streams,
             names,
             tgids,
+            kallsyms: sections.kallsyms.of(bytes),
             damage: sections.damage.clone(),
         })
+    }
+
+    /// Whether any stack was recorded.
+    pub(crate) fn has_stacks(&self) -> bool {
+        self.types.has_stacks()
+    }
+
+    /// The text of /proc/kallsyms.
+    pub(crate) fn kallsyms(&self) -> Option<&'a [u8]> {
+        let text = cursor::until_nul(self.kallsyms);
+        (!text.is_empty()).then_some(text)
     }
 
     /// Counts what was wrong with the file before any record was read.

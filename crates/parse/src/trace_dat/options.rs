@@ -1,7 +1,7 @@
 //! Options of a trace.dat to facts: clock, machine, CPU statistics, where sections are.
 //!
 //! trace-cmd.dat.v7.5.txt; `handle_options` of lib/trace-cmd/trace-input.c. An option of
-//! another id (HOOK, PROCMAPS, TRACEID, GUEST, PRINTK, KALLSYMS, and those to come) is
+//! another id (HOOK, PROCMAPS, TRACEID, GUEST, PRINTK, and those to come) is
 //! skipped by its size.
 
 use super::times::{Samples, Times};
@@ -24,6 +24,7 @@ pub(crate) mod id {
     pub(crate) const HEADER_INFO: u16 = 16;
     pub(crate) const FTRACE_EVENTS: u16 = 17;
     pub(crate) const EVENT_FORMATS: u16 = 18;
+    pub(crate) const KALLSYMS: u16 = 19;
     pub(crate) const CMDLINES: u16 = 21;
     pub(crate) const BUFFER_TEXT: u16 = 22;
     /// `saved_tgids`, which gpuvis's trace-cmd adds; trace-cmd itself has no such option.
@@ -60,6 +61,7 @@ pub(crate) struct Found {
     pub(crate) ftrace_events: Option<u64>,
     pub(crate) event_formats: Option<u64>,
     pub(crate) cmdlines: Option<u64>,
+    pub(crate) kallsyms: Option<u64>,
 }
 
 /// Where a buffer is, and of version 7 what it holds.
@@ -120,6 +122,7 @@ impl Facts {
             id::FTRACE_EVENTS => self.sections.ftrace_events = offset(),
             id::EVENT_FORMATS => self.sections.event_formats = offset(),
             id::CMDLINES => self.sections.cmdlines = offset(),
+            id::KALLSYMS => self.sections.kallsyms = offset(),
             id::SAVED_TGIDS => self.tgids = tgids(&text()),
             _ => {}
         }

@@ -53,6 +53,8 @@ pub(crate) struct Sections {
     pub(crate) events: Part,
     /// `saved_cmdlines`.
     pub(crate) cmdlines: Part,
+    /// The text of /proc/kallsyms.
+    pub(crate) kallsyms: Part,
     pub(crate) buffers: Vec<Buffer>,
     /// What is wrong, and at which byte.
     pub(crate) damage: Vec<(Problem, u64)>,

@@ -29,11 +29,14 @@ pub(crate) fn unpack(
     let start = at(&cursor);
     skip_systems(&mut cursor).ok_or_else(early("its event formats"))?;
     sections.events = Part::Plain(start..at(&cursor));
-    // kallsyms and the formats of trace_printk.
-    for what in ["its symbols", "its formats of trace_printk"] {
-        let size = cursor.u32().ok_or_else(early(what))?;
-        cursor.bytes_u64(size.into()).ok_or_else(early(what))?;
-    }
+    let text = |cursor: &mut Cursor<'_>| {
+        let size = cursor.u32()?;
+        let len = cursor.bytes_u64(size.into())?.len();
+        let end = at(cursor);
+        Some(Part::Plain(end.saturating_sub(len)..end))
+    };
+    sections.kallsyms = text(&mut cursor).ok_or_else(early("its symbols"))?;
+    text(&mut cursor).ok_or_else(early("its formats of trace_printk"))?;
     sections.cmdlines = sized(&mut cursor, bytes).ok_or_else(early("its saved task names"))?;
 
     let mut cpus = cursor.u32().ok_or_else(early("its count of CPUs"))?;

@@ -63,13 +63,12 @@ pub(crate) fn unpack(
     };
     sections.ftrace = part(found.ftrace_events, id::FTRACE_EVENTS)?;
     sections.events = part(found.event_formats, id::EVENT_FORMATS)?;
-    // A `u64` size, then the text.
-    sections.cmdlines = match part(found.cmdlines, id::CMDLINES)? {
-        Part::Plain(range) => Part::Plain(range.start.saturating_add(8).min(range.end)..range.end),
-        Part::Made(mut bytes) => {
-            bytes.drain(..bytes.len().min(8));
-            Part::Made(bytes)
-        }
+    sections.cmdlines = without_head(part(found.cmdlines, id::CMDLINES)?, 8);
+    // Frames go without names where they cannot be read.
+    sections.kallsyms = match found.kallsyms.map(|at| unpacker.section(at, id::KALLSYMS)) {
+        Some(Ok(part)) => without_head(part, 4),
+        Some(Err(error @ Error::TooLarge { .. })) => return Err(error),
+        Some(Err(_)) | None => Part::default(),
     };
     sections.header_info(&mut Cursor::new(header.of(bytes)), end)?;
 
@@ -105,6 +104,19 @@ pub(crate) fn unpack(
         truncated(&mut sections.damage, end);
     }
     Ok(sections)
+}
+
+/// A text without its size, which stands before it.
+fn without_head(part: Part, len: usize) -> Part {
+    match part {
+        Part::Plain(range) => {
+            Part::Plain(range.start.saturating_add(len).min(range.end)..range.end)
+        }
+        Part::Made(mut bytes) => {
+            bytes.drain(..bytes.len().min(len));
+            Part::Made(bytes)
+        }
+    }
 }
 
 impl Unpacker<'_, '_> {
