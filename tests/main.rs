@@ -18,6 +18,8 @@ mod dialects;
 mod encode;
 /// Flamegraphs from a capture made by hand: weights, comparisons, what is missing.
 mod flamegraph;
+/// Exports: the viewers' own schemas and numbers, and values worked out by hand.
+mod exports;
 /// Captures to the text kept under `tests/golden/`.
 mod golden;
 /// What holds for every capture: conservation, order, independence of threads.
