@@ -169,6 +169,8 @@ pub(crate) struct AnalyzeArgs {
     /// With --out: write the tables as CSV too
     #[arg(long, requires = "out")]
     pub(crate) csv: bool,
+    #[command(flatten)]
+    pub(crate) symbols: SymbolArgs,
     /// Columns of the text [default: those of the terminal, else 100]
     #[arg(long, value_name = "COLUMNS")]
     pub(crate) width: Option<usize>,
