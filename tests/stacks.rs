@@ -1,17 +1,20 @@
 //! Stacks of recorded captures against what perf makes of them, and against what the
 //! workload is known to do.
 //!
-//! `fixtures/stacks/NAME/script.txt.xz` is what `perf script` printed for the capture
+//! `fixtures/stacks/NAME/script.txt.zst` is what `perf script` printed for the capture
 //! beside it. Chains are compared frame by frame, by address; names as folded stacks, with
 //! inferno's own collapsing of perf's text.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::io::Write as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 
 use agenttrace_model::parse::stack::Mode;
 use agenttrace_model::stacks::{ModuleId, ModuleKind, Short, StackBuilder, Stacks};
+use inferno::collapse::{Collapse as _, perf};
+
 use agenttrace_parse::{Capture, Diagnostics, ReadOptions, Unpacked};
 
 use crate::support::{entries, root, run};
@@ -22,24 +25,59 @@ const SAME_CHAINS: usize = 95;
 /// At most so many DWARF samples are kept.
 const DWARF_SAMPLES: usize = 150;
 
+/// What perf is asked to print of a sample.
+const FIELDS: &str = "comm,tid,time,event,ip,sym,dso";
+
 /// The options that say where the symbols of a fixture are.
-const CARRIED: [&str; 6] =
-    ["--symfs", "symfs", "--kallsyms", "kallsyms", "--debug-dir", "buildid"];
+const CARRIED: [&str; 6] = ["--symfs", "symfs", "--kallsyms", "kallsyms", "--debug-dir", "buildid"];
 
-fn folder(name: &str) -> PathBuf {
-    root().join("fixtures/stacks").join(name)
+/// A capture with what perf prints for it.
+#[derive(Debug)]
+struct Case {
+    capture: PathBuf,
+    /// What `perf script` printed.
+    text: String,
+    /// The folder below which files are at their paths.
+    symfs: PathBuf,
+    /// A build-id cache.
+    buildid: PathBuf,
+    /// Whether perf gives the addresses of calls, where others give those that calls
+    /// return to: it does where it unwinds DWARF.
+    of_call: bool,
 }
 
-/// A file that is kept packed, as text or bytes.
-fn unpacked(name: &str, file: &str) -> Vec<u8> {
-    let path = folder(name).join(file);
-    let packed = std::fs::read(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
-    Unpacked::of(&packed).expect("it unpacks").main.to_vec()
-}
+impl Case {
+    fn kept(name: &str) -> Self {
+        let folder = root().join("fixtures/stacks").join(name);
+        let path = folder.join("script.txt.zst");
+        let packed = std::fs::read(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
+        let text = zstd::decode_all(packed.as_slice()).expect("perf's text unpacks");
+        Self {
+            capture: folder.join("perf.data.xz"),
+            text: String::from_utf8(text).expect("perf's text is UTF-8"),
+            symfs: folder.join("symfs"),
+            buildid: folder.join("buildid"),
+            of_call: name == "dwarf",
+        }
+    }
 
-/// What perf printed for the capture `name`.
-fn script(name: &str) -> String {
-    String::from_utf8(unpacked(name, "script.txt.xz")).expect("perf's text is UTF-8")
+    /// A capture of this machine, as the perf of this machine reads it now.
+    fn live(capture: &Path) -> Self {
+        let output = Command::new("perf")
+            .args(["script", "--ns", "--no-inline", "-F", FIELDS, "-i"])
+            .arg(capture)
+            .stdin(Stdio::null())
+            .output()
+            .expect("perf starts");
+        let home = std::env::var_os("HOME").map(PathBuf::from).unwrap_or_default();
+        Self {
+            capture: capture.to_owned(),
+            text: String::from_utf8_lossy(&output.stdout).into_owned(),
+            symfs: PathBuf::from("/"),
+            buildid: home.join(".debug"),
+            of_call: true,
+        }
+    }
 }
 
 // ---- what perf says -------------------------------------------------------------
@@ -60,7 +98,7 @@ struct ToldFrame {
     module: String,
 }
 
-/// Reads `perf script --ns -F comm,tid,time,event,ip,sym,dso`. A single frame stands in
+/// Reads `perf script --ns -F` with [`FIELDS`]. A single frame stands in
 /// the sample's own line where no chain was recorded; such samples are left out.
 fn told(text: &str) -> Vec<Told> {
     let mut samples: Vec<Told> = Vec::new();
@@ -110,8 +148,9 @@ fn told_frame(line: &str) -> Option<ToldFrame> {
 // ---- what we say ----------------------------------------------------------------
 
 /// The stacks of a fixture, unwound with the files that it carries.
-fn ours(name: &str) -> Stacks {
-    let bytes = unpacked(name, "perf.data.xz");
+fn ours(case: &Case) -> Stacks {
+    let bytes =
+        std::fs::read(&case.capture).unwrap_or_else(|e| panic!("{}: {e}", case.capture.display()));
     let input = Unpacked::of(&bytes).expect("the capture unpacks");
     let capture = Capture::open(&input, &ReadOptions::default()).expect("the capture opens");
     let mut builder = StackBuilder::new(capture.info(), capture.listed_modules());
@@ -125,9 +164,9 @@ fn ours(name: &str) -> Stacks {
         .map(|module| match module.kind {
             ModuleKind::File | ModuleKind::Deleted => {
                 let path = module.path.trim_start_matches('/');
-                std::fs::read(folder(name).join("symfs").join(path)).ok()
+                std::fs::read(case.symfs.join(path)).ok()
             }
-            ModuleKind::Vdso => vdso(name),
+            ModuleKind::Vdso => vdso(case),
             ModuleKind::Kernel
             | ModuleKind::KernelModule
             | ModuleKind::KernelSymbol
@@ -139,8 +178,8 @@ fn ours(name: &str) -> Stacks {
 }
 
 /// The only `vdso` of the build-id cache.
-fn vdso(name: &str) -> Option<Vec<u8>> {
-    let ids = entries(&folder(name).join("buildid/.build-id"));
+fn vdso(case: &Case) -> Option<Vec<u8>> {
+    let ids = entries(&case.buildid.join(".build-id"));
     let files = ids.iter().flat_map(|id| entries(id)).map(|dir| dir.join("vdso"));
     files.filter_map(|file| std::fs::read(file).ok()).next()
 }
@@ -197,8 +236,8 @@ fn reason(ours: &[Place], theirs: &[Place], short: Option<Short>) -> String {
 
 /// Compares each chain of perf's text with ours. Returns how many there are, and the
 /// others by reason, with an example each.
-fn compare(name: &str, of_call: bool) -> (usize, BTreeMap<String, (usize, String)>) {
-    let stacks = ours(name);
+fn compare(case: &Case) -> (usize, BTreeMap<String, (usize, String)>) {
+    let stacks = ours(case);
     let mut by_place: BTreeMap<(i32, u64), Vec<usize>> = BTreeMap::new();
     for (index, sample) in stacks.samples.iter().enumerate() {
         if sample.chain.is_some() {
@@ -207,23 +246,19 @@ fn compare(name: &str, of_call: bool) -> (usize, BTreeMap<String, (usize, String
     }
     let mut others: BTreeMap<String, (usize, String)> = BTreeMap::new();
     let mut count = 0;
-    for told in told(&script(name)).iter().filter(|told| !told.frames.is_empty()) {
+    for told in told(&case.text).iter().filter(|told| !told.frames.is_empty()) {
         count += 1;
         let found = by_place.get_mut(&(told.tid, told.time)).filter(|found| !found.is_empty());
         let theirs = their_places(told);
         let why = match found.map(|found| found.remove(0)) {
             None => "perf has a sample that we have not".to_owned(),
             Some(sample) => {
-                let ours = our_places(&stacks, sample, of_call);
+                let ours = our_places(&stacks, sample, case.of_call);
                 if ours == theirs {
                     continue;
                 }
-                let mut why = reason(
-                    &ours,
-                    &theirs,
-                    stacks.samples.get(sample).and_then(|s| s.short),
-                );
-                let _ = write!(why, "");
+                let short = stacks.samples.get(sample).and_then(|s| s.short);
+                let why = reason(&ours, &theirs, short);
                 others
                     .entry(why.clone())
                     .or_insert_with(|| (0, format!("ours   {ours:x?}\nperf's {theirs:x?}")));
@@ -247,4 +282,220 @@ fn listed(others: &BTreeMap<String, (usize, String)>) -> String {
         let _ = writeln!(text, "{count} samples: {why}\n{example}");
     }
     text
+}
+
+#[test]
+fn frame_pointer_chains_are_perfs() {
+    let (count, others) = compare(&Case::kept("fp"));
+    assert!(count >= 1000, "only {count} chains");
+    assert!(others.is_empty(), "of {count} chains:\n{}", listed(&others));
+}
+
+#[test]
+fn unwound_chains_are_perfs() {
+    let (count, others) = compare(&Case::kept("dwarf"));
+    assert!((100..=DWARF_SAMPLES).contains(&count), "{count} chains");
+    let different: usize = others.values().map(|(n, _)| n).sum();
+    let _ = writeln!(
+        std::io::stderr(),
+        "{different} of {count} unwound chains differ\n{}",
+        listed(&others)
+    );
+    assert!((count - different) * 100 >= count * SAME_CHAINS);
+}
+
+/// Chains of captures of this machine: `AGENTTRACE_STACKS=FILE:FILE`. They are listed,
+/// and held to the same limit.
+#[test]
+fn fresh_captures_have_perfs_chains() {
+    let Some(files) = std::env::var_os("AGENTTRACE_STACKS") else { return };
+    for file in std::env::split_paths(&files) {
+        let (count, others) = compare(&Case::live(&file));
+        let different: usize = others.values().map(|(n, _)| n).sum();
+        let _ = writeln!(
+            std::io::stderr(),
+            "{}: {different} of {count} chains differ\n{}",
+            file.display(),
+            listed(&others)
+        );
+        assert!((count - different) * 100 >= count * SAME_CHAINS, "{}", file.display());
+    }
+}
+
+// ---- names ----------------------------------------------------------------------
+
+/// Folded stacks and their weights.
+type Folded = BTreeMap<String, u64>;
+
+fn folded_lines(text: &str) -> Folded {
+    let mut folded = Folded::new();
+    for line in text.lines() {
+        let (stack, weight) = line.rsplit_once(' ').unwrap_or_else(|| panic!("no weight: {line}"));
+        let weight: u64 = weight.parse().unwrap_or_else(|_| panic!("no weight: {line}"));
+        *folded.entry(stack.to_owned()).or_default() += weight;
+    }
+    folded
+}
+
+/// What the program prints for a fixture of this folder.
+fn flamegraph(name: &str, arguments: &[&str]) -> Folded {
+    let mut all = vec!["flamegraph", "perf.data.xz", "--folded"];
+    all.extend(arguments);
+    let answer = run(&root().join("fixtures/stacks").join(name), &all);
+    assert_eq!(answer.code, 0, "{arguments:?}: {}", answer.err);
+    folded_lines(&answer.out)
+}
+
+/// The same of steps, with all symbols that were carried.
+fn of_step(name: &str, kind: &str, step: &str) -> Folded {
+    let mut all = vec!["--markers", "steps.jsonl", "--kind", kind, "--step", step, "--no-inline"];
+    all.extend(CARRIED);
+    flamegraph(name, &all)
+}
+
+/// The event of the clock, as perf names it.
+fn clock(text: &str) -> String {
+    let samples = told(text);
+    let event = samples.iter().map(|told| &told.event).find(|event| event.starts_with("cpu-clock"));
+    event.expect("the clock was sampled").clone()
+}
+
+/// What inferno makes of perf's text.
+fn collapsed(text: &str) -> Folded {
+    let mut options = perf::Options::default();
+    options.event_filter = Some(clock(text));
+    options.nthreads = 1;
+    let mut out = Vec::new();
+    perf::Folder::from(options).collapse(text.as_bytes(), &mut out).expect("inferno reads it");
+    folded_lines(std::str::from_utf8(&out).expect("inferno writes UTF-8"))
+}
+
+/// For each name of the kernel that shares its address, the first of those names.
+fn aliases(name: &str) -> BTreeMap<String, String> {
+    let path = root().join("fixtures/stacks").join(name).join("kallsyms");
+    let text = std::fs::read_to_string(&path).expect("kallsyms is kept");
+    let mut by_address: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
+    for line in text.lines() {
+        let mut words = line.split_whitespace();
+        if let (Some(address), _, Some(name)) = (words.next(), words.next(), words.next()) {
+            by_address.entry(address).or_default().insert(name);
+        }
+    }
+    let groups = by_address.into_values().filter(|names| names.len() > 1);
+    groups
+        .flat_map(|names| {
+            let first = names.first().map(|name| (*name).to_owned()).unwrap_or_default();
+            names.into_iter().map(move |name| (name.to_owned(), first.clone())).collect::<Vec<_>>()
+        })
+        .collect()
+}
+
+/// Folded stacks with one name for each address, and without what only one side tells:
+/// where in a module a frame without name lies.
+fn comparable(folded: &Folded, aliases: &BTreeMap<String, String>) -> Folded {
+    let frame = |frame: &str| {
+        if let Some((module, offset)) = frame.rsplit_once("+0x")
+            && offset.bytes().all(|b| b.is_ascii_hexdigit())
+        {
+            return format!("[{module}]");
+        }
+        aliases.get(frame).cloned().unwrap_or_else(|| frame.to_owned())
+    };
+    let mut out = Folded::new();
+    for (stack, weight) in folded {
+        let stack = stack.split(';').map(frame).collect::<Vec<_>>().join(";");
+        *out.entry(stack).or_default() += weight;
+    }
+    out
+}
+
+fn differences(ours: &Folded, theirs: &Folded) -> String {
+    let mut text = String::new();
+    for (stack, weight) in theirs.iter().filter(|(stack, weight)| ours.get(*stack) != Some(*weight)) {
+        let _ = writeln!(text, "perf and inferno {weight}, we {:?}: {stack}", ours.get(stack));
+    }
+    for (stack, weight) in ours.iter().filter(|(stack, _)| !theirs.contains_key(*stack)) {
+        let _ = writeln!(text, "only we {weight}: {stack}");
+    }
+    text
+}
+
+#[test]
+fn folded_stacks_are_those_of_perf_and_inferno() {
+    let mut all = vec!["--kind", "cpu", "--whole-capture", "--no-inline"];
+    all.extend(CARRIED);
+    let (ours, theirs) = (flamegraph("fp", &all), collapsed(&Case::kept("fp").text));
+    let aliases = aliases("fp");
+    let (ours, theirs) = (comparable(&ours, &aliases), comparable(&theirs, &aliases));
+    assert!(theirs.values().sum::<u64>() >= 300, "{} samples", theirs.values().sum::<u64>());
+    assert!(ours == theirs, "{}", differences(&ours, &theirs));
+}
+
+// ---- what the workload does -----------------------------------------------------
+
+/// The weight of the stacks that hold these frames, one after the other.
+fn weight_of(folded: &Folded, frames: &str) -> u64 {
+    let inside = format!(";{frames};");
+    folded.iter().filter(|(stack, _)| format!(";{stack};").contains(&inside)).map(|(_, n)| n).sum()
+}
+
+fn total(folded: &Folded) -> u64 {
+    folded.values().sum()
+}
+
+#[test]
+fn recursion_is_as_deep_as_it_is() {
+    let forty = format!("_start;main;{}bottom;compute", "descend;".repeat(40));
+    for name in ["fp", "dwarf"] {
+        let folded = of_step(name, "cpu", "4");
+        assert!(total(&folded) >= 10, "{name}: {folded:?}");
+        assert_eq!(weight_of(&folded, &forty), total(&folded), "{name}: {folded:#?}");
+    }
+    // With frame pointers the kernel follows a hundred frames, too.
+    let hundred = format!("_start;main;{}bottom;compute", "descend_far;".repeat(100));
+    let folded = of_step("fp", "cpu", "5");
+    assert_eq!(weight_of(&folded, &hundred), total(&folded), "{folded:#?}");
+}
+
+/// 8 KB hold a known part of a hundred frames of 400 bytes and more; no invented ones.
+#[test]
+fn a_stack_that_ends_too_early_is_short() {
+    let folded = of_step("dwarf", "cpu", "5");
+    assert!(total(&folded) >= 5, "{folded:?}");
+    for stack in folded.keys() {
+        let deep = stack.split(';').filter(|frame| *frame == "descend_far").count();
+        assert!((17..=20).contains(&deep), "{deep} frames: {stack}");
+        assert!(stack.ends_with(";bottom;compute"), "{stack}");
+        assert!(!stack.contains("main"), "{stack}");
+    }
+}
+
+#[test]
+fn a_library_has_names_and_calls_back() {
+    let library = "main;use_library;lib_search;catalog::walk;catalog::Index<long>::scan";
+    for name in ["fp", "dwarf"] {
+        let folded = of_step(name, "cpu", "6");
+        let back = weight_of(&folded, &format!("{library};visit;compute"));
+        let there = weight_of(&folded, &format!("{library};catalog::Index<long>::rank"));
+        assert!(back >= 5 && there >= 1, "{name}: {folded:#?}");
+        assert!((back + there) * 10 >= total(&folded) * 9, "{name}: {folded:#?}");
+    }
+}
+
+#[test]
+fn stripped_code_has_names_once_symbols_are_carried() {
+    for name in ["fp", "dwarf"] {
+        let with = of_step(name, "cpu", "7");
+        let compute = "_start;main;secret_round;secret_compute";
+        assert!(weight_of(&with, compute) >= 10, "{name}: {with:#?}");
+        // A cache without the file: this machine's own must not help.
+        let mut all = vec!["--markers", "steps.jsonl", "--kind", "cpu", "--step", "7"];
+        all.extend(["--symfs", "symfs", "--debug-dir", "symfs", "--kallsyms", "kallsyms"]);
+        let without = flamegraph(name, &all);
+        assert_eq!(total(&without), total(&with), "{name}");
+        assert_eq!(without.keys().find(|stack| stack.contains("secret_")), None, "{name}");
+        let nameless = without.iter().filter(|(stack, _)| stack.contains(";stripped+0x"));
+        let nameless: u64 = nameless.map(|(_, n)| n).sum();
+        assert!(nameless >= weight_of(&with, compute), "{name}: {without:#?}");
+    }
 }

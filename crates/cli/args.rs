@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use agenttrace_model::parse::ClockId;
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand, ValueEnum};
 
 /// Which kernel subsystem made this agent step slow, and what would fix it?
 #[derive(Parser, Debug)]
@@ -21,6 +21,14 @@ pub(crate) struct Cli {
     pub(crate) command: Command,
 }
 
+/// Reads the command line; on a mistake, and for `--help`, the program ends here.
+pub(crate) fn parse() -> Cli {
+    // Of an export, `--to` names the viewer.
+    let command = Cli::command()
+        .mut_subcommand("export", |export| export.mut_arg("to", |time| time.long("until")));
+    Cli::from_arg_matches(&command.get_matches()).unwrap_or_else(|error| error.exit())
+}
+
 #[derive(Subcommand, Debug)]
 pub(crate) enum Command {
     /// Say what made the steps slow
@@ -33,17 +41,27 @@ pub(crate) enum Command {
     /// Say what a capture holds, lost, and cannot show; how to record it better
     #[command(before_help = "Example:\n  agenttrace check perf.data")]
     Check(CheckArgs),
-    /// Draw the wall-time flamegraph: its width is exactly the steps' wall time
+    /// Draw a flamegraph: where a step's time, its CPU or its waits were
     #[command(before_help = "Examples:\n  \
-        agenttrace flamegraph perf.data --markers steps.jsonl --svg wall.svg\n  \
-        agenttrace flamegraph perf.data --markers steps.jsonl --step 142 --svg -\n  \
-        agenttrace flamegraph perf.data --markers steps.jsonl --folded")]
+        agenttrace flamegraph perf.data --markers steps.jsonl --out wall.svg\n  \
+        agenttrace flamegraph perf.data --markers steps.jsonl --step 142 --kind cpu --out cpu.svg\n  \
+        agenttrace flamegraph perf.data --markers steps.jsonl --cause major_fault --kind faults --out -\n  \
+        agenttrace flamegraph perf.data --markers steps.jsonl --step 142 --diff 143 --out diff.svg\n  \
+        agenttrace flamegraph perf.data --whole-capture --kind cpu --folded\n\n\
+        A capture without step marks is shown as a whole. All kinds but wall need events that\n\
+        were recorded with call stacks (perf record --call-graph).")]
     Flamegraph(FlamegraphArgs),
     /// Draw one histogram of latencies, in power-of-two buckets of microseconds
     #[command(before_help = "Examples:\n  \
         agenttrace hist perf.data --markers steps.jsonl --of block-io --svg block.svg\n  \
         agenttrace hist perf.data --markers steps.jsonl --of wakeup-latency --text")]
     Hist(HistArgs),
+    /// Write steps, tasks and stacks for another viewer
+    #[command(before_help = "Examples:\n  \
+        agenttrace export perf.data --markers steps.jsonl --to perfetto --out steps.pftrace\n  \
+        agenttrace export perf.data --markers steps.jsonl --to firefox --step 142 --out step.json\n  \
+        agenttrace export perf.data --markers steps.jsonl --to speedscope > steps.json")]
+    Export(ExportArgs),
     /// Print any stage's data as text
     #[command(before_help = "Examples:\n  \
         agenttrace dump --stage events perf.data\n  \
@@ -94,8 +112,9 @@ pub(crate) struct CaptureArgs {
     /// Take this task's whole life as one step
     #[arg(long, value_name = "N", conflicts_with_all = ["markers", "comm"])]
     pub(crate) pid: Option<i32>,
-    /// Take the life of the first task of this name as one step
-    #[arg(long, value_name = "NAME", conflicts_with = "markers")]
+    /// Take the life of the first task of this name as one step; in a flamegraph with
+    /// --markers or of samples: only tasks of this name
+    #[arg(long, value_name = "NAME")]
     pub(crate) comm: Option<String>,
     /// Ids inside a container to ids outside, `inner outer` on each line
     #[arg(long, value_name = "FILE")]
@@ -114,6 +133,34 @@ pub(crate) struct CaptureArgs {
     pub(crate) threads: Option<usize>,
 }
 
+/// Where the names of functions come from.
+#[derive(Args, Debug, Clone, Default)]
+#[command(next_help_heading = "Symbols")]
+pub(crate) struct SymbolArgs {
+    /// A copy of /proc/kallsyms from the traced machine, made before it started again
+    #[arg(long, value_name = "FILE")]
+    pub(crate) kallsyms: Option<PathBuf>,
+    /// A folder with the traced machine's files, by path, by name or by build id; also
+    /// perf-PID.map of code made at run time
+    #[arg(long, value_name = "DIR")]
+    pub(crate) symfs: Option<PathBuf>,
+    /// perf's build-id cache [default: $PERF_BUILDID_DIR, else ~/.debug]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) debug_dir: Option<PathBuf>,
+    /// What `perf archive` wrote on the traced machine [default: CAPTURE.tar.bz2]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) archive: Option<PathBuf>,
+    /// The traced kernel with its debug information
+    #[arg(long, value_name = "FILE")]
+    pub(crate) vmlinux: Option<PathBuf>,
+    /// A folder with the traced kernel's modules
+    #[arg(long, value_name = "DIR")]
+    pub(crate) modules: Option<PathBuf>,
+    /// Leave out functions that were inlined
+    #[arg(long)]
+    pub(crate) no_inline: bool,
+}
+
 #[derive(Args, Debug)]
 pub(crate) struct AnalyzeArgs {
     #[command(flatten)]
@@ -130,6 +177,8 @@ pub(crate) struct AnalyzeArgs {
     /// With --out: write the tables as CSV too
     #[arg(long, requires = "out")]
     pub(crate) csv: bool,
+    #[command(flatten)]
+    pub(crate) symbols: SymbolArgs,
     /// Columns of the text [default: those of the terminal, else 100]
     #[arg(long, value_name = "COLUMNS")]
     pub(crate) width: Option<usize>,
@@ -150,6 +199,8 @@ fn formats() -> clap::builder::PossibleValuesParser {
 pub(crate) struct CheckArgs {
     #[command(flatten)]
     pub(crate) read: ReadArgs,
+    #[command(flatten)]
+    pub(crate) symbols: SymbolArgs,
     /// Exit with 1 where events were lost or a cause cannot be seen
     #[arg(long)]
     pub(crate) strict: bool,
@@ -159,15 +210,50 @@ pub(crate) struct CheckArgs {
 pub(crate) struct FlamegraphArgs {
     #[command(flatten)]
     pub(crate) capture: CaptureArgs,
-    /// Only this step
-    #[arg(long, value_name = "ID")]
+    /// Only this step, with those nested in it
+    #[arg(long, value_name = "ID", conflicts_with = "tool")]
     pub(crate) step: Option<String>,
+    /// Only steps of this tool, with those nested in them
+    #[arg(long, value_name = "NAME")]
+    pub(crate) tool: Option<String>,
+    /// Only stretches of the critical path with this cause
+    #[arg(long, value_name = "CAUSE", value_parser = causes())]
+    pub(crate) cause: Option<String>,
+    /// What the widths show: samples of running code, wall time, blocked time, waits for
+    /// locks of the kernel, page faults
+    #[arg(long, value_name = "KIND", default_value = "wall", value_parser = kinds())]
+    pub(crate) kind: String,
+    /// Every task and sample of the capture, not those of its steps alone
+    #[arg(long, conflicts_with_all = ["step", "tool", "cause", "markers", "pid"])]
+    pub(crate) whole_capture: bool,
+    /// The event whose samples count, where several were recorded [default: the one with
+    /// the most stacks]
+    #[arg(long, value_name = "EVENT")]
+    pub(crate) event: Option<String>,
+    /// Compare with another step (where --step is given), another tool (where --tool is), or
+    /// another capture: ID, NAME or FILE, or explicitly step:ID, tool:NAME, capture:FILE
+    #[arg(long, value_name = "OTHER")]
+    pub(crate) diff: Option<String>,
+    /// Step marks of the other capture
+    #[arg(long, value_name = "FILE", requires = "diff")]
+    pub(crate) diff_markers: Option<PathBuf>,
     /// Where to write the SVG; `-` is standard output
-    #[arg(long, value_name = "FILE", default_value = "-")]
-    pub(crate) svg: PathBuf,
-    /// Print folded stacks, for other tools, in place of the picture
+    #[arg(long, value_name = "FILE", default_value = "-", alias = "svg")]
+    pub(crate) out: PathBuf,
+    /// Print folded stacks, for other tools, in place of the picture; with --diff both
+    /// weights, the other's first
     #[arg(long)]
     pub(crate) folded: bool,
+    #[command(flatten)]
+    pub(crate) symbols: SymbolArgs,
+}
+
+fn causes() -> clap::builder::PossibleValuesParser {
+    agenttrace_attribute::cause::Cause::ALL.map(|cause| cause.name()).into()
+}
+
+fn kinds() -> clap::builder::PossibleValuesParser {
+    agenttrace_attribute::stacks::StackKind::ALL.map(|kind| kind.name()).into()
 }
 
 #[derive(Args, Debug)]
@@ -190,6 +276,31 @@ pub(crate) struct HistArgs {
 
 fn mechanisms() -> clap::builder::PossibleValuesParser {
     agenttrace_attribute::report::Mechanism::ALL.map(|m| m.name()).into()
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct ExportArgs {
+    #[command(flatten)]
+    pub(crate) capture: CaptureArgs,
+    /// Whose format
+    #[arg(long = "to", value_name = "VIEWER", value_parser = exports())]
+    pub(crate) viewer: String,
+    /// Where to write it; `-` is standard output
+    #[arg(long, value_name = "FILE", default_value = "-")]
+    pub(crate) out: PathBuf,
+    /// Only this step and those nested in it; may be given again
+    #[arg(long, value_name = "ID")]
+    pub(crate) step: Vec<String>,
+    #[command(flatten)]
+    pub(crate) symbols: SymbolArgs,
+}
+
+fn exports() -> clap::builder::PossibleValuesParser {
+    agenttrace_render::EXPORTS
+        .iter()
+        .map(|export| clap::builder::PossibleValue::new(export.name()).help(export.about()))
+        .collect::<Vec<_>>()
+        .into()
 }
 
 #[derive(ValueEnum, Clone, Copy, PartialEq, Eq, Debug)]

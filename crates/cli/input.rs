@@ -7,8 +7,9 @@ use std::path::{Path, PathBuf};
 use agenttrace_model::parse::{Error, Input, Limits, Unpacked};
 use anyhow::{Context as _, Result};
 
-/// The bytes of a capture.
-enum Bytes {
+/// The bytes of a file.
+#[derive(Debug)]
+pub(crate) enum Bytes {
     Mapped(memmap2::Mmap),
     Owned(Vec<u8>),
 }
@@ -108,7 +109,7 @@ fn folders(path: &Path) -> Result<Vec<PathBuf>> {
 }
 
 /// Maps a file; reads it where it cannot be mapped (a pipe, an empty file).
-fn open(path: &Path) -> Result<Bytes> {
+pub(crate) fn open(path: &Path) -> Result<Bytes> {
     let file = File::open(path).with_context(|| format!("cannot open {}", path.display()))?;
     let meta = file.metadata().with_context(|| format!("cannot read {}", path.display()))?;
     if meta.is_file() && meta.len() > 0 {

@@ -5,20 +5,20 @@ mod cmd;
 mod input;
 mod output;
 mod pipeline;
+mod symbols;
 
 use std::process::ExitCode;
 
-use clap::Parser as _;
-
-use crate::args::{Cli, Command};
+use crate::args::Command;
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let cli = args::parse();
     let done = match &cli.command {
         Command::Analyze(args) => cmd::analyze::run(args),
         Command::Check(args) => cmd::check::run(args),
-        Command::Flamegraph(args) => cmd::picture::flamegraph(args),
-        Command::Hist(args) => cmd::picture::hist(args),
+        Command::Flamegraph(args) => cmd::flamegraph::run(args),
+        Command::Hist(args) => cmd::hist::run(args),
+        Command::Export(args) => cmd::export::run(args),
         Command::Dump(args) => cmd::dump::run(args),
         Command::Cut(args) => cmd::cut::run(args),
     };

@@ -29,6 +29,16 @@ pub(crate) fn write(path: &Path, bytes: &[u8]) -> Result<()> {
     std::fs::write(path, bytes).with_context(|| format!("cannot write {}", path.display()))
 }
 
+/// A file, or standard output for `-`, to write to piece by piece.
+pub(crate) fn writer(path: &Path) -> Result<Box<dyn Write>> {
+    if path == Path::new("-") {
+        return Ok(Box::new(io::BufWriter::new(io::stdout().lock())));
+    }
+    let file =
+        std::fs::File::create(path).with_context(|| format!("cannot write {}", path.display()))?;
+    Ok(Box::new(io::BufWriter::new(file)))
+}
+
 /// How standard output wants its text.
 pub(crate) fn style(width: Option<usize>, ascii: bool) -> Style {
     let terminal = io::stdout().is_terminal();

@@ -4,20 +4,47 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use agenttrace_attribute::report::{Mechanism, Report, StepReport};
-use agenttrace_render::flamegraph::Selection;
+use agenttrace_attribute::stacks::{Ask, Named, Scene, StackFilter, StackKind, graph};
+use agenttrace_model::Windows;
+use agenttrace_model::parse::Nanos;
+use agenttrace_model::parse::stack::StackEvent;
 use agenttrace_render::tables::{self, TableFormat};
 use agenttrace_render::{FORMATS, Job, Style, flamegraph, histogram};
 use anyhow::{Context as _, Result};
 
 use crate::args::AnalyzeArgs;
-use crate::{output, pipeline};
+use crate::input::Files;
+use crate::{output, pipeline, symbols};
 
 pub(crate) fn run(args: &AnalyzeArgs) -> Result<ExitCode> {
-    let report = pipeline::analyze(&args.capture)?;
+    pipeline::use_threads(args.capture.threads)?;
+    let files = Files::open(&args.capture.read.path)?;
+    let unpacked = pipeline::unpack(&files, &args.capture.read)?;
+    let (loaded, placed) = pipeline::load_placed(&unpacked, &args.capture)?;
+    let within = within(&placed.windows);
+    let wanted = |event: &StackEvent<'_>| within(event.time);
+    let data = symbols::load(&loaded.capture, &args.capture.read, &args.symbols, &wanted)?;
+    for line in data.iter().flat_map(|d| symbols::summary(d, &args.capture.read.path)) {
+        eprintln!("{line}");
+    }
+    let named = data.as_ref().map(|data| Named {
+        stacks: &data.stacks,
+        symbols: &data.symbols,
+        inlined: !args.symbols.no_inline,
+    });
+    let report = pipeline::report(&loaded, &placed, named);
     let steps =
         args.step.iter().map(|id| pipeline::find(&report, id)).collect::<Result<Vec<_>>>()?;
     if let Some(dir) = &args.out {
-        write_all(&report, &steps, dir, args.csv)?;
+        let scene = Scene {
+            model: Some(&loaded.model),
+            info: loaded.capture.info(),
+            session: report.session.name.as_deref(),
+            windows: Some(&placed.windows),
+            report: Some(&report),
+            named,
+        };
+        write_all(&report, scene, &steps, dir, args.csv)?;
     }
     let hint = args.out.as_ref().map(|dir| dir.display().to_string());
     let style = output::style(args.width, args.ascii);
@@ -34,7 +61,29 @@ pub(crate) fn run(args: &AnalyzeArgs) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn write_all(report: &Report, steps: &[&StepReport], dir: &Path, csv: bool) -> Result<()> {
+/// Whether a moment lies in any step. Stacks of other moments are not unwound.
+fn within(windows: &Windows) -> impl Fn(Nanos) -> bool + use<> {
+    let mut merged: Vec<(Nanos, Nanos)> = Vec::new();
+    // By their start.
+    for step in &windows.steps {
+        match merged.last_mut() {
+            Some(last) if step.start <= last.1 => last.1 = last.1.max(step.end),
+            _ => merged.push((step.start, step.end)),
+        }
+    }
+    move |time| {
+        let after = merged.partition_point(|(start, _)| *start <= time);
+        after.checked_sub(1).and_then(|i| merged.get(i)).is_some_and(|(_, end)| time <= *end)
+    }
+}
+
+fn write_all(
+    report: &Report,
+    scene: Scene<'_>,
+    steps: &[&StepReport],
+    dir: &Path,
+    csv: bool,
+) -> Result<()> {
     std::fs::create_dir_all(dir)
         .with_context(|| format!("cannot make the folder {}", dir.display()))?;
     let style = Style::default();
@@ -43,12 +92,11 @@ fn write_all(report: &Report, steps: &[&StepReport], dir: &Path, csv: bool) -> R
         format.write(&Job { report, step: None, style, out_hint: None }, &mut bytes)?;
         output::write(&dir.join(format!("report.{}", format.extension())), &bytes)?;
     }
-    let session = flamegraph::svg(report, Selection::Session)?;
-    output::write(&dir.join("flamegraph.svg"), session.as_bytes())?;
+    flamegraphs(scene, dir, "flamegraph", StackFilter::default())?;
     for step in steps {
         let name = file_part(&step.id.to_string());
-        let picture = flamegraph::svg(report, Selection::Step(step))?;
-        output::write(&dir.join(format!("flamegraph-step-{name}.svg")), picture.as_bytes())?;
+        let filter = StackFilter { step: Some(step.id.clone()), ..StackFilter::default() };
+        flamegraphs(scene, dir, &format!("flamegraph-step-{name}"), filter)?;
         let mut bytes = Vec::new();
         if let Some(text) = FORMATS.first() {
             text.write(&Job { report, step: Some(step), style, out_hint: None }, &mut bytes)?;
@@ -71,6 +119,21 @@ fn write_all(report: &Report, steps: &[&StepReport], dir: &Path, csv: bool) -> R
         let mut bytes = Vec::new();
         tables::segments(report, format, &mut bytes)?;
         output::write(&dir.join(format!("segments.{extension}")), &bytes)?;
+    }
+    Ok(())
+}
+
+/// Every kind of flamegraph that the capture can show; that of wall time always.
+fn flamegraphs(scene: Scene<'_>, dir: &Path, name: &str, filter: StackFilter) -> Result<()> {
+    for kind in StackKind::ALL {
+        let ask = Ask { kind, filter: filter.clone(), event: None };
+        let (name, drawn) = match (kind, graph(scene, &ask)) {
+            (StackKind::Wall, drawn) => (format!("{name}.svg"), drawn?),
+            (_, Ok(drawn)) => (format!("{name}-{}.svg", kind.name()), drawn),
+            // Not every capture can show every kind.
+            (_, Err(_)) => continue,
+        };
+        output::write(&dir.join(name), flamegraph::svg(&drawn)?.as_bytes())?;
     }
     Ok(())
 }

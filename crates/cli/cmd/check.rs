@@ -1,5 +1,6 @@
 //! `agenttrace check`: what a capture holds, lost, and cannot show.
 
+use std::cell::RefCell;
 use std::fmt::Write as _;
 use std::process::ExitCode;
 
@@ -8,12 +9,14 @@ use agenttrace_attribute::{
     coverage::{counts_faults, coverage, tells_interrupts},
     record_command::record_command,
 };
+use agenttrace_model::parse::stack::{StackEvent, StackRecord};
 use agenttrace_model::parse::{CaptureInfo, ClockId, Severity};
 use anyhow::Result;
 
 use crate::args::CheckArgs;
 use crate::input::Files;
-use crate::{output, pipeline};
+use crate::symbols::Tally;
+use crate::{output, pipeline, symbols};
 
 /// At most this many losses are listed one by one.
 const SHOWN_LOSSES: usize = 8;
@@ -182,11 +185,29 @@ pub(crate) fn run(args: &CheckArgs) -> Result<ExitCode> {
         };
         let _ = writeln!(text, "  {count:>10} {}{note}", safe(name));
     }
+    text.push_str(&stacks(args, &loaded)?);
     let _ =
         writeln!(text, "\nto record everything that this kernel offers\n{}", record_command(info));
     output::print(text.as_bytes())?;
     let failed = args.strict && (totals.lost > 0 || !all_seen);
     Ok(if failed { ExitCode::from(1) } else { ExitCode::SUCCESS })
+}
+
+/// Which event types have stacks, and which modules' names are there or missing.
+fn stacks(args: &CheckArgs, loaded: &pipeline::Loaded<'_>) -> Result<String> {
+    let info = loaded.capture.info();
+    let tallies = RefCell::new(vec![Tally::default(); info.event_types.len()]);
+    let wanted = |event: &StackEvent<'_>| {
+        if let StackRecord::Sample(sample) = &event.what
+            && let Some(tally) = tallies.borrow_mut().get_mut(sample.event_type)
+        {
+            tally.add(sample);
+        }
+        true
+    };
+    let data = symbols::load(&loaded.capture, &args.read, &args.symbols, &wanted)?;
+    let text = |data| symbols::check(&data, info, &tallies.borrow(), &args.read.path);
+    Ok(data.map(text).unwrap_or_default())
 }
 
 /// What the dialect of this capture cannot carry, and what to record in its place.

@@ -4,4 +4,6 @@ pub(crate) mod analyze;
 pub(crate) mod check;
 pub(crate) mod cut;
 pub(crate) mod dump;
-pub(crate) mod picture;
+pub(crate) mod export;
+pub(crate) mod flamegraph;
+pub(crate) mod hist;

@@ -1,12 +1,12 @@
-//! An ELF file's bytes to its build id, its segments and its symbols.
+//! An ELF file's bytes to the symbols at some addresses, and what else is needed of it.
 
 use agenttrace_model::parse::BuildId;
-use object::read::{Object as _, ObjectSection as _, ObjectSegment as _, ObjectSymbol as _};
-use object::{SectionFlags, SegmentFlags, SymbolFlags, SymbolSection, elf};
+use object::read::{Object as _, ObjectSection as _, ObjectSymbol as _, ObjectSymbolTable as _};
+use object::{SectionFlags, SymbolFlags, SymbolSection, elf};
 
-use super::table::{Binding, Entry, Table};
+use super::search::{Aliases, Binding, Entry, Search};
 
-/// An ELF file.
+/// An ELF file's sections and symbols.
 #[derive(Debug)]
 pub(super) struct Elf<'a> {
     file: object::File<'a>,
@@ -18,51 +18,33 @@ impl<'a> Elf<'a> {
         Some(Self { file: object::File::parse(bytes).ok()? })
     }
 
-    /// Its build id (`NT_GNU_BUILD_ID`).
-    pub(super) fn build_id(&self) -> Option<BuildId> {
-        BuildId::new(self.file.build_id().ok()??)
-    }
-
-    /// The address that the file gives to what is at an offset in it. Segments of code
-    /// come first: at their borders two segments hold the same bytes.
-    pub(super) fn address(&self, offset: u64) -> Option<u64> {
-        let at = |code: bool| {
-            self.file.segments().find_map(|segment| {
-                let SegmentFlags::Elf { p_flags } = segment.flags() else { return None };
-                let (start, size) = segment.file_range();
-                let inside = offset.checked_sub(start).filter(|distance| *distance < size)?;
-                let wanted = (p_flags & elf::PF_X != 0) == code;
-                wanted.then(|| segment.address().wrapping_add(inside))
-            })
-        };
-        at(true).or_else(|| at(false))
-    }
-
-    /// Whether it has debug information that tells of functions and lines.
-    pub(super) fn has_debug_info(&self) -> bool {
-        self.file.section_by_name(".debug_info").is_some_and(|s| s.size() > 0)
-    }
-
     /// The sum of what its compressed sections say that they expand to: a few bytes can
     /// say any size.
     pub(super) fn expands_to(&self) -> u64 {
         let sizes = self.file.sections().filter_map(|section| {
-            let SectionFlags::Elf { sh_flags } = section.flags() else { return None };
-            let packed = sh_flags & u64::from(elf::SHF_COMPRESSED) != 0;
-            packed.then(|| section.compressed_file_range().map_or(u64::MAX, |r| r.uncompressed_size))
+            let SectionFlags::Elf { sh_flags, .. } = section.flags() else { return None };
+            let packed = sh_flags.contains(elf::SHF_COMPRESSED);
+            packed
+                .then(|| section.compressed_file_range().map_or(u64::MAX, |r| r.uncompressed_size))
         });
         sizes.fold(0, u64::saturating_add)
     }
 
-    /// The file with its debug information, by name alone (`.gnu_debuglink`).
-    pub(super) fn debug_link(&self) -> Option<&'a [u8]> {
-        self.file.gnu_debuglink().ok()?.map(|(name, _)| name)
+    /// Whether it holds code itself: a file of debug information alone does not.
+    pub(super) fn has_code(&self) -> bool {
+        let mut sections = self.file.sections().peekable();
+        sections.peek().is_none()
+            || sections.any(|section| match section.flags() {
+                SectionFlags::Elf { sh_type, sh_flags } => {
+                    sh_type != elf::SHT_NOBITS && sh_flags.contains(elf::SHF_EXECINSTR)
+                }
+                _ => false,
+            })
     }
 
-    /// The symbol table that was left when the others were stripped, compressed with xz
-    /// (`.gnu_debugdata`, gdb's MiniDebugInfo).
-    pub(super) fn mini_debug_info(&self) -> Option<&'a [u8]> {
-        self.file.section_by_name(".gnu_debugdata")?.data().ok()
+    /// The name of the file with its debug information (`.gnu_debuglink`).
+    pub(super) fn debug_link(&self) -> Option<&'a [u8]> {
+        self.file.gnu_debuglink().ok()?.map(|(name, _)| name)
     }
 
     /// The bytes of a section as the file has them.
@@ -77,10 +59,9 @@ impl<'a> Elf<'a> {
         let mut at = 0_u64;
         let mut placed = Vec::new();
         for section in self.file.sections() {
-            let SectionFlags::Elf { sh_flags } = section.flags() else { continue };
-            let code = u64::from(elf::SHF_ALLOC | elf::SHF_EXECINSTR);
+            let SectionFlags::Elf { sh_flags, .. } = section.flags() else { continue };
             let initial = section.name_bytes().is_ok_and(|name| name.starts_with(b".init"));
-            if sh_flags & code != code || initial {
+            if !sh_flags.contains(elf::SHF_ALLOC | elf::SHF_EXECINSTR) || initial {
                 continue;
             }
             at = at.checked_next_multiple_of(section.align().max(1)).unwrap_or(u64::MAX);
@@ -90,58 +71,82 @@ impl<'a> Elf<'a> {
         placed
     }
 
-    /// The symbols that may name code, at the addresses that the file gives them; of a
-    /// kernel module's file at their offset in the module, by `layout`.
-    pub(super) fn symbols(&self, layout: Option<&[(usize, u64)]>) -> Vec<Entry<'a>> {
+    /// The symbols at these addresses, which must be sorted and as the file states them;
+    /// with a `layout`, of a kernel module, offsets in the module.
+    pub(super) fn find(
+        &self,
+        wanted: &[u64],
+        layout: Option<&[(usize, u64)]>,
+    ) -> Vec<Option<Entry<'a>>> {
+        let mut search = Search::new(wanted, Aliases::Best);
         let texts = self.text_sections();
         let arm = matches!(
             self.file.architecture(),
             object::Architecture::Aarch64 | object::Architecture::Arm
         );
-        let all = self.file.symbols().chain(self.file.dynamic_symbols());
-        let entries = all.filter_map(|symbol| {
-            let SymbolFlags::Elf { st_info, st_other } = symbol.flags() else { return None };
-            let kind = st_info & 0xf;
+        for symbol in self.file.symbols().chain(self.file.dynamic_symbols()) {
+            let SymbolFlags::Elf { st_info, st_other } = symbol.flags() else { continue };
+            let kind = st_info.st_type();
             let label = kind == elf::STT_NOTYPE;
             let code = [elf::STT_FUNC, elf::STT_GNU_IFUNC, elf::STT_OBJECT].contains(&kind);
-            let name = symbol.name_bytes().ok().filter(|name| !name.is_empty())?;
-            let mut start = symbol.address();
-            let section = match symbol.section() {
-                SymbolSection::Section(index) => Some(index.0),
-                SymbolSection::Absolute if code => None,
-                _ => return None,
-            };
+            if !label && !code {
+                continue;
+            }
+            // Absolute ones are versions of libraries, and no code.
+            let SymbolSection::Section(section) = symbol.section() else { continue };
+            let section = section.0;
             // `elf_sym__is_label` and `elf_sec__filter` in tools/perf/util/symbol-elf.c.
             if label {
-                let shown = st_other & 3 != elf::STV_HIDDEN && st_other & 3 != elf::STV_INTERNAL;
-                let text = section.and_then(|s| texts.get(s)).copied().unwrap_or(false);
-                if !shown || !text {
+                let hidden = [elf::STV_HIDDEN, elf::STV_INTERNAL];
+                let text = texts.get(section).copied().unwrap_or(false);
+                if !text || hidden.contains(&st_other.visibility()) {
+                    continue;
+                }
+            }
+            let mut start = symbol.address();
+            if let Some(layout) = layout {
+                let place = layout.iter().find(|(index, _)| *index == section);
+                let Some((_, offset)) = place else { continue };
+                start = start.wrapping_add(*offset);
+            }
+            let end = start.saturating_add(symbol.size());
+            search.add(start, end, || {
+                let name = symbol.name_bytes().ok().filter(|name| !name.is_empty())?;
+                if arm && is_mapping_symbol(name) {
                     return None;
                 }
-            } else if !code {
-                return None;
-            }
-            if arm && is_mapping_symbol(name) {
-                return None;
-            }
-            if let Some(layout) = layout {
-                let place = layout.iter().find(|(index, _)| Some(*index) == section)?;
-                start = start.wrapping_add(place.1);
-            }
-            let binding = match st_info >> 4 {
-                elf::STB_LOCAL => Binding::Local,
-                elf::STB_WEAK => Binding::Weak,
-                _ => Binding::Global,
-            };
-            let end = start.saturating_add(symbol.size());
-            Some(Entry { start, end, name, binding, label })
-        });
-        entries.collect()
+                let binding = match st_info.st_bind() {
+                    elf::STB_LOCAL => Binding::Local,
+                    elf::STB_WEAK => Binding::Weak,
+                    _ => Binding::Global,
+                };
+                Some(Entry { start, end, name, binding, label })
+            });
+        }
+        search.finish()
     }
 
-    /// The table of [`Elf::symbols`].
-    pub(super) fn table(&self) -> Table<'a> {
-        Table::of_elf(self.symbols(None))
+    /// The address of a symbol, by its name.
+    pub(super) fn address_of(&self, name: &[u8]) -> Option<u64> {
+        let mut symbols = self.file.symbols();
+        symbols.find(|s| s.name_bytes().is_ok_and(|n| n == name)).map(|s| s.address())
+    }
+
+    /// Its procedure linkage table.
+    pub(super) fn plt(&self) -> Plt<'_, 'a> {
+        // Entries are in the order of `.rela.plt`, after one of their own in `.plt` and
+        // without in `.plt.sec` (System V ABI of x86-64 and of arm64).
+        let skip = match self.file.architecture() {
+            object::Architecture::X86_64 => Plt::ENTRY,
+            object::Architecture::Aarch64 => 2 * Plt::ENTRY,
+            _ => return Plt { elf: self, parts: Vec::new(), relocations: &[] },
+        };
+        let parts = [(".plt", skip), (".plt.sec", 0)].into_iter().filter_map(|(name, skip)| {
+            let section = self.file.section_by_name(name)?;
+            Some((section.address(), section.size(), skip))
+        });
+        let relocations = self.section(".rela.plt").unwrap_or_default();
+        Plt { elf: self, parts: parts.collect(), relocations }
     }
 
     /// Which sections hold code or data, by their index.
@@ -158,6 +163,39 @@ impl<'a> Elf<'a> {
     }
 }
 
+/// The stubs through which a program calls libraries.
+#[derive(Debug)]
+pub(super) struct Plt<'e, 'a> {
+    elf: &'e Elf<'a>,
+    /// Address, size, and how much comes before the first entry.
+    parts: Vec<(u64, u64, u64)>,
+    relocations: &'a [u8],
+}
+
+impl<'a> Plt<'_, 'a> {
+    /// Bytes of one.
+    const ENTRY: u64 = 16;
+
+    /// The symbol of the function that the stub at an address jumps to.
+    pub(super) fn target(&self, address: u64) -> Option<&'a [u8]> {
+        let index = self.parts.iter().find_map(|(start, size, skip)| {
+            let within = address.checked_sub(*start).filter(|within| within < size)?;
+            within.checked_sub(*skip)?.checked_div(Self::ENTRY)
+        })?;
+        // Elf64_Rela: where, symbol and kind, what is added.
+        let at = usize::try_from(index).ok()?.checked_mul(24)?.checked_add(8)?;
+        let info = self.relocations.get(at..)?.first_chunk::<8>()?;
+        let file = &self.elf.file;
+        let info = match file.is_little_endian() {
+            true => u64::from_le_bytes(*info),
+            false => u64::from_be_bytes(*info),
+        };
+        let symbol = object::SymbolIndex(usize::try_from(info >> 32).ok()?);
+        let symbol = file.dynamic_symbol_table()?.symbol_by_index(symbol).ok()?;
+        symbol.name_bytes().ok().filter(|name| !name.is_empty())
+    }
+}
+
 /// `$a`, `$d`, `$t`, `$x`, alone or before a dot: ARM's marks of what the bytes are.
 fn is_mapping_symbol(name: &[u8]) -> bool {
     match name {
@@ -167,8 +205,8 @@ fn is_mapping_symbol(name: &[u8]) -> bool {
     }
 }
 
-/// The build id in a run of ELF notes (`/sys/kernel/notes`, `.notes`): name size, content
-/// size, type, name, content, each padded to 4 bytes.
+/// The build id in a run of ELF notes of this machine (`/sys/kernel/notes`): name size,
+/// content size, type, name, content, each padded to 4 bytes.
 pub(super) fn build_id_of_notes(mut notes: &[u8]) -> Option<BuildId> {
     let word = |bytes: &[u8], at: usize| -> Option<usize> {
         let bytes = bytes.get(at..at.checked_add(4)?)?;
@@ -178,11 +216,36 @@ pub(super) fn build_id_of_notes(mut notes: &[u8]) -> Option<BuildId> {
         let (name, content, kind) = (word(notes, 0)?, word(notes, 4)?, word(notes, 8)?);
         let content_at = name.checked_next_multiple_of(4)?.checked_add(12)?;
         let end = content_at.checked_add(content)?;
-        let (name, content) =
-            (notes.get(12..name.checked_add(12)?)?, notes.get(content_at..end)?);
-        if kind == elf::NT_GNU_BUILD_ID as usize && name == b"GNU\0" {
+        let (name, content) = (notes.get(12..name.checked_add(12)?)?, notes.get(content_at..end)?);
+        // NT_GNU_BUILD_ID.
+        if kind == 3 && name == b"GNU\0" {
             return BuildId::new(content);
         }
         notes = notes.get(end.checked_next_multiple_of(4)?..)?;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_build_id_among_notes() {
+        let mut notes = Vec::new();
+        let mut note = |name: &[u8], kind: u32, content: &[u8]| {
+            for word in [name.len() as u32, content.len() as u32, kind] {
+                notes.extend(word.to_ne_bytes());
+            }
+            for part in [name, content] {
+                notes.extend(part);
+                notes.resize(notes.len().next_multiple_of(4), 0);
+            }
+        };
+        note(b"Linux\0", 0x100, b"");
+        note(b"Xen\0", 3, b"12345");
+        note(b"GNU\0", 3, &[0xab; 20]);
+        assert_eq!(build_id_of_notes(&notes), BuildId::new(&[0xab; 20]));
+        assert_eq!(build_id_of_notes(&notes[..notes.len() - 1]), None);
+        assert_eq!(build_id_of_notes(&[0xff; 64]), None);
     }
 }

@@ -1,19 +1,11 @@
-//! The text of /proc/kallsyms to a table of the kernel's symbols.
+//! The text of /proc/kallsyms to names of the kernel's functions.
 //!
 //! blazesym reads such a file too, but takes any of the symbols at one address, data as
-//! well, and joins the end of the kernel with its first module; the table here chooses as
-//! perf does, so that names are those of `perf script`.
+//! well, and joins the end of the kernel with its first module; here the choice is perf's,
+//! so that names are those of `perf script`, and the text is gone through once, for the
+//! addresses that are wanted.
 
-use super::table::{Binding, Entry, Table};
-
-/// A kallsyms file.
-#[derive(Debug)]
-pub(super) struct Kallsyms<'a> {
-    table: Table<'a>,
-    /// Added to an address of the capture to get one of this file (modulo 2^64); not 0
-    /// where the file is of another boot of the same kernel.
-    shift: u64,
-}
+use super::search::{Aliases, Binding, Entry, Search};
 
 /// What a kallsyms file is to a capture.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -28,69 +20,106 @@ pub(super) enum Fit {
     Other,
 }
 
-impl<'a> Kallsyms<'a> {
-    /// Reads the text; lines that are none of a symbol are passed over.
-    pub(super) fn new(text: &'a [u8], shift: u64) -> Self {
-        let entries = lines(text).filter_map(|(start, kind, name)| {
-            // `symbol_type__filter`, and `kallsyms2elf_binding` of tools/lib/symbol.
-            let binding = match kind {
-                b'W' | b'w' => Binding::Weak,
-                b'T' | b'D' | b'B' => Binding::Global,
-                b't' | b'd' | b'b' => Binding::Local,
-                _ => return None,
-            };
+/// The functions at these addresses, which must be sorted. `shift` is added to each
+/// (modulo 2^64) to get an address of the text: where it is not 0, the text is of another
+/// boot of the same kernel, and modules, which then lie anywhere, are left out.
+pub(super) fn names<'a>(text: &'a [u8], wanted: &[u64], shift: u64) -> Vec<Option<&'a [u8]>> {
+    let mut shifted: Vec<u64> = wanted.iter().map(|a| a.wrapping_add(shift)).collect();
+    shifted.sort_unstable();
+    let mut search = Search::new(&shifted, Aliases::Last);
+    for (start, kind, name) in lines(text) {
+        // `symbol_type__filter` of tools/perf/util/symbol.c.
+        if start > 0 && matches!(kind, b'T' | b't' | b'W' | b'w' | b'D' | b'd' | b'B' | b'b') {
             // Marks of ARM's modules, not functions.
             let mark = name.first() == Some(&b'$');
-            (!mark && start > 0)
-                .then_some(Entry { start, end: start, name, binding, label: false })
-        });
-        Self { table: Table::of_kallsyms(entries.collect()), shift }
-    }
-
-    /// The name of the function at an address of the capture, and its module's.
-    pub(super) fn find(&self, address: u64) -> Option<(&'a [u8], Option<&'a [u8]>)> {
-        let name = self.table.find(address.wrapping_add(self.shift))?.name;
-        match name.iter().position(|c| *c == b'\t') {
-            // Modules lie at other addresses in every boot.
-            Some(_) if self.shift != 0 => None,
-            Some(tab) => Some((name.get(..tab)?, name.get(tab..).map(<[u8]>::trim_ascii))),
-            None => Some((name, None)),
+            let binding = Binding::Global;
+            let entry = Entry { start, end: start, name, binding, label: false };
+            search.add(start, start, || (!mark).then_some(entry));
         }
     }
+    let found = search.finish();
+    let of = |address: &u64| {
+        let index = shifted.binary_search(&address.wrapping_add(shift)).ok()?;
+        let name = found.get(index).copied().flatten()?.name;
+        match name.iter().position(|c| *c == b'\t') {
+            Some(_) if shift != 0 => None,
+            Some(tab) => name.get(..tab),
+            None => Some(name),
+        }
+    };
+    wanted.iter().map(of).collect()
 }
 
-/// Compares a file with the capture's kernel: `reference` is the name and the address of
+/// Compares a text with the capture's kernel: `reference` is the name and the address of
 /// the first symbol (`_text` or `_stext`), which perf records with the kernel's mapping.
 pub(super) fn fit(text: &[u8], reference: Option<(&[u8], u64)>) -> Fit {
     let (mut any, mut addresses) = (false, false);
-    let mut at = None;
     for (start, _, name) in lines(text) {
         any = true;
         addresses |= start > 0;
-        if at.is_none() && reference.is_some_and(|(wanted, _)| wanted == name) {
-            at = Some(start);
+        match reference {
+            Some((wanted, at)) if wanted == name => {
+                if start == 0 {
+                    return Fit::Hidden;
+                }
+                return if start == at { Fit::Same } else { Fit::Moved(start, at) };
+            }
+            None if addresses => return Fit::Same,
+            _ => {}
         }
     }
-    match (any, addresses, at, reference) {
-        (false, ..) => Fit::Other,
-        (_, false, ..) => Fit::Hidden,
-        (_, _, Some(at), Some((_, address))) if at != address => Fit::Moved(at, address),
-        _ => Fit::Same,
+    match (any, addresses) {
+        (false, _) => Fit::Other,
+        (true, false) => Fit::Hidden,
+        (true, true) => Fit::Same,
     }
 }
 
 /// Address, type and the rest of each line: `ffffffff81000000 T _text`, with a tab and
 /// `[module]` after the name of a module's symbol (kernel/kallsyms.c).
 fn lines(text: &[u8]) -> impl Iterator<Item = (u64, u8, &[u8])> {
-    text.split(|c| *c == b'\n').filter_map(|line| {
-        let space = line.iter().take(17).position(|c| *c == b' ')?;
-        let digits = std::str::from_utf8(line.get(..space)?).ok()?;
-        let address = u64::from_str_radix(digits, 16).ok()?;
-        let rest = line.get(space.checked_add(1)?..)?;
-        match rest {
-            [kind, b' ', name @ ..] if !name.is_empty() => Some((address, *kind, name)),
-            _ => None,
+    let mut rest = text;
+    std::iter::from_fn(move || {
+        while !rest.is_empty() {
+            let end = memchr::memchr(b'\n', rest).unwrap_or(rest.len());
+            let line = rest.get(..end).unwrap_or_default();
+            rest = rest.get(end.saturating_add(1)..).unwrap_or_default();
+            if let Some(found) = parse(line) {
+                return Some(found);
+            }
         }
+        None
+    })
+}
+
+fn parse(line: &[u8]) -> Option<(u64, u8, &[u8])> {
+    let (address, rest) = match line.split_at_checked(16) {
+        Some((digits, rest)) if rest.first() == Some(&b' ') => (hex(digits)?, rest),
+        // A kernel of 32 bits.
+        _ => {
+            let (digits, rest) = line.split_at_checked(8)?;
+            (hex(digits)?, rest)
+        }
+    };
+    match rest {
+        [b' ', kind, b' ', name @ ..] if !name.is_empty() => Some((address, *kind, name)),
+        _ => None,
+    }
+}
+
+/// At most 16 hexadecimal digits.
+pub(super) fn hex(digits: &[u8]) -> Option<u64> {
+    if digits.is_empty() || digits.len() > 16 {
+        return None;
+    }
+    digits.iter().try_fold(0_u64, |value, digit| {
+        let digit = match digit {
+            b'0'..=b'9' => digit.wrapping_sub(b'0'),
+            b'a'..=b'f' => digit.wrapping_sub(b'a').wrapping_add(10),
+            b'A'..=b'F' => digit.wrapping_sub(b'A').wrapping_add(10),
+            _ => return None,
+        };
+        Some(value.wrapping_shl(4) | u64::from(digit))
     })
 }
 
@@ -103,14 +132,17 @@ mod tests {
         0000000000000000 A fixed_percpu_data\n\
         ffffffffc0001000 t nft_do_chain\t[nf_tables]\nnot a line\nffffffff81000200 T next\n";
 
+    fn text(names: Vec<Option<&[u8]>>) -> Vec<String> {
+        let name =
+            |n: Option<&[u8]>| n.map_or(String::new(), |n| String::from_utf8_lossy(n).into());
+        names.into_iter().map(name).collect()
+    }
+
     #[test]
-    fn names_and_modules() {
-        let all = Kallsyms::new(TEXT, 0);
-        assert_eq!(all.find(0xffff_ffff_8100_0000), Some((&b"_text"[..], None)));
-        assert_eq!(all.find(0xffff_ffff_8100_01ff), Some((&b"do_one_initcall"[..], None)));
-        let module: Option<&[u8]> = Some(b"[nf_tables]");
-        assert_eq!(all.find(0xffff_ffff_c000_1004), Some((&b"nft_do_chain"[..], module)));
-        assert_eq!(all.find(0x1000), None);
+    fn names_of_the_kernel_and_its_modules() {
+        let wanted = [0x1000, 0xffff_ffff_8100_0000, 0xffff_ffff_8100_01ff, 0xffff_ffff_c000_1004];
+        let found = text(names(TEXT, &wanted, 0));
+        assert_eq!(found, ["", "_text", "do_one_initcall", "nft_do_chain"]);
     }
 
     #[test]
@@ -119,19 +151,22 @@ mod tests {
         let moved = Fit::Moved(0xffff_ffff_8100_0000, 0xffff_ffff_9e00_0000);
         assert_eq!(fit(TEXT, Some(reference)), moved);
         assert_eq!(fit(TEXT, Some((b"_text", 0xffff_ffff_8100_0000))), Fit::Same);
+        assert_eq!(fit(TEXT, Some((b"_other", 1))), Fit::Same);
         assert_eq!(fit(TEXT, None), Fit::Same);
         let shift = 0xffff_ffff_8100_0000_u64.wrapping_sub(0xffff_ffff_9e00_0000);
-        let shifted = Kallsyms::new(TEXT, shift);
-        assert_eq!(shifted.find(0xffff_ffff_9e00_0110), Some((&b"do_one_initcall"[..], None)));
-        assert_eq!(shifted.find(0xffff_ffff_dd00_1004), None);
+        let wanted = [0xffff_ffff_9e00_0110, 0xffff_ffff_dd00_1004];
+        assert_eq!(text(names(TEXT, &wanted, shift)), ["do_one_initcall", ""]);
     }
 
     #[test]
     fn hidden_addresses_and_other_texts() {
         let hidden = b"0000000000000000 T _text\n0000000000000000 t other\n";
         assert_eq!(fit(hidden, None), Fit::Hidden);
+        assert_eq!(fit(hidden, Some((b"_text", 0x1000))), Fit::Hidden);
         assert_eq!(fit(b"hello\nworld", None), Fit::Other);
         assert_eq!(fit(b"", None), Fit::Other);
-        assert_eq!(Kallsyms::new(hidden, 0).find(0), None);
+        assert_eq!(text(names(hidden, &[0, 5], 0)), ["", ""]);
+        // 32 bits, and lines that are cut.
+        assert_eq!(text(names(b"c0008000 T stext\nc0009000 T", &[0xc000_8004], 0)), ["stext"]);
     }
 }

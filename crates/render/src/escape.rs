@@ -16,7 +16,7 @@ pub(crate) fn hostile(c: char) -> bool {
 /// Makes control characters, ANSI sequences, bidirectional overrides and line
 /// ends visible: `\x1b`, `\n`, `\u{202e}`.
 #[must_use]
-pub(crate) fn visible(text: &str) -> String {
+pub fn visible(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for c in text.chars() {
         match c {

@@ -17,6 +17,7 @@
 mod counters;
 mod duration;
 mod escape;
+mod export;
 mod family;
 mod format;
 mod json_writer;
@@ -30,5 +31,7 @@ pub mod tables;
 #[cfg(test)]
 mod fixture;
 
+pub use escape::visible;
+pub use export::{EXPORTS, Export, ExportJob, ExportStacks};
 pub use format::{FORMATS, Format, Job, json, markdown, text};
 pub use style::Style;

@@ -20,8 +20,8 @@ pub enum Absent {
     NoChoice(StackKind),
     /// A critical path needs steps.
     NoSteps,
-    /// No step is called so.
-    UnknownStep(String),
+    /// No step is called so; those that there are.
+    UnknownStep(String, Vec<String>),
     /// No step has this tool; the tools that there are.
     UnknownTool(String, Vec<String>),
     /// No task has this name.
@@ -79,7 +79,12 @@ impl fmt::Display for Absent {
                 "a wall flamegraph shows steps, and the capture holds no step marks: pass --markers steps.jsonl, \
                  or --pid N or --comm NAME for a whole task",
             ),
-            Self::UnknownStep(id) => write!(f, "no step {id} was analyzed"),
+            Self::UnknownStep(id, known) => write!(
+                f,
+                "no step {id} was analyzed; there are {}: {}",
+                known.len(),
+                list(known)
+            ),
             Self::UnknownTool(tool, known) => {
                 write!(f, "no step has the tool {tool:?}; there are {}", list(known))
             }

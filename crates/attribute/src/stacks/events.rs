@@ -61,7 +61,7 @@ pub fn cpu(info: &CaptureInfo, stacks: &Stacks, name: Option<&str>) -> Result<Cp
         }
     };
     let mut words = short_name(info, chosen);
-    if words.ends_with("-clock")
+    if words.split(':').next().is_some_and(|event| event.ends_with("-clock"))
         && let Some(hertz) = hertz(stacks, chosen)
     {
         words.push_str(&format!(" at {hertz} Hz"));
@@ -146,7 +146,10 @@ fn missing(stacks: &Stacks, kind: StackKind, wanted: impl Fn(&StackSample) -> bo
 fn short_name(info: &CaptureInfo, index: u32) -> String {
     let name = info.event_types.get(index as usize).map_or("?", |t| t.name.as_str());
     let short = name.strip_prefix("software:").or_else(|| name.strip_prefix("hardware:"));
-    short.unwrap_or(name).to_owned()
+    let short = short.unwrap_or(name);
+    // `cpu-clock/freq=997,call-graph=fp/`; but not `cpu/mem-loads/`.
+    let terms = short.split_once('/').filter(|(_, terms)| terms.contains('='));
+    terms.map_or(short, |(event, _)| event).to_owned()
 }
 
 fn is_called(info: &CaptureInfo, index: u32, name: &str) -> bool {

@@ -9,7 +9,7 @@ mod index;
 mod path;
 mod rows;
 mod select;
-mod tasks;
+pub(crate) mod tasks;
 mod text;
 mod times;
 

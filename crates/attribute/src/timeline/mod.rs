@@ -5,13 +5,14 @@ mod sched;
 
 use std::collections::BTreeMap;
 
-use agenttrace_model::parse::{Nanos, StepId, Tid};
+use agenttrace_model::parse::{Nanos, StepId};
 use agenttrace_model::{Model, TaskId, WakeSource, Windows};
 use rustc_hash::FxHashMap;
 
 use crate::facts::is_kernel_thread;
 use crate::inclusive::{Stretch, union, work};
 use crate::report::StepReport;
+use crate::stacks::tasks::TaskIndex;
 
 pub use samples::{SampleTime, TaskSamples, TimelineSample, TimelineSamples, samples};
 pub use sched::{SchedEvent, SchedWhat, sched};
@@ -92,10 +93,10 @@ impl Timeline {
             })
         };
 
-        let tids = Tids::new(model);
+        let tids = TaskIndex::new(model);
         for step in steps {
             for segment in &step.segments {
-                if let Some(task) = tids.at(model, segment.tid, segment.start) {
+                if let Some(task) = tids.at(segment.tid, segment.start) {
                     add(task, Role::OnPath, segment.start);
                 }
             }
@@ -123,29 +124,5 @@ impl Timeline {
             })
             .collect();
         Self { from, to, tasks }
-    }
-}
-
-/// Tasks by thread id, for many look-ups.
-pub(crate) struct Tids(FxHashMap<Tid, Vec<TaskId>>);
-
-impl Tids {
-    pub(crate) fn new(model: &Model) -> Self {
-        let mut tids: FxHashMap<Tid, Vec<TaskId>> = FxHashMap::default();
-        for (id, task) in model.task_ids() {
-            tids.entry(task.tid).or_default().push(id);
-        }
-        Self(tids)
-    }
-
-    /// As [`Model::task_at`].
-    pub(crate) fn at(&self, model: &Model, tid: Tid, time: Nanos) -> Option<TaskId> {
-        let mut found = None;
-        for id in self.0.get(&tid)? {
-            if found.is_none() || model.task(*id).birth.is_none_or(|birth| birth <= time) {
-                found = Some(*id);
-            }
-        }
-        found
     }
 }

@@ -5,7 +5,9 @@ use agenttrace_model::stacks::{ChainId, Stacks, What};
 use agenttrace_model::{Model, State, Task, TaskId};
 use rustc_hash::FxHashMap;
 
-use super::{Tids, Timeline};
+use super::Timeline;
+use crate::stacks::cpu_event;
+use crate::stacks::tasks::TaskIndex;
 
 /// The samples of a timeline's tasks.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -14,6 +16,9 @@ pub struct TimelineSamples {
     pub interval: Nanos,
     /// Whether running samples were taken by time: their period is in nanoseconds.
     pub timed: bool,
+    /// The event whose running samples these are: an index in
+    /// [`CaptureInfo::event_types`].
+    pub event: Option<u32>,
     /// The samples by task, in the order of [`Timeline::tasks`]; tasks without any are
     /// left out.
     pub tasks: Vec<TaskSamples>,
@@ -70,8 +75,9 @@ pub fn samples(
     timeline: &Timeline,
     stacks: &Stacks,
 ) -> TimelineSamples {
-    let (timed, interval) = interval(info, stacks);
-    let tids = Tids::new(model);
+    let event = cpu_event(info, stacks, None).ok().map(|event| event.index);
+    let (timed, interval) = interval(info, stacks, event);
+    let tids = TaskIndex::new(model);
     let places: FxHashMap<TaskId, usize> =
         timeline.tasks.iter().enumerate().map(|(place, shown)| (shown.task, place)).collect();
     let mut lines: Vec<Line> = vec![Line::default(); timeline.tasks.len()];
@@ -79,15 +85,18 @@ pub fn samples(
         if sample.time < timeline.from || sample.time >= timeline.to {
             continue;
         }
-        let Some(id) = tids.at(model, sample.tid, sample.time) else { continue };
+        let Some(id) = tids.at(sample.tid, sample.time) else { continue };
         let Some(line) = places.get(&id).and_then(|place| lines.get_mut(*place)) else { continue };
         let task = model.task(id);
         let what = match sample.what {
-            What::Cpu => Some(line.running(task, timeline.from, sample.time, sample.period)),
+            What::Cpu if Some(sample.event_type) == event => {
+                Some(line.running(task, timeline.from, sample.time, sample.period))
+            }
             What::SwitchOut(_) if sample.chain.is_some() => {
                 line.waiting(task, sample.time, timeline.to, interval)
             }
-            What::SwitchOut(_)
+            What::Cpu
+            | What::SwitchOut(_)
             | What::Fault { .. }
             | What::LockBegin(_)
             | What::LockEnd(_)
@@ -99,7 +108,7 @@ pub fn samples(
     }
     let tasks = timeline.tasks.iter().zip(lines).filter(|(_, line)| !line.samples.is_empty());
     let tasks = tasks.map(|(shown, line)| TaskSamples { task: shown.task, samples: line.samples });
-    TimelineSamples { interval, timed, tasks: tasks.collect() }
+    TimelineSamples { interval, timed, event, tasks: tasks.collect() }
 }
 
 /// The samples of a task so far.
@@ -116,7 +125,8 @@ impl Line {
     fn running(&mut self, task: &Task, from: Nanos, time: Nanos, period: u64) -> SampleTime {
         let since = self.told.unwrap_or(from);
         self.told = Some(time);
-        let running = task.spans(since, time).filter(|(_, _, _, span)| span.state == State::Running);
+        let running =
+            task.spans(since, time).filter(|(_, _, _, span)| span.state == State::Running);
         let cpu = running.map(|(_, start, end, _)| end - start).sum();
         SampleTime::Running { period, cpu }
     }
@@ -138,21 +148,21 @@ impl Line {
     }
 }
 
-/// Whether running samples were taken by time, and the time between two: what most of
-/// them say, the shorter where two are as frequent.
-fn interval(info: &CaptureInfo, stacks: &Stacks) -> (bool, Nanos) {
-    let mut counts: FxHashMap<u64, u64> = FxHashMap::default();
-    let mut timed = true;
-    for sample in stacks.samples.iter().filter(|sample| sample.what == What::Cpu) {
-        let name = info.event_types.get(sample.event_type as usize).map(|t| t.name.as_str());
-        timed &= name.is_some_and(|name| name.contains("cpu-clock") || name.contains("task-clock"));
-        *counts.entry(sample.period).or_default() += 1;
+/// Whether the samples of an event were taken by time, and the time between two: the
+/// median of what they say.
+fn interval(info: &CaptureInfo, stacks: &Stacks, event: Option<u32>) -> (bool, Nanos) {
+    let name =
+        event.and_then(|event| info.event_types.get(event as usize)).map(|t| t.name.as_str());
+    if !name.is_some_and(|name| name.ends_with("-clock")) {
+        return (false, DEFAULT_INTERVAL);
     }
-    let mut counts: Vec<(u64, u64)> = counts.into_iter().collect();
-    counts.sort_unstable_by_key(|(period, count)| (std::cmp::Reverse(*count), *period));
-    match counts.first() {
-        // A period of a few nanoseconds is a count of something else.
-        Some((period, _)) if timed && *period >= 1_000 => (true, Nanos(*period)),
+    let of_event =
+        stacks.samples.iter().filter(|s| s.what == What::Cpu && Some(s.event_type) == event);
+    let mut periods: Vec<u64> = of_event.map(|sample| sample.period).collect();
+    periods.sort_unstable();
+    // Without a recorded period each sample counts 1.
+    match periods.get(periods.len() / 2) {
+        Some(period) if *period > 1 => (true, Nanos(*period)),
         Some(_) | None => (false, DEFAULT_INTERVAL),
     }
 }

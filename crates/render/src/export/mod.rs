@@ -8,7 +8,7 @@ mod words;
 use std::io;
 
 use agenttrace_attribute::report::{Report, StepReport};
-use agenttrace_attribute::stacks::Named;
+use agenttrace_attribute::stacks::{Named, PathStacks};
 use agenttrace_attribute::timeline::{SchedEvent, Timeline, TimelineSamples};
 use agenttrace_model::Model;
 
@@ -40,9 +40,19 @@ pub struct ExportJob<'a> {
     pub timeline: &'a Timeline,
     /// What the scheduler did in the timeline's time.
     pub sched: &'a [SchedEvent],
-    /// The stacks of the capture with their names, and the samples of the tasks, where
-    /// there are any.
-    pub stacks: Option<(Named<'a>, &'a TimelineSamples)>,
+    /// The stacks of the capture, where there are any.
+    pub stacks: Option<ExportStacks<'a>>,
+}
+
+/// The stacks of a capture, with what they say of the steps.
+#[derive(Clone, Copy, Debug)]
+pub struct ExportStacks<'a> {
+    /// The stacks and their names.
+    pub named: Named<'a>,
+    /// The samples of the timeline's tasks.
+    pub samples: &'a TimelineSamples,
+    /// The stacks below the critical paths.
+    pub path: &'a PathStacks<'a>,
 }
 
 /// Every export, by name.

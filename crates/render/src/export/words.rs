@@ -3,7 +3,6 @@
 use agenttrace_attribute::cause::Cause;
 use agenttrace_attribute::path;
 use agenttrace_attribute::report::{Segment, StepReport};
-use agenttrace_attribute::stacks::{FrameKind, FrameText};
 use agenttrace_model::parse::Nanos;
 use agenttrace_model::{Model, Op, OpKind, Task, WakeSource};
 
@@ -129,8 +128,3 @@ pub(super) fn waker(model: &Model, source: WakeSource, time: Nanos) -> String {
 
 /// Where a task waits, as the innermost frame of its stack there.
 pub(super) const OFF_CPU: &str = "[off CPU]";
-
-/// A frame's text, and whether it is code of the kernel.
-pub(super) fn frame(frame: &FrameText) -> (String, bool) {
-    (visible(&frame.text), frame.kind == FrameKind::Kernel)
-}

@@ -56,17 +56,17 @@ pub(super) fn colours(
         }
     }
     kinds.sort_unstable();
-    let causes = Family::ALL.into_iter().filter(|family| {
-        wall && rows.iter().any(|row| row.cause.map(Family::of) == Some(*family))
-    });
+    let causes = Family::ALL
+        .into_iter()
+        .filter(|family| wall && rows.iter().any(|row| row.cause.map(Family::of) == Some(*family)));
     let mut legend: Vec<Sample> =
         causes.map(|family| Sample { rgb: family.rgb(), words: family.name() }).collect();
     legend.extend(kinds.into_iter().filter_map(|kind| {
         let words = match kind {
-            FrameKind::Kernel => "kernel code",
-            FrameKind::User => "user code",
+            FrameKind::Kernel => "kernel",
+            FrameKind::User => "user",
             FrameKind::Inlined => "inlined",
-            FrameKind::Jit => "made at run time",
+            FrameKind::Jit => "jit",
             FrameKind::Leaf => "no stack",
             FrameKind::Label | FrameKind::Entry => return None,
         };
@@ -132,9 +132,9 @@ fn code(kind: FrameKind, wall: bool) -> Rgb {
 /// A little lighter or darker by name, so that neighbours of one kind stand apart.
 fn varied((r, g, b): Rgb, name: &str) -> Rgb {
     // FNV-1a.
-    let hash = name.bytes().fold(0x811c_9dc5_u32, |hash, byte| {
-        (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193)
-    });
+    let hash = name
+        .bytes()
+        .fold(0x811c_9dc5_u32, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193));
     let steps = u8::try_from((hash >> 16) % 7).unwrap_or(0);
     let shift = |c: u8| c.saturating_sub(18).saturating_add(steps * 4);
     (shift(r), shift(g), shift(b))

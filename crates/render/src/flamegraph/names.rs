@@ -18,7 +18,6 @@ pub(super) struct Name {
     /// again (`_[k]`). So a function and a system call of one name have colours of their
     /// own.
     pub(super) drawn: String,
-    pub(super) kind: FrameKind,
 }
 
 /// Names, made once each.
@@ -55,9 +54,10 @@ impl Name {
         let text = frame(&of.text);
         let (folded, mark) = match of.kind {
             // A line that begins with a hash is taken for a comment.
-            FrameKind::Label | FrameKind::Entry | FrameKind::Leaf => {
-                (text.strip_prefix("# ").map(|rest| format!("\\x23 {rest}")).unwrap_or(text), "_[w]")
-            }
+            FrameKind::Label | FrameKind::Entry | FrameKind::Leaf => (
+                text.strip_prefix("# ").map(|rest| format!("\\x23 {rest}")).unwrap_or(text),
+                "_[w]",
+            ),
             FrameKind::Kernel => (without_number(text), "_[k]"),
             FrameKind::Inlined => (without_number(text), "_[i]"),
             FrameKind::Jit => (without_number(text), "_[j]"),
@@ -69,7 +69,7 @@ impl Name {
             drawn = drawn.replace("_[", "_\\x5b");
         }
         drawn.push_str(mark);
-        Self { folded, drawn, kind: of.kind }
+        Self { folded, drawn }
     }
 }
 

@@ -1,28 +1,15 @@
-//! `agenttrace flamegraph` and `agenttrace hist`: one picture, or its text.
+//! `agenttrace hist`: one histogram, or the text of all.
 
 use std::process::ExitCode;
 
 use agenttrace_attribute::report::Mechanism;
-use agenttrace_render::flamegraph::Selection;
-use agenttrace_render::{flamegraph as flames, histogram};
+use agenttrace_render::histogram;
 use anyhow::{Context as _, Result};
 
-use crate::args::{FlamegraphArgs, HistArgs};
+use crate::args::HistArgs;
 use crate::{output, pipeline};
 
-pub(crate) fn flamegraph(args: &FlamegraphArgs) -> Result<ExitCode> {
-    let report = pipeline::analyze(&args.capture)?;
-    let step = args.step.as_deref().map(|id| pipeline::find(&report, id)).transpose()?;
-    let step = step.map_or(Selection::Session, Selection::Step);
-    if args.folded {
-        output::print(flames::folded(&report, step).as_bytes())?;
-    } else {
-        output::write(&args.svg, flames::svg(&report, step)?.as_bytes())?;
-    }
-    Ok(ExitCode::SUCCESS)
-}
-
-pub(crate) fn hist(args: &HistArgs) -> Result<ExitCode> {
+pub(crate) fn run(args: &HistArgs) -> Result<ExitCode> {
     let report = pipeline::analyze(&args.capture)?;
     let step = args.step.as_deref().map(|id| pipeline::find(&report, id)).transpose()?;
     let all = step.map_or(&report.session.histograms, |s| &s.histograms);
