@@ -27,8 +27,7 @@ const DWARF_SAMPLES: usize = 150;
 const FIELDS: &str = "comm,tid,time,event,ip,sym,dso";
 
 /// The options that say where the symbols of a fixture are.
-const CARRIED: [&str; 6] =
-    ["--symfs", "symfs", "--kallsyms", "kallsyms", "--debug-dir", "buildid"];
+const CARRIED: [&str; 6] = ["--symfs", "symfs", "--kallsyms", "kallsyms", "--debug-dir", "buildid"];
 
 /// A capture with what perf prints for it.
 #[derive(Debug)]
@@ -148,8 +147,8 @@ fn told_frame(line: &str) -> Option<ToldFrame> {
 
 /// The stacks of a fixture, unwound with the files that it carries.
 fn ours(case: &Case) -> Stacks {
-    let bytes = std::fs::read(&case.capture)
-        .unwrap_or_else(|e| panic!("{}: {e}", case.capture.display()));
+    let bytes =
+        std::fs::read(&case.capture).unwrap_or_else(|e| panic!("{}: {e}", case.capture.display()));
     let input = Unpacked::of(&bytes).expect("the capture unpacks");
     let capture = Capture::open(&input, &ReadOptions::default()).expect("the capture opens");
     let mut builder = StackBuilder::new(capture.info(), capture.listed_modules());

@@ -75,12 +75,7 @@ impl<'n, 'a> Search<'n, 'a> {
     }
 
     /// Takes a symbol; `entry` makes the whole of it where its place is of interest.
-    pub(super) fn add(
-        &mut self,
-        start: u64,
-        end: u64,
-        entry: impl FnOnce() -> Option<Entry<'a>>,
-    ) {
+    pub(super) fn add(&mut self, start: u64, end: u64, entry: impl FnOnce() -> Option<Entry<'a>>) {
         let at = self.wanted.partition_point(|wanted| *wanted < start);
         let Some(slot) = self.slots.get_mut(at) else { return };
         let is_first = slot.first.is_none_or(|first| start < first.start);

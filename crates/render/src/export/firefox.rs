@@ -197,12 +197,7 @@ fn samples(
 }
 
 /// Steps and their critical paths, as markers of their root tasks.
-fn steps(
-    job: &ExportJob<'_>,
-    threads: &Threads,
-    categories: Categories,
-    profile: &mut Profile,
-) {
+fn steps(job: &ExportJob<'_>, threads: &Threads, categories: Categories, profile: &mut Profile) {
     let mut roots: HashMap<i32, Vec<(Nanos, TaskId)>> = HashMap::new();
     for task in threads.by_task.keys() {
         let life = job.model.task(*task);

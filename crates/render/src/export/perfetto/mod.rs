@@ -143,8 +143,11 @@ fn tasks(job: &ExportJob<'_>, tracks: &mut Tracks, writer: &mut Writer<'_>) -> i
             tid: Some(task.tid.0),
             thread_name: Some(words::task(task, job.timeline.to)),
         };
-        let descriptor =
-            TrackDescriptor { uuid: Some(uuid), thread: Some(thread), ..TrackDescriptor::default() };
+        let descriptor = TrackDescriptor {
+            uuid: Some(uuid),
+            thread: Some(thread),
+            ..TrackDescriptor::default()
+        };
         writer.packet(Some(first.0), Data::TrackDescriptor(descriptor))?;
         ops(job, shown, uuid, writer)?;
     }
@@ -235,11 +238,7 @@ fn op_arguments(job: &ExportJob<'_>, op: &Op, writer: &mut Writer<'_>) -> Vec<De
 }
 
 /// A step and its critical path, each on a track of its own below its root task's.
-fn step(
-    step: &StepReport,
-    tracks: &mut Tracks,
-    writer: &mut Writer<'_>,
-) -> io::Result<()> {
+fn step(step: &StepReport, tracks: &mut Tracks, writer: &mut Writer<'_>) -> io::Result<()> {
     let Some(root) = tracks.root(step) else { return Ok(()) };
     // Tracks of one name below one task are drawn as one, in as many rows as overlap.
     let mut below = |name: &str, rank: i32, writer: &mut Writer<'_>| -> io::Result<u64> {
@@ -331,8 +330,9 @@ fn step_arguments(step: &StepReport, writer: &mut Writer<'_>) -> Vec<DebugAnnota
     }
     if !step.extra.is_empty() {
         let keys = step.extra.iter();
-        let texts =
-            keys.map(|(key, json)| writer.text("text", &visible(&format!("{key}: {json}")))).collect();
+        let texts = keys
+            .map(|(key, json)| writer.text("text", &visible(&format!("{key}: {json}"))))
+            .collect();
         arguments.push(writer.array("marker keys", texts));
     }
     arguments
