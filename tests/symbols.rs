@@ -330,7 +330,8 @@ fn a_file_at_its_own_path_counts_by_its_build_id_alone() {
         format!(
             "3 of 3 frames in the stacks have no name:\n  \
                {at}: 3 frames in 1 sample; its build is not known\n\
-             on the traced machine: cp --parents {at} symfs/   (then give it with --symfs)\n"
+             on the traced machine: cp --parents {at} symfs/   (then give it with --symfs)\n\
+             when recording next time: perf record --buildid-all ...\n"
         )
     );
     // The path names it, and with --symfs the user does: it is used, and said.
