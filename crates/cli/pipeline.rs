@@ -5,6 +5,7 @@ use std::io::IsTerminal as _;
 use std::path::Path;
 
 use agenttrace_attribute::analyze::{self, Input};
+use agenttrace_attribute::stacks::Named;
 use agenttrace_attribute::{report::Report, walk};
 use agenttrace_model::parse::{
     Calibration, Capture, Diagnostics, Formats, Limits, Pid, ReadOptions, StepFile, StepId, Totals,
@@ -171,8 +172,8 @@ fn pid_map(path: &Path) -> Result<BTreeMap<i32, i32>> {
     Ok(map)
 }
 
-/// Walks the critical paths and computes every number.
-pub(crate) fn report(loaded: &Loaded<'_>, placed: &Placed) -> Report {
+/// Walks the critical paths and computes every number. Stacks add evidence.
+pub(crate) fn report(loaded: &Loaded<'_>, placed: &Placed, stacks: Option<Named<'_>>) -> Report {
     let paths = walk(&loaded.model, &placed.windows);
     let input = Input {
         model: &loaded.model,
@@ -185,7 +186,7 @@ pub(crate) fn report(loaded: &Loaded<'_>, placed: &Placed) -> Report {
         clock_mapping: placed.marked.mapping.clone(),
         clock_error: placed.marked.error,
         notes: Vec::new(),
-        stacks: None,
+        stacks,
         outside_cut: placed.file.as_ref().is_some_and(|f| f.calibration.is_some()),
     };
     analyze::report(&input, paths)
@@ -197,7 +198,7 @@ pub(crate) fn analyze(args: &CaptureArgs) -> Result<Report> {
     let files = Files::open(&args.read.path)?;
     let unpacked = unpack(&files, &args.read)?;
     let (loaded, placed) = load_placed(&unpacked, args)?;
-    Ok(report(&loaded, &placed))
+    Ok(report(&loaded, &placed, None))
 }
 
 /// Reads a capture and places its steps.

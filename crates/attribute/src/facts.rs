@@ -69,9 +69,10 @@ const KERNEL_NAMES: &[&[u8]] = &[
 pub(crate) fn is_kernel_thread(model: &Model, task: &Task) -> bool {
     let kthreadd = agenttrace_model::parse::Tid(2);
     let child_of_kthreadd = task.parent.is_some_and(|p| model.task(p).tid == kthreadd);
-    let named = task.names.first().is_some_and(|(_, comm)| {
-        KERNEL_NAMES.iter().any(|name| comm.as_bytes().starts_with(name))
-    });
+    let named = task
+        .names
+        .first()
+        .is_some_and(|(_, comm)| KERNEL_NAMES.iter().any(|name| comm.as_bytes().starts_with(name)));
     // A user program can take a kernel thread's name; it makes system calls.
     task.tid == kthreadd
         || child_of_kthreadd

@@ -4,30 +4,45 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use agenttrace_attribute::report::{Mechanism, Report, StepReport};
-use agenttrace_attribute::stacks::{Ask, Scene, StackFilter, StackKind, graph};
+use agenttrace_attribute::stacks::{Ask, Named, Scene, StackFilter, StackKind, graph};
+use agenttrace_model::Windows;
+use agenttrace_model::parse::Nanos;
+use agenttrace_model::parse::stack::StackEvent;
 use agenttrace_render::tables::{self, TableFormat};
 use agenttrace_render::{FORMATS, Job, Style, flamegraph, histogram};
 use anyhow::{Context as _, Result};
 
 use crate::args::AnalyzeArgs;
 use crate::input::Files;
-use crate::{output, pipeline};
+use crate::{output, pipeline, symbols};
 
 pub(crate) fn run(args: &AnalyzeArgs) -> Result<ExitCode> {
     pipeline::use_threads(args.capture.threads)?;
     let files = Files::open(&args.capture.read.path)?;
     let unpacked = pipeline::unpack(&files, &args.capture.read)?;
     let (loaded, placed) = pipeline::load_placed(&unpacked, &args.capture)?;
-    let report = pipeline::report(&loaded, &placed);
+    let within = within(&placed.windows);
+    let wanted = |event: &StackEvent<'_>| within(event.time);
+    let data = symbols::load(&loaded.capture, &args.capture.read, &args.symbols, &wanted)?;
+    for line in data.iter().flat_map(|d| symbols::summary(d, &args.capture.read.path)) {
+        eprintln!("{line}");
+    }
+    let named = data.as_ref().map(|data| Named {
+        stacks: &data.stacks,
+        symbols: &data.symbols,
+        inlined: !args.symbols.no_inline,
+    });
+    let report = pipeline::report(&loaded, &placed, named);
     let steps =
         args.step.iter().map(|id| pipeline::find(&report, id)).collect::<Result<Vec<_>>>()?;
     if let Some(dir) = &args.out {
         let scene = Scene {
             model: Some(&loaded.model),
             info: loaded.capture.info(),
+            session: report.session.name.as_deref(),
             windows: Some(&placed.windows),
             report: Some(&report),
-            named: None,
+            named,
         };
         write_all(&report, scene, &steps, dir, args.csv)?;
     }
@@ -44,6 +59,22 @@ pub(crate) fn run(args: &AnalyzeArgs) -> Result<ExitCode> {
     }
     output::print(&text)?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// Whether a moment lies in any step. Stacks of other moments are not unwound.
+fn within(windows: &Windows) -> impl Fn(Nanos) -> bool + use<> {
+    let mut merged: Vec<(Nanos, Nanos)> = Vec::new();
+    // By their start.
+    for step in &windows.steps {
+        match merged.last_mut() {
+            Some(last) if step.start <= last.1 => last.1 = last.1.max(step.end),
+            _ => merged.push((step.start, step.end)),
+        }
+    }
+    move |time| {
+        let after = merged.partition_point(|(start, _)| *start <= time);
+        after.checked_sub(1).and_then(|i| merged.get(i)).is_some_and(|(_, end)| time <= *end)
+    }
 }
 
 fn write_all(

@@ -159,7 +159,7 @@ impl<'a> Job<'a> {
         }
         let placed = pipeline::place(&loaded, &narrowed, marks)?;
         let needed = self.kind == StackKind::Wall || filters.iter().any(|f| f.cause.is_some());
-        let report = needed.then(|| pipeline::report(&loaded, &placed));
+        let report = needed.then(|| pipeline::report(&loaded, &placed, None));
         let scene = Scene { windows: Some(&placed.windows), report: report.as_ref(), ..scene };
         self.draw(capture, &args.read, scene, filters)
     }
@@ -192,7 +192,7 @@ impl<'a> Job<'a> {
 
 /// A capture as a whole, of which nothing was read yet.
 fn scene(info: &CaptureInfo) -> Scene<'_> {
-    Scene { model: None, info, windows: None, report: None, named: None }
+    Scene { model: None, info, session: None, windows: None, report: None, named: None }
 }
 
 /// Whether the capture itself tells where steps begin.

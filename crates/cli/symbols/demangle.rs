@@ -118,7 +118,10 @@ mod tests {
             ("_ZN4core3fmt5Write9write_fmt17h0123456789abcdefE", "core::fmt::Write::write_fmt"),
             ("_RNvCskwGfYPst2Cb_3foo16example_function", "foo::example_function"),
             ("_ZN5space3fooEibc", "space::foo"),
-            ("_ZNSt6vectorIiSaIiEE9push_backEOi", "std::vector<int, std::allocator<int> >::push_back"),
+            (
+                "_ZNSt6vectorIiSaIiEE9push_backEOi",
+                "std::vector<int, std::allocator<int> >::push_back",
+            ),
             ("_ZN1AC1Ev", "A::A"),
             ("_ZN12_GLOBAL__N_14workEi", "(anonymous namespace)::work"),
             ("_Z3maxIiET_S0_S0_", "max<int>"),

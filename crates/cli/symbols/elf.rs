@@ -24,7 +24,8 @@ impl<'a> Elf<'a> {
         let sizes = self.file.sections().filter_map(|section| {
             let SectionFlags::Elf { sh_flags, .. } = section.flags() else { return None };
             let packed = sh_flags.contains(elf::SHF_COMPRESSED);
-            packed.then(|| section.compressed_file_range().map_or(u64::MAX, |r| r.uncompressed_size))
+            packed
+                .then(|| section.compressed_file_range().map_or(u64::MAX, |r| r.uncompressed_size))
         });
         sizes.fold(0, u64::saturating_add)
     }
@@ -215,8 +216,7 @@ pub(super) fn build_id_of_notes(mut notes: &[u8]) -> Option<BuildId> {
         let (name, content, kind) = (word(notes, 0)?, word(notes, 4)?, word(notes, 8)?);
         let content_at = name.checked_next_multiple_of(4)?.checked_add(12)?;
         let end = content_at.checked_add(content)?;
-        let (name, content) =
-            (notes.get(12..name.checked_add(12)?)?, notes.get(content_at..end)?);
+        let (name, content) = (notes.get(12..name.checked_add(12)?)?, notes.get(content_at..end)?);
         // NT_GNU_BUILD_ID.
         if kind == 3 && name == b"GNU\0" {
             return BuildId::new(content);

@@ -150,7 +150,8 @@ mod tests {
         ffffffffc0001000 t nft_do_chain\t[nf_tables]\nnot a line\nffffffff81000200 T next\n";
 
     fn text(names: Vec<Option<&[u8]>>) -> Vec<String> {
-        let name = |n: Option<&[u8]>| n.map_or(String::new(), |n| String::from_utf8_lossy(n).into());
+        let name =
+            |n: Option<&[u8]>| n.map_or(String::new(), |n| String::from_utf8_lossy(n).into());
         names.into_iter().map(name).collect()
     }
 

@@ -122,9 +122,9 @@ impl<'a> Kernel<'a> {
                     kernel.kallsyms = Some(Text { bytes: Source::File(bytes), shift: 0, from });
                 }
                 Fit::Moved(there, here) => {
-                    let name = reference.get().map_or(Cow::Borrowed(""), |(name, _)| {
-                        String::from_utf8_lossy(name)
-                    });
+                    let name = reference
+                        .get()
+                        .map_or(Cow::Borrowed(""), |(name, _)| String::from_utf8_lossy(name));
                     let text = format!(
                         "{} is of another boot or kernel: its {name} is at {there:#x}, the \
                          capture's at {here:#x}",

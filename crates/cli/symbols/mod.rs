@@ -161,7 +161,8 @@ fn perf_map(
 
 /// Names by frame, and what is missing.
 fn symbols(stacks: &Stacks, named: Vec<(Option<ModuleId>, Named)>) -> Symbols {
-    let mut symbols = Symbols { frames: vec![Vec::new(); stacks.frames.len()], missing: Vec::new() };
+    let mut symbols =
+        Symbols { frames: vec![Vec::new(); stacks.frames.len()], missing: Vec::new() };
     let mut lacking = Vec::new();
     for (id, named) in named {
         for (frame, functions) in named.frames {
@@ -176,9 +177,7 @@ fn symbols(stacks: &Stacks, named: Vec<(Option<ModuleId>, Named)>) -> Symbols {
         .frames
         .iter()
         .zip(&symbols.frames)
-        .map(|(frame, named)| {
-            (named.is_empty() && frame.name.is_none()).then_some(frame.module)
-        })
+        .map(|(frame, named)| (named.is_empty() && frame.name.is_none()).then_some(frame.module))
         .collect();
     let mut rows: Vec<Missing> = Vec::new();
     for (module, found) in lacking {

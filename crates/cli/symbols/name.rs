@@ -85,7 +85,10 @@ impl Sources<'_> {
             ModuleKind::Jit => self.jit(module, frames),
             // Their names are the modules'.
             ModuleKind::KernelSymbol => Named {
-                frames: frames.iter().map(|(_, f)| (*f, vec![plain(module.path.clone())])).collect(),
+                frames: frames
+                    .iter()
+                    .map(|(_, f)| (*f, vec![plain(module.path.clone())]))
+                    .collect(),
                 ..Named::default()
             },
             ModuleKind::Named => Named::default(),

@@ -49,8 +49,7 @@ mod tests {
         );
         let mut text = text.into_bytes();
         text.extend(b"\n8000 10 \xff\xfe");
-        let wanted =
-            [0x70, 0x1000, 0x1041, 0x2050, 0x2100, 0x3000, 0x401f, 0x5000, 0x6001, 0x8000];
+        let wanted = [0x70, 0x1000, 0x1041, 0x2050, 0x2100, 0x3000, 0x401f, 0x5000, 0x6001, 0x8000];
         let found = names(&text, &wanted);
         let expected: [Option<&[u8]>; 10] = [
             None,

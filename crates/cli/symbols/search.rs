@@ -77,12 +77,7 @@ impl<'n, 'a> Search<'n, 'a> {
     }
 
     /// Takes a symbol; `entry` makes the whole of it where its place is of interest.
-    pub(super) fn add(
-        &mut self,
-        start: u64,
-        end: u64,
-        entry: impl FnOnce() -> Option<Entry<'a>>,
-    ) {
+    pub(super) fn add(&mut self, start: u64, end: u64, entry: impl FnOnce() -> Option<Entry<'a>>) {
         if !self.in_slot(self.at, start) {
             self.at = self.wanted.partition_point(|wanted| *wanted < start);
         }

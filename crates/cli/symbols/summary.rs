@@ -83,8 +83,7 @@ pub(crate) fn check(
 /// A line for each module that lacks names, most frames first.
 fn missing(data: &StackData) -> Vec<String> {
     let all = &data.symbols.missing;
-    let mut lines: Vec<String> =
-        all.iter().take(SHOWN).map(|row| one(row, &data.stacks)).collect();
+    let mut lines: Vec<String> = all.iter().take(SHOWN).map(|row| one(row, &data.stacks)).collect();
     if all.len() > SHOWN {
         lines.push(format!("and {} more modules", all.len() - SHOWN));
     }

@@ -31,7 +31,7 @@ pub mod tables;
 #[cfg(test)]
 mod fixture;
 
+pub use escape::visible;
 pub use export::{EXPORTS, Export, ExportJob, ExportStacks};
 pub use format::{FORMATS, Format, Job, json, markdown, text};
-pub use escape::visible;
 pub use style::Style;

@@ -24,6 +24,8 @@ pub struct Scene<'a> {
     pub model: Option<&'a Model>,
     /// What the capture says of itself.
     pub info: &'a CaptureInfo,
+    /// Name of the session, from the steps file.
+    pub session: Option<&'a str>,
     /// The steps, and who works for them. `None`: the capture as a whole.
     pub windows: Option<&'a Windows>,
     /// The report of those steps; needed for [`StackKind::Wall`] and for a cause.
@@ -131,7 +133,7 @@ fn words(scene: Scene<'_>, ask: &Ask) -> String {
             format!("{tool}, {}", plural(count))
         }
         (Some(windows), None, None) => {
-            let name = scene.report.and_then(|r| r.session.name.as_deref()).unwrap_or("session");
+            let name = scene.session.unwrap_or("session");
             format!("{name}, {}", plural(windows.steps.len()))
         }
     };

@@ -89,7 +89,9 @@ pub fn samples(
         let Some(line) = places.get(&id).and_then(|place| lines.get_mut(*place)) else { continue };
         let task = model.task(id);
         let what = match sample.what {
-            What::Cpu if Some(sample.event_type) == event => Some(line.running(task, timeline.from, sample.time, sample.period)),
+            What::Cpu if Some(sample.event_type) == event => {
+                Some(line.running(task, timeline.from, sample.time, sample.period))
+            }
             What::SwitchOut(_) if sample.chain.is_some() => {
                 line.waiting(task, sample.time, timeline.to, interval)
             }
@@ -123,7 +125,8 @@ impl Line {
     fn running(&mut self, task: &Task, from: Nanos, time: Nanos, period: u64) -> SampleTime {
         let since = self.told.unwrap_or(from);
         self.told = Some(time);
-        let running = task.spans(since, time).filter(|(_, _, _, span)| span.state == State::Running);
+        let running =
+            task.spans(since, time).filter(|(_, _, _, span)| span.state == State::Running);
         let cpu = running.map(|(_, start, end, _)| end - start).sum();
         SampleTime::Running { period, cpu }
     }
@@ -148,7 +151,8 @@ impl Line {
 /// Whether the samples of an event were taken by time, and the time between two: the
 /// median of what they say.
 fn interval(info: &CaptureInfo, stacks: &Stacks, event: Option<u32>) -> (bool, Nanos) {
-    let name = event.and_then(|event| info.event_types.get(event as usize)).map(|t| t.name.as_str());
+    let name =
+        event.and_then(|event| info.event_types.get(event as usize)).map(|t| t.name.as_str());
     if !name.is_some_and(|name| name.ends_with("-clock")) {
         return (false, DEFAULT_INTERVAL);
     }

@@ -133,8 +133,7 @@ fn switches(runs: &[Run], to: Nanos, events: &mut Vec<SchedEvent>) {
             Some(before) => before.left,
             None => SwitchState::Runnable,
         };
-        let what =
-            SchedWhat::Switch { prev: before.map(|b| b.task), state, next: Some(run.task) };
+        let what = SchedWhat::Switch { prev: before.map(|b| b.task), state, next: Some(run.task) };
         events.push(SchedEvent { time: run.start, cpu: run.cpu, what });
         let after = runs.get(index + 1).filter(same);
         if after.is_none_or(|after| after.start > run.end) && run.end < to {

@@ -78,7 +78,7 @@ impl Categories {
 
 /// Operations and wakeups beyond this many are left out, the shortest first: the viewer
 /// holds all markers in memory.
-const MAX_MARKERS: usize = 200_000;
+const MAX_MARKERS: usize = 100_000;
 
 struct Threads {
     from: Nanos,
@@ -197,12 +197,7 @@ fn samples(
 }
 
 /// Steps and their critical paths, as markers of their root tasks.
-fn steps(
-    job: &ExportJob<'_>,
-    threads: &Threads,
-    categories: Categories,
-    profile: &mut Profile,
-) {
+fn steps(job: &ExportJob<'_>, threads: &Threads, categories: Categories, profile: &mut Profile) {
     let mut roots: HashMap<i32, Vec<(Nanos, TaskId)>> = HashMap::new();
     for task in threads.by_task.keys() {
         let life = job.model.task(*task);

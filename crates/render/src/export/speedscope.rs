@@ -35,7 +35,8 @@ impl Export for Speedscope {
         json.object(true)?;
         json.key("$schema")?.text("https://www.speedscope.app/file-format-schema.json")?;
         json.key("exporter")?.text("agenttrace")?;
-        json.key("name")?.text(&visible(job.report.session.name.as_deref().unwrap_or("agenttrace")))?;
+        json.key("name")?
+            .text(&visible(job.report.session.name.as_deref().unwrap_or("agenttrace")))?;
         json.key("activeProfileIndex")?.number(0)?;
         let mut frames = Frames::default();
         json.key("profiles")?.array(true)?;

@@ -5,7 +5,7 @@ use std::io;
 use agenttrace_attribute::stacks::{StackDiff, StackGraph, StackRow, StackUnit};
 use agenttrace_model::parse::Nanos;
 use inferno::flamegraph::color::{BackgroundColor, Color, PaletteMap};
-use inferno::flamegraph::{Options, TextTruncateDirection, from_lines};
+use inferno::flamegraph::{Direction, Options, TextTruncateDirection, from_lines};
 
 use super::colours::{Sample, colours, differences};
 use super::tree::{Tree, gather};
@@ -75,10 +75,14 @@ struct Picture<'p> {
 
 fn draw(picture: &Picture<'_>, tree: Tree, mut palette: Option<PaletteMap>) -> io::Result<String> {
     let lines = tree.lines(palette.is_none());
-    if lines.is_empty() {
+    let Some(levels) = lines.iter().map(|line| line.split(';').count()).max() else {
         return Ok(EMPTY.to_owned());
-    }
+    };
     let mut options = Options::default();
+    // Else the first screen would show the tips of the deepest stacks alone.
+    if levels > LEVELS {
+        options.direction = Direction::Inverted;
+    }
     options.title.clone_from(&picture.title);
     // The legend takes the subtitle's place.
     options.subtitle = Some(" ".to_owned());
@@ -121,8 +125,11 @@ fn amount(weight: u64, unit: StackUnit) -> String {
     }
 }
 
+/// What a screen shows of a graph's levels; a deeper one hangs from the top.
+const LEVELS: usize = 48;
+
 /// Pixels of a character of the font, and of the whole picture before a browser widens it.
-const CHARACTER: usize = 8;
+const CHARACTER: usize = 7;
 const WIDTH: usize = 1200;
 
 /// One row: coloured squares with their words, then the notes that fit.
@@ -135,7 +142,7 @@ fn legend(samples: &[Sample], notes: &[String]) -> String {
              <text x=\"{}\" y=\"48\">{words}</text>",
             x + 16
         ));
-        x += 16 + words.len() * CHARACTER + 14;
+        x += 16 + words.len() * CHARACTER + 9;
     }
     let room = WIDTH.saturating_sub(x + 20) / CHARACTER;
     let mut told = String::new();

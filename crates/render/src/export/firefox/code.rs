@@ -36,7 +36,8 @@ impl<'a> Code<'a> {
         };
         let tables = code.symbols();
         for (place, (base, symbols)) in tables.into_iter().enumerate() {
-            let Some(module) = named.stacks.modules.get(place).filter(|_| !symbols.is_empty()) else {
+            let Some(module) = named.stacks.modules.get(place).filter(|_| !symbols.is_empty())
+            else {
                 continue;
             };
             let path = visible(&module.path);
@@ -65,7 +66,9 @@ impl<'a> Code<'a> {
         let mut found: Vec<Vec<(u64, String)>> = vec![Vec::new(); modules.len()];
         for (index, frame) in self.named.stacks.frames.iter().enumerate() {
             let id = FrameId(u32::try_from(index).unwrap_or(u32::MAX));
-            let Some(slot) = frame.module.and_then(|m| found.get_mut(m.0 as usize)) else { continue };
+            let Some(slot) = frame.module.and_then(|m| found.get_mut(m.0 as usize)) else {
+                continue;
+            };
             if let Some(outermost) = frame_text(self.named, id).first()
                 && frame.name.is_none()
             {
@@ -141,21 +144,18 @@ impl<'a> Code<'a> {
     }
 
     /// A frame's function, then those that were inlined into it.
-    fn infos(
-        &self,
-        profile: &mut Profile,
-        categories: Categories,
-        id: FrameId,
-    ) -> Vec<FrameInfo> {
+    fn infos(&self, profile: &mut Profile, categories: Categories, id: FrameId) -> Vec<FrameInfo> {
         let Some(frame) = self.named.stacks.frame(id) else { return Vec::new() };
         let texts = frame_text(self.named, id);
         let mut infos = Vec::with_capacity(texts.len());
         for (depth, text) in texts.iter().enumerate() {
             let category = category(text, &texts, categories);
             let info = match self.address(frame).filter(|_| depth == 0) {
-                Some(place) => {
-                    FrameInfo { frame: place, category_pair: category.into(), flags: FrameFlags::empty() }
-                }
+                Some(place) => FrameInfo {
+                    frame: place,
+                    category_pair: category.into(),
+                    flags: FrameFlags::empty(),
+                },
                 None => label(profile, &visible(&text.text), category),
             };
             infos.push(info);
@@ -188,7 +188,9 @@ fn functions(frames: &[(u64, String)], base: u64) -> Vec<Symbol> {
             continue;
         };
         match symbols.last_mut().filter(|last| last.name == *name) {
-            Some(last) => last.size = address.checked_sub(last.address).and_then(|n| n.checked_add(1)),
+            Some(last) => {
+                last.size = address.checked_sub(last.address).and_then(|n| n.checked_add(1))
+            }
             None => symbols.push(Symbol { address, size: Some(1), name: name.clone() }),
         }
     }
@@ -255,6 +257,9 @@ mod tests {
         // `dump_syms` prints this for the build id 0001...13 (20 bytes).
         let bytes: Vec<u8> = (0..20).collect();
         let id = BuildId::new(&bytes).unwrap();
-        assert_eq!(debug_id(id).breakpad().to_string(), "03020100050407060809 0A0B0C0D0E0F0".replace(' ', ""));
+        assert_eq!(
+            debug_id(id).breakpad().to_string(),
+            "03020100050407060809 0A0B0C0D0E0F0".replace(' ', "")
+        );
     }
 }

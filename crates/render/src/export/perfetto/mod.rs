@@ -143,8 +143,11 @@ fn tasks(job: &ExportJob<'_>, tracks: &mut Tracks, writer: &mut Writer<'_>) -> i
             tid: Some(task.tid.0),
             thread_name: Some(words::task(task, job.timeline.to)),
         };
-        let descriptor =
-            TrackDescriptor { uuid: Some(uuid), thread: Some(thread), ..TrackDescriptor::default() };
+        let descriptor = TrackDescriptor {
+            uuid: Some(uuid),
+            thread: Some(thread),
+            ..TrackDescriptor::default()
+        };
         writer.packet(Some(first.0), Data::TrackDescriptor(descriptor))?;
         ops(job, shown, uuid, writer)?;
     }
@@ -164,10 +167,13 @@ fn ops(
     let ops = &job.model.task(shown.task).ops;
     let mut open: Vec<Nanos> = Vec::new();
     for op in ops.iter().filter(|op| overlaps(op, &shown.work, job)) {
-        close(&mut open, op.start, track, writer)?;
+        // What began before begins with the trace; what ends after it stays open.
+        let start = op.start.max(job.timeline.from);
+        close(&mut open, start, track, writer)?;
+        let end = if op.end > job.timeline.to { Nanos::MAX } else { op.end };
         // What does not end within the operation around it was cut by a lost event.
-        let end = op.end.min(open.last().copied().unwrap_or(Nanos::MAX));
-        if end <= op.start {
+        let end = end.min(open.last().copied().unwrap_or(Nanos::MAX));
+        if end <= start {
             continue;
         }
         let annotations = op_arguments(job, op, writer);
@@ -177,10 +183,10 @@ fn ops(
             debug_annotations: annotations,
             ..begin(track)
         };
-        writer.packet(Some(op.start.0), Data::TrackEvent(event))?;
+        writer.packet(Some(start.0), Data::TrackEvent(event))?;
         open.push(end);
     }
-    close(&mut open, Nanos(u64::MAX - 1), track, writer)
+    close(&mut open, job.timeline.to, track, writer)
 }
 
 /// Ends the slices that are over by a time. One that never ends stays open.
@@ -235,11 +241,7 @@ fn op_arguments(job: &ExportJob<'_>, op: &Op, writer: &mut Writer<'_>) -> Vec<De
 }
 
 /// A step and its critical path, each on a track of its own below its root task's.
-fn step(
-    step: &StepReport,
-    tracks: &mut Tracks,
-    writer: &mut Writer<'_>,
-) -> io::Result<()> {
+fn step(step: &StepReport, tracks: &mut Tracks, writer: &mut Writer<'_>) -> io::Result<()> {
     let Some(root) = tracks.root(step) else { return Ok(()) };
     // Tracks of one name below one task are drawn as one, in as many rows as overlap.
     let mut below = |name: &str, rank: i32, writer: &mut Writer<'_>| -> io::Result<u64> {
@@ -331,8 +333,9 @@ fn step_arguments(step: &StepReport, writer: &mut Writer<'_>) -> Vec<DebugAnnota
     }
     if !step.extra.is_empty() {
         let keys = step.extra.iter();
-        let texts =
-            keys.map(|(key, json)| writer.text("text", &visible(&format!("{key}: {json}")))).collect();
+        let texts = keys
+            .map(|(key, json)| writer.text("text", &visible(&format!("{key}: {json}"))))
+            .collect();
         arguments.push(writer.array("marker keys", texts));
     }
     arguments
