@@ -411,7 +411,8 @@ fn comparable(folded: &Folded, aliases: &BTreeMap<String, String>) -> Folded {
 
 fn differences(ours: &Folded, theirs: &Folded) -> String {
     let mut text = String::new();
-    for (stack, weight) in theirs.iter().filter(|(stack, weight)| ours.get(*stack) != Some(*weight)) {
+    for (stack, weight) in theirs.iter().filter(|(stack, weight)| ours.get(*stack) != Some(*weight))
+    {
         let _ = writeln!(text, "perf and inferno {weight}, we {:?}: {stack}", ours.get(stack));
     }
     for (stack, weight) in ours.iter().filter(|(stack, _)| !theirs.contains_key(*stack)) {

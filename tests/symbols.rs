@@ -205,7 +205,8 @@ impl Case {
 
     /// Folded stacks without the task's name and the counts, and what is said.
     fn folded(&self, more: &[&str]) -> (String, String) {
-        let answer = self.run(&["flamegraph", "--whole-capture", "--kind", "cpu", "--folded"], more);
+        let answer =
+            self.run(&["flamegraph", "--whole-capture", "--kind", "cpu", "--folded"], more);
         assert_eq!(answer.code, 0, "{}", answer.err);
         let stack = |line: &str| {
             let line = line.strip_prefix("shop;").expect("the task's name");
@@ -330,7 +331,8 @@ fn a_file_at_its_own_path_counts_by_its_build_id_alone() {
         format!(
             "3 of 3 frames in the stacks have no name:\n  \
                {at}: 3 frames in 1 sample; its build is not known\n\
-             on the traced machine: cp --parents {at} symfs/   (then give it with --symfs)\n"
+             on the traced machine: cp --parents {at} symfs/   (then give it with --symfs)\n\
+             when recording next time: perf record --buildid-all ...\n"
         )
     );
     // The path names it, and with --symfs the user does: it is used, and said.
@@ -470,8 +472,7 @@ fn a_kallsyms_of_another_boot_is_refused() {
              (then give it with --kallsyms)\n"
         )
     );
-    let hidden: String =
-        kallsyms(0).lines().map(|l| format!("{:016x}{}\n", 0, &l[16..])).collect();
+    let hidden: String = kallsyms(0).lines().map(|l| format!("{:016x}{}\n", 0, &l[16..])).collect();
     case.put("hidden", hidden.as_bytes());
     let (_, said) = case.folded(&["--symfs", "sym", "--kallsyms", "hidden"]);
     let first = said.lines().next().unwrap_or_default();

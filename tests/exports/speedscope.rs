@@ -52,9 +52,10 @@ fn a_step_by_hand() {
     let samples = profile.get("samples").list().iter().zip(profile.get("weights").list());
     let lines: Vec<String> = samples
         .map(|(sample, weight)| {
-            let names = sample.list().iter().map(|place| {
-                frames[usize::try_from(place.number().unwrap_or(0)).unwrap_or(0)]
-            });
+            let names = sample
+                .list()
+                .iter()
+                .map(|place| frames[usize::try_from(place.number().unwrap_or(0)).unwrap_or(0)]);
             let names: Vec<&str> = names.collect();
             format!("{} {}", weight.number().unwrap_or(0) / 1000, names.join(" > "))
         })
@@ -91,8 +92,10 @@ fn every_fixture_is_valid_and_as_wide_as_its_steps() {
 
 #[test]
 fn one_step_with_what_is_nested_in_it() {
-    let fixture: Fixture =
-        all().into_iter().find(|f| f.name == "recorded/nested_steps").expect("the fixture is there");
+    let fixture: Fixture = all()
+        .into_iter()
+        .find(|f| f.name == "recorded/nested_steps")
+        .expect("the fixture is there");
     let steps = steps(&fixture);
     let parent = steps.iter().find_map(|s| s.get("parent").number()).expect("a step is nested");
     let nested: Vec<&Json> =
