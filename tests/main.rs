@@ -18,6 +18,8 @@ mod dialects;
 mod encode;
 /// Flamegraphs from a capture made by hand: weights, comparisons, what is missing.
 mod flamegraph;
+/// Exports: the viewers' own schemas and numbers, and values worked out by hand.
+mod exports;
 /// Captures to the text kept under `tests/golden/`.
 mod golden;
 /// What holds for every capture: conservation, order, independence of threads.
@@ -26,6 +28,8 @@ mod invariants;
 mod json;
 /// Event counts and times against `perf script`.
 mod oracle;
+/// Names of frames from files that were carried along.
+mod symbols;
 /// Stacks against `perf script`, inferno, and what the workload is known to do.
 mod stacks;
 /// Finds fixtures, runs the stages and the program.

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use agenttrace_model::parse::ClockId;
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand, ValueEnum};
 
 /// Which kernel subsystem made this agent step slow, and what would fix it?
 #[derive(Parser, Debug)]
@@ -19,6 +19,14 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 pub(crate) struct Cli {
     #[command(subcommand)]
     pub(crate) command: Command,
+}
+
+/// Reads the command line; on a mistake, and for `--help`, the program ends here.
+pub(crate) fn parse() -> Cli {
+    // Of an export, `--to` names the viewer.
+    let command = Cli::command()
+        .mut_subcommand("export", |export| export.mut_arg("to", |time| time.long("until")));
+    Cli::from_arg_matches(&command.get_matches()).unwrap_or_else(|error| error.exit())
 }
 
 #[derive(Subcommand, Debug)]
@@ -275,14 +283,16 @@ pub(crate) struct ExportArgs {
     #[command(flatten)]
     pub(crate) capture: CaptureArgs,
     /// Whose format
-    #[arg(long, value_name = "VIEWER", value_parser = exports())]
-    pub(crate) to: String,
+    #[arg(long = "to", value_name = "VIEWER", value_parser = exports())]
+    pub(crate) viewer: String,
     /// Where to write it; `-` is standard output
     #[arg(long, value_name = "FILE", default_value = "-")]
     pub(crate) out: PathBuf,
     /// Only this step and those nested in it; may be given again
     #[arg(long, value_name = "ID")]
     pub(crate) step: Vec<String>,
+    #[command(flatten)]
+    pub(crate) symbols: SymbolArgs,
 }
 
 fn exports() -> clap::builder::PossibleValuesParser {
@@ -337,4 +347,8 @@ pub(crate) struct CutArgs {
     /// Replace names of tasks and paths outside the steps' process trees, host and command line
     #[arg(long)]
     pub(crate) redact: bool,
+    /// Keep the registers and stacks of the steps' process trees, which may hold anything those
+    /// programs had in memory
+    #[arg(long, requires = "redact")]
+    pub(crate) keep_stacks: bool,
 }

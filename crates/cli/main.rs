@@ -9,12 +9,10 @@ mod symbols;
 
 use std::process::ExitCode;
 
-use clap::Parser as _;
-
-use crate::args::{Cli, Command};
+use crate::args::Command;
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let cli = args::parse();
     let done = match &cli.command {
         Command::Analyze(args) => cmd::analyze::run(args),
         Command::Check(args) => cmd::check::run(args),

@@ -6,19 +6,23 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use agenttrace_attribute::report::{Report, StepReport};
-use agenttrace_attribute::timeline::{Timeline, sched};
-use agenttrace_model::parse::StepId;
-use agenttrace_render::{EXPORTS, ExportJob};
+use agenttrace_attribute::stacks::{Named, PathStacks};
+use agenttrace_attribute::timeline::{Timeline, samples, sched};
+use agenttrace_model::parse::stack::StackEvent;
+use agenttrace_model::parse::{StepId, Tid};
+use agenttrace_render::{EXPORTS, ExportJob, ExportStacks};
 use anyhow::{Context as _, Result, bail};
 
 use crate::args::ExportArgs;
 use crate::input::Files;
-use crate::{output, pipeline};
+use crate::pipeline::Loaded;
+use crate::symbols::StackData;
+use crate::{output, pipeline, symbols};
 
 pub(crate) fn run(args: &ExportArgs) -> Result<ExitCode> {
-    let export = EXPORTS.iter().find(|export| export.name() == args.to).context("unknown --to")?;
+    let export = EXPORTS.iter().find(|export| export.name() == args.viewer).context("unknown --to")?;
     if export.binary() && args.out == Path::new("-") && std::io::stdout().is_terminal() {
-        bail!("--to {} is not text: give --out FILE, or send it to a pipe", args.to);
+        bail!("--to {} is not text: give --out FILE, or send it to a pipe", args.viewer);
     }
     pipeline::use_threads(args.capture.threads)?;
     let files = Files::open(&args.capture.read.path)?;
@@ -28,13 +32,26 @@ pub(crate) fn run(args: &ExportArgs) -> Result<ExitCode> {
     let steps = chosen(&report, &args.step)?;
     let timeline = Timeline::new(&loaded.model, &placed.windows, &steps);
     let sched = sched(&loaded.model, timeline.from, timeline.to);
+    let data = stacks(args, &loaded, &timeline)?;
+    let named = data.as_ref().map(|data| Named {
+        stacks: &data.stacks,
+        symbols: &data.symbols,
+        inlined: !args.symbols.no_inline,
+    });
+    let info = loaded.capture.info();
+    let samples = named.map(|named| samples(&loaded.model, info, &timeline, named.stacks));
+    let path = named.map(|named| {
+        let event = samples.as_ref().and_then(|samples| samples.event);
+        PathStacks::new(named, &loaded.model, event)
+    });
+    let stacks = named.zip(samples.as_ref()).zip(path.as_ref());
     let job = ExportJob {
         report: &report,
         steps: &steps,
         model: &loaded.model,
         timeline: &timeline,
         sched: &sched,
-        stacks: None,
+        stacks: stacks.map(|((named, samples), path)| ExportStacks { named, samples, path }),
     };
     let mut out = output::writer(&args.out)?;
     let notes = export.write(&job, &mut out).and_then(|notes| out.flush().map(|()| notes));
@@ -43,6 +60,25 @@ pub(crate) fn run(args: &ExportArgs) -> Result<ExitCode> {
         eprintln!("{note}");
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// The stacks of the tasks that are shown, in the time of their steps.
+fn stacks(
+    args: &ExportArgs,
+    loaded: &Loaded<'_>,
+    timeline: &Timeline,
+) -> Result<Option<StackData>> {
+    let shown: HashSet<Tid> =
+        timeline.tasks.iter().map(|shown| loaded.model.task(shown.task).tid).collect();
+    let wanted = |event: &StackEvent<'_>| {
+        timeline.from <= event.time && event.time < timeline.to && shown.contains(&event.tid)
+    };
+    let read = &args.capture.read;
+    let data = symbols::load(&loaded.capture, read, &args.symbols, &wanted)?;
+    for line in data.iter().flat_map(|data| symbols::summary(data, &read.path)) {
+        eprintln!("{line}");
+    }
+    Ok(data)
 }
 
 /// The steps of these ids with all that are nested in them; every step where there are none.

@@ -78,7 +78,7 @@ impl Categories {
 
 /// Operations and wakeups beyond this many are left out, the shortest first: the viewer
 /// holds all markers in memory.
-const MAX_MARKERS: usize = 200_000;
+const MAX_MARKERS: usize = 100_000;
 
 struct Threads {
     from: Nanos,

@@ -167,10 +167,13 @@ fn ops(
     let ops = &job.model.task(shown.task).ops;
     let mut open: Vec<Nanos> = Vec::new();
     for op in ops.iter().filter(|op| overlaps(op, &shown.work, job)) {
-        close(&mut open, op.start, track, writer)?;
+        // What began before begins with the trace; what ends after it stays open.
+        let start = op.start.max(job.timeline.from);
+        close(&mut open, start, track, writer)?;
+        let end = if op.end > job.timeline.to { Nanos::MAX } else { op.end };
         // What does not end within the operation around it was cut by a lost event.
-        let end = op.end.min(open.last().copied().unwrap_or(Nanos::MAX));
-        if end <= op.start {
+        let end = end.min(open.last().copied().unwrap_or(Nanos::MAX));
+        if end <= start {
             continue;
         }
         let annotations = op_arguments(job, op, writer);
@@ -180,10 +183,10 @@ fn ops(
             debug_annotations: annotations,
             ..begin(track)
         };
-        writer.packet(Some(op.start.0), Data::TrackEvent(event))?;
+        writer.packet(Some(start.0), Data::TrackEvent(event))?;
         open.push(end);
     }
-    close(&mut open, Nanos(u64::MAX - 1), track, writer)
+    close(&mut open, job.timeline.to, track, writer)
 }
 
 /// Ends the slices that are over by a time. One that never ends stays open.
