@@ -171,7 +171,11 @@ fn a_step_by_hand() {
     assert_eq!(got[1..], want);
     assert_eq!(
         markers(child),
-        ["600|900|system call|vfork|0", "1200|2000|system call|execve|0"]
+        [
+            "600|900|system call|vfork|0",
+            "1200|2000|system call|execve|0",
+            "700|0|woken|agent (100)|a task",
+        ]
     );
 }
 
