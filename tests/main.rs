@@ -18,6 +18,8 @@ mod dialects;
 mod encode;
 /// Exports: the viewers' own schemas and numbers, and values worked out by hand.
 mod exports;
+/// Flamegraphs from a capture made by hand: weights, comparisons, what is missing.
+mod flamegraph;
 /// Captures to the text kept under `tests/golden/`.
 mod golden;
 /// What holds for every capture: conservation, order, independence of threads.
@@ -30,5 +32,7 @@ mod oracle;
 mod stacks;
 /// Finds fixtures, runs the stages and the program.
 mod support;
+/// Names of frames from files that were carried along.
+mod symbols;
 /// The rules of the source tree.
 mod tidy;

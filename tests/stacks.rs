@@ -5,7 +5,7 @@
 //! beside it. Chains are compared frame by frame, by address; names as folded stacks, with
 //! inferno's own collapsing of perf's text.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
@@ -13,6 +13,8 @@ use std::process::{Command, Stdio};
 
 use agenttrace_model::parse::stack::Mode;
 use agenttrace_model::stacks::{ModuleId, ModuleKind, Short, StackBuilder, Stacks};
+use inferno::collapse::{Collapse as _, perf};
+
 use agenttrace_parse::{Capture, Diagnostics, ReadOptions, Unpacked};
 
 use crate::support::{entries, root, run};
@@ -285,7 +287,21 @@ fn listed(others: &BTreeMap<String, (usize, String)>) -> String {
 #[test]
 fn frame_pointer_chains_are_perfs() {
     let (count, others) = compare(&Case::kept("fp"));
+    assert!(count >= 1000, "only {count} chains");
     assert!(others.is_empty(), "of {count} chains:\n{}", listed(&others));
+}
+
+#[test]
+fn unwound_chains_are_perfs() {
+    let (count, others) = compare(&Case::kept("dwarf"));
+    assert!((100..=DWARF_SAMPLES).contains(&count), "{count} chains");
+    let different: usize = others.values().map(|(n, _)| n).sum();
+    let _ = writeln!(
+        std::io::stderr(),
+        "{different} of {count} unwound chains differ\n{}",
+        listed(&others)
+    );
+    assert!((count - different) * 100 >= count * SAME_CHAINS);
 }
 
 /// Chains of captures of this machine: `AGENTTRACE_STACKS=FILE:FILE`. They are listed,
@@ -303,5 +319,184 @@ fn fresh_captures_have_perfs_chains() {
             listed(&others)
         );
         assert!((count - different) * 100 >= count * SAME_CHAINS, "{}", file.display());
+    }
+}
+
+// ---- names ----------------------------------------------------------------------
+
+/// Folded stacks and their weights.
+type Folded = BTreeMap<String, u64>;
+
+fn folded_lines(text: &str) -> Folded {
+    let mut folded = Folded::new();
+    for line in text.lines() {
+        let (stack, weight) = line.rsplit_once(' ').unwrap_or_else(|| panic!("no weight: {line}"));
+        let weight: u64 = weight.parse().unwrap_or_else(|_| panic!("no weight: {line}"));
+        *folded.entry(stack.to_owned()).or_default() += weight;
+    }
+    folded
+}
+
+/// What the program prints for a fixture of this folder.
+fn flamegraph(name: &str, arguments: &[&str]) -> Folded {
+    let mut all = vec!["flamegraph", "perf.data.xz", "--folded"];
+    all.extend(arguments);
+    let answer = run(&root().join("fixtures/stacks").join(name), &all);
+    assert_eq!(answer.code, 0, "{arguments:?}: {}", answer.err);
+    folded_lines(&answer.out)
+}
+
+/// The same of steps, with all symbols that were carried.
+fn of_step(name: &str, kind: &str, step: &str) -> Folded {
+    let mut all = vec!["--markers", "steps.jsonl", "--kind", kind, "--step", step, "--no-inline"];
+    all.extend(CARRIED);
+    flamegraph(name, &all)
+}
+
+/// The event of the clock, as perf names it.
+fn clock(text: &str) -> String {
+    let samples = told(text);
+    let event = samples.iter().map(|told| &told.event).find(|event| event.starts_with("cpu-clock"));
+    event.expect("the clock was sampled").clone()
+}
+
+/// What inferno makes of perf's text.
+fn collapsed(text: &str) -> Folded {
+    let mut options = perf::Options::default();
+    options.event_filter = Some(clock(text));
+    options.nthreads = 1;
+    let mut out = Vec::new();
+    perf::Folder::from(options).collapse(text.as_bytes(), &mut out).expect("inferno reads it");
+    folded_lines(std::str::from_utf8(&out).expect("inferno writes UTF-8"))
+}
+
+/// For each name of the kernel that shares its address, the first of those names.
+fn aliases(name: &str) -> BTreeMap<String, String> {
+    let path = root().join("fixtures/stacks").join(name).join("kallsyms");
+    let text = std::fs::read_to_string(&path).expect("kallsyms is kept");
+    let mut by_address: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
+    for line in text.lines() {
+        let mut words = line.split_whitespace();
+        if let (Some(address), _, Some(name)) = (words.next(), words.next(), words.next()) {
+            by_address.entry(address).or_default().insert(name);
+        }
+    }
+    let groups = by_address.into_values().filter(|names| names.len() > 1);
+    groups
+        .flat_map(|names| {
+            let first = names.first().map(|name| (*name).to_owned()).unwrap_or_default();
+            names.into_iter().map(move |name| (name.to_owned(), first.clone())).collect::<Vec<_>>()
+        })
+        .collect()
+}
+
+/// Folded stacks with one name for each address, and without what only one side tells:
+/// where in a module a frame without name lies.
+fn comparable(folded: &Folded, aliases: &BTreeMap<String, String>) -> Folded {
+    let frame = |frame: &str| {
+        if let Some((module, offset)) = frame.rsplit_once("+0x")
+            && offset.bytes().all(|b| b.is_ascii_hexdigit())
+        {
+            return format!("[{module}]");
+        }
+        aliases.get(frame).cloned().unwrap_or_else(|| frame.to_owned())
+    };
+    let mut out = Folded::new();
+    for (stack, weight) in folded {
+        let stack = stack.split(';').map(frame).collect::<Vec<_>>().join(";");
+        *out.entry(stack).or_default() += weight;
+    }
+    out
+}
+
+fn differences(ours: &Folded, theirs: &Folded) -> String {
+    let mut text = String::new();
+    for (stack, weight) in theirs.iter().filter(|(stack, weight)| ours.get(*stack) != Some(*weight))
+    {
+        let _ = writeln!(text, "perf and inferno {weight}, we {:?}: {stack}", ours.get(stack));
+    }
+    for (stack, weight) in ours.iter().filter(|(stack, _)| !theirs.contains_key(*stack)) {
+        let _ = writeln!(text, "only we {weight}: {stack}");
+    }
+    text
+}
+
+#[test]
+fn folded_stacks_are_those_of_perf_and_inferno() {
+    let mut all = vec!["--kind", "cpu", "--whole-capture", "--no-inline"];
+    all.extend(CARRIED);
+    let (ours, theirs) = (flamegraph("fp", &all), collapsed(&Case::kept("fp").text));
+    let aliases = aliases("fp");
+    let (ours, theirs) = (comparable(&ours, &aliases), comparable(&theirs, &aliases));
+    assert!(theirs.values().sum::<u64>() >= 300, "{} samples", theirs.values().sum::<u64>());
+    assert!(ours == theirs, "{}", differences(&ours, &theirs));
+}
+
+// ---- what the workload does -----------------------------------------------------
+
+/// The weight of the stacks that hold these frames, one after the other.
+fn weight_of(folded: &Folded, frames: &str) -> u64 {
+    let inside = format!(";{frames};");
+    folded.iter().filter(|(stack, _)| format!(";{stack};").contains(&inside)).map(|(_, n)| n).sum()
+}
+
+fn total(folded: &Folded) -> u64 {
+    folded.values().sum()
+}
+
+#[test]
+fn recursion_is_as_deep_as_it_is() {
+    let forty = format!("_start;main;{}bottom;compute", "descend;".repeat(40));
+    for name in ["fp", "dwarf"] {
+        let folded = of_step(name, "cpu", "4");
+        assert!(total(&folded) >= 10, "{name}: {folded:?}");
+        assert_eq!(weight_of(&folded, &forty), total(&folded), "{name}: {folded:#?}");
+    }
+    // With frame pointers the kernel follows a hundred frames, too.
+    let hundred = format!("_start;main;{}bottom;compute", "descend_far;".repeat(100));
+    let folded = of_step("fp", "cpu", "5");
+    assert_eq!(weight_of(&folded, &hundred), total(&folded), "{folded:#?}");
+}
+
+/// 8 KB hold a known part of a hundred frames of 400 bytes and more; no invented ones.
+#[test]
+fn a_stack_that_ends_too_early_is_short() {
+    let folded = of_step("dwarf", "cpu", "5");
+    assert!(total(&folded) >= 5, "{folded:?}");
+    for stack in folded.keys() {
+        let deep = stack.split(';').filter(|frame| *frame == "descend_far").count();
+        assert!((17..=20).contains(&deep), "{deep} frames: {stack}");
+        assert!(stack.ends_with(";bottom;compute"), "{stack}");
+        assert!(!stack.contains("main"), "{stack}");
+    }
+}
+
+#[test]
+fn a_library_has_names_and_calls_back() {
+    let library = "main;use_library;lib_search;catalog::walk;catalog::Index<long>::scan";
+    for name in ["fp", "dwarf"] {
+        let folded = of_step(name, "cpu", "6");
+        let back = weight_of(&folded, &format!("{library};visit;compute"));
+        let there = weight_of(&folded, &format!("{library};catalog::Index<long>::rank"));
+        assert!(back >= 5 && there >= 1, "{name}: {folded:#?}");
+        assert!((back + there) * 10 >= total(&folded) * 9, "{name}: {folded:#?}");
+    }
+}
+
+#[test]
+fn stripped_code_has_names_once_symbols_are_carried() {
+    for name in ["fp", "dwarf"] {
+        let with = of_step(name, "cpu", "7");
+        let compute = "_start;main;secret_round;secret_compute";
+        assert!(weight_of(&with, compute) >= 10, "{name}: {with:#?}");
+        // A cache without the file: this machine's own must not help.
+        let mut all = vec!["--markers", "steps.jsonl", "--kind", "cpu", "--step", "7"];
+        all.extend(["--symfs", "symfs", "--debug-dir", "symfs", "--kallsyms", "kallsyms"]);
+        let without = flamegraph(name, &all);
+        assert_eq!(total(&without), total(&with), "{name}");
+        assert_eq!(without.keys().find(|stack| stack.contains("secret_")), None, "{name}");
+        let nameless = without.iter().filter(|(stack, _)| stack.contains(";stripped+0x"));
+        let nameless: u64 = nameless.map(|(_, n)| n).sum();
+        assert!(nameless >= weight_of(&with, compute), "{name}: {without:#?}");
     }
 }

@@ -347,4 +347,8 @@ pub(crate) struct CutArgs {
     /// Replace names of tasks and paths outside the steps' process trees, host and command line
     #[arg(long)]
     pub(crate) redact: bool,
+    /// Keep the registers and stacks of the steps' process trees, which may hold anything those
+    /// programs had in memory
+    #[arg(long, requires = "redact")]
+    pub(crate) keep_stacks: bool,
 }

@@ -1,5 +1,6 @@
 //! Everything that the crate does with a capture, and what must hold of it.
 
+use agenttrace_parse::stack::StackRecord;
 use agenttrace_parse::{
     Capture, Diagnostics, Input, Limits, Pid, ReadOptions, Redactor, Tid, Unpacked, cut,
     write_event, write_events_header,
@@ -37,6 +38,7 @@ pub(crate) fn exercise(files: &Files) {
             write_event(event, &mut line);
         }
     });
+    stacks(&capture);
     let _ = capture.dump_records(&mut |line| {
         std::hint::black_box(line);
     });
@@ -55,6 +57,38 @@ pub(crate) fn exercise(files: &Files) {
     }
 }
 
+/// Takes every chain and every stack apart.
+///
+/// # Panics
+/// Where time runs backwards.
+fn stacks(capture: &Capture<'_>) {
+    std::hint::black_box((capture.has_stacks(), capture.listed_modules(), capture.kallsyms()));
+    let mut last = 0;
+    let _ = capture.read_stacks(&mut Diagnostics::default(), &mut |events| {
+        for event in events {
+            assert!(event.time.0 >= last, "time runs backwards: {last}, {}", event.time);
+            last = event.time.0;
+            match &event.what {
+                StackRecord::Sample(sample) => {
+                    std::hint::black_box((sample.chain.frames().count(), sample.chain.deferred()));
+                    std::hint::black_box(sample.branches.entries().count());
+                    let user = sample.user.as_ref();
+                    let regs = user.map(|user| (0..70).filter_map(|n| user.reg(n)).count());
+                    std::hint::black_box(regs);
+                }
+                StackRecord::Deferred(chain) => {
+                    std::hint::black_box(chain.frames().count());
+                }
+                StackRecord::Mapping(_)
+                | StackRecord::Comm(_)
+                | StackRecord::Fork(_)
+                | StackRecord::Exit(_)
+                | StackRecord::KernelSymbol(_) => {}
+            }
+        }
+    });
+}
+
 fn opens(bytes: &[u8]) {
     let unpacked = Unpacked::of(bytes).expect("a cut is not compressed");
     Capture::open(&unpacked, &ReadOptions::default()).expect("a cut can be opened");
@@ -68,5 +102,8 @@ impl Redactor for Placeholder {
     }
     fn path(&mut self, _pid: Pid, path: &[u8]) -> Option<Vec<u8>> {
         Some(vec![b'x'; path.len().saturating_mul(2)])
+    }
+    fn keeps_stack(&mut self, _pid: Pid, tid: Tid) -> bool {
+        tid.0 % 2 == 0
     }
 }

@@ -52,9 +52,10 @@ fn a_step_by_hand() {
     let samples = profile.get("samples").list().iter().zip(profile.get("weights").list());
     let lines: Vec<String> = samples
         .map(|(sample, weight)| {
-            let names = sample.list().iter().map(|place| {
-                frames[usize::try_from(place.number().unwrap_or(0)).unwrap_or(0)]
-            });
+            let names = sample
+                .list()
+                .iter()
+                .map(|place| frames[usize::try_from(place.number().unwrap_or(0)).unwrap_or(0)]);
             let names: Vec<&str> = names.collect();
             format!("{} {}", weight.number().unwrap_or(0) / 1000, names.join(" > "))
         })

@@ -39,6 +39,7 @@ pub(crate) fn run(args: &AnalyzeArgs) -> Result<ExitCode> {
         let scene = Scene {
             model: Some(&loaded.model),
             info: loaded.capture.info(),
+            session: report.session.name.as_deref(),
             windows: Some(&placed.windows),
             report: Some(&report),
             named,

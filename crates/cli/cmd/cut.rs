@@ -34,25 +34,29 @@ pub(crate) fn run(args: &CutArgs) -> Result<ExitCode> {
     // Records that the reader knows by type are chosen by what they say; the
     // others (build ids, ids of events) describe the whole file, and stay out.
     let mut keep: Vec<bool> = Vec::new();
-    let mut names = Names::new(&loaded.model, windows);
+    let mut names = Names::new(&loaded.model, windows, args.keep_stacks);
     let mut diagnostics = Diagnostics::default();
     loaded
         .capture
         .read(&mut diagnostics, &mut |batch| {
             for event in batch {
                 names.seen(event);
-                let record = usize::try_from(event.record).unwrap_or(usize::MAX);
                 if selection.keeps(event) {
-                    if keep.len() <= record {
-                        keep.resize(record + 1, false);
-                    }
-                    if let Some(slot) = keep.get_mut(record) {
-                        *slot = true;
-                    }
+                    mark(&mut keep, event.record);
                 }
             }
         })
         .map_err(|e| anyhow!("{}: {e}", path.display()))?;
+    // Samples that are no events but have a stack, and where code was mapped.
+    if loaded.capture.has_stacks() {
+        loaded
+            .capture
+            .read_stacks(&mut Diagnostics::default(), &mut |batch| {
+                let wanted = batch.iter().filter(|event| selection.keeps_stack(event));
+                wanted.for_each(|event| mark(&mut keep, event.record));
+            })
+            .map_err(|e| anyhow!("{}: {e}", path.display()))?;
+    }
     let keeps = |record: u64| usize::try_from(record).is_ok_and(|r| keep.get(r) == Some(&true));
     let redactor: Option<&mut dyn Redactor> = if args.redact { Some(&mut names) } else { None };
     let small = cut(&unpacked, &keeps, redactor).map_err(|e| anyhow!("{}: {e}", path.display()))?;
@@ -72,6 +76,17 @@ pub(crate) fn run(args: &CutArgs) -> Result<ExitCode> {
         steps.len()
     );
     Ok(ExitCode::SUCCESS)
+}
+
+/// Notes a record as kept.
+fn mark(keep: &mut Vec<bool>, record: u64) {
+    let record = usize::try_from(record).unwrap_or(usize::MAX);
+    if keep.len() <= record {
+        keep.resize(record.saturating_add(1), false);
+    }
+    if let Some(slot) = keep.get_mut(record) {
+        *slot = true;
+    }
 }
 
 /// The chosen steps, on the capture's own clock, with what the whole capture told.
@@ -135,11 +150,14 @@ struct Names {
     own: BTreeSet<Vec<u8>>,
     tasks: BTreeMap<i32, usize>,
     paths: BTreeMap<Vec<u8>, usize>,
+    /// Tasks whose registers and stacks stay.
+    stacks: BTreeSet<i32>,
 }
 
 impl Names {
-    fn new(model: &Model, windows: &Windows) -> Self {
+    fn new(model: &Model, windows: &Windows, keep_stacks: bool) -> Self {
         let mut known = BTreeMap::new();
+        let mut stacks = BTreeSet::new();
         for (id, task) in model.task_ids() {
             let kernel = task.tid.0 == 0
                 || task.tid.0 == 2
@@ -149,9 +167,12 @@ impl Names {
             let stays = kernel || windows.is_in_tree(id);
             let entry = known.entry(task.tid.0).or_insert(stays);
             *entry |= stays;
+            if keep_stacks && windows.is_in_tree(id) {
+                stacks.insert(task.tid.0);
+            }
         }
         known.insert(0, true);
-        Self { known, own: BTreeSet::new(), tasks: BTreeMap::new(), paths: BTreeMap::new() }
+        Self { known, own: BTreeSet::new(), tasks: BTreeMap::new(), paths: BTreeMap::new(), stacks }
     }
 
     fn seen(&mut self, event: &Event<'_>) {
@@ -189,5 +210,9 @@ impl Redactor for Names {
         let next = self.paths.len() + 1;
         let number = *self.paths.entry(path.to_vec()).or_insert(next);
         Some(format!("/other/{number}").into_bytes())
+    }
+
+    fn keeps_stack(&mut self, _pid: Pid, tid: Tid) -> bool {
+        self.stacks.contains(&tid.0)
     }
 }

@@ -48,7 +48,63 @@ fn cpp(name: &str) -> Option<String> {
     let mut out = Bounded::default();
     let options = DemangleOptions::new().no_params().no_return_type();
     symbol.structured_demangle(&mut out, &options).ok()?;
-    (!out.0.is_empty()).then_some(out.0)
+    (!out.0.is_empty()).then(|| as_binutils(&out.0))
+}
+
+/// What the mangling abbreviates, which perf's demangler (binutils') leaves abbreviated.
+const STREAMS: [(&str, &str, &str); 4] = [
+    ("std::basic_istream<char, std::char_traits<char> >", "std::istream", "basic_istream"),
+    ("std::basic_ostream<char, std::char_traits<char> >", "std::ostream", "basic_ostream"),
+    ("std::basic_iostream<char, std::char_traits<char> >", "std::iostream", "basic_iostream"),
+    (
+        "std::basic_string<char, std::char_traits<char>, std::allocator<char> >",
+        "std::string",
+        "basic_string",
+    ),
+];
+
+/// Numbers as template arguments: the type in brackets before, and the suffix after.
+const NUMBERS: [(&str, &str); 5] = [
+    ("(unsigned long)", "ul"),
+    ("(unsigned int)", "u"),
+    ("(unsigned long long)", "ull"),
+    ("(long long)", "ll"),
+    ("(long)", "l"),
+];
+
+/// Writes a demangled name as binutils do: `std::istream`, `0ul`, `true`. Constructors and
+/// destructors keep the long form of their class, as there.
+fn as_binutils(name: &str) -> String {
+    let mut out = String::with_capacity(name.len());
+    let mut rest = name;
+    while let Some(c) = rest.chars().next() {
+        let stream = STREAMS.iter().find_map(|(long, short, class)| {
+            let after = rest.strip_prefix(long)?;
+            let member = after.strip_prefix("::").map(|m| m.strip_prefix('~').unwrap_or(m));
+            (!member.is_some_and(|m| m.starts_with(class))).then_some((*short, after))
+        });
+        let number = NUMBERS.iter().find_map(|(bracket, suffix)| {
+            let after = rest.strip_prefix(bracket)?;
+            let sign = usize::from(after.starts_with('-'));
+            let digits = after.get(sign..)?.bytes().take_while(u8::is_ascii_digit).count();
+            let (number, after) = after.split_at_checked(sign.checked_add(digits)?)?;
+            (digits > 0).then_some((number, *suffix, after))
+        });
+        let truth = [("(bool)1", "true"), ("(bool)0", "false")];
+        let truth = truth.iter().find_map(|(long, short)| Some((*short, rest.strip_prefix(long)?)));
+        if let Some((short, after)) = stream.or(truth) {
+            out.push_str(short);
+            rest = after;
+        } else if let Some((number, suffix, after)) = number {
+            out.push_str(number);
+            out.push_str(suffix);
+            rest = after;
+        } else {
+            out.push(c);
+            rest = rest.get(c.len_utf8()..).unwrap_or_default();
+        }
+    }
+    out
 }
 
 #[cfg(test)]
@@ -69,6 +125,9 @@ mod tests {
             ("_ZN1AC1Ev", "A::A"),
             ("_ZN12_GLOBAL__N_14workEi", "(anonymous namespace)::work"),
             ("_Z3maxIiET_S0_S0_", "max<int>"),
+            ("_ZNSi6ignoreEl", "std::istream::ignore"),
+            ("_ZNSiC1Ev", "std::basic_istream<char, std::char_traits<char> >::basic_istream"),
+            ("_ZN5boundILm0ELln2ELb1ELj7EE3getEv", "bound<0ul, -2l, true, 7u>::get"),
             ("main", "main"),
             ("_Z", "_Z"),
             ("_ZN", "_ZN"),

@@ -1,7 +1,7 @@
 //! An ELF file's bytes to the symbols at some addresses, and what else is needed of it.
 
 use agenttrace_model::parse::BuildId;
-use object::read::{Object as _, ObjectSection as _, ObjectSymbol as _};
+use object::read::{Object as _, ObjectSection as _, ObjectSymbol as _, ObjectSymbolTable as _};
 use object::{SectionFlags, SymbolFlags, SymbolSection, elf};
 
 use super::search::{Aliases, Binding, Entry, Search};
@@ -92,22 +92,20 @@ impl<'a> Elf<'a> {
             if !label && !code {
                 continue;
             }
-            let section = match symbol.section() {
-                SymbolSection::Section(index) => Some(index.0),
-                SymbolSection::Absolute if code => None,
-                _ => continue,
-            };
+            // Absolute ones are versions of libraries, and no code.
+            let SymbolSection::Section(section) = symbol.section() else { continue };
+            let section = section.0;
             // `elf_sym__is_label` and `elf_sec__filter` in tools/perf/util/symbol-elf.c.
             if label {
                 let hidden = [elf::STV_HIDDEN, elf::STV_INTERNAL];
-                let text = section.and_then(|s| texts.get(s)).copied().unwrap_or(false);
+                let text = texts.get(section).copied().unwrap_or(false);
                 if !text || hidden.contains(&st_other.visibility()) {
                     continue;
                 }
             }
             let mut start = symbol.address();
             if let Some(layout) = layout {
-                let place = layout.iter().find(|(index, _)| Some(*index) == section);
+                let place = layout.iter().find(|(index, _)| *index == section);
                 let Some((_, offset)) = place else { continue };
                 start = start.wrapping_add(*offset);
             }
@@ -134,6 +132,23 @@ impl<'a> Elf<'a> {
         symbols.find(|s| s.name_bytes().is_ok_and(|n| n == name)).map(|s| s.address())
     }
 
+    /// Its procedure linkage table.
+    pub(super) fn plt(&self) -> Plt<'_, 'a> {
+        // Entries are in the order of `.rela.plt`, after one of their own in `.plt` and
+        // without in `.plt.sec` (System V ABI of x86-64 and of arm64).
+        let skip = match self.file.architecture() {
+            object::Architecture::X86_64 => Plt::ENTRY,
+            object::Architecture::Aarch64 => 2 * Plt::ENTRY,
+            _ => return Plt { elf: self, parts: Vec::new(), relocations: &[] },
+        };
+        let parts = [(".plt", skip), (".plt.sec", 0)].into_iter().filter_map(|(name, skip)| {
+            let section = self.file.section_by_name(name)?;
+            Some((section.address(), section.size(), skip))
+        });
+        let relocations = self.section(".rela.plt").unwrap_or_default();
+        Plt { elf: self, parts: parts.collect(), relocations }
+    }
+
     /// Which sections hold code or data, by their index.
     fn text_sections(&self) -> Vec<bool> {
         let mut texts = Vec::new();
@@ -145,6 +160,39 @@ impl<'a> Elf<'a> {
             texts.push(holds(b"text") || holds(b"data"));
         }
         texts
+    }
+}
+
+/// The stubs through which a program calls libraries.
+#[derive(Debug)]
+pub(super) struct Plt<'e, 'a> {
+    elf: &'e Elf<'a>,
+    /// Address, size, and how much comes before the first entry.
+    parts: Vec<(u64, u64, u64)>,
+    relocations: &'a [u8],
+}
+
+impl<'a> Plt<'_, 'a> {
+    /// Bytes of one.
+    const ENTRY: u64 = 16;
+
+    /// The symbol of the function that the stub at an address jumps to.
+    pub(super) fn target(&self, address: u64) -> Option<&'a [u8]> {
+        let index = self.parts.iter().find_map(|(start, size, skip)| {
+            let within = address.checked_sub(*start).filter(|within| within < size)?;
+            within.checked_sub(*skip)?.checked_div(Self::ENTRY)
+        })?;
+        // Elf64_Rela: where, symbol and kind, what is added.
+        let at = usize::try_from(index).ok()?.checked_mul(24)?.checked_add(8)?;
+        let info = self.relocations.get(at..)?.first_chunk::<8>()?;
+        let file = &self.elf.file;
+        let info = match file.is_little_endian() {
+            true => u64::from_le_bytes(*info),
+            false => u64::from_be_bytes(*info),
+        };
+        let symbol = object::SymbolIndex(usize::try_from(info >> 32).ok()?);
+        let symbol = file.dynamic_symbol_table()?.symbol_by_index(symbol).ok()?;
+        symbol.name_bytes().ok().filter(|name| !name.is_empty())
     }
 }
 

@@ -204,11 +204,21 @@ impl Sources<'_> {
                 *name = name.or(entry.map(|entry| entry.name));
             }
         }
-        let told = if self.inlined || names.contains(&None) {
+        let mut told = if self.inlined || names.contains(&None) {
             self.debug_info(&richest.path, &richest.bytes, &wanted)
         } else {
             Vec::new()
         };
+        if let Some(elf) = files.code.as_ref().and_then(|code| Elf::new(&code.bytes)) {
+            told.resize_with(wanted.len(), Told::default);
+            let plt = elf.plt();
+            for ((told, name), address) in told.iter_mut().zip(&mut names).zip(&wanted) {
+                if let Some(target) = plt.target(*address) {
+                    *name = None;
+                    told.function = Some(format!("{}@plt", demangle(target)));
+                }
+            }
+        }
         let from = Some(richest.path.display().to_string());
         Named { frames: join(&placed, &wanted, &names, told, self.inlined), from, lacking }
     }

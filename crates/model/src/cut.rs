@@ -6,6 +6,7 @@
 //! after a window, what ends the operations that began in it.
 
 use agenttrace_parse::events::{Event, Kind, Record, Sched, Syscall};
+use agenttrace_parse::stack::{StackEvent, StackRecord};
 use agenttrace_parse::{Dev, FileId, Nanos, Tid};
 use rustc_hash::FxHashSet;
 
@@ -25,6 +26,8 @@ pub struct Selection<'m> {
     pins: FxHashSet<Nanos>,
     /// Thread ids of the agent's tree.
     tree: FxHashSet<Tid>,
+    /// Processes that those of the tree descend from.
+    ancestors: FxHashSet<Tid>,
     /// Files of which a mapping has given the name.
     named: FxHashSet<FileId>,
 }
@@ -51,11 +54,20 @@ impl<'m> Selection<'m> {
             windows: merged,
             pins: FxHashSet::default(),
             tree: FxHashSet::default(),
+            ancestors: FxHashSet::default(),
             named: FxHashSet::default(),
         };
         for (id, task) in model.task_ids() {
             if windows.is_in_tree(id) {
                 selection.tree.insert(task.tid);
+                let mut parent = task.parent;
+                while let Some(task) = parent.map(|id| model.task(id)) {
+                    // A process has the id of its first thread.
+                    if !selection.ancestors.insert(Tid(task.pid.0)) {
+                        break;
+                    }
+                    parent = task.parent;
+                }
             }
             for index in 0..selection.windows.len() {
                 if let Some((from, to)) = selection.windows.get(index).copied() {
@@ -131,6 +143,28 @@ impl<'m> Selection<'m> {
     fn inside(&self, time: Nanos) -> bool {
         let after = self.windows.partition_point(|(from, _)| *from <= time);
         after.checked_sub(1).and_then(|i| self.windows.get(i)).is_some_and(|(_, to)| time <= *to)
+    }
+
+    /// Whether the cut keeps the record of something that tells of stacks. Those that are
+    /// events as well are chosen by [`Selection::keeps`].
+    #[must_use]
+    pub fn keeps_stack(&self, event: &StackEvent<'_>) -> bool {
+        let of_tree = self.tree.contains(&event.tid);
+        match &event.what {
+            StackRecord::Sample(sample) => {
+                sample.kind.is_none() && of_tree && self.inside(event.time)
+            }
+            // The kernel's code is everybody's; a child has what its parent had mapped.
+            StackRecord::Mapping(map) => {
+                let pid = Tid(map.pid.0);
+                map.kernel || self.tree.contains(&pid) || self.ancestors.contains(&pid)
+            }
+            StackRecord::KernelSymbol(_) => true,
+            // Written on the way back to user mode: after its samples, perhaps after the
+            // window.
+            StackRecord::Deferred(_) => of_tree,
+            StackRecord::Comm(_) | StackRecord::Fork(_) | StackRecord::Exit(_) => true,
+        }
     }
 
     /// Whether the cut keeps this event's record. Asked once for each event, in order.

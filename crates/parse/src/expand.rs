@@ -128,6 +128,12 @@ impl Wrapping {
     }
 }
 
+/// Whether a file is compressed in a way that [`plain_reader`] knows.
+#[must_use]
+pub fn is_packed(bytes: &[u8]) -> bool {
+    Wrapping::recognize(bytes).is_some()
+}
+
 /// Reads a file that may be compressed (gzip, zstd, xz), as a stream: who reads says how
 /// much is too much.
 ///

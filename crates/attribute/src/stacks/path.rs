@@ -115,7 +115,7 @@ pub(super) fn switched_out(
 }
 
 /// Time shared out evenly to samples; what does not divide goes to the first.
-struct Shares<'s> {
+pub(super) struct Shares<'s> {
     samples: std::slice::Iter<'s, Option<ChainId>>,
     chain: Option<ChainId>,
     /// What is left of the present sample's share.
@@ -126,7 +126,7 @@ struct Shares<'s> {
 }
 
 impl<'s> Shares<'s> {
-    fn new(time: u64, samples: &'s [Option<ChainId>]) -> Self {
+    pub(super) fn new(time: u64, samples: &'s [Option<ChainId>]) -> Self {
         let count = samples.len() as u64;
         Self {
             samples: samples.iter(),
@@ -138,7 +138,7 @@ impl<'s> Shares<'s> {
     }
 
     /// The shares that fill `[start, end)`.
-    fn take(
+    pub(super) fn take(
         &mut self,
         start: Nanos,
         end: Nanos,
@@ -158,6 +158,8 @@ impl<'s> Shares<'s> {
             push(at, till, self.chain);
             at = till;
         }
-        push(at, end, None);
+        if at < end {
+            push(at, end, None);
+        }
     }
 }

@@ -14,7 +14,7 @@ use super::merge::Merge;
 use super::modules::Modules;
 use super::names::TaskNames;
 use super::spaces::{KernelSpace, NewRange, Space, Spaces};
-use super::unwind::{self, Arch, Task};
+use super::unwind::{Arch, Task, Unwinding};
 use super::what::{Class, what};
 
 /// The first address of the kernel's half, on the machines that are read (x86-64, arm64).
@@ -37,11 +37,14 @@ pub struct StackBuilder<'a> {
     /// What must be unwound, in the order of the samples.
     unwind: Vec<Pending<'a>>,
     /// Samples whose user part is still to come, by task and cookie.
-    deferred: FxHashMap<(Tid, u64), Vec<(usize, Box<[FrameId]>)>>,
+    deferred: FxHashMap<(Tid, u64), Vec<Waiting>>,
     cache: Vec<Slot>,
     /// The frames of the sample at hand, the innermost first.
     frames: Vec<FrameId>,
 }
+
+/// A sample without its user part, and the frames that it has, the innermost first.
+type Waiting = (usize, Box<[FrameId]>);
 
 /// A frame that was looked up before.
 #[derive(Clone, Copy, Debug, Default)]
@@ -301,11 +304,13 @@ impl<'a> StackBuilder<'a> {
             self.settle(index);
         }
         let pending = std::mem::take(&mut self.unwind);
-        let tasks = pending.iter().map(|p| Task { space: &p.space, user: p.user }).collect();
+        let tasks: Vec<Task<'_, '_>> =
+            pending.iter().map(|p| Task { space: &p.space, user: p.user }).collect();
         let modules = std::mem::take(&mut self.modules.list);
-        let unwinder = unwind::Unwinding::new(self.arch, &modules, file);
+        let arch = self.arch.or_else(|| tasks.first().map(|t| Arch::of_registers(t.user.mask)));
+        let unwinder = Unwinding::new(arch.unwrap_or(Arch::X86_64), &modules, file);
         let mut next = pending.iter();
-        unwinder.all(tasks, &mut |walked| {
+        unwinder.all(&tasks, &mut |walked| {
             let Some(of) = next.next() else { return };
             self.frames.clear();
             self.frames.extend(of.kernel.iter());

@@ -20,8 +20,9 @@ pub struct ElfFile<'f> {
     pub has_debug_info: bool,
     /// The parts that are loaded, in the order of the file.
     pub segments: Vec<Segment>,
-    /// `.eh_frame`, where its code was not stripped of it.
+    /// `.eh_frame`, and `.eh_frame_hdr`, the index that the linker made of it.
     pub(crate) eh_frame: Option<Section<'f>>,
+    pub(crate) eh_frame_hdr: Option<Section<'f>>,
     /// `.debug_frame`, where it is not compressed.
     pub(crate) debug_frame: Option<Section<'f>>,
     /// Where `.text` and `.got` begin, which tables may count from.
@@ -119,6 +120,7 @@ fn read<'f, H: FileHeader<Endian = Endianness>>(file: &'f [u8]) -> Option<ElfFil
         };
         match name {
             b".eh_frame" => elf.eh_frame = whole(),
+            b".eh_frame_hdr" => elf.eh_frame_hdr = whole(),
             b".debug_frame" => elf.debug_frame = whole(),
             b".text" => elf.text = Some(address),
             b".got" => elf.got = Some(address),

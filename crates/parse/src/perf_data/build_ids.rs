@@ -12,22 +12,31 @@ use crate::stack::{ListedModule, Mode};
 /// 5.12); before, all had 20 bytes.
 const MISC_SIZE: u16 = 1 << 15;
 
-impl PerfData<'_> {
+impl<'a> PerfData<'a> {
     /// The list, in the order of the capture.
     pub(crate) fn listed_modules(&self) -> Vec<ListedModule> {
-        let mut list = Vec::new();
-        for (_, body) in self.head.features.iter().filter(|(bit, _)| *bit == feature::BUILD_ID) {
-            // The rows have the head of a record, but no type.
-            let rows = records(body, self.head.endian);
-            list.extend(rows.filter_map(|row| module(&row, self.head.endian)));
+        let endian = self.build_id_endian();
+        self.build_ids().iter().filter_map(|row| module(row, endian)).collect()
+    }
+
+    /// The rows of the list, each with the head of a record.
+    pub(super) fn build_ids(&self) -> Vec<Raw<'a>> {
+        match self.head.feature(feature::BUILD_ID) {
+            Some(body) => records(body, self.head.endian).collect(),
+            // In a pipe they come when perf finds them out.
+            None => {
+                let all = records(self.data, Endian::Little);
+                all.filter(|raw| raw.kind == kind::HEADER_BUILD_ID).collect()
+            }
         }
-        // In a pipe they come as what they find out comes.
-        if self.head.feature(feature::BUILD_ID).is_none() {
-            let records = records(self.data, Endian::Little);
-            let rows = records.filter(|raw| raw.kind == kind::HEADER_BUILD_ID);
-            list.extend(rows.filter_map(|row| module(&row, Endian::Little)));
+    }
+
+    /// The order of the rows' bytes: those of a file are as they lie there.
+    fn build_id_endian(&self) -> Endian {
+        match self.head.feature(feature::BUILD_ID) {
+            Some(_) => self.head.endian,
+            None => Endian::Little,
         }
-        list
     }
 }
 

@@ -31,7 +31,7 @@ const COPIED: &[u32] = &[
     feature::CLOCK_DATA,
 ];
 /// Features that are copied unless names are redacted.
-const NAMING: &[u32] = &[feature::BUILD_ID, feature::HOSTNAME, feature::CMDLINE];
+const NAMING: &[u32] = &[feature::HOSTNAME, feature::CMDLINE];
 
 /// Writes a perf.data with the same event types and machine facts, and only those
 /// records for which `keep` says yes to their number (as [`crate::Event::record`]
@@ -39,14 +39,15 @@ const NAMING: &[u32] = &[feature::BUILD_ID, feature::HOSTNAME, feature::CMDLINE]
 ///
 /// With a redactor, task names and paths are passed through it wherever they occur,
 /// in perf's own records and in tracepoint payloads alike; the host name, the
-/// program that was recorded and build ids are left out; and records of types
-/// that may carry other names (KSYMBOL, BPF_EVENT, CGROUP, BUILD_ID, ...) are left
-/// out whatever `keep` says. Tracepoint payloads keep their fields alone, and system
-/// calls the arguments that they have: what lies beside them may be anything.
+/// program that was recorded and the build ids of files with other names are left out;
+/// and records of types that may carry other names (KSYMBOL, BPF_EVENT, CGROUP, ...) are
+/// left out whatever `keep` says. Tracepoint payloads keep their fields alone, and system
+/// calls the arguments that they have: what lies beside them may be anything. So may
+/// registers and stacks, which stay only where [`Redactor::keeps_stack`] says so; call
+/// chains stay.
 ///
 /// # Errors
-/// Where the input is no perf.data that [`crate::Capture::open`] takes; with a redactor
-/// also where its samples hold registers or stacks of user programs.
+/// Where the input is no perf.data that [`crate::Capture::open`] takes.
 pub fn cut(
     unpacked: &Unpacked<'_>,
     keep: &dyn Fn(u64) -> bool,
@@ -57,14 +58,6 @@ pub fn cut(
         return Err(Error::Unsupported {
             what: "this perf.data was recorded on a big-endian machine, and no such file can be \
                    cut; analyze it as it is"
-                .to_owned(),
-        });
-    }
-    let redacting = redact.is_some();
-    if redacting && perf.head.attrs.iter().any(|attr| attr.layout.tail.has_user_memory()) {
-        return Err(Error::Unsupported {
-            what: "the samples hold registers or stacks of user programs, whose content cannot be \
-                   redacted; record without `--call-graph dwarf`, `--user-regs` and `--intr-regs`"
                 .to_owned(),
         });
     }
@@ -96,7 +89,7 @@ pub fn cut(
     records(&perf, keep, redaction.as_mut(), &mut out);
     let data = Section { offset: data_at, size: out.position().saturating_sub(data_at) };
 
-    let features = features(&perf, redacting);
+    let features = features(&perf, redaction.as_mut());
     let table = out.position();
     let mut at = table.saturating_add(16_u64.saturating_mul(features.len() as u64));
     let mut flags = [0_u64; 4];
@@ -136,8 +129,10 @@ fn records(
             }
             continue;
         }
-        // What lies behind a record, and a pipe's head, have their own places in a file.
-        if !kept || raw.behind > 0 || pipe::is_head(raw.kind) {
+        // What lies behind a record, a pipe's head, and build ids have their own places in
+        // a file.
+        let elsewhere = pipe::is_head(raw.kind) || raw.kind == kind::HEADER_BUILD_ID;
+        if !kept || raw.behind > 0 || elsewhere {
             continue;
         }
         match &mut redaction {
@@ -153,8 +148,9 @@ fn records(
 }
 
 /// The feature sections of the result, by number.
-fn features(perf: &PerfData<'_>, redacting: bool) -> Vec<(u32, Vec<u8>)> {
+fn features(perf: &PerfData<'_>, redaction: Option<&mut Redaction<'_>>) -> Vec<(u32, Vec<u8>)> {
     let mut features: Vec<(u32, Vec<u8>)> = Vec::new();
+    let redacting = redaction.is_some();
     for (bit, body) in &perf.head.features {
         let new = match *bit {
             feature::TRACING_DATA => tracing_data::parse(body).map(|t| tracing(&t, perf)),
@@ -166,11 +162,19 @@ fn features(perf: &PerfData<'_>, redacting: bool) -> Vec<(u32, Vec<u8>)> {
                 Some(perf_string(version.as_bytes()))
             }
             feature::CMDLINE if redacting => Some(command_line(&perf.info.command_line)),
-            feature::BUILD_ID if redacting => None,
+            // Written below: they may also stand in records.
+            feature::BUILD_ID => None,
             bit if COPIED.contains(&bit) || NAMING.contains(&bit) => Some(body.to_vec()),
             _ => None,
         };
         features.extend(new.map(|new| (*bit, new)));
+    }
+    let build_ids = match redaction {
+        Some(redaction) => redaction.build_ids(perf),
+        None => perf.build_ids().iter().flat_map(|row| row.bytes).copied().collect(),
+    };
+    if !build_ids.is_empty() {
+        features.push((feature::BUILD_ID, build_ids));
     }
     // In a pipe they come in any order, and may come again.
     features.sort_by_key(|(bit, _)| *bit);

@@ -1,13 +1,15 @@
 //! Names of tasks and paths in records, replaced in place.
 
-use super::PerfData;
+use std::ops::Range;
+
 use super::attrs::TYPE_TRACEPOINT;
 use super::features::WITH_VALUE;
 use super::plan;
 use super::record::{Raw, kind};
 use super::scrub::Scrub;
 use super::sideband::name_offset;
-use crate::cursor::{i32_at, u64_at, until_nul};
+use super::{PerfData, build_ids};
+use crate::cursor::{Endian, i32_at, u64_at, until_nul};
 use crate::format::{Format, Place, Slot};
 use crate::units::{Pid, Tid};
 
@@ -21,6 +23,11 @@ pub trait Redactor {
     /// written by or for this process. `None` keeps it; a replacement is cut to 4000
     /// bytes, in a field of fixed size to that.
     fn path(&mut self, pid: Pid, path: &[u8]) -> Option<Vec<u8>>;
+    /// Whether the registers and the stack that a sample of this task holds may stay:
+    /// they may hold anything, and cannot be redacted. They do not unless told.
+    fn keeps_stack(&mut self, _pid: Pid, _tid: Tid) -> bool {
+        false
+    }
 }
 
 /// A redactor, and where the names lie in the payload of each attribute.
@@ -98,6 +105,7 @@ impl<'r> Redaction<'r> {
             | kind::SWITCH
             | kind::SWITCH_CPU_WIDE
             | kind::NAMESPACES
+            | kind::CALLCHAIN_DEFERRED
             | kind::ID_INDEX
             | kind::CPU_MAP
             | kind::TIME_CONV
@@ -154,18 +162,47 @@ impl<'r> Redaction<'r> {
 
     fn sample(&mut self, perf: &PerfData<'_>, raw: &Raw<'_>) -> Option<Vec<u8>> {
         let index = perf.attr_of(raw.bytes)?;
-        let layout = &perf.head.attrs.get(index)?.layout;
-        let Some((start, len)) = layout.tail.raw_range(raw.bytes) else {
-            // Software events have no payload; a tracepoint without one is broken.
-            let whole = perf.head.attrs.get(index)?.kind != TYPE_TRACEPOINT;
-            return whole.then(|| raw.bytes.to_vec());
-        };
-        let end = start.checked_add(len)?;
-        let payload = raw.bytes.get(start..end)?;
-        // Without its format nobody knows what a payload holds.
-        let mut new = self.scrubs.get(index)?.as_ref()?.clean(payload);
+        let attr = perf.head.attrs.get(index)?;
+        let layout = &attr.layout;
+        let parts = layout.tail.parts(raw.bytes, Endian::Little);
+        // What cannot be taken apart may hold anything.
+        if !parts.whole {
+            return None;
+        }
         let pid = layout.tid.and_then(|at| i32_at(raw.bytes, at)).unwrap_or(-1);
         let tid = layout.tid.and_then(|at| i32_at(raw.bytes, at.saturating_add(4))).unwrap_or(-1);
+        let mut changes: Vec<(Range<usize>, Vec<u8>)> = Vec::new();
+        if let Some(range) = &parts.raw {
+            let new = self.payload(index, pid, tid, raw.bytes.get(range.clone())?)?;
+            let mut field = u32::try_from(new.len()).ok()?.to_le_bytes().to_vec();
+            field.extend(new);
+            // The length of RAW is right before it.
+            changes.push((range.start.checked_sub(4)?..range.end, field));
+        } else if attr.kind == TYPE_TRACEPOINT {
+            return None;
+        }
+        let memory = parts.user.is_some() || parts.stack.is_some() || parts.intr.is_some();
+        if memory && !self.redactor.keeps_stack(Pid(pid), Tid(tid)) {
+            changes.extend(parts.memory().map(|range| (range, vec![0; 8])));
+        }
+        changes.sort_by_key(|(range, _)| range.start);
+        let mut out = Vec::with_capacity(raw.bytes.len());
+        let mut done = 0;
+        for (range, new) in changes {
+            out.extend(raw.bytes.get(done..range.start)?);
+            out.extend(new);
+            done = range.end;
+        }
+        out.extend(raw.bytes.get(done..)?);
+        let size = u16::try_from(out.len()).ok()?;
+        put(&mut out, 6, &size.to_le_bytes());
+        Some(out)
+    }
+
+    /// A tracepoint's payload with its names replaced.
+    fn payload(&mut self, index: usize, pid: i32, tid: i32, payload: &[u8]) -> Option<Vec<u8>> {
+        // Without its format nobody knows what a payload holds.
+        let mut new = self.scrubs.get(index)?.as_ref()?.clean(payload);
         let common = self.common_pid.get(index).copied().flatten().and_then(|s| s.int(payload));
         // The casts: ids are 32 bits wide, sign-extended.
         let current = if tid == -1 { common.map_or(-1, |v| v as i32) } else { tid };
@@ -187,18 +224,27 @@ impl<'r> Redaction<'r> {
                 place(&mut new, name.slot, range, text);
             }
         }
-        // The length of RAW is right before it; with it, RAW ends on 8 bytes.
+        // With its length, RAW ends on 8 bytes.
         let padded = new.len().checked_add(4)?.next_multiple_of(8).checked_sub(4)?;
-        if padded > len {
+        if padded > payload.len() {
             new.resize(padded, 0);
         }
-        let mut out = raw.bytes.get(..start)?.to_vec();
-        put(&mut out, start.checked_sub(4)?, &u32::try_from(new.len()).ok()?.to_le_bytes());
-        out.extend(new);
-        out.extend(raw.bytes.get(end..)?);
-        let size = u16::try_from(out.len()).ok()?;
-        put(&mut out, 6, &size.to_le_bytes());
-        Some(out)
+        Some(new)
+    }
+
+    /// The list of build ids without those of files whose names are replaced: an id names
+    /// a file as well as its path does.
+    pub(crate) fn build_ids(&mut self, perf: &PerfData<'_>) -> Vec<u8> {
+        let mut out = Vec::new();
+        for row in perf.build_ids() {
+            let module = build_ids::module(&row, Endian::Little);
+            let kept =
+                module.is_some_and(|m| self.redactor.path(Pid(-1), m.path.as_bytes()).is_none());
+            if kept {
+                out.extend(row.bytes);
+            }
+        }
+        out
     }
 }
 

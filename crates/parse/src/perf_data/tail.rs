@@ -66,6 +66,8 @@ pub(crate) struct Parts {
     /// Number of branches, and the index where there is one.
     pub(crate) branch_head: Option<Range<usize>>,
     pub(crate) branches: Option<Range<usize>>,
+    /// Their number is told, and zero.
+    no_branches: bool,
     pub(crate) user: Option<Regs>,
     pub(crate) stack: Option<StackCopy>,
     pub(crate) intr: Option<Regs>,
@@ -115,11 +117,6 @@ impl Tail {
         }
     }
 
-    /// Whether samples hold registers or stacks, which may hold anything.
-    pub(crate) fn has_user_memory(&self) -> bool {
-        self.regs_user.is_some() || self.stack_user || self.regs_intr.is_some()
-    }
-
     /// Whether samples hold frames, or what frames can be found from.
     pub(crate) fn has_stacks(&self) -> bool {
         self.callchain || (self.regs_user.is_some() && self.stack_user) || self.is_call_stack()
@@ -160,8 +157,7 @@ impl Tail {
         let (parts, fits) = self.try_parts(record, endian, true);
         // A kernel that had no branches to give wrote their number alone, without the
         // index: the other fields tell.
-        let none = parts.branches.as_ref().is_some_and(Range::is_empty);
-        if !fits && none {
+        if !fits && parts.no_branches {
             let (other, fits) = self.try_parts(record, endian, false);
             if fits {
                 return other;
@@ -196,6 +192,7 @@ impl Tail {
         if let Some(asked) = self.branches {
             let head = walk.at;
             let count = usize::try_from(walk.u64()?).ok()?;
+            parts.no_branches = count == 0;
             if index && asked & branch::HW_INDEX != 0 {
                 walk.take(8)?;
             }
@@ -225,6 +222,17 @@ impl Tail {
 }
 
 impl Parts {
+    /// All that may hold a program's memory: registers and stacks, from the word on that
+    /// tells whether there are any. A zero there says that there are none.
+    pub(super) fn memory(&self) -> impl Iterator<Item = Range<usize>> {
+        let regs = self.user.iter().chain(&self.intr).map(|r| r.abi_at..r.regs.end);
+        let stack = self
+            .stack
+            .iter()
+            .map(|s| s.size_at..s.dyn_at.map_or(s.bytes.end, |at| at.saturating_add(8)));
+        regs.chain(stack)
+    }
+
     /// Calls `flip` with the place and size of each number, but for those in RAW.
     pub(super) fn numbers(&self, mut flip: impl FnMut(usize, usize)) {
         let mut words = |range: Range<usize>| range.step_by(8).for_each(|at| flip(at, 8));
@@ -404,6 +412,7 @@ mod tests {
             raw: Some(36..48),
             branch_head: Some(48..64),
             branches: Some(64..88),
+            no_branches: false,
             user: Some(Regs { abi_at: 96, abi: 2, regs: 104..128 }),
             stack: Some(StackCopy { size_at: 128, bytes: 136..152, dyn_at: Some(152), real: 8 }),
             intr: Some(Regs { abi_at: 184, abi: 2, regs: 192..208 }),

@@ -73,6 +73,30 @@ pub(crate) const TEXTS: &[(&str, &str)] = &[
          \x20             sh  2958/2958  [001]  2309.631980456: PERF_RECORD_FORK(2959:2959):(2958:2958)\n",
     ),
     (
+        "tracefs trace with stacks",
+        "# tracer: nop\n#\n# entries-in-buffer/entries-written: 6/6   #P:2\n#\n\
+         \x20             sh-5180  [001] .....  1524.005689: sys_enter: NR 8 (3, 0, 1, 7f3f39da51d8, 0, 0)\n\
+         \x20             sh-5180  [001] d.h2.  1524.005690: irq_handler_entry: irq=24 name=virtio\n\
+         \x20             sh-5180  [001] d.h2.  1524.005690: <stack trace>\n => handle_irq+0x12/0x50\n => common_interrupt [a_module]\n\
+         \x20             sh-5180  [001] .....  1524.005691: <stack trace>\n => do_syscall_64\n => entry_SYSCALL_64_after_hwframe\n\
+         \x20             sh-5180  [001] .....  1524.005692: <user stack trace>\n => /bin/sh[+0x2f9ee] <000055d000000001>\n =>  <00007f6c3423caa7>\n => ??\n",
+    ),
+    (
+        "trace-cmd report with stacks",
+        "cpus=2\n\
+         \x20             sh-5180  [000]  1524.005689: sys_enter:            NR 8 (3, 0, 1, 7f3f39da51d8, 0, 0)\n\
+         \x20             sh-5180  [000]  1524.005690: kernel_stack:         <stack trace >\n=> do_syscall_64 (ffffffff821ed69a)\n=> entry_SYSCALL_64_after_hwframe (ffffffff81000130)\n\
+         \x20             sh-5180  [000]  1524.005691: user_stack:           \t=> 0x7f6c3423caa7\n\t=> 0x5645cb3159ee\n\t=> 0x0\n",
+    ),
+    (
+        "perf script, inlined functions and sources",
+        "              sh  2958 [001]  2307.244841:    1003009 cpu-clock:pppH: \n\
+         \tffffffff821f8298 __schedule+0x618 ([kernel.kallsyms])\n\
+         \t    55e7c8a2b1c9 inner(int) (inlined)\n\
+         \t    55e7c8a2b1c9 outer+0x19 (/opt/My App (x86)/a (deleted))\n\n\
+         \x20             sh  2958 [001]  2307.244847:      raw_syscalls:sys_exit: NR 1 = 32\n",
+    ),
+    (
         "events of agenttrace",
         "# agenttrace.events/1\n# clock monotonic\n# node 0 0-1\n# wall 1 2\n\
          100 0 7/7 . raw_syscalls:sys_enter id=0 args=3,7f00,1000,0,0,0\n\

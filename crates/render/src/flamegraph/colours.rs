@@ -63,10 +63,10 @@ pub(super) fn colours(
         causes.map(|family| Sample { rgb: family.rgb(), words: family.name() }).collect();
     legend.extend(kinds.into_iter().filter_map(|kind| {
         let words = match kind {
-            FrameKind::Kernel => "kernel code",
-            FrameKind::User => "user code",
+            FrameKind::Kernel => "kernel",
+            FrameKind::User => "user",
             FrameKind::Inlined => "inlined",
-            FrameKind::Jit => "made at run time",
+            FrameKind::Jit => "jit",
             FrameKind::Leaf => "no stack",
             FrameKind::Label | FrameKind::Entry => return None,
         };

@@ -2,6 +2,8 @@
 
 use super::build::small;
 use super::captures;
+use super::stack_build::{Stacks, small as small_stacks};
+use crate::stack::{StackEvent, StackRecord};
 use crate::support_tests::Random;
 use crate::{
     Capture, Diagnostics, Pid, ReadOptions, Redactor, Tid, Unpacked, cut, read_steps, write_event,
@@ -36,14 +38,40 @@ fn exercise(bytes: &[u8]) {
             }
         })
         .unwrap();
+    stacks(&capture);
     capture.dump_records(&mut |_| {}).unwrap();
     let half = |record| record % 2 == 0;
-    let plain = cut(&unpacked, &half, None).unwrap();
-    opens(&plain);
-    // Refused where a flipped bit asks for stacks.
-    if let Ok(redacted) = cut(&unpacked, &half, Some(&mut Placeholder)) {
-        opens(&redacted);
+    // Of a big-endian machine none is made.
+    if let Ok(plain) = cut(&unpacked, &half, None) {
+        opens(&plain);
+        opens(&cut(&unpacked, &half, Some(&mut Placeholder)).unwrap());
     }
+}
+
+/// Takes every stack apart.
+fn stacks(capture: &Capture<'_>) {
+    let mut last = 0;
+    let mut frames = 0;
+    let mut each = |event: &StackEvent<'_>| {
+        assert!(event.time.0 >= last);
+        last = event.time.0;
+        match &event.what {
+            StackRecord::Sample(sample) => {
+                frames += sample.chain.frames().count() + sample.branches.entries().count();
+                frames += sample.user.map_or(0, |u| (0..64).filter_map(|n| u.reg(n)).count());
+            }
+            StackRecord::Deferred(chain) => frames += chain.frames().count(),
+            StackRecord::Mapping(_)
+            | StackRecord::Comm(_)
+            | StackRecord::Fork(_)
+            | StackRecord::Exit(_)
+            | StackRecord::KernelSymbol(_) => {}
+        }
+    };
+    capture
+        .read_stacks(&mut Diagnostics::default(), &mut |events| events.iter().for_each(&mut each))
+        .unwrap();
+    std::hint::black_box((frames, capture.listed_modules()));
 }
 
 fn flip(bytes: &mut [u8], random: &mut Random) {
@@ -101,6 +129,25 @@ fn texts_cut_off_and_flipped() {
                 flip(&mut bytes, &mut random);
             }
             try_both(&bytes);
+        }
+    }
+}
+
+#[test]
+fn stacks_cut_off_and_flipped() {
+    let mut random = Random(0x1234_5678_9abc_def1);
+    for big in [false, true] {
+        let mut file = small_stacks(big);
+        file.build_ids.raw(&Stacks::build_id(big, 2, &[9; 20], b"/bin/me").out);
+        for bytes in [file.finish(), file.pipe()] {
+            (0..bytes.len()).for_each(|end| exercise(&bytes[..end]));
+            for _ in 0..5_000 {
+                let mut bytes = bytes.clone();
+                for _ in 0..=random.below(4) {
+                    flip(&mut bytes, &mut random);
+                }
+                exercise(&bytes);
+            }
         }
     }
 }

@@ -6,6 +6,8 @@ mod exact;
 mod forms;
 mod hostile;
 mod oracle;
+mod stack_build;
+mod stacks;
 
 use std::path::{Path, PathBuf};
 
