@@ -19,6 +19,8 @@ export RUSTC_BOOTSTRAP=1
 # The seeds are written by the replay test, from the fixtures.
 AGENTTRACE_CORPUS="$PWD/corpus" cargo test --quiet --manifest-path ../Cargo.toml \
     -p agenttrace-parse --release --test damage corpus_for_the_fuzzer >/dev/null
+AGENTTRACE_CORPUS="$PWD/corpus" cargo test --quiet --manifest-path ../Cargo.toml \
+    -p agenttrace-model --release --test stacks corpus_for_the_fuzzer >/dev/null
 
 for target in "$@"; do
     # Long enough for the seeds: a trace.dat cannot be short.

@@ -37,11 +37,14 @@ pub struct StackBuilder<'a> {
     /// What must be unwound, in the order of the samples.
     unwind: Vec<Pending<'a>>,
     /// Samples whose user part is still to come, by task and cookie.
-    deferred: FxHashMap<(Tid, u64), Vec<(usize, Box<[FrameId]>)>>,
+    deferred: FxHashMap<(Tid, u64), Vec<Waiting>>,
     cache: Vec<Slot>,
     /// The frames of the sample at hand, the innermost first.
     frames: Vec<FrameId>,
 }
+
+/// A sample without its user part, and the frames that it has, the innermost first.
+type Waiting = (usize, Box<[FrameId]>);
 
 /// A frame that was looked up before.
 #[derive(Clone, Copy, Debug, Default)]

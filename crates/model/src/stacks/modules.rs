@@ -50,10 +50,8 @@ impl Modules {
         let path = String::from_utf8_lossy(mapping.filename).into_owned();
         let kind = kind(&path);
         let listed = || self.listed.get(&path).copied();
-        let build_id = match kind {
-            ModuleKind::Jit => None,
-            _ => mapping.build_id.or_else(listed),
-        };
+        let jit = kind == ModuleKind::Jit;
+        let build_id = mapping.build_id.or_else(listed).filter(|_| !jit);
         let path = match path.strip_suffix(DELETED) {
             Some(there_before) => there_before.to_owned(),
             None => path,
@@ -64,7 +62,7 @@ impl Modules {
             path,
             build_id,
             file: if told { (mapping.dev.0, mapping.dev.1, mapping.ino) } else { (0, 0, 0) },
-            pid: (kind == ModuleKind::Jit).then_some(mapping.pid),
+            pid: jit.then_some(mapping.pid),
             start: 0,
         })
     }
@@ -109,10 +107,11 @@ fn plain(kind: ModuleKind, path: String, build_id: Option<BuildId>, start: u64) 
 /// `show_map_vma` in fs/proc/task_mmu.c).
 fn kind(path: &str) -> ModuleKind {
     // Memory that has the form of a file: of a just-in-time compiler that maps it twice.
-    const MEMORY: [&str; 6] =
-        ["//anon", "/memfd:", "/dev/zero", "/SYSV", "/anon_hugepage", "anon_inode:"];
-    const NAMED: [&str; 4] = ["[anon", "[heap]", "[stack", "//"];
-    if path.is_empty() || MEMORY.iter().chain(&NAMED).any(|start| path.starts_with(start)) {
+    const MEMORY: [&str; 4] = ["//anon", "/memfd:", "/SYSV", "/anon_hugepage"];
+    const NAMED: [&str; 3] = ["[anon", "[heap]", "[stack"];
+    let shared = path.strip_suffix(DELETED).unwrap_or(path) == "/dev/zero";
+    let memory = MEMORY.iter().chain(&NAMED).any(|start| path.starts_with(start));
+    if path.is_empty() || shared || memory {
         ModuleKind::Jit
     } else if path.starts_with('[') {
         ModuleKind::Vdso

@@ -113,13 +113,26 @@ impl Frame<'_, '_> {
                 EvaluationResult::RequiresMemory { address, size: 8, .. } => {
                     run.resume_with_memory(Value::Generic(read(address).ok()?)).ok()?
                 }
-                _ => return None,
+                // Asked for by no table of unwind rules.
+                EvaluationResult::RequiresMemory { .. }
+                | EvaluationResult::RequiresFrameBase
+                | EvaluationResult::RequiresTls(_)
+                | EvaluationResult::RequiresCallFrameCfa
+                | EvaluationResult::RequiresAtLocation(_)
+                | EvaluationResult::RequiresEntryValue(_)
+                | EvaluationResult::RequiresParameterRef(_)
+                | EvaluationResult::RequiresRelocatedAddress(_)
+                | EvaluationResult::RequiresIndexedAddress { .. }
+                | EvaluationResult::RequiresBaseType(_) => return None,
             };
         }
         match run.as_result().last()?.location {
             Location::Address { address } => Some(address),
             Location::Value { value } => value.to_u64(u64::MAX).ok(),
-            _ => None,
+            Location::Empty
+            | Location::Register { .. }
+            | Location::Bytes { .. }
+            | Location::ImplicitPointer { .. } => None,
         }
     }
 }
@@ -147,7 +160,11 @@ impl Row<'_> {
             Rule::At(at) => {
                 offset.checked_add(at).is_some_and(|sum| i16::try_from(sum / 8).is_ok())
             }
-            _ => false,
+            Rule::Value(_)
+            | Rule::Register(_)
+            | Rule::AtExpression(_)
+            | Rule::ValueExpression(_)
+            | Rule::Other => false,
         };
         let saved = |rule: Rule<'_>| matches!(rule, Rule::At(_)) && near(rule);
         let pointer = register == arch.frame_pointer();
@@ -157,7 +174,13 @@ impl Row<'_> {
                 Rule::Unknown | Rule::Undefined => true,
                 Rule::At(-8) if pointer => offset == 16 && self.fp == Rule::At(-16),
                 Rule::At(-8) => fits(8) && near(self.fp),
-                _ => false,
+                Rule::At(_)
+                | Rule::Same
+                | Rule::Value(_)
+                | Rule::Register(_)
+                | Rule::AtExpression(_)
+                | Rule::ValueExpression(_)
+                | Rule::Other => false,
             },
             Arch::Aarch64 if pointer => fits(8) && saved(self.ra) && saved(self.fp),
             // Not where the frame pointer is saved and the return address is not.
