@@ -1,6 +1,6 @@
 //! `agenttrace flamegraph` from a capture made by hand to lines and pictures.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use crate::support::{Answer, fixtures, run};
 
@@ -62,14 +62,14 @@ fn folder(name: &str) -> PathBuf {
     dir
 }
 
-fn flamegraph(dir: &PathBuf, more: &[&str]) -> Answer {
+fn flamegraph(dir: &Path, more: &[&str]) -> Answer {
     let mut all = vec!["flamegraph", "script.txt", "--trace-clock", "mono"];
     all.extend(more);
     run(dir, &all)
 }
 
 /// Folded lines with marks.
-fn folded(dir: &PathBuf, more: &[&str]) -> String {
+fn folded(dir: &Path, more: &[&str]) -> String {
     let mut all = vec!["--markers", "steps.jsonl", "--folded"];
     all.extend(more);
     let answer = flamegraph(dir, &all);
