@@ -28,6 +28,8 @@ mod invariants;
 mod json;
 /// Event counts and times against `perf script`.
 mod oracle;
+/// One recording with ftrace's stacks in its three forms.
+mod stack_formats;
 /// Stacks against `perf script`, inferno, and what the workload is known to do.
 mod stacks;
 /// Finds fixtures, runs the stages and the program.

@@ -17,7 +17,7 @@ use inferno::collapse::{Collapse as _, perf};
 
 use agenttrace_parse::{Capture, Diagnostics, ReadOptions, Unpacked};
 
-use crate::support::{entries, root, run};
+use crate::support::{CARRIED, entries, root, run};
 
 /// At least so many DWARF samples have the chain that perf gives, of a hundred.
 const SAME_CHAINS: usize = 95;
@@ -27,9 +27,6 @@ const DWARF_SAMPLES: usize = 150;
 
 /// What perf is asked to print of a sample.
 const FIELDS: &str = "comm,tid,time,event,ip,sym,dso";
-
-/// The options that say where the symbols of a fixture are.
-const CARRIED: [&str; 6] = ["--symfs", "symfs", "--kallsyms", "kallsyms", "--debug-dir", "buildid"];
 
 /// A capture with what perf prints for it.
 #[derive(Debug)]

@@ -158,6 +158,8 @@ fn nothing_unfinished_and_no_place_of_a_machine() {
         "fixtures/record_dialects.sh",
         "fixtures/redact_dialects.py",
         "fixtures/dialects/README.md",
+        "fixtures/record_ftrace_stacks.sh",
+        "fixtures/ftrace_stacks/README.md",
         "docs/FORMATS.md",
     ];
     let pages = pages.into_iter().map(|name| (name.to_owned(), text(name)));

@@ -179,7 +179,14 @@ fn a_step_by_hand() {
     ];
     assert!(got[0].starts_with("0|3000|step|step 1 vfork|3.0 ms|spawn 1.5 ms, user_cpu 1.3 ms, "));
     assert_eq!(got[1..], want);
-    assert_eq!(markers(child), ["600|900|system call|vfork|0", "1200|2000|system call|execve|0"]);
+    assert_eq!(
+        markers(child),
+        [
+            "600|900|system call|vfork|0",
+            "1200|2000|system call|execve|0",
+            "700|0|woken|agent (100)|a task",
+        ]
+    );
 }
 
 #[test]

@@ -78,7 +78,7 @@ impl Hostile {
         let vfork = crafted("vfork");
         let events = String::from_utf8(vfork.bytes()).expect("events are text");
         // 15 bytes, as the kernel has it, one of them no UTF-8.
-        let events = events.replace("\"agent\"", "\"<b>\\x1b[31m\\xff\\\"';\\n\"");
+        let events = events.replace("\"agent\"", "\"<b>\\x1b[31m\\xff\\x22';\\x0a\"");
         std::fs::write(folder.join("events.txt"), events).expect("the capture is written");
         let tool = format!("<script>alert(1)</script>\\u001b[31m\\u202e\\\"';{}", "a".repeat(4096));
         let step = format!(

@@ -1,6 +1,19 @@
-//! Builds a perf.data with stacks, in either order of bytes.
+//! Builds a perf.data with stacks, in either order of bytes. The fuzz targets' seeds are
+//! made by it too.
 
-use crate::perf_data::record::kind;
+/// Record types (include/uapi/linux/perf_event.h, tools/lib/perf/include/perf/event.h).
+mod kind {
+    pub(super) const MMAP: u32 = 1;
+    pub(super) const COMM: u32 = 3;
+    pub(super) const EXIT: u32 = 4;
+    pub(super) const FORK: u32 = 7;
+    pub(super) const SAMPLE: u32 = 9;
+    pub(super) const MMAP2: u32 = 10;
+    pub(super) const KSYMBOL: u32 = 17;
+    pub(super) const CALLCHAIN_DEFERRED: u32 = 22;
+    pub(super) const HEADER_ATTR: u32 = 64;
+    pub(super) const FINISHED_ROUND: u32 = 68;
+}
 
 /// IDENTIFIER, IP, TID, TIME, CPU and PERIOD: what every sample here has.
 pub(super) const PLAIN: u64 = 1 << 16 | 1 | 1 << 1 | 1 << 2 | 1 << 7 | 1 << 8;
