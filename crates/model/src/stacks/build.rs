@@ -166,7 +166,11 @@ impl<'a> StackBuilder<'a> {
         });
 
         let space = Arc::clone(self.spaces.of(pid));
-        let user = sample.user.filter(|user| !user.stack.is_empty());
+        // Registers alone tell no more than a chain's user part.
+        let mut chain = sample.chain.frames();
+        let user = sample.user.filter(|user| {
+            !user.stack.is_empty() || !chain.any(|f| mode_of(&f, sample.mode) == Mode::User)
+        });
         self.frames.clear();
         let mut last = None;
         for frame in sample.chain.frames() {
@@ -346,7 +350,7 @@ fn mode_of(frame: &ChainFrame<'_>, sample: Mode) -> Mode {
 /// The frame at an address of a process. A return address may lie behind the end of its
 /// function, and of its mapping: the call before it does not.
 pub(crate) fn user_frame(space: &Space, modules: &[Module], ip: u64, caller: bool) -> Frame {
-    let range = space.find(if caller { ip.saturating_sub(1) } else { ip });
+    let range = if caller { space.find(ip.saturating_sub(1)) } else { space.find_exact(ip) };
     let module = range.map(|range| range.module);
     let kind = module.and_then(|id| modules.get(id.0 as usize)).map(|module| module.kind);
     let address = match (range, kind) {

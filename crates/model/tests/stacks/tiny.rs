@@ -48,8 +48,9 @@ pub(crate) mod cfa {
     pub(crate) const ENDLESS: &[u8] = &[0x0f, 3, 0x2f, 0xfd, 0xff];
     /// The CFA is 0, and the return address where no stack is.
     pub(crate) const NOTHING: &[u8] = &[0x0f, 1, 0x30];
-    /// Offsets whose sum does not fit: rsp + 8, rbp at 2^62 * -8.
-    pub(crate) const FAR: &[u8] = &[0x05, 6, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x40];
+    /// Offsets whose sum does not fit: rsp + 8, rbp saved at 2^63 - 8 from there
+    /// (`DW_CFA_offset_extended_sf`).
+    pub(crate) const FAR: &[u8] = &[0x11, 6, 0x81, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x70];
 }
 
 fn padded(mut entry: Vec<u8>) -> Vec<u8> {

@@ -106,6 +106,15 @@ fn a_stack_that_was_cut_off() {
     assert_eq!(damaged.samples[0].short, Some(Short::Damaged));
 }
 
+/// Registers without a stack: where it was, and no more. A chain's user part tells more.
+#[test]
+fn registers_alone() {
+    let file = program(With::Everything);
+    let stacks = unwound(Some(&file), &State { stack: &[], ..IN_LEAF });
+    assert_eq!(all(&stacks), WHOLE[..1]);
+    assert_eq!(stacks.samples[0].short, Some(Short::StackEnds));
+}
+
 #[test]
 fn without_a_file_frame_pointers_are_followed_as_far_as_they_lead() {
     // `leaf` has none of its own: `middle`'s leads to `_start`.

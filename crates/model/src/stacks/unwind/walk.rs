@@ -322,8 +322,10 @@ impl Stack<'_, '_> {
         let below = address.checked_sub(self.start).ok_or(Short::Damaged)?;
         let at = usize::try_from(below).ok();
         let word = at.and_then(|at| self.user.stack.get(at..)?.first_chunk::<8>());
-        // Where less was recorded than asked for, there was no more.
-        let cut = self.user.stack.len() as u64 >= u64::from(self.user.asked);
+        // Where less was recorded than asked for, there was no more; where nothing was, it
+        // could not be read.
+        let len = self.user.stack.len() as u64;
+        let cut = len >= u64::from(self.user.asked) || len == 0;
         word.map(|word| u64::from_le_bytes(*word)).ok_or(if cut {
             Short::StackEnds
         } else {
