@@ -79,7 +79,7 @@ fn checked() -> Vec<(Fixture, Vec<Json>)> {
         let truth = f.truth();
         (!truth.is_empty() && !f.is_large()).then_some((f, truth))
     };
-    fixtures("recorded").into_iter().filter_map(with_truth).collect()
+    ["recorded", "stacks"].into_iter().flat_map(fixtures).filter_map(with_truth).collect()
 }
 
 #[test]

@@ -12,37 +12,37 @@ const CAPTURE: &str = "\
          swapper     0 [000]     0.900000000:                        sched:sched_switch: prev_comm=swapper/0 prev_pid=0 prev_prio=120 prev_state=R ==> next_comm=agent next_pid=100 next_prio=120
 
            agent   100 [000]     1.001000000:    1003009 cpu-clock: 
-            55d000001010 parse+0x10 (/usr/bin/agent)
-            55d000001500 main+0x100 (/usr/bin/agent)
+\t    55d000001010 parse+0x10 (/usr/bin/agent)
+\t    55d000001500 main+0x100 (/usr/bin/agent)
 
            agent   100 [000]     1.002000000:    1003009 cpu-clock: 
-            55d000001010 parse+0x10 (/usr/bin/agent)
-            55d000001500 main+0x100 (/usr/bin/agent)
+\t    55d000001010 parse+0x10 (/usr/bin/agent)
+\t    55d000001500 main+0x100 (/usr/bin/agent)
 
            agent   100 [000]     1.003000000:    1003009 cpu-clock: 
-            ffffffff81000010 vfs_read+0x10 ([kernel.kallsyms])
-            55d000001500 main+0x100 (/usr/bin/agent)
+\t    ffffffff81000010 vfs_read+0x10 ([kernel.kallsyms])
+\t    55d000001500 main+0x100 (/usr/bin/agent)
 
           worker   200 [001]     1.004000000:    1003009 cpu-clock: 
-            55d000009000 spin+0x0 (/usr/bin/worker)
+\t    55d000009000 spin+0x0 (/usr/bin/worker)
 
            agent   100 [000]     1.005000000:                        sched:sched_switch: prev_comm=agent prev_pid=100 prev_prio=120 prev_state=S ==> next_comm=swapper/0 next_pid=0 next_prio=120
-            ffffffff81000100 do_nanosleep+0x20 ([kernel.kallsyms])
-            55d000001600 main+0x200 (/usr/bin/agent)
+\t    ffffffff81000100 do_nanosleep+0x20 ([kernel.kallsyms])
+\t    55d000001600 main+0x200 (/usr/bin/agent)
 
          swapper     0 [000]     1.006000000:                        sched:sched_waking: comm=agent pid=100 prio=120 target_cpu=000
          swapper     0 [000]     1.006000000:                        sched:sched_switch: prev_comm=swapper/0 prev_pid=0 prev_prio=120 prev_state=R ==> next_comm=agent next_pid=100 next_prio=120
 
            agent   100 [000]     1.015000000:    1003009 cpu-clock: 
-            55d000001700 between+0x0 (/usr/bin/agent)
+\t    55d000001700 between+0x0 (/usr/bin/agent)
 
            agent   100 [000]     1.021000000:    1003009 cpu-clock: 
-            55d000001010 parse+0x10 (/usr/bin/agent)
-            55d000001500 main+0x100 (/usr/bin/agent)
+\t    55d000001010 parse+0x10 (/usr/bin/agent)
+\t    55d000001500 main+0x100 (/usr/bin/agent)
 
            agent   100 [000]     1.022000000:    1003009 cpu-clock: 
-            55d000001900 <script>;\"hash\"+0x4 (/usr/bin/agent)
-            55d000001500 main+0x100 (/usr/bin/agent)
+\t    55d000001900 <script>;\"hash\"+0x4 (/usr/bin/agent)
+\t    55d000001500 main+0x100 (/usr/bin/agent)
 
            agent   100 [000]     1.100000000:                        sched:sched_waking: comm=worker pid=200 prio=120 target_cpu=001
 ";
@@ -242,11 +242,17 @@ fn what_cannot_be_drawn_says_what_to_record() {
     };
     fails(&["--kind", "locks"], &["no waits for locks", "perf record", "lock:contention_begin"]);
     fails(&["--kind", "faults"], &["no page faults", "perf record", "-e page-faults"]);
-    fails(&["--kind", "cpu", "--comm", "worker"], &["holds no samples", "the whole capture has 7"]);
+    fails(
+        &["--kind", "cpu", "--comm", "worker"],
+        &["no samples of running code; all steps have 5 samples"],
+    );
     fails(&["--kind", "cpu", "--step", "9"], &["no step 9 was analyzed; there are 2: 1, 2"]);
     fails(&["--kind", "cpu", "--tool", "walk"], &["no step has the tool", "fetch, read"]);
     fails(&["--kind", "cpu", "--event", "cycles"], &["no event \"cycles\"", "cpu-clock"]);
-    fails(&["--kind", "off-cpu", "--step", "2"], &["holds no blocked time"]);
+    fails(
+        &["--kind", "off-cpu", "--step", "2"],
+        &["read, step 2: no blocked time; all steps have 1.0 ms"],
+    );
     fails(&["--kind", "on-fire"], &["cpu, wall, off-cpu, locks, faults"]);
     fails(&["--cause", "gremlins"], &["major_fault"]);
     fails(&["--step", "1", "--tool", "fetch"], &["--tool"]);

@@ -6,9 +6,9 @@
 
 use std::path::Path;
 
-use crate::support::{Answer, Fixture, entries, file_name, files_below, fixtures, root, run};
+use crate::support::{Answer, CARRIED, Fixture, entries, file_name, files_below, fixtures, root, run};
 
-const KINDS: [&str; 4] = ["recorded", "dialects", "crafted", "malformed"];
+const KINDS: [&str; 5] = ["recorded", "dialects", "stacks", "crafted", "malformed"];
 
 /// File name to arguments, before the capture's own.
 const STAGES: &[(&str, &[&str])] = &[
@@ -16,6 +16,7 @@ const STAGES: &[(&str, &[&str])] = &[
     ("report.json", &["analyze", "--format", "json"]),
     ("report.md", &["analyze", "--format", "md"]),
     ("stacks.folded", &["flamegraph", "--folded"]),
+    ("locks.folded", &["flamegraph", "--folded", "--kind", "locks"]),
     ("histogram.txt", &["hist", "--text"]),
     ("records.txt", &["dump", "--stage", "records"]),
     ("events.txt", &["dump", "--stage", "events"]),
@@ -45,6 +46,10 @@ fn required(kind: &str) -> &'static [&'static str] {
 fn ask(fixture: &Fixture, arguments: &[&str]) -> Answer {
     let mut all = arguments.to_vec();
     all.extend(fixture.arguments());
+    // Symbols that were carried along with stacks.
+    if fixture.dir.join("symfs").is_dir() && matches!(arguments, ["analyze" | "flamegraph", ..]) {
+        all.extend(CARRIED);
+    }
     run(&fixture.dir, &all)
 }
 

@@ -16,10 +16,10 @@ mod crafted;
 mod dialects;
 /// Writes a recording in every perf container.
 mod encode;
-/// Flamegraphs from a capture made by hand: weights, comparisons, what is missing.
-mod flamegraph;
 /// Exports: the viewers' own schemas and numbers, and values worked out by hand.
 mod exports;
+/// Flamegraphs from a capture made by hand: weights, comparisons, what is missing.
+mod flamegraph;
 /// Captures to the text kept under `tests/golden/`.
 mod golden;
 /// What holds for every capture: conservation, order, independence of threads.
@@ -28,11 +28,13 @@ mod invariants;
 mod json;
 /// Event counts and times against `perf script`.
 mod oracle;
-/// Names of frames from files that were carried along.
-mod symbols;
+/// One recording with ftrace's stacks in its three forms.
+mod stack_formats;
 /// Stacks against `perf script`, inferno, and what the workload is known to do.
 mod stacks;
 /// Finds fixtures, runs the stages and the program.
 mod support;
+/// Names of frames from files that were carried along.
+mod symbols;
 /// The rules of the source tree.
 mod tidy;

@@ -17,7 +17,7 @@ use inferno::collapse::{Collapse as _, perf};
 
 use agenttrace_parse::{Capture, Diagnostics, ReadOptions, Unpacked};
 
-use crate::support::{entries, root, run};
+use crate::support::{CARRIED, entries, root, run};
 
 /// At least so many DWARF samples have the chain that perf gives, of a hundred.
 const SAME_CHAINS: usize = 95;
@@ -27,9 +27,6 @@ const DWARF_SAMPLES: usize = 150;
 
 /// What perf is asked to print of a sample.
 const FIELDS: &str = "comm,tid,time,event,ip,sym,dso";
-
-/// The options that say where the symbols of a fixture are.
-const CARRIED: [&str; 6] = ["--symfs", "symfs", "--kallsyms", "kallsyms", "--debug-dir", "buildid"];
 
 /// A capture with what perf prints for it.
 #[derive(Debug)]
@@ -411,7 +408,8 @@ fn comparable(folded: &Folded, aliases: &BTreeMap<String, String>) -> Folded {
 
 fn differences(ours: &Folded, theirs: &Folded) -> String {
     let mut text = String::new();
-    for (stack, weight) in theirs.iter().filter(|(stack, weight)| ours.get(*stack) != Some(*weight)) {
+    for (stack, weight) in theirs.iter().filter(|(stack, weight)| ours.get(*stack) != Some(*weight))
+    {
         let _ = writeln!(text, "perf and inferno {weight}, we {:?}: {stack}", ours.get(stack));
     }
     for (stack, weight) in ours.iter().filter(|(stack, _)| !theirs.contains_key(*stack)) {

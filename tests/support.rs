@@ -26,6 +26,7 @@ pub(crate) struct Fixture {
 /// What a capture's file, or folder, may be called.
 const CAPTURES: &[&str] = &[
     "perf.data",
+    "perf.data.xz",
     "events.txt",
     "trace.dat",
     "trace.txt",
@@ -36,6 +37,10 @@ const CAPTURES: &[&str] = &[
     "script.txt.gz",
     "script.txt.zst",
 ];
+
+/// The options that say where the symbols of a fixture of stacks are.
+pub(crate) const CARRIED: [&str; 6] =
+    ["--symfs", "symfs", "--kallsyms", "kallsyms", "--debug-dir", "buildid"];
 
 /// A larger capture serves to measure speed, not to be checked.
 const LARGEST: u64 = 32 << 20;
@@ -92,7 +97,7 @@ fn read(path: &Path) -> Vec<u8> {
     std::fs::read(path).unwrap_or_else(|e| panic!("{}: {e}", path.display()))
 }
 
-/// The fixtures of a kind (`recorded`, `dialects`, `crafted`, `malformed`), by name. Recorded
+/// The fixtures of a kind (`recorded`, `dialects`, `stacks`, `crafted`, `malformed`), by name. Recorded
 /// ones are also taken from the folder that `AGENTTRACE_FIXTURES` names.
 pub(crate) fn fixtures(kind: &str) -> Vec<Fixture> {
     let mut folders = vec![root().join("fixtures").join(kind)];

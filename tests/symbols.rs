@@ -83,20 +83,28 @@ impl Recording {
 
     /// `PERF_RECORD_MMAP2`, with a build id or with device and inode.
     fn mapping(&mut self, address: u64, len: u64, path: &str, build: Option<&str>) {
+        self.mapped(2, &[71, 71], [address, len], path, build);
+    }
+
+    fn mapped(
+        &mut self,
+        mode: u16,
+        ids: &[u32; 2],
+        [address, len]: [u64; 2],
+        path: &str,
+        build: Option<&str>,
+    ) {
         let (misc, file) = match build {
-            None => (2, [halves(&[8, 1]), words(&[77, 0])].concat()),
+            None => (mode, [halves(&[8, 1]), words(&[77, 0])].concat()),
             Some(hex) => {
-                let id: Vec<u8> = (0..hex.len())
-                    .step_by(2)
-                    .map(|at| u8::from_str_radix(&hex[at..at + 2], 16).expect("digits"))
-                    .collect();
+                let id = digits(hex);
                 let mut file = vec![u8::try_from(id.len()).expect("20"), 0, 0, 0];
                 file.extend(id);
                 file.resize(24, 0);
-                (2 | 1 << 14, file)
+                (mode | 1 << 14, file)
             }
         };
-        let place = [halves(&[71, 71]), words(&[address, len, 0])].concat();
+        let place = [halves(ids), words(&[address, len, 0])].concat();
         let rest = [halves(&[5, 2]), padded(path)].concat();
         self.record(10, misc, &[place, file, rest].concat());
     }
@@ -205,7 +213,8 @@ impl Case {
 
     /// Folded stacks without the task's name and the counts, and what is said.
     fn folded(&self, more: &[&str]) -> (String, String) {
-        let answer = self.run(&["flamegraph", "--whole-capture", "--kind", "cpu", "--folded"], more);
+        let answer =
+            self.run(&["flamegraph", "--whole-capture", "--kind", "cpu", "--folded"], more);
         assert_eq!(answer.code, 0, "{}", answer.err);
         let stack = |line: &str| {
             let line = line.strip_prefix("shop;").expect("the task's name");
@@ -330,7 +339,8 @@ fn a_file_at_its_own_path_counts_by_its_build_id_alone() {
         format!(
             "3 of 3 frames in the stacks have no name:\n  \
                {at}: 3 frames in 1 sample; its build is not known\n\
-             on the traced machine: cp --parents {at} symfs/   (then give it with --symfs)\n"
+             on the traced machine: cp --parents {at} symfs/   (then give it with --symfs)\n\
+             when recording next time: perf record --buildid-all ...\n"
         )
     );
     // The path names it, and with --symfs the user does: it is used, and said.
@@ -470,8 +480,7 @@ fn a_kallsyms_of_another_boot_is_refused() {
              (then give it with --kallsyms)\n"
         )
     );
-    let hidden: String =
-        kallsyms(0).lines().map(|l| format!("{:016x}{}\n", 0, &l[16..])).collect();
+    let hidden: String = kallsyms(0).lines().map(|l| format!("{:016x}{}\n", 0, &l[16..])).collect();
     case.put("hidden", hidden.as_bytes());
     let (_, said) = case.folded(&["--symfs", "sym", "--kallsyms", "hidden"]);
     let first = said.lines().next().unwrap_or_default();
@@ -480,6 +489,54 @@ fn a_kallsyms_of_another_boot_is_refused() {
         "note: hidden: all its addresses are zero, as users other than root see them; copy \
          /proc/kallsyms as root"
     );
+}
+
+/// The program stands for a kernel: its function serve() is called `_text`.
+#[test]
+fn a_vmlinux_names_the_kernel_wherever_it_was_loaded() {
+    let weigh = TEXT + 0x40_0188 - 0x40_011c;
+    let case = Case::new(Some(BUILD), &[&[KERNEL, weigh, USER, 0x40_015a]]);
+    case.put("sym/opt/shop", &program("shop"));
+    case.put("vmlinux", &replaced(program("shop"), b"serve\0", b"_text\0"));
+    let (stacks, said) = case.folded(&["--symfs", "sym", "--vmlinux", "vmlinux"]);
+    assert_eq!(stacks, "_start;shop::Shelf<long>::take;pack;weigh");
+    assert_eq!(
+        said,
+        "note: nothing tells whether vmlinux is the capture's kernel: it is used because --vmlinux \
+         names it\n"
+    );
+    case.put("other", &program("shop"));
+    let (_, said) = case.folded(&["--symfs", "sym", "--vmlinux", "other"]);
+    let why = "note: other is not used: it has no symbol _text, so where the kernel was loaded is \
+               not known\n";
+    assert!(said.starts_with(why), "{said}");
+}
+
+/// depot_fetch() is at 8 in `.text`, which has 13 bytes; depot_fail() at 0 in
+/// `.text.unlikely`, which the kernel puts after that.
+#[test]
+fn a_kernel_module_is_named_by_its_file() {
+    const DEPOT: &str = "93ebe00e03a35e680eb00860aac01664c7b2db91";
+    const MODULE: u64 = 0xffff_ffff_c010_0000;
+    let case = |build: &str| {
+        let mut recording = Recording::new();
+        let path = "/lib/modules/6.1.0/kernel/depot.ko.xz";
+        recording.mapped(1, &[u32::MAX, 0], [MODULE, 0x1000], path, Some(build));
+        recording.program("/opt/shop", Some(BUILD));
+        let stacks = [&[KERNEL, MODULE + 0x9][..], &[KERNEL, MODULE + 0xd, MODULE + 0x0d]];
+        let case = Case::of(recording, &stacks);
+        case.put(
+            "modules/extra/depot.ko.zst",
+            &zstd::encode_all(&program("depot.ko")[..], 1).unwrap(),
+        );
+        case.folded(&["--modules", "modules"])
+    };
+    let (stacks, said) = case(DEPOT);
+    // The second frame's call lies before the address that it returns to.
+    assert_eq!(stacks, "depot_fetch\ndepot_fetch;depot_fail");
+    assert_eq!(said, "");
+    let (stacks, _) = case(&"33".repeat(20));
+    assert!(stacks.starts_with("depot.ko.xz+0xffffffffc0100009\n"), "{stacks}");
 }
 
 // ---- code made at run time ---------------------------------------------------------------

@@ -24,6 +24,10 @@ const ALONE: &[(&str, &str)] = &[
     ("memmap2", "Cargo.toml"),
     ("anyhow", "Cargo.toml"),
     ("indicatif", "Cargo.toml"),
+    ("blazesym", "Cargo.toml"),
+    ("tar", "Cargo.toml"),
+    ("bzip2", "Cargo.toml"),
+    ("tempfile", "Cargo.toml"),
     ("polars", "crates/render/Cargo.toml"),
     ("plotters", "crates/render/Cargo.toml"),
     ("inferno", "crates/render/Cargo.toml"),
@@ -154,6 +158,8 @@ fn nothing_unfinished_and_no_place_of_a_machine() {
         "fixtures/record_dialects.sh",
         "fixtures/redact_dialects.py",
         "fixtures/dialects/README.md",
+        "fixtures/record_ftrace_stacks.sh",
+        "fixtures/ftrace_stacks/README.md",
         "docs/FORMATS.md",
     ];
     let pages = pages.into_iter().map(|name| (name.to_owned(), text(name)));

@@ -6,6 +6,8 @@
 #[path = "../../tests/encode/mod.rs"]
 mod encode;
 mod exercise;
+#[path = "../../crates/parse/src/perf_data/tests/stack_build.rs"]
+mod stack_build;
 mod wrap;
 
 use std::sync::OnceLock;
@@ -136,7 +138,16 @@ pub fn seeds_of_perf() -> Vec<(String, Vec<Vec<u8>>)> {
         ("pipe, switches", switches.pipe(Packing::Plain)),
     ];
     let more = more.map(|(name, files)| (name.to_owned(), whole(files)));
-    more.into_iter().chain(encode::CONTAINERS.iter().map(written)).collect()
+    let stacks = [false, true].into_iter().flat_map(|big| {
+        let built = stack_build::small(big);
+        let order = if big { "big-endian " } else { "" };
+        [
+            (format!("{order}file, stacks"), vec![built.finish()]),
+            (format!("{order}pipe, stacks"), vec![built.pipe()]),
+        ]
+    });
+    let more = more.into_iter().chain(stacks);
+    more.chain(encode::CONTAINERS.iter().map(written)).collect()
 }
 
 /// The same for the target `format`.

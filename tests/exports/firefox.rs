@@ -69,7 +69,14 @@ fn check_thread(name: &str, thread: &Json, categories: &[Json], libs: u64, schem
     below(symbols, "name", strings, name);
     let frames = thread.get("frameTable");
     let columns = [
-        "address", "inlineDepth", "category", "subcategory", "func", "nativeSymbol", "line", "column",
+        "address",
+        "inlineDepth",
+        "category",
+        "subcategory",
+        "func",
+        "nativeSymbol",
+        "line",
+        "column",
     ];
     let frame_rows = rows(frames, &columns, name);
     below(frames, "func", func_rows, name);
@@ -160,7 +167,10 @@ fn a_step_by_hand() {
         path("0|500|user_cpu", "step 1 vfork|cpu_user|user|agent (100)"),
         path("500|1000|spawn", "step 1 vfork|cpu_kernel|vfork|agent (100)"),
         path("1000|1200|spawn", "step 1 vfork|cpu_user|vfork > agent > spawn|agent (101)"),
-        path("1200|1900|spawn", "step 1 vfork|cpu_kernel|vfork > agent > spawn > execve|agent (101)"),
+        path(
+            "1200|1900|spawn",
+            "step 1 vfork|cpu_kernel|vfork > agent > spawn > execve|agent (101)",
+        ),
         path("1900|2100|run_delay", "step 1 vfork|run_queue in spawn|vfork|agent (100)"),
         path("2100|2200|spawn", "step 1 vfork|cpu_kernel|vfork|agent (100)"),
         path("2200|3000|user_cpu", "step 1 vfork|cpu_user|user|agent (100)"),
@@ -171,7 +181,11 @@ fn a_step_by_hand() {
     assert_eq!(got[1..], want);
     assert_eq!(
         markers(child),
-        ["600|900|system call|vfork|0", "1200|2000|system call|execve|0"]
+        [
+            "600|900|system call|vfork|0",
+            "1200|2000|system call|execve|0",
+            "700|0|woken|agent (100)|a task",
+        ]
     );
 }
 

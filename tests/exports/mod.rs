@@ -78,12 +78,9 @@ impl Hostile {
         let vfork = crafted("vfork");
         let events = String::from_utf8(vfork.bytes()).expect("events are text");
         // 15 bytes, as the kernel has it, one of them no UTF-8.
-        let events = events.replace("\"agent\"", "\"<b>\\x1b[31m\\xff\\\"';\\n\"");
+        let events = events.replace("\"agent\"", "\"<b>\\x1b[31m\\xff\\x22';\\x0a\"");
         std::fs::write(folder.join("events.txt"), events).expect("the capture is written");
-        let tool = format!(
-            "<script>alert(1)</script>\\u001b[31m\\u202e\\\"';{}",
-            "a".repeat(4096)
-        );
+        let tool = format!("<script>alert(1)</script>\\u001b[31m\\u202e\\\"';{}", "a".repeat(4096));
         let step = format!(
             "{{\"step_id\":\"</step>\\u0007\",\"tool\":\"{tool}\",\"pid\":100,\"tid\":100,\
              \"start_ns\":1000000,\"end_ns\":4000000,\"no\\u001bte\":\"<img>\\u202e\"}}\n"
@@ -119,8 +116,7 @@ fn the_same_bytes_at_any_number_of_threads() {
 #[test]
 fn viewers_follow_from_the_table() {
     let fixture = crafted("vfork");
-    let answer =
-        crate::support::run(&fixture.dir, &["export", "events.txt", "--to", "netscape"]);
+    let answer = crate::support::run(&fixture.dir, &["export", "events.txt", "--to", "netscape"]);
     assert_eq!(answer.code, 2);
     assert!(answer.err.contains("firefox, perfetto, speedscope"), "{}", answer.err);
     // The time option that other commands call --to.

@@ -254,7 +254,8 @@ fn every_fixture_tiles_its_steps_and_keeps_its_cpus_in_step() {
     for fixture in all() {
         let name = &fixture.name;
         let trace = parse(&schema, &of_fixture(&fixture, "perfetto", &[]));
-        let of = |category: &str| trace.slices.iter().filter(move |s| s.category == category);
+        let of =
+            |category: &'static str| trace.slices.iter().filter(move |s| s.category == category);
         let steps = steps(&fixture);
         assert_eq!(of("step").count(), steps.len(), "{name}");
         let mut ends = of("critical path").peekable();

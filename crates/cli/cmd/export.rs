@@ -20,7 +20,8 @@ use crate::symbols::StackData;
 use crate::{output, pipeline, symbols};
 
 pub(crate) fn run(args: &ExportArgs) -> Result<ExitCode> {
-    let export = EXPORTS.iter().find(|export| export.name() == args.viewer).context("unknown --to")?;
+    let export =
+        EXPORTS.iter().find(|export| export.name() == args.viewer).context("unknown --to")?;
     if export.binary() && args.out == Path::new("-") && std::io::stdout().is_terminal() {
         bail!("--to {} is not text: give --out FILE, or send it to a pipe", args.viewer);
     }

@@ -5,8 +5,9 @@ use std::process::ExitCode;
 
 use agenttrace_attribute::cause::Cause;
 use agenttrace_attribute::stacks::{
-    Ask, Named, Scene, StackFilter, StackGraph, StackKind, diff, graph,
+    Ask, Named, Scene, StackFilter, StackGraph, StackKind, diff, graph, threads,
 };
+use agenttrace_model::parse::stack::StackEvent;
 use agenttrace_model::parse::{Capture, CaptureInfo};
 use agenttrace_render::flamegraph as flames;
 use anyhow::{Context as _, Result, bail};
@@ -160,7 +161,9 @@ impl<'a> Job<'a> {
         let placed = pipeline::place(&loaded, &narrowed, marks)?;
         let needed = self.kind == StackKind::Wall || filters.iter().any(|f| f.cause.is_some());
         let report = needed.then(|| pipeline::report(&loaded, &placed, None));
-        let scene = Scene { windows: Some(&placed.windows), report: report.as_ref(), ..scene };
+        let session = placed.file.as_ref().and_then(|f| f.session.as_deref());
+        let scene =
+            Scene { windows: Some(&placed.windows), report: report.as_ref(), session, ..scene };
         self.draw(capture, &args.read, scene, filters)
     }
 
@@ -171,7 +174,11 @@ impl<'a> Job<'a> {
         scene: Scene<'_>,
         filters: [StackFilter; N],
     ) -> Result<[StackGraph; N]> {
-        let data = symbols::load(capture, read, &self.args.symbols, &|_| true)?;
+        // What the graph cannot show need not be unwound, and no name of it be missed.
+        let threads = threads(scene);
+        let wanted =
+            |event: &StackEvent<'_>| threads.as_ref().is_none_or(|t| t.contains(&event.tid));
+        let data = symbols::load(capture, read, &self.args.symbols, &wanted)?;
         for line in data.iter().flat_map(|data| symbols::summary(data, &read.path)) {
             eprintln!("{line}");
         }

@@ -1,8 +1,13 @@
 //! An ELF file's bytes to the symbols at some addresses, and what else is needed of it.
 
-use agenttrace_model::parse::BuildId;
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::{Path, PathBuf};
+
+use agenttrace_model::parse::{BuildId, inflated_len};
 use object::read::{Object as _, ObjectSection as _, ObjectSymbol as _, ObjectSymbolTable as _};
 use object::{SectionFlags, SymbolFlags, SymbolSection, elf};
+use rayon::prelude::*;
 
 use super::search::{Aliases, Binding, Entry, Search};
 
@@ -18,16 +23,41 @@ impl<'a> Elf<'a> {
         Some(Self { file: object::File::parse(bytes).ok()? })
     }
 
-    /// The sum of what its compressed sections say that they expand to: a few bytes can
-    /// say any size.
-    pub(super) fn expands_to(&self) -> u64 {
-        let sizes = self.file.sections().filter_map(|section| {
-            let SectionFlags::Elf { sh_flags, .. } = section.flags() else { return None };
-            let packed = sh_flags.contains(elf::SHF_COMPRESSED);
-            packed
-                .then(|| section.compressed_file_range().map_or(u64::MAX, |r| r.uncompressed_size))
-        });
-        sizes.fold(0, u64::saturating_add)
+    /// Whether its compressed sections expand to no more than is believed of an honest file
+    /// of this size. What they say of it proves nothing, so they are gone through.
+    pub(super) fn expands_fairly(&self, size: usize) -> bool {
+        let most = (size as u64).saturating_mul(32).saturating_add(64 << 20);
+        let packed: Vec<(u64, &[u8])> = self.file.sections().filter_map(packed).collect();
+        let claimed = packed.iter().map(|(claim, _)| *claim).fold(0, u64::saturating_add);
+        let bytes = packed.iter().map(|(_, bytes)| bytes.len() as u64).fold(0, u64::saturating_add);
+        // zlib makes of a byte 1032 at most.
+        claimed <= most
+            && (bytes.saturating_mul(1032) <= most
+                || packed.par_iter().map(|(_, bytes)| inflated_len(bytes, most)).sum::<u64>()
+                    <= most)
+    }
+
+    /// The files that blazesym may read besides this one, at `path`: what its links name,
+    /// where blazesym looks.
+    pub(super) fn linked(&self, path: &Path, folders: &[PathBuf]) -> Vec<PathBuf> {
+        let mut named: Vec<&OsStr> = Vec::new();
+        for section in [".gnu_debuglink", ".gnu_debugaltlink", ".debug_sup"] {
+            let bytes = self.section(section).unwrap_or_default();
+            // `.debug_sup` begins with version and kind: 3 bytes.
+            let bytes = if section == ".debug_sup" { bytes.get(3..) } else { Some(bytes) };
+            let name = bytes.and_then(|bytes| bytes.split(|b| *b == 0).next());
+            named.extend(name.filter(|name| !name.is_empty()).map(OsStr::from_bytes));
+        }
+        let own = path.parent().unwrap_or(Path::new("/"));
+        let mut paths = vec![path.with_added_extension("dwp")];
+        for name in named {
+            paths.extend([own.join(name), own.join(".debug").join(name)]);
+            for folder in folders {
+                let below = own.strip_prefix("/").unwrap_or(own);
+                paths.extend([folder.join(name), folder.join(below).join(name)]);
+            }
+        }
+        paths
     }
 
     /// Whether it holds code itself: a file of debug information alone does not.
@@ -160,6 +190,18 @@ impl<'a> Elf<'a> {
             texts.push(holds(b"text") || holds(b"data"));
         }
         texts
+    }
+}
+
+/// What a compressed section says that it expands to, and its bytes.
+fn packed<'a>(section: object::Section<'a, '_>) -> Option<(u64, &'a [u8])> {
+    let SectionFlags::Elf { sh_flags, .. } = section.flags() else { return None };
+    if !sh_flags.contains(elf::SHF_COMPRESSED) {
+        return None;
+    }
+    match section.compressed_data() {
+        Ok(packed) => Some((packed.uncompressed_size, packed.data)),
+        Err(_) => Some((u64::MAX, &[])),
     }
 }
 

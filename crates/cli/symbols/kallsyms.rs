@@ -112,16 +112,33 @@ pub(super) fn hex(digits: &[u8]) -> Option<u64> {
     if digits.is_empty() || digits.len() > 16 {
         return None;
     }
-    digits.iter().try_fold(0_u64, |value, digit| {
-        let digit = match digit {
-            b'0'..=b'9' => digit.wrapping_sub(b'0'),
-            b'a'..=b'f' => digit.wrapping_sub(b'a').wrapping_add(10),
-            b'A'..=b'F' => digit.wrapping_sub(b'A').wrapping_add(10),
-            _ => return None,
-        };
-        Some(value.wrapping_shl(4) | u64::from(digit))
-    })
+    let (value, all) = digits.iter().fold((0_u64, 0_u8), |(value, all), digit| {
+        let digit = DIGITS.get(usize::from(*digit)).copied().unwrap_or(NONE);
+        (value.wrapping_shl(4) | u64::from(digit & 0xf), all | digit)
+    });
+    (all & NONE == 0).then_some(value)
 }
+
+/// Not a digit.
+const NONE: u8 = 0x80;
+
+/// What each byte is as a hexadecimal digit: the text has two million of them.
+const DIGITS: [u8; 256] = {
+    let mut digits = [NONE; 256];
+    let mut byte = 0_u8;
+    loop {
+        digits[byte as usize] = match byte {
+            b'0'..=b'9' => byte - b'0',
+            b'a'..=b'f' => byte - b'a' + 10,
+            b'A'..=b'F' => byte - b'A' + 10,
+            _ => NONE,
+        };
+        if byte == u8::MAX {
+            break digits;
+        }
+        byte += 1;
+    }
+};
 
 #[cfg(test)]
 mod tests {

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use std::path::{Path, PathBuf};
 
 use agenttrace_model::parse::stack::{Mapping, StackEvent, StackRecord};
-use agenttrace_model::parse::{BuildId, plain_reader};
+use agenttrace_model::parse::{BuildId, is_packed, plain_reader};
 use agenttrace_model::stacks::elf::build_id;
 use agenttrace_model::stacks::{Module, SymbolSource};
 
@@ -55,10 +55,26 @@ pub(super) struct Kernel<'a> {
 /// A kallsyms that fits.
 #[derive(Debug)]
 struct Text<'a> {
-    bytes: Cow<'a, [u8]>,
+    bytes: Source<'a>,
     /// See [`kallsyms::names`].
     shift: u64,
     from: String,
+}
+
+/// Whose bytes they are.
+#[derive(Debug)]
+enum Source<'a> {
+    Capture(&'a [u8]),
+    File(Bytes),
+}
+
+impl Source<'_> {
+    fn bytes(&self) -> &[u8] {
+        match self {
+            Self::Capture(bytes) => bytes,
+            Self::File(bytes) => bytes,
+        }
+    }
 }
 
 /// A vmlinux that fits.
@@ -98,12 +114,12 @@ impl<'a> Kernel<'a> {
         }
         let mut wrong = None;
         if let Some(path) = given.kallsyms {
-            let bytes = text(&input::open(path)?)?;
+            let bytes = plain(path)?;
             looked.push(path.display().to_string());
             match kallsyms::fit(&bytes, reference.get()) {
                 Fit::Same => {
                     let from = path.display().to_string();
-                    kernel.kallsyms = Some(Text { bytes: Cow::Owned(bytes), shift: 0, from });
+                    kernel.kallsyms = Some(Text { bytes: Source::File(bytes), shift: 0, from });
                 }
                 Fit::Moved(there, here) => {
                     let name = reference
@@ -133,7 +149,7 @@ impl<'a> Kernel<'a> {
             && kallsyms::fit(bytes, reference.get()) == Fit::Same
         {
             let from = "the capture".to_owned();
-            kernel.kallsyms = Some(Text { bytes: Cow::Borrowed(bytes), shift: 0, from });
+            kernel.kallsyms = Some(Text { bytes: Source::Capture(bytes), shift: 0, from });
         }
         if kernel.kallsyms.is_none()
             && let Some(id) = id
@@ -161,7 +177,7 @@ impl<'a> Kernel<'a> {
     /// The names of the functions at these addresses, which must be sorted.
     pub(super) fn names(&self, wanted: &[u64]) -> Vec<Option<&[u8]>> {
         let mut names = match &self.kallsyms {
-            Some(text) => kallsyms::names(&text.bytes, wanted, text.shift),
+            Some(text) => kallsyms::names(text.bytes.bytes(), wanted, text.shift),
             None => vec![None; wanted.len()],
         };
         if let Some(image) = &self.vmlinux
@@ -242,12 +258,16 @@ fn image(
     Ok(Some(Image { path: path.to_owned(), bytes, shift }))
 }
 
-/// Without compression.
-fn text(bytes: &[u8]) -> anyhow::Result<Vec<u8>> {
+/// A file without compression; plain ones stay mapped.
+fn plain(path: &Path) -> anyhow::Result<Bytes> {
     use std::io::Read as _;
+    let bytes = input::open(path)?;
+    if !is_packed(&bytes) {
+        return Ok(bytes);
+    }
     let mut text = Vec::new();
-    plain_reader(bytes)?.take(LARGEST).read_to_end(&mut text)?;
-    Ok(text)
+    plain_reader(&bytes)?.take(LARGEST).read_to_end(&mut text)?;
+    Ok(Bytes::Owned(text))
 }
 
 /// A kallsyms of the kernel with this build id: in --symfs, the build-id cache, the
@@ -264,17 +284,17 @@ fn same_build(
         looked.push(folder.display().to_string());
         paths.extend(Places::by_build_id(folder, id, &["/kallsyms"]));
     }
-    let usable = |bytes: Vec<u8>, from: String| {
+    let usable = |bytes: Bytes, from: String| {
         let shift = match kallsyms::fit(&bytes, reference.get()) {
             Fit::Same => 0,
             Fit::Moved(there, here) => there.wrapping_sub(here),
             Fit::Hidden | Fit::Other => return None,
         };
-        Some(Text { bytes: Cow::Owned(bytes), shift, from })
+        Some(Text { bytes: Source::File(bytes), shift, from })
     };
     let read = |path: &Path| {
-        let bytes = path.is_file().then(|| input::open(path).ok()).flatten()?;
-        usable(text(&bytes).ok()?, path.display().to_string())
+        let bytes = path.is_file().then(|| plain(path).ok()).flatten()?;
+        usable(bytes, path.display().to_string())
     };
     if let Some(found) = paths.iter().find_map(|path| read(path)) {
         return Some(found);
@@ -292,12 +312,12 @@ fn same_build(
         return None;
     }
     let own = Path::new("/proc/kallsyms");
-    usable(std::fs::read(own).ok()?, "this machine's kernel, which is the same build".to_owned())
+    usable(input::open(own).ok()?, "this machine's kernel, which is the same build".to_owned())
 }
 
 /// The bytes of the file of a kernel module, plain, where it fits: by build id below
 /// `--modules`, --symfs, the cache and the archive, or at its own path.
-pub(super) fn module_file(places: &Places, module: &Module) -> Option<(String, Vec<u8>)> {
+pub(super) fn module_file(places: &Places, module: &Module) -> Option<(String, Bytes)> {
     let id = module.build_id.as_ref()?;
     let mut paths = Vec::new();
     if let Some(folder) = &places.modules {
@@ -312,8 +332,7 @@ pub(super) fn module_file(places: &Places, module: &Module) -> Option<(String, V
         paths.push(PathBuf::from(&module.path));
     }
     let fits = |path: &PathBuf| {
-        let bytes = path.is_file().then(|| input::open(path).ok()).flatten()?;
-        let bytes = text(&bytes).ok()?;
+        let bytes = path.is_file().then(|| plain(path).ok()).flatten()?;
         let found = build_id(&bytes);
         found.is_some_and(|found| found.same(id)).then(|| (path.display().to_string(), bytes))
     };

@@ -223,15 +223,23 @@ impl Sources<'_> {
         Named { frames: join(&placed, &wanted, &names, told, self.inlined), from, lacking }
     }
 
-    /// What debug information tells of addresses; nothing where there is none, or where it
-    /// says that it expands to more than is believed.
+    /// What debug information tells of addresses; nothing where there is none, or where it,
+    /// or a file that it refers to, expands to more than is believed.
     fn debug_info(&self, path: &Path, bytes: &[u8], wanted: &[u64]) -> Vec<Told> {
+        let folders = self.places.debug_folders();
         let Some(elf) = Elf::new(bytes) else { return Vec::new() };
-        let most = (bytes.len() as u64).saturating_mul(32).saturating_add(64 << 20);
-        if !ElfFile::parse(bytes).is_some_and(|e| e.has_debug_info) || elf.expands_to() > most {
+        let debug = ElfFile::parse(bytes).is_some_and(|e| e.has_debug_info);
+        let fair = |path: &PathBuf| {
+            let bytes = path.is_file().then(|| crate::input::open(path).ok()).flatten();
+            bytes.is_none_or(|b| Elf::new(&b).is_none_or(|elf| elf.expands_fairly(b.len())))
+        };
+        if !debug
+            || !elf.expands_fairly(bytes.len())
+            || !elf.linked(path, &folders).iter().all(fair)
+        {
             return Vec::new();
         }
-        look_up(path, &self.places.debug_folders(), wanted)
+        look_up(path, &folders, wanted)
     }
 }
 

@@ -52,6 +52,8 @@ pub(super) struct Search<'n, 'a> {
     /// ```
     slots: Vec<Slot<'a>>,
     aliases: Aliases,
+    /// The slot of the symbol before: in sorted tables mostly that of the next too.
+    at: usize,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -71,12 +73,15 @@ impl<'n, 'a> Search<'n, 'a> {
     /// A search for addresses, which must be sorted.
     pub(super) fn new(wanted: &'n [u64], aliases: Aliases) -> Self {
         let slots = vec![Slot::default(); wanted.len().saturating_add(1)];
-        Self { wanted, slots, aliases }
+        Self { wanted, slots, aliases, at: 0 }
     }
 
     /// Takes a symbol; `entry` makes the whole of it where its place is of interest.
     pub(super) fn add(&mut self, start: u64, end: u64, entry: impl FnOnce() -> Option<Entry<'a>>) {
-        let at = self.wanted.partition_point(|wanted| *wanted < start);
+        if !self.in_slot(self.at, start) {
+            self.at = self.wanted.partition_point(|wanted| *wanted < start);
+        }
+        let at = self.at;
         let Some(slot) = self.slots.get_mut(at) else { return };
         let is_first = slot.first.is_none_or(|first| start < first.start);
         let is_last = slot.last.is_none_or(|last| start >= last.start);
@@ -102,6 +107,12 @@ impl<'n, 'a> Search<'n, 'a> {
         if covers {
             choose(&mut slot.cover);
         }
+    }
+
+    fn in_slot(&self, at: usize, start: u64) -> bool {
+        let before = at.checked_sub(1).and_then(|before| self.wanted.get(before));
+        before.is_none_or(|before| *before < start)
+            && self.wanted.get(at).is_none_or(|wanted| start <= *wanted)
     }
 
     /// For each wanted address its symbol.

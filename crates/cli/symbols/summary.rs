@@ -172,6 +172,8 @@ fn steps(data: &StackData, capture: &Path) -> Vec<Step> {
             "on the traced machine",
             format!("cp --parents {} symfs/   (then give it with --symfs)", unknown.join(" ")),
         );
+        // Else perf writes those of files that samples hit themselves, not of callers'.
+        add("when recording next time", "perf record --buildid-all ...".to_owned());
     }
     let maps: Vec<String> = rows
         .iter()

@@ -128,6 +128,12 @@ impl Wrapping {
     }
 }
 
+/// Whether a file is compressed in a way that [`plain_reader`] knows.
+#[must_use]
+pub fn is_packed(bytes: &[u8]) -> bool {
+    Wrapping::recognize(bytes).is_some()
+}
+
 /// Reads a file that may be compressed (gzip, zstd, xz), as a stream: who reads says how
 /// much is too much.
 ///
@@ -138,6 +144,19 @@ pub fn plain_reader(bytes: &[u8]) -> std::io::Result<Box<dyn Read + '_>> {
         Some(wrapping) => wrapping.reader(bytes),
         None => Ok(Box::new(bytes)),
     }
+}
+
+/// How many bytes a zlib stream, as sections of ELF files are compressed, gives; none of
+/// them is kept. More than `most` are not counted.
+#[must_use]
+pub fn inflated_len(bytes: &[u8], most: u64) -> u64 {
+    let mut decoder = flate2::bufread::ZlibDecoder::new(bytes).take(most.saturating_add(1));
+    let mut chunk = [0; 1 << 14];
+    let mut len = 0_u64;
+    while let Ok(n @ 1..) = decoder.read(&mut chunk) {
+        len = len.saturating_add(n as u64);
+    }
+    len
 }
 
 #[cfg(test)]
@@ -154,6 +173,16 @@ mod tests {
         let mut budget = Budget::new(&Limits { expanded: Some(200 << 20) }, bomb.len() as u64);
         let (out, end) = Wrapping::Zstd.expand(&bomb, &mut budget).unwrap();
         assert_eq!((out.len(), end), (200 << 20, End::Whole));
+    }
+
+    #[test]
+    fn what_a_section_gives_is_counted_up_to_a_limit() {
+        let mut zlib = flate2::write::ZlibEncoder::new(Vec::new(), flate2::Compression::fast());
+        zlib.write_all(&vec![0; 1 << 20]).unwrap();
+        let zlib = zlib.finish().unwrap();
+        assert_eq!(inflated_len(&zlib, 1 << 20), 1 << 20);
+        assert_eq!(inflated_len(&zlib, 1000), 1001);
+        assert_eq!(inflated_len(b"none", 1000), 0);
     }
 
     #[test]

@@ -55,7 +55,7 @@ pub use diagnostics::{Count, Diagnostics, Problem, Severity};
 pub use error::Error;
 pub use events::{Context, Event, Kind};
 pub use events_write::{write_event, write_events_header};
-pub use expand::{Limits, plain_reader};
+pub use expand::{Limits, inflated_len, is_packed, plain_reader};
 pub use fields::{Addr, Args, BlockOp, Comm, Rwbs, SwitchState, Text};
 pub use formats::Formats;
 pub use perf_data::{Redactor, cut};

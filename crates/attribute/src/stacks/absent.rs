@@ -26,8 +26,8 @@ pub enum Absent {
     UnknownTool(String, Vec<String>),
     /// No task has this name.
     UnknownComm(String),
-    /// The selection, in words, holds nothing; how much the whole capture holds, in words.
-    Nothing(StackKind, String, String),
+    /// The selection, in words, holds nothing; what there is around it, in words.
+    Nothing(StackKind, String, Option<String>),
 }
 
 impl StackKind {
@@ -89,8 +89,9 @@ impl fmt::Display for Absent {
                 write!(f, "no step has the tool {tool:?}; there are {}", list(known))
             }
             Self::UnknownComm(name) => write!(f, "no task in the capture is called {name:?}"),
-            Self::Nothing(kind, of, all) => {
-                write!(f, "{of} holds no {}; the whole capture has {all}", kind.subject())
+            Self::Nothing(kind, of, elsewhere) => {
+                write!(f, "{of}: no {}", kind.subject())?;
+                elsewhere.iter().try_for_each(|there| write!(f, "; {there}"))
             }
         }
     }

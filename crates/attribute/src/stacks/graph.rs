@@ -1,9 +1,9 @@
 //! A kind of graph and a filter to weighted stacks.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use agenttrace_model::parse::{CaptureInfo, Nanos};
+use agenttrace_model::parse::{CaptureInfo, Nanos, Tid};
 use agenttrace_model::stacks::{ChainId, StackSample, Stacks, What};
 use agenttrace_model::{Model, State, Windows};
 
@@ -108,8 +108,7 @@ fn select<'a>(scene: Scene<'a>, ask: &'a Ask) -> Result<Selection<'a>, Absent> {
     if let Some(tool) = &filter.tool
         && !windows.steps.iter().any(|s| s.tool == *tool)
     {
-        let known: std::collections::BTreeSet<&str> =
-            windows.steps.iter().map(|s| s.tool.as_str()).collect();
+        let known: BTreeSet<&str> = windows.steps.iter().map(|s| s.tool.as_str()).collect();
         let known = known.into_iter().map(str::to_owned).collect();
         return Err(Absent::UnknownTool(tool.clone(), known));
     }
@@ -146,19 +145,24 @@ fn words(scene: Scene<'_>, ask: &Ask) -> String {
     out
 }
 
-/// A selection without anything, told with what there is elsewhere.
+/// A selection without anything, told with what there is around it.
 fn nothing(scene: Scene<'_>, ask: &Ask, of: String) -> Absent {
-    let narrowed = scene.windows.is_some() || ask.filter != StackFilter::default();
-    let whole = Ask { filter: StackFilter::default(), ..ask.clone() };
-    let all = match ask.kind {
-        // A path without time: its steps hold none.
-        StackKind::Wall => None,
-        StackKind::Cpu | StackKind::OffCpu | StackKind::Locks | StackKind::Faults => narrowed
-            .then(|| graph(Scene { windows: None, ..scene }, &whole).ok())
-            .flatten()
-            .map(|g| amount(g.total, g.unit)),
-    };
-    Absent::Nothing(ask.kind, of, all.unwrap_or_else(|| "none either".to_owned()))
+    let all = Ask { filter: StackFilter::default(), ..ask.clone() };
+    let all = (ask.filter != all.filter).then(|| graph(scene, &all).ok()).flatten();
+    let whole = if scene.windows.is_some() { "all steps have" } else { "the whole capture has" };
+    let elsewhere = all.map(|g| format!("{whole} {}", amount(g.total, g.unit)));
+    Absent::Nothing(ask.kind, of, elsewhere)
+}
+
+/// The threads whose samples a graph of steps can show: those of the agent's tree, and
+/// those on critical paths. `None`: all of them.
+#[must_use]
+pub fn threads(scene: Scene<'_>) -> Option<BTreeSet<Tid>> {
+    let (windows, model) = scene.windows.zip(scene.model)?;
+    let tree = model.task_ids().filter(|(id, _)| windows.is_in_tree(*id)).map(|(_, t)| t.tid);
+    let paths = scene.report.iter().flat_map(|report| &report.steps);
+    let paths = paths.flat_map(|step| &step.segments).map(|segment| segment.tid);
+    Some(tree.chain(paths).collect())
 }
 
 /// The stacks, or the reason why there are none for this kind.

@@ -21,7 +21,7 @@ use crate::cause::Cause;
 pub use absent::Absent;
 pub use diff::{DiffRow, DiffSide, StackDiff, diff};
 pub use events::{CpuEvent, cpu as cpu_event};
-pub use graph::{Ask, Scene, graph};
+pub use graph::{Ask, Scene, graph, threads};
 pub use index::SampleIndex;
 pub use path::{PathStacks, Piece};
 pub use text::{FrameKind, FrameText, frame_text};

@@ -166,3 +166,85 @@ fn interval(info: &CaptureInfo, stacks: &Stacks, event: Option<u32>) -> (bool, N
         Some(_) | None => (false, DEFAULT_INTERVAL),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use agenttrace_model::Span;
+    use agenttrace_model::parse::{Cpu, Pid, SwitchState, Tid};
+
+    use super::*;
+
+    /// A task with these states: since when, and which.
+    fn task(states: &[(u64, State)]) -> Task {
+        let span = |(start, state): &(u64, State)| Span {
+            start: Nanos(*start),
+            state: *state,
+            cpu: Cpu(0),
+            wake: None,
+            inferred: false,
+        };
+        Task {
+            tid: Tid(1),
+            pid: Pid(1),
+            parent: None,
+            is_thread: None,
+            vfork: false,
+            birth: None,
+            exit: None,
+            names: Vec::new(),
+            states: states.iter().map(span).collect(),
+            ops: Vec::new(),
+            execs: Vec::new(),
+            migrations: Vec::new(),
+        }
+    }
+
+    const WAIT: State = State::Blocked(SwitchState::Interruptible);
+
+    #[test]
+    fn cpu_time_is_that_since_the_sample_before() {
+        // Running 0 to 40 and 70 to 100; the timeline begins at 10.
+        let task = task(&[(0, State::Running), (40, WAIT), (70, State::Running)]);
+        let mut line = Line::default();
+        let cpu = |line: &mut Line, time: u64| {
+            let SampleTime::Running { cpu, .. } = line.running(&task, Nanos(10), Nanos(time), 1)
+            else {
+                return Nanos::MAX;
+            };
+            cpu
+        };
+        assert_eq!(cpu(&mut line, 30), Nanos(20));
+        assert_eq!(cpu(&mut line, 80), Nanos(10 + 10));
+        assert_eq!(cpu(&mut line, 80), Nanos(0));
+    }
+
+    #[test]
+    fn what_is_less_than_an_interval_is_carried_on() {
+        // Off the CPU for 25, 8, 7 and, up to the end at 100, 30.
+        let task = task(&[
+            (0, State::Running),
+            (10, WAIT),
+            (30, State::Runnable),
+            (35, State::Running),
+            (40, WAIT),
+            (48, State::Running),
+            (50, WAIT),
+            (57, State::Running),
+            (70, WAIT),
+        ]);
+        let mut line = Line::default();
+        let mut waits = [10, 40, 50, 70]
+            .into_iter()
+            .map(|time| line.waiting(&task, Nanos(time), Nanos(100), Nanos(10)));
+        let wait =
+            |until: u64, intervals| Some(SampleTime::Waiting { until: Nanos(until), intervals });
+        // 25 is 2 and 5 over; 13 is 1 and 3 over; 10 is 1; 30 is 3.
+        assert_eq!(waits.next(), Some(wait(35, 2)));
+        assert_eq!(waits.next(), Some(wait(48, 1)));
+        assert_eq!(waits.next(), Some(wait(57, 1)));
+        assert_eq!(waits.next(), Some(wait(100, 3)));
+        // Shorter than an interval: no sample.
+        let mut line = Line::default();
+        assert_eq!(line.waiting(&task, Nanos(40), Nanos(100), Nanos(10)), None);
+    }
+}

@@ -69,7 +69,13 @@ pub(crate) fn of(target: &str) -> Vec<(String, Vec<u8>)> {
                 TEXTS.iter().map(|(name, text)| ((*name).to_owned(), text.as_bytes().to_vec()));
             texts.collect()
         }
-        "trace_dat" => entry::seeds_of_trace_dat().0,
+        "trace_dat" => {
+            let mut seeds = entry::seeds_of_trace_dat().0;
+            let path = fixtures().join("ftrace_stacks/trace.dat");
+            let bytes = std::fs::read(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
+            seeds.push(("trace.dat 6 with stacks".to_owned(), bytes));
+            seeds
+        }
         other => panic!("no seeds for {other}"),
     }
 }

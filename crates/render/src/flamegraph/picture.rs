@@ -93,7 +93,9 @@ fn draw(picture: &Picture<'_>, tree: Tree, mut palette: Option<PaletteMap>) -> i
     }
     .clone_into(&mut options.count_name);
     "Frame:".clone_into(&mut options.name_type);
-    options.bgcolors = Some(BackgroundColor::Flat(Color { r: 250, g: 250, b: 250 }));
+    // Of a comparison, so that frames stand out that are white.
+    let grey = if palette.is_some() { 250 } else { 226 };
+    options.bgcolors = Some(BackgroundColor::Flat(Color { r: grey, g: grey, b: grey }));
     options.deterministic = true;
     options.text_truncate_direction = TextTruncateDirection::Right;
     options.palette_map = palette.as_mut();
@@ -128,9 +130,13 @@ fn amount(weight: u64, unit: StackUnit) -> String {
 /// What a screen shows of a graph's levels; a deeper one hangs from the top.
 const LEVELS: usize = 48;
 
-/// Pixels of a character of the font, and of the whole picture before a browser widens it.
-const CHARACTER: usize = 7;
+/// Pixels of the picture before a browser widens it.
 const WIDTH: usize = 1200;
+
+/// Pixels of so many characters of the font.
+fn pixels(characters: usize) -> usize {
+    characters.saturating_mul(29).div_ceil(4)
+}
 
 /// One row: coloured squares with their words, then the notes that fit.
 fn legend(samples: &[Sample], notes: &[String]) -> String {
@@ -138,17 +144,19 @@ fn legend(samples: &[Sample], notes: &[String]) -> String {
     let mut x = 10;
     for Sample { rgb: (r, g, b), words } in samples {
         out.push_str(&format!(
-            "<rect x=\"{x}\" y=\"38\" width=\"12\" height=\"12\" fill=\"rgb({r},{g},{b})\"/>\
+            "<rect x=\"{x}\" y=\"38\" width=\"12\" height=\"12\" fill=\"rgb({r},{g},{b})\" \
+             stroke=\"#888\" stroke-width=\"0.5\"/>\
              <text x=\"{}\" y=\"48\">{words}</text>",
             x + 16
         ));
-        x += 16 + words.len() * CHARACTER + 9;
+        x += 16 + pixels(words.len()) + 8;
     }
-    let room = WIDTH.saturating_sub(x + 20) / CHARACTER;
+    x += 14;
+    let room = WIDTH.saturating_sub(x + 10);
     let mut told = String::new();
     for note in notes.iter().map(|note| visible(note)) {
         let longer = if told.is_empty() { note } else { format!("{told}; {note}") };
-        if width(&longer) <= room {
+        if pixels(width(&longer)) <= room {
             told = longer;
         }
     }

@@ -548,9 +548,11 @@ fn what_is_not_there_is_told_with_what_to_record() {
         Absent::NoStacks(StackKind::Cpu)
     );
     let other = [running(300, 3_500)];
+    assert_eq!(why(&other, StackKind::Cpu), "session, 2 steps: no samples of running code");
+    let first = [running(100, 1_100)];
     assert_eq!(
-        why(&other, StackKind::Cpu),
-        "session, 2 steps holds no samples of running code; the whole capture has 1 sample"
+        made.ask(&first, &of_step(StackKind::Cpu, 2)).unwrap_err().to_string(),
+        "read, step 2: no samples of running code; all steps have 1 sample"
     );
     let got = why(&other, StackKind::Locks);
     assert!(got.starts_with("the capture holds no waits for locks of the kernel; record"), "{got}");
@@ -563,6 +565,17 @@ fn what_is_not_there_is_told_with_what_to_record() {
     assert!(got.to_string().contains("sched:sched_switch"), "{got}");
     let whole = Scene { windows: None, report: None, ..made.scene(None) };
     assert_eq!(graph(whole, &ask(StackKind::Wall)).unwrap_err(), Absent::NoSteps);
+}
+
+#[test]
+fn threads_are_those_of_the_tree_and_of_the_paths() {
+    let made = nested();
+    assert_eq!(threads(made.scene(None)), Some([100, 200].map(Tid).into()));
+    // The server that holds the lock is no task of the agent's.
+    let made = Made::crafted(CONTENTION[0], CONTENTION[1]);
+    assert_eq!(threads(made.scene(None)), Some([100, 300].map(Tid).into()));
+    assert_eq!(threads(Scene { report: None, ..made.scene(None) }), Some([Tid(100)].into()));
+    assert_eq!(threads(Scene { windows: None, ..made.scene(None) }), None);
 }
 
 #[test]

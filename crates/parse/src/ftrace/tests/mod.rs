@@ -4,6 +4,7 @@ mod dialects;
 mod folder;
 mod hostile;
 mod order;
+mod stacks;
 
 use crate::{Capture, CaptureInfo, Diagnostics, Error, ReadOptions, Totals, Unpacked, write_event};
 

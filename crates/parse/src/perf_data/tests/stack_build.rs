@@ -1,6 +1,19 @@
-//! Builds a perf.data with stacks, in either order of bytes.
+//! Builds a perf.data with stacks, in either order of bytes. The fuzz targets' seeds are
+//! made by it too.
 
-use crate::perf_data::record::kind;
+/// Record types (include/uapi/linux/perf_event.h, tools/lib/perf/include/perf/event.h).
+mod kind {
+    pub(super) const MMAP: u32 = 1;
+    pub(super) const COMM: u32 = 3;
+    pub(super) const EXIT: u32 = 4;
+    pub(super) const FORK: u32 = 7;
+    pub(super) const SAMPLE: u32 = 9;
+    pub(super) const MMAP2: u32 = 10;
+    pub(super) const KSYMBOL: u32 = 17;
+    pub(super) const CALLCHAIN_DEFERRED: u32 = 22;
+    pub(super) const HEADER_ATTR: u32 = 64;
+    pub(super) const FINISHED_ROUND: u32 = 68;
+}
 
 /// IDENTIFIER, IP, TID, TIME, CPU and PERIOD: what every sample here has.
 pub(super) const PLAIN: u64 = 1 << 16 | 1 | 1 << 1 | 1 << 2 | 1 << 7 | 1 << 8;
@@ -41,7 +54,9 @@ impl Bytes {
         self
     }
     pub(super) fn words(&mut self, words: &[u64]) -> &mut Self {
-        words.iter().for_each(|word| drop(self.u64(*word)));
+        for word in words {
+            self.u64(*word);
+        }
         self
     }
     pub(super) fn raw(&mut self, bytes: &[u8]) -> &mut Self {
@@ -97,7 +112,7 @@ impl Stacks {
         misc: u16,
         tid: u32,
         time: u64,
-        rest: impl FnOnce(&mut Bytes),
+        rest: impl for<'b> FnOnce(&'b mut Bytes) -> &'b mut Bytes,
     ) -> &mut Self {
         let mut body = self.body();
         body.u64(200 + attr).u64(0x40_1000).u32(7).u32(tid).u64(time).u32(1).u32(0).u64(1_003_009);
@@ -138,7 +153,9 @@ impl Stacks {
         for (number, attr) in (0..).zip(&self.attrs) {
             out.raw(&self.attr(*attr).out).words(&[ids_at + 8 * number, 8]);
         }
-        (0..self.attrs.len() as u64).for_each(|number| drop(out.u64(200 + number)));
+        for number in 0..self.attrs.len() as u64 {
+            out.u64(200 + number);
+        }
         let data_at = out.out.len() as u64;
         out.raw(&self.data.out);
         let mut flags = 0;
@@ -255,28 +272,26 @@ pub(super) fn small(big: bool) -> Stacks {
 
     // By frame pointers, the user part later.
     let kernel = [mark(-128), 0xffff_ffff_8100_0010, 0xffff_ffff_8100_0020];
-    s.sample(0, 1, 7, 100, |b| {
-        b.u64(5).words(&kernel).words(&[mark(-640), 0x1_0000_0005]);
-    });
+    s.sample(0, 1, 7, 100, |b| b.u64(5).words(&kernel).words(&[mark(-640), 0x1_0000_0005]));
     // By registers and stack; 8 of 16 bytes are real; the kernel's registers too.
     s.sample(1, 1, 7, 101, |b| {
         b.u64(3).words(&kernel).u64(2).words(&[0x7ffc_0010, 0x7ffc_0000, 0x40_0123]);
-        b.u64(16).raw(b"secret!!garbage.").u64(8).u64(2).words(&[1, 2]);
+        b.u64(16).raw(b"secret!!garbage.").u64(8).u64(2).words(&[1, 2])
     });
     // Nothing of a kernel thread's; 32-bit code, whose stack is full.
-    s.sample(1, 1, 8, 102, |b| drop(b.u64(0).u64(0).u64(0).u64(0)));
+    s.sample(1, 1, 8, 102, |b| b.u64(0).u64(0).u64(0).u64(0));
     s.sample(1, 2, 8, 103, |b| {
-        b.u64(0).u64(1).words(&[1, 2, 3]).u64(8).raw(b"8 bytes.").u64(8).u64(0);
+        b.u64(0).u64(1).words(&[1, 2, 3]).u64(8).raw(b"8 bytes.").u64(8).u64(0)
     });
     // The last branches as calls; none; none, and no index either.
     s.sample(2, 2, 7, 104, |b| {
         b.u64(2).words(&[mark(-512), 0x40_1000]).words(&[2, 31]);
-        b.words(&[0x40_0500, 0x40_0900, 0x1234, 0x40_0300, 0x40_0480, 0]);
+        b.words(&[0x40_0500, 0x40_0900, 0x1234, 0x40_0300, 0x40_0480, 0])
     });
-    s.sample(2, 2, 7, 105, |b| drop(b.u64(0).words(&[0, 31])));
-    s.sample(2, 2, 7, 106, |b| drop(b.u64(0).u64(0)));
+    s.sample(2, 2, 7, 105, |b| b.u64(0).words(&[0, 31]));
+    s.sample(2, 2, 7, 106, |b| b.u64(0).u64(0));
     // No stack was asked for.
-    s.sample(3, 2, 7, 107, |_| {});
+    s.sample(3, 2, 7, 107, |b| b);
     let mut body = s.body();
     body.u64(0x1_0000_0005).u64(3).words(&[mark(-512), 0x40_0111, 0x40_0222]);
     s.sideband(kind::CALLCHAIN_DEFERRED, 2, body, 108);

@@ -222,9 +222,9 @@ fn a_capture_without_stacks_says_so() {
 #[test]
 fn samples_that_contradict_themselves_are_counted() {
     let mut s = Stacks::new(false, &[(1, 0, PLAIN | CALLCHAIN, 0)]);
-    s.sample(0, 1, 7, 1, |b| drop(b.u64(2).u64(5)));
-    s.sample(0, 1, 7, 2, |b| drop(b.u64(u64::MAX).u64(5)));
-    s.sample(0, 1, 7, 3, |b| drop(b.u64(1).u64(5)));
+    s.sample(0, 1, 7, 1, |b| b.u64(2).u64(5));
+    s.sample(0, 1, 7, 2, |b| b.u64(u64::MAX).u64(5));
+    s.sample(0, 1, 7, 3, |b| b.u64(1).u64(5));
     let mut times = Vec::new();
     let diagnostics = with_stacks(&s.finish(), |event| times.push(event.time.0));
     assert_eq!(times, [3]);
@@ -258,7 +258,9 @@ fn modules_that_perf_lists() {
             module("/lib/libc.so.6", "abababababababab", false),
         ];
         let mut file = small(big);
-        rows.iter().for_each(|row| drop(file.build_ids.raw(&row.out)));
+        for row in &rows {
+            file.build_ids.raw(&row.out);
+        }
         assert_eq!(listed(&file.finish()), expected);
         // In a stream they are records.
         let mut pipe = small(big);
@@ -335,18 +337,18 @@ fn as_another_reader_reads_them() {
     let mut s = Stacks::new(false, &[(1, 0, PLAIN | CALLCHAIN | USER | INTR, 0)]);
     s.sample(0, 1, 7, 101, |b| {
         b.u64(2).words(&kernel).u64(2).words(&[1, 2, 3]).u64(16).raw(b"0123456789abcdef");
-        b.u64(8).u64(2).words(&[1, 2]);
+        b.u64(8).u64(2).words(&[1, 2])
     });
-    s.sample(0, 1, 8, 102, |b| drop(b.u64(0).u64(0).u64(0).u64(0)));
+    s.sample(0, 1, 8, 102, |b| b.u64(0).u64(0).u64(0).u64(0));
     s.sample(0, 2, 8, 103, |b| {
-        b.u64(0).u64(1).words(&[4, 5, 6]).u64(8).raw(b"8 bytes.").u64(8).u64(0);
+        b.u64(0).u64(1).words(&[4, 5, 6]).u64(8).raw(b"8 bytes.").u64(8).u64(0)
     });
     assert_eq!(compare(&s.finish(), "registers and stacks"), 3);
     let mut s =
         Stacks::new(false, &[(0, 0, PLAIN | CALLCHAIN | BRANCHES | USER, CALL_STACK | HW_INDEX)]);
     s.sample(0, 2, 7, 104, |b| {
         b.u64(2).words(&kernel).words(&[2, 31, 1, 2, 3, 4, 5, 6]);
-        b.u64(2).words(&[7, 8, 9]).u64(8).raw(b"8 bytes.").u64(8);
+        b.u64(2).words(&[7, 8, 9]).u64(8).raw(b"8 bytes.").u64(8)
     });
     assert_eq!(compare(&s.finish(), "branches"), 1);
     for path in captures() {

@@ -122,6 +122,7 @@ pub(super) struct Parts {
     pub(super) ftrace: Vec<String>,
     pub(super) systems: Vec<(String, Vec<String>)>,
     pub(super) cmdlines: Vec<u8>,
+    pub(super) kallsyms: Vec<u8>,
     pub(super) options: Vec<(u16, Vec<u8>)>,
     pub(super) page_size: u32,
     pub(super) cpus: u32,
@@ -140,6 +141,7 @@ impl Parts {
             ftrace: ftrace_formats(),
             systems: systems().into_iter().map(|(s, texts)| (s.to_owned(), texts)).collect(),
             cmdlines: b"7 sh\n8 <...>\n".to_vec(),
+            kallsyms: Vec::new(),
             options: vec![
                 (id::TRACECLOCK, b"local [mono] boot\0".to_vec()),
                 (id::UNAME, b"Linux host 6.18.1 x86_64\0".to_vec()),
@@ -185,6 +187,12 @@ impl Parts {
         out
     }
 
+    fn kallsyms(&self) -> Vec<u8> {
+        let mut out = (self.kallsyms.len() as u32).to_le_bytes().to_vec();
+        out.extend(&self.kallsyms);
+        out
+    }
+
     fn start(&self, version: u8) -> Vec<u8> {
         let mut out = b"\x17\x08\x44tracing".to_vec();
         out.extend([version, 0, 0, 8]);
@@ -198,7 +206,8 @@ impl Parts {
         out.extend(self.header_info());
         out.extend(Self::texts(&self.ftrace));
         out.extend(self.event_formats());
-        out.extend([0; 8]);
+        out.extend(self.kallsyms());
+        out.extend([0; 4]);
         out.extend(self.cmdlines());
         out.extend(self.cpus.to_le_bytes());
         out.extend(b"options  \0");
@@ -248,6 +257,7 @@ impl Parts {
             (id::HEADER_INFO, self.header_info()),
             (id::FTRACE_EVENTS, Self::texts(&self.ftrace)),
             (id::EVENT_FORMATS, self.event_formats()),
+            (id::KALLSYMS, self.kallsyms()),
             (id::CMDLINES, self.cmdlines()),
         ] {
             options.push((id, (out.len() as u64).to_le_bytes().to_vec()));

@@ -5,6 +5,7 @@ mod exact;
 mod forms;
 mod hostile;
 mod oracle;
+mod stacks;
 
 use crate::{Capture, CaptureInfo, Diagnostics, ReadOptions, Totals, Unpacked, write_event};
 
