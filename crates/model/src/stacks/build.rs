@@ -314,13 +314,20 @@ impl<'a> StackBuilder<'a> {
         let arch = self.arch.or_else(|| tasks.first().map(|t| Arch::of_registers(t.user.mask)));
         let unwinder = Unwinding::new(arch.unwrap_or(Arch::X86_64), &modules, file);
         let mut next = pending.iter();
+        // The frames of the last sample: the outermost are mostly those of the next.
+        let mut last: Vec<(Frame, Option<FrameId>)> = Vec::new();
         unwinder.all(&tasks, &mut |walked| {
             let Some(of) = next.next() else { return };
+            for (depth, frame) in walked.frames.iter().rev().enumerate() {
+                if last.get(depth).is_none_or(|(known, _)| known != frame) {
+                    last.truncate(depth);
+                    last.push((*frame, self.merge.frame(*frame)));
+                }
+            }
+            last.truncate(walked.frames.len());
             self.frames.clear();
             self.frames.extend(of.kernel.iter());
-            for frame in walked.frames {
-                self.frames.extend(self.merge.frame(frame));
-            }
+            self.frames.extend(last.iter().rev().filter_map(|(_, id)| *id));
             self.settle(of.sample);
             if let Some(sample) = self.samples.get_mut(of.sample) {
                 sample.short = walked.short;
