@@ -73,11 +73,11 @@ impl<'a> Elf<'a> {
     pub(super) fn has_code(&self) -> bool {
         let mut sections = self.file.sections().peekable();
         sections.peek().is_none()
-            || sections.any(|section| match section.flags() {
-                SectionFlags::Elf { sh_type, sh_flags } => {
-                    sh_type != elf::SHT_NOBITS && sh_flags.contains(elf::SHF_EXECINSTR)
-                }
-                _ => false,
+            || sections.any(|section| {
+                let SectionFlags::Elf { sh_type, sh_flags } = section.flags() else {
+                    return false;
+                };
+                sh_type != elf::SHT_NOBITS && sh_flags.contains(elf::SHF_EXECINSTR)
             })
     }
 

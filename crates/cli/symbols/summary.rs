@@ -102,11 +102,11 @@ fn one(row: &Missing, stacks: &Stacks) -> String {
     let Some(module) = row.module.and_then(|id| stacks.module(id)) else {
         return format!("[unknown]: {counts}; no mapping covers them");
     };
-    let why = match &row.found {
-        _ if module.kind == ModuleKind::Jit => match module.pid {
-            Some(pid) => format!("code that process {pid} made at run time, without a perf map"),
-            None => "code made at run time".to_owned(),
-        },
+    let mapped = matches!(row.found, SymbolSource::NoSymbols(_));
+    let made = (module.kind == ModuleKind::Jit && !mapped).then_some(module.pid).flatten();
+    let made =
+        made.map(|pid| format!("code that process {pid} made at run time, without a perf map"));
+    let why = made.unwrap_or_else(|| match &row.found {
         SymbolSource::NotFound(looked) if looked.is_empty() => "no file to look in".to_owned(),
         SymbolSource::NotFound(looked) => {
             let build = module.build_id.map(|id| format!(" of build {id}")).unwrap_or_default();
@@ -115,7 +115,7 @@ fn one(row: &Missing, stacks: &Stacks) -> String {
         SymbolSource::WrongBuild(what) => what.clone(),
         SymbolSource::NoSymbols(file) => format!("{file} has no symbols for them"),
         SymbolSource::UnknownBuild => "its build is not known".to_owned(),
-    };
+    });
     format!("{}: {counts}; {}", visible(&module.path), visible(&why))
 }
 
