@@ -1,20 +1,17 @@
 //! A kind of graph and a filter to weighted stacks.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
+use std::collections::BTreeSet;
 
-use agenttrace_model::parse::{CaptureInfo, Nanos, Tid};
-use agenttrace_model::stacks::{ChainId, StackSample, Stacks, What};
+use agenttrace_model::parse::{CaptureInfo, Tid};
+use agenttrace_model::stacks::{StackSample, Stacks, What};
 use agenttrace_model::{Model, State, Windows};
 
 use super::absent::Absent;
-use super::path::{PathStacks, Piece};
-use super::rows::{Rows, Texts, amount, frame, labels};
-use super::select::{Selection, overlaps};
-use super::{FrameKind, FrameText, Named, StackFilter, StackGraph, StackKind, StackRow, StackUnit};
-use super::{events, times};
-use crate::cause::{Cause, Resource};
-use crate::report::{Report, Segment};
+use super::rows::{Rows, amount};
+use super::select::Selection;
+use super::{Named, StackFilter, StackGraph, StackKind, StackRow, StackUnit};
+use super::{events, times, wall};
+use crate::report::Report;
 
 /// What a graph is made from.
 #[derive(Clone, Copy, Debug)]

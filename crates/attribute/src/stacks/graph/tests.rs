@@ -2,18 +2,19 @@
 
 use agenttrace_model::parse::stack::Mode;
 use agenttrace_model::parse::{
-    Addr, Capture, CaptureInfo, Cpu, Diagnostics, EventType, Pid, ReadOptions, StepId, SwitchState,
-    Tid, Totals, Unpacked, read_steps,
+    Addr, Capture, Cpu, Diagnostics, EventType, Nanos, Pid, ReadOptions, StepId, SwitchState,
+    Totals, Unpacked, read_steps,
 };
-use agenttrace_model::stacks::{Chain, Frame, FrameId, Short, Symbols};
+use agenttrace_model::stacks::{Chain, ChainId, Frame, FrameId, Short, Symbols};
 use agenttrace_model::{
     Builder, Claim, MarkOptions, MarkerSource, Step, TaskId, claim_tasks, place_marks,
 };
 
 use super::*;
 use crate::analyze::{Input, report};
+use crate::cause::Cause;
 use crate::stacks::path::Shares;
-use crate::stacks::{DiffRow, diff};
+use crate::stacks::{DiffRow, FrameKind, PathStacks, diff};
 
 const CLOCK: u32 = 0;
 const CYCLES: u32 = 1;
