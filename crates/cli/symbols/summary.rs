@@ -17,8 +17,7 @@ const SHOWN: usize = 8;
 /// have no name, and how to bring them. None where nothing is to be said. `capture` is
 /// the path that the user gave.
 pub(crate) fn summary(data: &StackData, capture: &Path) -> Vec<String> {
-    let mut lines: Vec<String> =
-        data.notes.iter().map(|note| format!("note: {}", visible(note))).collect();
+    let mut lines = notes(data);
     if data.symbols.missing.is_empty() {
         return lines;
     }
@@ -32,6 +31,25 @@ pub(crate) fn summary(data: &StackData, capture: &Path) -> Vec<String> {
         lines.push(format!("{}: {}", step.what, step.how));
     }
     lines
+}
+
+/// The same in few lines, where stacks are no more than evidence.
+pub(crate) fn brief(data: &StackData, capture: &Path) -> Vec<String> {
+    let mut lines = notes(data);
+    let without: u64 = data.symbols.missing.iter().map(|m| m.frames).sum();
+    if without > 0 {
+        lines.push(format!(
+            "{without} of {} frames in the stacks have no name: agenttrace check {} says whose, and \
+             how to bring them",
+            data.stacks.frames.len(),
+            capture.display()
+        ));
+    }
+    lines
+}
+
+fn notes(data: &StackData) -> Vec<String> {
+    data.notes.iter().map(|note| format!("note: {}", visible(note))).collect()
 }
 
 /// What `check` says of a capture's stacks.
