@@ -11,7 +11,7 @@ use crate::support::{bless_block, root};
 /// What a form gives of one event.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 struct Stack {
-    /// In microseconds, as texts have it.
+    /// In microseconds, rounded as texts have it.
     time: u64,
     tid: i32,
     /// `subsystem:event`.
@@ -61,7 +61,7 @@ fn read(file: &str) -> Vec<Stack> {
         let StackRecord::Sample(sample) = &event.what else { return };
         let event_type = &capture.info().event_types[sample.event_type];
         let mut stack = Stack {
-            time: event.time.0 / 1000,
+            time: event.time.0.saturating_add(500) / 1000,
             tid: event.tid.0,
             event: event_type.name.clone(),
             ..Stack::default()
