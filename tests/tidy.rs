@@ -28,6 +28,8 @@ const ALONE: &[(&str, &str)] = &[
     ("tar", "Cargo.toml"),
     ("bzip2", "Cargo.toml"),
     ("tempfile", "Cargo.toml"),
+    ("framehop", "crates/model/Cargo.toml"),
+    ("gimli", "crates/model/Cargo.toml"),
     ("polars", "crates/render/Cargo.toml"),
     ("plotters", "crates/render/Cargo.toml"),
     ("inferno", "crates/render/Cargo.toml"),

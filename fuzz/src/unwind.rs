@@ -7,9 +7,8 @@ use agenttrace_model::parse::{Addr, CaptureInfo, Cpu, Nanos, Pid, Tid};
 use agenttrace_model::stacks::StackBuilder;
 use agenttrace_model::stacks::elf::ElfFile;
 
-/// Where the file is mapped, and where the stack begins.
+/// Where the file is mapped.
 pub(crate) const CODE: u64 = 0x5500_0000_0000;
-pub(crate) const STACK: u64 = 0x7ffc_0000_0000;
 
 /// Bytes before the stack: what is asked for, and six registers.
 pub(crate) const HEAD: usize = 2 + 6 * 8;

@@ -2,8 +2,11 @@
 
 use std::path::Path;
 
-use crate::fuzz_unwind::{CODE, STACK, unwind};
+use crate::fuzz_unwind::{CODE, unwind};
 use crate::tiny::{self, TEXT, With, cfa, function};
+
+/// Where the stacks of sound inputs begin.
+const STACK: u64 = 0x7ffc_0000_0000;
 
 /// Mutations; `AGENTTRACE_MUTATIONS` tries more.
 const MUTATIONS: usize = 3_000;
