@@ -24,7 +24,7 @@ pub(crate) fn run(args: &AnalyzeArgs) -> Result<ExitCode> {
     let within = within(&placed.windows);
     let wanted = |event: &StackEvent<'_>| within(event.time);
     let data = symbols::load(&loaded.capture, &args.capture.read, &args.symbols, &wanted)?;
-    for line in data.iter().flat_map(|d| symbols::summary(d, &args.capture.read.path)) {
+    for line in data.iter().flat_map(|d| symbols::brief(d, &args.capture.read.path)) {
         eprintln!("{line}");
     }
     let named = data.as_ref().map(|data| Named {

@@ -117,8 +117,8 @@ fn build_id(path: &Path) -> Option<String> {
     const CONTENT: [&str; 4] = ["elf", "vdso", "kallsyms", "debug"];
     match &parts[..] {
         [.., high, low, file] if CONTENT.iter().any(|name| file == name) => {
-            let whole = low.to_str().filter(|low| low.len() >= 16).and_then(digits);
-            whole.or_else(|| pair(high, low))
+            let whole = || low.to_str().filter(|low| low.len() >= 16).and_then(digits);
+            pair(high, low).or_else(whole)
         }
         [.., link, high, low] if *link == ".build-id" => pair(high, low),
         _ => None,

@@ -9,6 +9,7 @@ use object::read::{Object as _, ObjectSection as _, ObjectSymbol as _, ObjectSym
 use object::{SectionFlags, SymbolFlags, SymbolSection, elf};
 use rayon::prelude::*;
 
+use super::files::Places;
 use super::search::{Aliases, Binding, Entry, Search};
 
 /// An ELF file's sections and symbols.
@@ -41,15 +42,23 @@ impl<'a> Elf<'a> {
     /// where blazesym looks.
     pub(super) fn linked(&self, path: &Path, folders: &[PathBuf]) -> Vec<PathBuf> {
         let mut named: Vec<&OsStr> = Vec::new();
+        let mut ids: Vec<BuildId> =
+            self.file.build_id().ok().flatten().and_then(BuildId::new).into_iter().collect();
         for section in [".gnu_debuglink", ".gnu_debugaltlink", ".debug_sup"] {
             let bytes = self.section(section).unwrap_or_default();
             // `.debug_sup` begins with version and kind: 3 bytes.
             let bytes = if section == ".debug_sup" { bytes.get(3..) } else { Some(bytes) };
             let name = bytes.and_then(|bytes| bytes.split(|b| *b == 0).next());
             named.extend(name.filter(|name| !name.is_empty()).map(OsStr::from_bytes));
+            // `.gnu_debugaltlink` goes on with the other file's build id.
+            let rest = bytes.zip(name).and_then(|(b, name)| b.get(name.len().checked_add(1)?..));
+            ids.extend(rest.and_then(BuildId::new));
         }
         let own = path.parent().unwrap_or(Path::new("/"));
         let mut paths = vec![path.with_added_extension("dwp")];
+        for (folder, id) in folders.iter().flat_map(|f| ids.iter().map(move |id| (f, id))) {
+            paths.extend(Places::by_build_id(folder, id, &[".debug"]));
+        }
         for name in named {
             paths.extend([own.join(name), own.join(".debug").join(name)]);
             for folder in folders {
@@ -64,11 +73,11 @@ impl<'a> Elf<'a> {
     pub(super) fn has_code(&self) -> bool {
         let mut sections = self.file.sections().peekable();
         sections.peek().is_none()
-            || sections.any(|section| match section.flags() {
-                SectionFlags::Elf { sh_type, sh_flags } => {
-                    sh_type != elf::SHT_NOBITS && sh_flags.contains(elf::SHF_EXECINSTR)
-                }
-                _ => false,
+            || sections.any(|section| {
+                let SectionFlags::Elf { sh_type, sh_flags } = section.flags() else {
+                    return false;
+                };
+                sh_type != elf::SHT_NOBITS && sh_flags.contains(elf::SHF_EXECINSTR)
             })
     }
 

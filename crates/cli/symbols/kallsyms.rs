@@ -10,8 +10,10 @@ use super::search::{Aliases, Binding, Entry, Search};
 /// What a kallsyms file is to a capture.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Fit {
-    /// Its addresses are the capture's, or nothing tells.
+    /// Its addresses are the capture's.
     Same,
+    /// Nothing tells.
+    Untold,
     /// Its kernel lies elsewhere: at the first address, the capture's at the second.
     Moved(u64, u64),
     /// It has no addresses: they were hidden from who copied it.
@@ -64,14 +66,14 @@ pub(super) fn fit(text: &[u8], reference: Option<(&[u8], u64)>) -> Fit {
                 }
                 return if start == at { Fit::Same } else { Fit::Moved(start, at) };
             }
-            None if addresses => return Fit::Same,
+            None if addresses => return Fit::Untold,
             _ => {}
         }
     }
     match (any, addresses) {
         (false, _) => Fit::Other,
         (true, false) => Fit::Hidden,
-        (true, true) => Fit::Same,
+        (true, true) => Fit::Untold,
     }
 }
 
@@ -168,8 +170,8 @@ mod tests {
         let moved = Fit::Moved(0xffff_ffff_8100_0000, 0xffff_ffff_9e00_0000);
         assert_eq!(fit(TEXT, Some(reference)), moved);
         assert_eq!(fit(TEXT, Some((b"_text", 0xffff_ffff_8100_0000))), Fit::Same);
-        assert_eq!(fit(TEXT, Some((b"_other", 1))), Fit::Same);
-        assert_eq!(fit(TEXT, None), Fit::Same);
+        assert_eq!(fit(TEXT, Some((b"_other", 1))), Fit::Untold);
+        assert_eq!(fit(TEXT, None), Fit::Untold);
         let shift = 0xffff_ffff_8100_0000_u64.wrapping_sub(0xffff_ffff_9e00_0000);
         let wanted = [0xffff_ffff_9e00_0110, 0xffff_ffff_dd00_1004];
         assert_eq!(text(names(TEXT, &wanted, shift)), ["do_one_initcall", ""]);

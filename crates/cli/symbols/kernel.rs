@@ -4,7 +4,7 @@
 use std::borrow::Cow;
 use std::path::{Path, PathBuf};
 
-use agenttrace_model::parse::stack::{Mapping, StackEvent, StackRecord};
+use agenttrace_model::parse::stack::{StackEvent, StackRecord};
 use agenttrace_model::parse::{BuildId, is_packed, plain_reader};
 use agenttrace_model::stacks::elf::build_id;
 use agenttrace_model::stacks::{Module, SymbolSource};
@@ -29,12 +29,11 @@ impl Reference {
         if self.0.is_some() {
             return;
         }
-        self.0 = events.iter().find_map(|event| match event.what {
-            StackRecord::Mapping(Mapping { kernel: true, filename, pgoff, .. }) => {
-                let symbol = filename.strip_prefix(KERNEL)?;
-                (!symbol.is_empty() && pgoff != 0).then(|| (symbol.to_vec(), pgoff))
-            }
-            _ => None,
+        self.0 = events.iter().find_map(|event| {
+            let StackRecord::Mapping(mapping) = &event.what else { return None };
+            let symbol = mapping.filename.strip_prefix(KERNEL).filter(|_| mapping.kernel)?;
+            let told = !symbol.is_empty() && mapping.pgoff != 0;
+            told.then(|| (symbol.to_vec(), mapping.pgoff))
         });
     }
 
@@ -116,8 +115,16 @@ impl<'a> Kernel<'a> {
         if let Some(path) = given.kallsyms {
             let bytes = plain(path)?;
             looked.push(path.display().to_string());
-            match kallsyms::fit(&bytes, reference.get()) {
-                Fit::Same => {
+            let fit = kallsyms::fit(&bytes, reference.get());
+            match fit {
+                Fit::Same | Fit::Untold => {
+                    if fit == Fit::Untold {
+                        places.note(format!(
+                            "nothing tells whether {} is of the capture's kernel and boot: it is \
+                             used because --kallsyms names it",
+                            path.display()
+                        ));
+                    }
                     let from = path.display().to_string();
                     kernel.kallsyms = Some(Text { bytes: Source::File(bytes), shift: 0, from });
                 }
@@ -146,7 +153,7 @@ impl<'a> Kernel<'a> {
         }
         if kernel.kallsyms.is_none()
             && let Some(bytes) = captured
-            && kallsyms::fit(bytes, reference.get()) == Fit::Same
+            && matches!(kallsyms::fit(bytes, reference.get()), Fit::Same | Fit::Untold)
         {
             let from = "the capture".to_owned();
             kernel.kallsyms = Some(Text { bytes: Source::Capture(bytes), shift: 0, from });
@@ -288,7 +295,8 @@ fn same_build(
         let shift = match kallsyms::fit(&bytes, reference.get()) {
             Fit::Same => 0,
             Fit::Moved(there, here) => there.wrapping_sub(here),
-            Fit::Hidden | Fit::Other => return None,
+            // Kernels of one build lie elsewhere on every machine, at every boot.
+            Fit::Untold | Fit::Hidden | Fit::Other => return None,
         };
         Some(Text { bytes: Source::File(bytes), shift, from })
     };

@@ -34,7 +34,7 @@ use files::{ModuleFiles, Places};
 use kernel::{Given, Kernel, Reference};
 use name::{Named, Sources};
 
-pub(crate) use summary::{check, summary};
+pub(crate) use summary::{brief, check, summary};
 pub(crate) use tally::Tally;
 
 /// A capture's stacks with their names.

@@ -17,8 +17,7 @@ const SHOWN: usize = 8;
 /// have no name, and how to bring them. None where nothing is to be said. `capture` is
 /// the path that the user gave.
 pub(crate) fn summary(data: &StackData, capture: &Path) -> Vec<String> {
-    let mut lines: Vec<String> =
-        data.notes.iter().map(|note| format!("note: {}", visible(note))).collect();
+    let mut lines = notes(data);
     if data.symbols.missing.is_empty() {
         return lines;
     }
@@ -32,6 +31,25 @@ pub(crate) fn summary(data: &StackData, capture: &Path) -> Vec<String> {
         lines.push(format!("{}: {}", step.what, step.how));
     }
     lines
+}
+
+/// The same in few lines, where stacks are no more than evidence.
+pub(crate) fn brief(data: &StackData, capture: &Path) -> Vec<String> {
+    let mut lines = notes(data);
+    let without: u64 = data.symbols.missing.iter().map(|m| m.frames).sum();
+    if without > 0 {
+        lines.push(format!(
+            "{without} of {} frames in the stacks have no name: agenttrace check {} says whose, and \
+             how to bring them",
+            data.stacks.frames.len(),
+            capture.display()
+        ));
+    }
+    lines
+}
+
+fn notes(data: &StackData) -> Vec<String> {
+    data.notes.iter().map(|note| format!("note: {}", visible(note))).collect()
 }
 
 /// What `check` says of a capture's stacks.
@@ -102,11 +120,11 @@ fn one(row: &Missing, stacks: &Stacks) -> String {
     let Some(module) = row.module.and_then(|id| stacks.module(id)) else {
         return format!("[unknown]: {counts}; no mapping covers them");
     };
-    let why = match &row.found {
-        _ if module.kind == ModuleKind::Jit => match module.pid {
-            Some(pid) => format!("code that process {pid} made at run time, without a perf map"),
-            None => "code made at run time".to_owned(),
-        },
+    let mapped = matches!(row.found, SymbolSource::NoSymbols(_));
+    let made = (module.kind == ModuleKind::Jit && !mapped).then_some(module.pid).flatten();
+    let made =
+        made.map(|pid| format!("code that process {pid} made at run time, without a perf map"));
+    let why = made.unwrap_or_else(|| match &row.found {
         SymbolSource::NotFound(looked) if looked.is_empty() => "no file to look in".to_owned(),
         SymbolSource::NotFound(looked) => {
             let build = module.build_id.map(|id| format!(" of build {id}")).unwrap_or_default();
@@ -115,7 +133,7 @@ fn one(row: &Missing, stacks: &Stacks) -> String {
         SymbolSource::WrongBuild(what) => what.clone(),
         SymbolSource::NoSymbols(file) => format!("{file} has no symbols for them"),
         SymbolSource::UnknownBuild => "its build is not known".to_owned(),
-    };
+    });
     format!("{}: {counts}; {}", visible(&module.path), visible(&why))
 }
 

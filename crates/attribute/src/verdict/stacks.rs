@@ -127,14 +127,18 @@ fn waiting(facts: &Facts<'_>, samples: &SampleIndex<'_>) -> Option<Evidence> {
         let begin = at.find(|sample| matches!(sample.what, What::LockBegin(_)))?;
         function(samples.named, begin.chain, |mode, name| mode == Mode::Kernel && !locks(name))
     });
-    let (name, n) = tops(callers).into_iter().next()?;
-    let text =
-        format!("{} of {} in {name}", thousands(n), plural(waits.len() as u64, "wait for locks"));
+    let mut tops = tops(callers).into_iter();
+    let (name, n) = tops.next()?;
+    let mut text =
+        format!("{} of {} in {name}", thousands(n), plural(waits.len() as u64, "lock wait"));
+    if let Some((name, n)) = tops.next() {
+        text.push_str(&format!(", {} in {name}", thousands(n)));
+    }
     Some(count(text, n, "lock:contention_begin with call chains"))
 }
 
-/// The function in which the lock's holder was: where it woke the waiter, else where it
-/// ran meanwhile.
+/// The function in which the lock's holder was: where it woke the waiter, else what it did
+/// meanwhile.
 fn holding(facts: &Facts<'_>, samples: &SampleIndex<'_>) -> Option<Evidence> {
     let waits = lock_waits(facts);
     let holders = waits.iter().filter_map(|(waiter, from, to)| {
@@ -143,21 +147,22 @@ fn holding(facts: &Facts<'_>, samples: &SampleIndex<'_>) -> Option<Evidence> {
         let wakes = spans.filter_map(|(.., span)| facts.model().wakes.get(span.wake?.0 as usize));
         let wake = wakes.filter(|wake| wake.time > *from && wake.time <= *to).last()?;
         let WakeSource::Task(holder) = wake.source else { return None };
+        let tid = facts.tid(holder)?;
         let name = |from: Nanos, to: Nanos| {
-            let at = samples.between(facts.tid(holder)?, from, next(to));
+            let at = samples.between(tid, from, next(to));
             let found = at.filter_map(|sample| {
                 function(samples.named, sample.chain, |mode, name| {
-                    mode == Mode::Kernel && !locks(name) && !releases(name)
+                    mode == Mode::Kernel && !locks(name) && !releases(name) && !leaves(name)
                 })
             });
             tops(found).into_iter().next().map(|(name, _)| name)
         };
-        let name = name(wake.time, wake.time).or_else(|| name(*from, wake.time))?;
-        Some((holder, name))
+        let released = name(wake.time, wake.time).map(|name| (holder, "released it in", name));
+        released.or_else(|| Some((holder, "was meanwhile in", name(*from, wake.time)?)))
     });
-    let ((holder, name), n) = most(holders)?;
+    let ((holder, how, name), n) = most(holders)?;
     let text = format!(
-        "{} of {} times {} held the lock in {name}",
+        "{} of {} times the holder, {}, {how} {name}",
         thousands(n),
         thousands(waits.len() as u64),
         facts.name_tid(holder)
@@ -240,6 +245,25 @@ fn locks(name: &str) -> bool {
         "down" | "schedule" | "__schedule" | "schedule_preempt_disabled" | "rtlock_lock"
     );
     exact || PARTS.iter().any(|p| name.contains(p)) || STARTS.iter().any(|s| name.starts_with(s))
+}
+
+/// Whether a function only leaves the CPU, or comes in from user mode or an interrupt.
+fn leaves(name: &str) -> bool {
+    const STARTS: [&str; 12] = [
+        "preempt_schedule",
+        "io_schedule",
+        "__cond_resched",
+        "irqentry_",
+        "asm_",
+        "sysvec_",
+        "__sysvec_",
+        "exit_to_user_mode",
+        "syscall_exit_to_user_mode",
+        "do_syscall_",
+        "entry_SYSCALL_",
+        "x64_sys_call",
+    ];
+    STARTS.iter().any(|s| name.starts_with(s))
 }
 
 /// Whether a function only releases a lock, or wakes who waits for it.
@@ -371,8 +395,8 @@ mod tests {
             told(CONTENTION[0], CONTENTION[1], &rows, Cause::KernelLock),
             [
                 "75 % of the step's CPU in osq_lock (3 of 4 samples) = 3",
-                "1 of 1 wait for locks in do_mkdirat = 1",
-                "1 of 1 times server (tid 300) held the lock in do_unlinkat = 1",
+                "1 of 1 lock wait in do_mkdirat = 1",
+                "1 of 1 times the holder, server (tid 300), released it in do_unlinkat = 1",
             ]
         );
     }
@@ -394,6 +418,21 @@ mod tests {
             vec![(0, 101, 1_500_000, fault, &search), (0, 100, 3_000_100, fault, &search)];
         let none: [&str; 0] = [];
         assert_eq!(told(events, steps, &rows, Cause::MajorFault), none);
+    }
+
+    #[test]
+    fn a_holder_without_a_stack_where_it_releases() {
+        let left = [(KERNEL, "__schedule"), (KERNEL, "__cond_resched"), (KERNEL, "iterate_dir")];
+        let rows: Vec<Row<'_>> = vec![
+            (1, 300, 1_600_000, What::Cpu, &left),
+            (1, 300, 2_700_001, What::Cpu, &[(KERNEL, "after_the_wait")]),
+            // Nothing but the way in: not a place to name.
+            (2, 300, 1_800_000, What::Cpu, &[(KERNEL, "do_syscall_64"), (USER, "main")]),
+        ];
+        assert_eq!(
+            told(CONTENTION[0], CONTENTION[1], &rows, Cause::KernelLock),
+            ["1 of 1 times the holder, server (tid 300), was meanwhile in iterate_dir = 1"]
+        );
     }
 
     #[test]
