@@ -113,7 +113,7 @@ const HOSTILE: &[(&str, &str)] = &[
     // Else the number would be taken for a weight.
     ("operator new 17", "operator new\\x2017"),
     ("v 1.5", "v\\x201.5"),
-    ("]]>&amp;<!--", "]]>&amp;<!--"),
+    ("]]>&amp;<!--", "]]>&amp\\x3b<!--"),
 ];
 
 #[test]

@@ -1,5 +1,7 @@
 //! Exact weights, worked out by hand, from captures and stacks made by hand.
 
+use std::collections::BTreeMap;
+
 use agenttrace_model::parse::stack::Mode;
 use agenttrace_model::parse::{
     Addr, Capture, Cpu, Diagnostics, EventType, Nanos, Pid, ReadOptions, StepId, SwitchState,
@@ -46,9 +48,11 @@ type Row = (u32, i32, u64, What, &'static str);
 
 fn stacks(rows: &[Row]) -> Stacks {
     let mut stacks = Stacks::default();
+    let mut chains: BTreeMap<&str, Option<ChainId>> = BTreeMap::new();
     for (event_type, tid, time, what, frames) in rows {
-        let mut parent = None;
-        for name in frames.split_whitespace() {
+        let known = chains.get(frames).copied();
+        let mut parent = known.flatten();
+        for name in frames.split_whitespace().filter(|_| known.is_none()) {
             let (mode, name) = match name.strip_prefix("k:") {
                 Some(name) => (Mode::Kernel, name),
                 None => (Mode::User, name),
@@ -65,6 +69,7 @@ fn stacks(rows: &[Row]) -> Stacks {
             stacks.chains.push(Chain { parent, frame: FrameId(index) });
             parent = Some(ChainId(index));
         }
+        chains.insert(frames, parent);
         stacks.samples.push(StackSample {
             record: 0,
             time: Nanos(*time),
