@@ -1,6 +1,6 @@
 //! `agenttrace flamegraph` from a capture made by hand to lines and pictures.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use crate::support::{Answer, fixtures, run};
 
@@ -62,14 +62,14 @@ fn folder(name: &str) -> PathBuf {
     dir
 }
 
-fn flamegraph(dir: &PathBuf, more: &[&str]) -> Answer {
+fn flamegraph(dir: &Path, more: &[&str]) -> Answer {
     let mut all = vec!["flamegraph", "script.txt", "--trace-clock", "mono"];
     all.extend(more);
     run(dir, &all)
 }
 
 /// Folded lines with marks.
-fn folded(dir: &PathBuf, more: &[&str]) -> String {
+fn folded(dir: &Path, more: &[&str]) -> String {
     let mut all = vec!["--markers", "steps.jsonl", "--folded"];
     all.extend(more);
     let answer = flamegraph(dir, &all);
@@ -94,13 +94,12 @@ fn each_kind_by_step_tool_cause_and_name() {
         folded(&dir, &["--kind", "off-cpu"]),
         "fetch;step 1;agent;main;do_nanosleep 1000000\n"
     );
-    // Running before the wait is shared by three samples, after it there is none.
+    // Running time, before and after the wait, is shared by the three samples in it.
     assert_eq!(
         folded(&dir, &["--step", "1"]),
         "fetch;step 1;main;do_nanosleep;unknown: unknown 1000000\n\
-         fetch;step 1;user;main;parse;user_cpu: cpu_user 3333334\n\
-         fetch;step 1;user;main;vfs_read;user_cpu: cpu_user 1666666\n\
-         fetch;step 1;user;user_cpu: cpu_user 4000000\n"
+         fetch;step 1;user;main;parse;user_cpu: cpu_user 6000000\n\
+         fetch;step 1;user;main;vfs_read;user_cpu: cpu_user 3000000\n"
     );
     std::fs::remove_dir_all(dir).expect("the folder can be removed");
 }

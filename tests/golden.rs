@@ -6,7 +6,9 @@
 
 use std::path::Path;
 
-use crate::support::{Answer, CARRIED, Fixture, entries, file_name, files_below, fixtures, root, run};
+use crate::support::{
+    Answer, CARRIED, Fixture, entries, file_name, files_below, fixtures, root, run,
+};
 
 const KINDS: [&str; 5] = ["recorded", "dialects", "stacks", "crafted", "malformed"];
 

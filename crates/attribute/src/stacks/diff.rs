@@ -101,7 +101,7 @@ pub fn diff(here: &StackGraph, other: &StackGraph) -> StackDiff {
 
 /// Shares out `units` in proportion to the parts, by largest remainder; ties go to the
 /// earlier part.
-fn apportion(parts: &[u64], units: u64) -> Vec<u64> {
+pub(super) fn apportion(parts: &[u64], units: u64) -> Vec<u64> {
     let sum: u128 = parts.iter().map(|p| u128::from(*p)).sum();
     if sum == 0 {
         return vec![0; parts.len()];

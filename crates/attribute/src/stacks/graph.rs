@@ -1,20 +1,17 @@
 //! A kind of graph and a filter to weighted stacks.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
+use std::collections::BTreeSet;
 
-use agenttrace_model::parse::{CaptureInfo, Nanos, Tid};
-use agenttrace_model::stacks::{ChainId, StackSample, Stacks, What};
+use agenttrace_model::parse::{CaptureInfo, Tid};
+use agenttrace_model::stacks::{StackSample, Stacks, What};
 use agenttrace_model::{Model, State, Windows};
 
 use super::absent::Absent;
-use super::path::{PathStacks, Piece};
-use super::rows::{Rows, Texts, amount, frame, labels};
-use super::select::{Selection, overlaps};
-use super::{FrameKind, FrameText, Named, StackFilter, StackGraph, StackKind, StackRow, StackUnit};
-use super::{events, times};
-use crate::cause::{Cause, Resource};
-use crate::report::{Report, Segment};
+use super::rows::{Rows, amount};
+use super::select::Selection;
+use super::{Named, StackFilter, StackGraph, StackKind, StackRow, StackUnit};
+use super::{events, times, wall};
+use crate::report::Report;
 
 /// What a graph is made from.
 #[derive(Clone, Copy, Debug)]
@@ -58,7 +55,7 @@ pub struct Ask {
 pub fn graph(scene: Scene<'_>, ask: &Ask) -> Result<StackGraph, Absent> {
     let select = select(scene, ask)?;
     let (unit, event, rows, total, notes) = match ask.kind {
-        StackKind::Wall => wall(scene, ask, &select)?,
+        StackKind::Wall => wall::wall(scene, ask, &select)?,
         StackKind::Cpu => cpu(scene, ask, &select)?,
         StackKind::Faults => faults(scene, ask, &select)?,
         StackKind::OffCpu | StackKind::Locks => intervals(scene, ask, &select)?,
@@ -81,7 +78,7 @@ pub fn graph(scene: Scene<'_>, ask: &Ask) -> Result<StackGraph, Absent> {
 }
 
 /// Unit, event, rows, their sum, notes.
-type Made = (StackUnit, Option<String>, Vec<StackRow>, u64, Vec<String>);
+pub(super) type Made = (StackUnit, Option<String>, Vec<StackRow>, u64, Vec<String>);
 
 fn select<'a>(scene: Scene<'a>, ask: &'a Ask) -> Result<Selection<'a>, Absent> {
     let filter = &ask.filter;
@@ -262,86 +259,6 @@ fn intervals(scene: Scene<'_>, ask: &Ask, select: &Selection<'_>) -> Result<Made
         notes.push(format!("{open} wait{s} without a recorded end left out"));
     }
     Ok((StackUnit::Nanos, None, rows, total, notes))
-}
-
-/// What makes a stack of the wall graph; borrowed, for a capture can hold millions of
-/// segments.
-type Key<'k> = (usize, &'k [String], Option<ChainId>, Cause, Resource, Option<Cause>);
-
-fn wall(scene: Scene<'_>, ask: &Ask, select: &Selection<'_>) -> Result<Made, Absent> {
-    let report = scene.report.filter(|_| scene.windows.is_some()).ok_or(Absent::NoSteps)?;
-    let chosen = scene.named.map(|n| events::cpu(scene.info, n.stacks, ask.event.as_deref()));
-    let chosen = match chosen {
-        None if ask.event.is_some() => return Err(Absent::NoStacks(ask.kind)),
-        Some(Err(why)) if ask.event.is_some() => return Err(why),
-        Some(Ok(chosen)) => Some(chosen),
-        Some(Err(_)) | None => None,
-    };
-    let event = chosen.as_ref().map(|c| c.index);
-    let stacks =
-        scene.named.zip(scene.model).map(|(named, model)| PathStacks::new(named, model, event));
-    let mut sums: BTreeMap<Key<'_>, u64> = BTreeMap::new();
-    for (index, parts) in &select.steps {
-        let Some(step) = report.steps.get(*index) else { continue };
-        let pieces = match &stacks {
-            Some(stacks) => stacks.pieces(step),
-            None => whole_segments(&step.segments),
-        };
-        for piece in pieces {
-            let Some(s) = step.segments.get(piece.segment) else { continue };
-            let wanted =
-                ask.filter.cause.is_none_or(|cause| cause == s.cause) && select.named(&s.comm);
-            if wanted {
-                let ns = overlaps(parts, piece.start, piece.end).map(|(from, to)| to - from);
-                let ns: Nanos = ns.sum();
-                let key = (*index, &s.stack[..], piece.chain, s.cause, s.resource, s.under);
-                let sum = sums.entry(key).or_default();
-                *sum = sum.saturating_add(ns.0);
-            }
-        }
-    }
-    let mut texts = scene.named.map(Texts::new);
-    let mut merged: BTreeMap<Vec<FrameText>, (Cause, u64)> = BTreeMap::new();
-    let mut total = 0_u64;
-    for ((step, entry, chain, cause, resource, under), ns) in sums {
-        if ns == 0 {
-            continue;
-        }
-        let mut frames = labels(scene.windows, Some(step));
-        frames.extend(entry.iter().map(|text| frame(text.as_str(), FrameKind::Entry)));
-        if let Some(texts) = &mut texts {
-            texts.push(chain, &mut frames);
-        }
-        frames.push(frame(leaf(cause, resource, under), FrameKind::Leaf));
-        total = total.saturating_add(ns);
-        let sum = merged.entry(frames).or_insert((cause, 0));
-        sum.1 = sum.1.saturating_add(ns);
-    }
-    let rows = merged.into_iter().map(|(frames, (cause, weight))| StackRow {
-        frames,
-        cause: Some(cause),
-        weight,
-    });
-    let notes = texts.and_then(|texts| texts.nameless_note()).into_iter().collect();
-    Ok((StackUnit::Nanos, None, rows.collect(), total, notes))
-}
-
-fn whole_segments(segments: &[Segment]) -> Vec<Piece> {
-    segments
-        .iter()
-        .enumerate()
-        .map(|(segment, s)| Piece { start: s.start, end: s.end, segment, chain: None })
-        .collect()
-}
-
-/// `major_fault: device`, `run_delay: run_queue in fsync`. Never ends with a number,
-/// which readers of folded lines would take for a width.
-fn leaf(cause: Cause, resource: Resource, under: Option<Cause>) -> Arc<str> {
-    let (name, resource) = (cause.name(), resource.name());
-    match under {
-        Some(under) if under != cause => format!("{name}: {resource} in {}", under.name()).into(),
-        _ => format!("{name}: {resource}").into(),
-    }
 }
 
 #[cfg(test)]

@@ -12,6 +12,7 @@ mod select;
 pub(crate) mod tasks;
 mod text;
 mod times;
+mod wall;
 
 use agenttrace_model::parse::StepId;
 use agenttrace_model::stacks::{Stacks, Symbols};

@@ -2,7 +2,7 @@
 
 use agenttrace_model::parse::{Nanos, Tid};
 use agenttrace_model::stacks::{ChainId, What};
-use agenttrace_model::{Model, Span, State};
+use agenttrace_model::{Model, State};
 
 use super::tasks::TaskIndex;
 use super::{Named, SampleIndex};
@@ -55,51 +55,71 @@ impl<'a> PathStacks<'a> {
 
     fn segment(&self, number: usize, segment: &Segment, out: &mut Vec<Piece>) {
         let (from, to) = (segment.start, segment.end);
+        let sampled = self.ran(segment.tid, from, to);
+        let mut states = Vec::new();
+        self.states(segment.tid, from, to, &mut |state| states.push(state));
+        let ran = states.iter().filter(|s| s.running).map(|s| (s.end - s.start).0).sum();
+        let mut shares = Shares::new(ran, &sampled);
         let mut push = |start: Nanos, end: Nanos, chain: Option<ChainId>| {
+            out.push(Piece { start, end, segment: number, chain });
+        };
+        for state in states {
+            if state.running {
+                shares.take(state.start, state.end, &mut push);
+            } else {
+                push(state.start, state.end, state.chain);
+            }
+        }
+    }
+
+    /// What a thread did over `[from, to)`, in stretches that tile it.
+    pub(super) fn states(&self, tid: Tid, from: Nanos, to: Nanos, found: &mut dyn FnMut(Stretch)) {
+        let mut push = |start: Nanos, end: Nanos, running: bool, chain: Option<ChainId>| {
             if start < end {
-                out.push(Piece { start, end, segment: number, chain });
+                found(Stretch { start, end, running, chain });
             }
         };
-        let Some(task) = self.tasks.at(segment.tid, from).map(|id| self.model.task(id)) else {
-            push(from, to, None);
-            return;
-        };
-        let spans = || task.spans(from, to);
-        let ran: u64 = spans().filter(|s| s.3.state == State::Running).map(|s| (s.2 - s.1).0).sum();
-        let sampled: Vec<Option<ChainId>> = if ran == 0 { Vec::new() } else { self.ran(segment) };
-        let mut shares = Shares::new(ran, &sampled);
         let mut at = from;
-        for (index, start, end, span) in spans() {
-            // Before the task's first span nothing is known of it.
-            push(at, start, None);
-            at = end;
-            match span.state {
-                State::Running => shares.take(start, end, &mut push),
-                State::Blocked(_) => {
-                    let until = task.states.get(index + 1).map_or(Nanos::MAX, |next| next.start);
-                    push(start, end, self.left(segment.tid, span, until));
-                }
-                State::Runnable | State::New | State::Dead | State::Unknown(_) => {
-                    push(start, end, None);
+        if let Some(task) = self.tasks.at(tid, from).map(|id| self.model.task(id)) {
+            for (index, start, end, span) in task.spans(from, to) {
+                // Before the task's first span nothing is known of it.
+                push(at, start, false, None);
+                at = end;
+                match span.state {
+                    State::Running => push(start, end, true, None),
+                    State::Blocked(_) => {
+                        let next = task.states.get(index + 1);
+                        let until = next.map_or(Nanos::MAX, |next| next.start);
+                        let chain = switched_out(&self.samples, tid, span.start, until);
+                        push(start, end, false, chain);
+                    }
+                    State::Runnable | State::New | State::Dead | State::Unknown(_) => {
+                        push(start, end, false, None);
+                    }
                 }
             }
         }
-        push(at, to, None);
+        push(at, to, false, None);
     }
 
-    /// The stacks of the samples within a segment.
-    fn ran(&self, segment: &Segment) -> Vec<Option<ChainId>> {
+    /// The stacks of the samples of running code of a thread within `[from, to)`.
+    pub(super) fn ran(&self, tid: Tid, from: Nanos, to: Nanos) -> Vec<Option<ChainId>> {
         self.samples
-            .between(segment.tid, segment.start, segment.end)
+            .between(tid, from, to)
             .filter(|s| s.what == What::Cpu && Some(s.event_type) == self.event)
             .map(|s| s.chain)
             .collect()
     }
+}
 
-    /// The stack with which a task left its CPU for a blocked span that ends at `until`.
-    fn left(&self, tid: Tid, span: Span, until: Nanos) -> Option<ChainId> {
-        switched_out(&self.samples, tid, span.start, until)
-    }
+/// A stretch of one state of a thread.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Stretch {
+    pub(super) start: Nanos,
+    pub(super) end: Nanos,
+    pub(super) running: bool,
+    /// The stack with which a blocked thread left its CPU.
+    pub(super) chain: Option<ChainId>,
 }
 
 /// The stack of the switch that begins the blocked time `[from, until)` of a task. While

@@ -166,7 +166,11 @@ impl<'a> StackBuilder<'a> {
         });
 
         let space = Arc::clone(self.spaces.of(pid));
-        let user = sample.user.filter(|user| !user.stack.is_empty());
+        // Registers alone tell no more than a chain's user part.
+        let mut chain = sample.chain.frames();
+        let user = sample.user.filter(|user| {
+            !user.stack.is_empty() || !chain.any(|f| mode_of(&f, sample.mode) == Mode::User)
+        });
         self.frames.clear();
         let mut last = None;
         for frame in sample.chain.frames() {
@@ -310,13 +314,20 @@ impl<'a> StackBuilder<'a> {
         let arch = self.arch.or_else(|| tasks.first().map(|t| Arch::of_registers(t.user.mask)));
         let unwinder = Unwinding::new(arch.unwrap_or(Arch::X86_64), &modules, file);
         let mut next = pending.iter();
+        // The frames of the last sample: the outermost are mostly those of the next.
+        let mut last: Vec<(Frame, Option<FrameId>)> = Vec::new();
         unwinder.all(&tasks, &mut |walked| {
             let Some(of) = next.next() else { return };
+            for (depth, frame) in walked.frames.iter().rev().enumerate() {
+                if last.get(depth).is_none_or(|(known, _)| known != frame) {
+                    last.truncate(depth);
+                    last.push((*frame, self.merge.frame(*frame)));
+                }
+            }
+            last.truncate(walked.frames.len());
             self.frames.clear();
             self.frames.extend(of.kernel.iter());
-            for frame in walked.frames {
-                self.frames.extend(self.merge.frame(frame));
-            }
+            self.frames.extend(last.iter().rev().filter_map(|(_, id)| *id));
             self.settle(of.sample);
             if let Some(sample) = self.samples.get_mut(of.sample) {
                 sample.short = walked.short;
@@ -346,7 +357,7 @@ fn mode_of(frame: &ChainFrame<'_>, sample: Mode) -> Mode {
 /// The frame at an address of a process. A return address may lie behind the end of its
 /// function, and of its mapping: the call before it does not.
 pub(crate) fn user_frame(space: &Space, modules: &[Module], ip: u64, caller: bool) -> Frame {
-    let range = space.find(if caller { ip.saturating_sub(1) } else { ip });
+    let range = if caller { space.find(ip.saturating_sub(1)) } else { space.find_exact(ip) };
     let module = range.map(|range| range.module);
     let kind = module.and_then(|id| modules.get(id.0 as usize)).map(|module| module.kind);
     let address = match (range, kind) {

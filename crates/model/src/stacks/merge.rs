@@ -13,6 +13,9 @@ pub(crate) struct Merge {
     by_frame: FxHashMap<Frame, FrameId>,
     by_chain: FxHashMap<Chain, ChainId>,
     by_name: FxHashMap<String, u32>,
+    /// The last chain, the outermost frame first: the next one mostly begins as it does.
+    last: Vec<Chain>,
+    last_ids: Vec<ChainId>,
 }
 
 impl Merge {
@@ -45,9 +48,15 @@ impl Merge {
         frames: impl DoubleEndedIterator<Item = FrameId>,
     ) -> Option<ChainId> {
         let mut parent = None;
-        for frame in frames.rev() {
+        for (depth, frame) in frames.rev().enumerate() {
             let chain = Chain { parent, frame };
-            parent = Some(match self.by_chain.get(&chain) {
+            if self.last.get(depth) == Some(&chain) {
+                parent = self.last_ids.get(depth).copied();
+                continue;
+            }
+            self.last.truncate(depth);
+            self.last_ids.truncate(depth);
+            let id = match self.by_chain.get(&chain) {
                 Some(id) => *id,
                 None => {
                     let id = ChainId(u32::try_from(self.chains.len()).ok()?);
@@ -55,7 +64,10 @@ impl Merge {
                     self.by_chain.insert(chain, id);
                     id
                 }
-            });
+            };
+            self.last.push(chain);
+            self.last_ids.push(id);
+            parent = Some(id);
         }
         parent
     }

@@ -47,6 +47,8 @@ pub(crate) struct Space {
     pages: Vec<Arc<Vec<Range>>>,
     /// Another number for every state of every space.
     pub(crate) state: u64,
+    /// The image before the last exec.
+    former: Option<Arc<Space>>,
 }
 
 impl Space {
@@ -56,6 +58,12 @@ impl Space {
         let page = self.pages.get(page.checked_sub(1)?)?;
         let range = page.get(page.partition_point(|r| r.start <= addr).checked_sub(1)?)?;
         (addr < range.end).then_some(range)
+    }
+
+    /// What lies where a task was in user mode. Until an exec is done, that is the call in
+    /// the image before it.
+    pub(crate) fn find_exact(&self, addr: u64) -> Option<&Range> {
+        self.find(addr).or_else(|| self.former.as_ref()?.find(addr))
     }
 
     /// Takes away what lies in `from..to`, and puts `new` there: as the kernel does, where
@@ -158,7 +166,15 @@ impl Spaces {
         if time == Nanos::ZERO {
             return;
         }
-        self.of.remove(&pid);
+        self.states = self.states.saturating_add(1);
+        let mut new = Space { state: self.states, ..Space::default() };
+        if let Some(mut former) = self.of.remove(&pid) {
+            if former.former.is_some() {
+                Arc::make_mut(&mut former).former = None;
+            }
+            new.former = Some(former);
+        }
+        self.of.insert(pid, Arc::new(new));
         if (time, pid) == (self.moment.0, self.moment.1) {
             let mapped = std::mem::take(&mut self.moment.2);
             for new in mapped {

@@ -21,6 +21,26 @@ fn an_exec_takes_all_mappings_away() {
     assert_eq!(all(&stacks), ["git+0x2010", "-+0x5010<"]);
 }
 
+/// Between the record of an exec and the first instruction of the new program, the kernel
+/// still has where the old one called `execve`. That is no reason to find callers there,
+/// nor to look further back.
+#[test]
+fn an_exec_that_is_not_done() {
+    let at = bytes(&[crate::events::KERNEL, 0xffff_ffff_8100_0010, USER, 0x5010, 0x5020]);
+    let stacks = build(&[
+        map(1, 7, 0x5000, 0x1000, 0, "/lib/old.so"),
+        comm(3, 7, 7, "git", true),
+        chain(4, 7, 7, &at),
+        comm(5, 7, 7, "ssh", true),
+        chain(6, 7, 7, &at),
+    ]);
+    let kernel = "[kernel.kallsyms]+0xffffffff81000010";
+    assert_eq!(
+        all(&stacks),
+        [[kernel, "old.so+0x10", "-+0x5020<"], [kernel, "-+0x5010", "-+0x5020<"]].concat()
+    );
+}
+
 #[test]
 fn mappings_of_the_same_moment_belong_to_the_new_image() {
     let at = bytes(&[USER, 0x1010]);

@@ -1,4 +1,4 @@
-//! Small ELF files for x86-64, with the unwind tables that a test asks for.
+//! Small ELF files with the unwind tables that a test asks for.
 
 /// Where the code, the tables and the index lie, in the file and as the file states it.
 pub(crate) const TEXT: u64 = 0x1000;
@@ -44,12 +44,17 @@ pub(crate) mod cfa {
         0x10, 16, 3, 0x77, 0xa8, 0x01, // DW_CFA_expression rip: rsp+168
         0x10, 6, 3, 0x77, 0xf8, 0x00, // DW_CFA_expression rbp: rsp+120
     ];
+    /// arm64, as `stp x29, x30, [sp, #-32]!` after 4 bytes: x29 is 29, x30 is 30, sp is 31.
+    pub(crate) const ARM_FRAME: &[u8] = &[0x44, 0x0e, 32, 0x9d, 4, 0x9e, 3];
+    /// arm64: nothing called it.
+    pub(crate) const ARM_UNDEFINED: &[u8] = &[0x07, 30];
     /// An expression that jumps to itself: `DW_OP_skip -3`.
     pub(crate) const ENDLESS: &[u8] = &[0x0f, 3, 0x2f, 0xfd, 0xff];
     /// The CFA is 0, and the return address where no stack is.
     pub(crate) const NOTHING: &[u8] = &[0x0f, 1, 0x30];
-    /// Offsets whose sum does not fit: rsp + 8, rbp at 2^62 * -8.
-    pub(crate) const FAR: &[u8] = &[0x05, 6, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x40];
+    /// Offsets whose sum does not fit: rsp + 8, rbp saved at 2^63 - 8 from there
+    /// (`DW_CFA_offset_extended_sf`).
+    pub(crate) const FAR: &[u8] = &[0x11, 6, 0x81, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x70];
 }
 
 fn padded(mut entry: Vec<u8>) -> Vec<u8> {
@@ -64,21 +69,26 @@ fn from(here: u64, to: u64) -> [u8; 4] {
     u32::try_from(to.wrapping_sub(here) & 0xffff_ffff).expect("32 bits").to_le_bytes()
 }
 
-fn common(augmentation: &[u8]) -> Vec<u8> {
+fn common(machine: Machine, augmentation: &[u8]) -> Vec<u8> {
     let mut cie = vec![0, 0, 0, 0, 1];
     cie.extend(augmentation);
-    // Code in 1, data in -8; the return address is column 16; addresses count from
+    // Code in 1, data in -8; the column of the return address; addresses count from
     // where they stand, 4 bytes.
-    cie.extend([0, 1, 0x78, 16, 1, 0x1b]);
-    // CFA = rsp + 8, the return address at CFA - 8.
-    cie.extend([0x0c, 7, 8, 0x90, 1]);
+    let column = if machine == Machine::X86_64 { 16 } else { 30 };
+    cie.extend([0, 1, 0x78, column, 1, 0x1b]);
+    match machine {
+        // CFA = rsp + 8, the return address at CFA - 8.
+        Machine::X86_64 => cie.extend([0x0c, 7, 8, 0x90, 1]),
+        // CFA = sp; the return address is in x30.
+        Machine::Aarch64 => cie.extend([0x0c, 31, 0]),
+    }
     padded(cie)
 }
 
 /// `.eh_frame`, and for each function its first address and where its entry is.
-fn tables(functions: &[Function<'_>]) -> (Vec<u8>, Vec<(u64, u64)>) {
-    let plain = common(b"zR");
-    let signal = common(b"zRS");
+fn tables(machine: Machine, functions: &[Function<'_>]) -> (Vec<u8>, Vec<(u64, u64)>) {
+    let plain = common(machine, b"zR");
+    let signal = common(machine, b"zRS");
     let mut out = [plain.as_slice(), &signal].concat();
     let mut index = Vec::new();
     for function in functions {
@@ -122,9 +132,26 @@ pub(crate) enum With {
     Nothing,
 }
 
-/// An ELF file. Its code is `nop`s; `calls` are where a call of 5 bytes ends.
+/// What a file is for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Machine {
+    X86_64,
+    Aarch64,
+}
+
+/// An ELF file for x86-64. Its code is `nop`s; `calls` are where a call of 5 bytes ends.
 pub(crate) fn elf(functions: &[Function<'_>], with: With, calls: &[u64]) -> Vec<u8> {
-    let (mut eh_frame, index) = tables(functions);
+    elf_for(Machine::X86_64, functions, with, calls)
+}
+
+/// An ELF file; the form of `.debug_frame` is for x86-64 alone.
+pub(crate) fn elf_for(
+    machine: Machine,
+    functions: &[Function<'_>],
+    with: With,
+    calls: &[u64],
+) -> Vec<u8> {
+    let (mut eh_frame, index) = tables(machine, functions);
     let header = header(&index);
     if with == With::DebugFrame {
         debug_frame(&mut eh_frame);
@@ -177,9 +204,10 @@ pub(crate) fn elf(functions: &[Function<'_>], with: With, calls: &[u64]) -> Vec<
     sections.push(section(b".shstrtab", 3, NOTE + 0x100, names.len()));
     let count = u16::try_from(sections.len()).expect("few");
     put(SECTIONS, &sections.concat());
-    // ELF header: a shared object for x86-64.
+    // ELF header: a shared object.
+    let number = if machine == Machine::X86_64 { 62 } else { 183 };
     put(0, b"\x7fELF\x02\x01\x01");
-    put(16, &[3_u16, 62].map(u16::to_le_bytes).concat());
+    put(16, &[3_u16, number].map(u16::to_le_bytes).concat());
     put(20, &1_u32.to_le_bytes());
     put(24, &[TEXT, 64, SECTIONS].map(u64::to_le_bytes).concat());
     put(52, &[64_u16, 56, 2, 64, count, count - 1].map(u16::to_le_bytes).concat());

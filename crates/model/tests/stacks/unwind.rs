@@ -4,7 +4,7 @@ use agenttrace_model::parse::stack::UserMemory;
 use agenttrace_model::stacks::{Short, StackBuilder, Stacks, elf};
 
 use crate::events::{all, bytes, frames, info, map, memory};
-use crate::tiny::{self, BUILD_ID, Function, TEXT, With, cfa, function};
+use crate::tiny::{self, BUILD_ID, Function, Machine, TEXT, With, cfa, function};
 
 /// Where the program is mapped, and where its stack is.
 const BASE: u64 = 0x5500_0000_0000;
@@ -104,6 +104,15 @@ fn a_stack_that_was_cut_off() {
     // All that there was, says the recorder: then what points behind it is wrong.
     let damaged = unwound(Some(&file), &State { asked: 8192, ..cut });
     assert_eq!(damaged.samples[0].short, Some(Short::Damaged));
+}
+
+/// Registers without a stack: where it was, and no more. A chain's user part tells more.
+#[test]
+fn registers_alone() {
+    let file = program(With::Everything);
+    let stacks = unwound(Some(&file), &State { stack: &[], ..IN_LEAF });
+    assert_eq!(all(&stacks), WHOLE[..1]);
+    assert_eq!(stacks.samples[0].short, Some(Short::StackEnds));
 }
 
 #[test]
@@ -248,6 +257,81 @@ fn an_index_that_lies() {
         file[at] = byte;
         assert_eq!(all(&unwound(Some(&file), &IN_LEAF)), WHOLE);
     }
+}
+
+/// perf's numbers on arm64: x29 is 29, lr 30, sp 31, pc 32. The innermost function has not
+/// saved its link register, whose upper bits sign it; its caller has.
+#[test]
+fn a_stack_of_arm64() {
+    let functions = [
+        function(LEAF, &[]),
+        function(MIDDLE, cfa::ARM_FRAME),
+        function(START, cfa::ARM_UNDEFINED),
+    ];
+    for with in [With::Everything, With::NoIndex] {
+        let file = tiny::elf_for(Machine::Aarch64, &functions, with, &[]);
+        let signed = 0x00ab_0000_0000_0000 | (BASE + MIDDLE + 0x20);
+        let regs = bytes(&[STACK + 64, signed, STACK, BASE + LEAF + 8]);
+        let stack = bytes(&[STACK + 64, 0x00cd_0000_0000_0000 | (BASE + START + 0x20), 3, 4, 5]);
+        let user = UserMemory {
+            bits32: false,
+            mask: 1 << 29 | 1 << 30 | 1 << 31 | 1 << 32,
+            regs: &regs,
+            stack: &stack,
+            asked: 8192,
+        };
+        let events = [map(1, 7, BASE + TEXT, 0x1000, TEXT, "/bin/program"), memory(2, 7, user)];
+        let mut builder = StackBuilder::new(&info("aarch64"), Vec::new());
+        builder.push(&events, &|_| true);
+        let stacks = builder.finish(&|_| Some(file.as_slice()));
+        assert_eq!(all(&stacks), WHOLE);
+        assert_eq!(stacks.samples[0].short, None);
+    }
+}
+
+/// The same at every number of threads, and whatever they have found before.
+#[test]
+fn the_number_of_threads_changes_nothing() {
+    let functions = [
+        function(LEAF, cfa::SUB_24),
+        function(MIDDLE, cfa::FRAME_POINTER),
+        function(START, cfa::UNDEFINED),
+        function(TEXT + 0x300, cfa::REALIGNED),
+        function(TEXT + 0x400, cfa::NOTHING),
+    ];
+    let file = tiny::elf(&functions, With::Everything, &[]);
+    let mut seed = 1_u64;
+    let samples: Vec<(Vec<u8>, Vec<u8>)> = (0..400)
+        .map(|_| {
+            let mut random = |limit: u64| {
+                seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+                (seed >> 33) % limit
+            };
+            let code = |at: u64| BASE + TEXT + at;
+            let regs = [0, STACK + 8 * random(16), STACK, code(random(0x500))];
+            let words: Vec<u64> = (0..32)
+                .map(|_| match random(2) {
+                    0 => code(random(0x500)),
+                    _ => STACK + 8 * random(32),
+                })
+                .collect();
+            (bytes(&regs), bytes(&words))
+        })
+        .collect();
+    let unwound = |threads: usize| {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().expect("threads");
+        let mut builder = StackBuilder::new(&info("x86_64"), Vec::new());
+        builder.push(&[map(1, 7, BASE + TEXT, 0x1000, TEXT, "/bin/program")], &|_| true);
+        for (regs, stack) in &samples {
+            let user = UserMemory { bits32: false, mask: REGISTERS, regs, stack, asked: 256 };
+            builder.push(&[memory(2, 7, user)], &|_| true);
+        }
+        pool.install(|| builder.finish(&|_| Some(file.as_slice())))
+    };
+    let alone = unwound(1);
+    assert!(alone.chains.len() > 400, "the stacks are too much alike: {}", alone.chains.len());
+    assert_eq!(unwound(2), alone);
+    assert_eq!(unwound(7), alone);
 }
 
 #[test]

@@ -4,7 +4,7 @@ use super::PerfData;
 use super::header::{FILE_HEADER, Section, feature};
 use super::pipe;
 use super::record::{self, kind};
-use super::redact::{self, Redaction, Redactor};
+use super::redact::{Redaction, Redactor};
 use super::tracing_data;
 use crate::cursor::Endian;
 use crate::error::Error;
@@ -232,7 +232,7 @@ fn perf_string(text: &[u8]) -> Vec<u8> {
 }
 
 fn command_line(words: &[String]) -> Vec<u8> {
-    let words = redact::command_line(words);
+    let words = super::command_line::kept(words);
     let mut out = (words.len() as u32).to_le_bytes().to_vec();
     for word in words {
         out.extend(perf_string(word.as_bytes()));

@@ -2,6 +2,7 @@
 
 mod attrs;
 mod build_ids;
+mod command_line;
 mod cut;
 mod decode;
 mod dump;

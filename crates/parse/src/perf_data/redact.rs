@@ -3,7 +3,6 @@
 use std::ops::Range;
 
 use super::attrs::TYPE_TRACEPOINT;
-use super::features::WITH_VALUE;
 use super::plan;
 use super::record::{Raw, kind};
 use super::scrub::Scrub;
@@ -294,51 +293,6 @@ fn fill(out: &mut [u8], at: usize, len: usize, new: &[u8]) {
     }
 }
 
-/// perf's options without file names, and without the program that was recorded.
-pub(crate) fn command_line(words: &[String]) -> Vec<String> {
-    const KEPT: &[&str] = &[
-        "-e",
-        "--event",
-        "-c",
-        "--count",
-        "-k",
-        "--clockid",
-        "-m",
-        "--mmap-pages",
-        "-F",
-        "--freq",
-        "--call-graph",
-        "-C",
-        "--cpu",
-        "-p",
-        "--pid",
-        "-t",
-        "--tid",
-        "-D",
-        "--delay",
-        "--synth",
-    ];
-    let mut out = vec!["perf".to_owned()];
-    let mut words = words.iter().skip(1).map(String::as_str);
-    while let Some(word) = words.next() {
-        if word == "record" && out.len() == 1 {
-            out.push(word.to_owned());
-        } else if word == "--" || !word.starts_with('-') {
-            out.extend(["--".to_owned(), "redacted".to_owned()]);
-            break;
-        } else if WITH_VALUE.contains(&word) {
-            let value = words.next();
-            if KEPT.contains(&word) {
-                out.push(word.to_owned());
-                out.extend(value.map(str::to_owned));
-            }
-        } else if !word.contains(['=', '/']) {
-            out.push(word.to_owned());
-        }
-    }
-    out
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -417,20 +371,5 @@ mod tests {
             pair("irq", "irq_handler_entry", &[("int irq", 4), ("__data_loc char[] name", 4)]),
             []
         );
-    }
-
-    #[test]
-    fn command_lines_lose_files_and_programs() {
-        let line = |text: &str| {
-            let words: Vec<String> = text.split(' ').map(str::to_owned).collect();
-            command_line(&words).join(" ")
-        };
-        assert_eq!(
-            line(
-                "/usr/bin/perf record -q -a -c 1 -o /home/me/x --control fifo:/a -e sched:sched_switch --filter x"
-            ),
-            "perf record -q -a -c 1 -e sched:sched_switch"
-        );
-        assert_eq!(line("perf record -g ./secret -a"), "perf record -g -- redacted");
     }
 }

@@ -97,6 +97,8 @@ fn draw(picture: &Picture<'_>, tree: Tree, mut palette: Option<PaletteMap>) -> i
     let grey = if palette.is_some() { 250 } else { 226 };
     options.bgcolors = Some(BackgroundColor::Flat(Color { r: grey, g: grey, b: grey }));
     options.deterministic = true;
+    // As wide as most fonts have it: else labels stick out where no script runs.
+    options.font_width = 0.61;
     options.text_truncate_direction = TextTruncateDirection::Right;
     options.palette_map = palette.as_mut();
     // Keeps our order: siblings by width, and no name split by how bytes sort.

@@ -2,18 +2,19 @@
 
 use agenttrace_model::parse::stack::Mode;
 use agenttrace_model::parse::{
-    Addr, Capture, CaptureInfo, Cpu, Diagnostics, EventType, Pid, ReadOptions, StepId, SwitchState,
-    Tid, Totals, Unpacked, read_steps,
+    Addr, Capture, Cpu, Diagnostics, EventType, Nanos, Pid, ReadOptions, StepId, SwitchState,
+    Totals, Unpacked, read_steps,
 };
-use agenttrace_model::stacks::{Chain, Frame, FrameId, Short, Symbols};
+use agenttrace_model::stacks::{Chain, ChainId, Frame, FrameId, Short, Symbols};
 use agenttrace_model::{
     Builder, Claim, MarkOptions, MarkerSource, Step, TaskId, claim_tasks, place_marks,
 };
 
 use super::*;
 use crate::analyze::{Input, report};
+use crate::cause::Cause;
 use crate::stacks::path::Shares;
-use crate::stacks::{DiffRow, diff};
+use crate::stacks::{DiffRow, FrameKind, PathStacks, diff};
 
 const CLOCK: u32 = 0;
 const CYCLES: u32 = 1;
@@ -361,11 +362,16 @@ fn the_path_has_the_stacks_of_its_waits_and_of_its_samples() {
         left(1_600_000, "main nap k:do_nanosleep"),
         (SWITCH, 300, 3_100_000, What::SwitchOut(SwitchState::Interruptible), "k:other"),
         left(3_099_999, "main k:early"),
-        // Three samples share 500,000 ns of the first segment: 166,667, 166,667, 166,666.
+        // The 1,500,000 ns of user mode, in three segments, are shared by seven samples: of
+        // 428,571.43 and 1,071,428.57 the latter has the larger remainder.
         (CLOCK, 100, 1_000_000, What::Cpu, "main parse"),
         (CLOCK, 100, 1_100_000, What::Cpu, "main parse"),
         (CLOCK, 100, 1_499_999, What::Cpu, "main hash"),
-        // The next segment begins at 1,500,000: this sample has all of its 100,000.
+        (CLOCK, 100, 2_800_000, What::Cpu, "main hash"),
+        (CLOCK, 100, 2_999_999, What::Cpu, "main hash"),
+        (CLOCK, 100, 5_200_000, What::Cpu, "main hash"),
+        (CLOCK, 100, 5_999_999, What::Cpu, "main hash"),
+        // In the call from 1,500,000: it has all of the 400,000 there.
         (CLOCK, 100, 1_500_000, What::Cpu, "main k:enter"),
         // Not these: another counter's, another task's, and one after the step.
         (CYCLES, 100, 2_900_000, What::Cpu, "main cycles"),
@@ -376,16 +382,15 @@ fn the_path_has_the_stacks_of_its_waits_and_of_its_samples() {
     assert_eq!(graph.total, 5_000_000);
     let tail = "restarted_sleep;step 1";
     let want = [
-        format!("{tail};clock_nanosleep;main;enter;syscall_cpu: cpu_kernel 100000"),
+        format!("{tail};clock_nanosleep;main;enter;syscall_cpu: cpu_kernel 400000"),
         format!("{tail};clock_nanosleep;main;nap;do_nanosleep;sleep: timer 1000000"),
         format!("{tail};clock_nanosleep;run_delay: run_queue in syscall_cpu 200000"),
         format!("{tail};clock_nanosleep;sleep: timer 1900000"),
-        format!("{tail};clock_nanosleep;syscall_cpu: cpu_kernel 300000"),
-        format!("{tail};user;main;hash;user_cpu: cpu_user 166666"),
-        format!("{tail};user;main;parse;user_cpu: cpu_user 333334"),
-        format!("{tail};user;user_cpu: cpu_user 1000000"),
+        format!("{tail};user;main;hash;user_cpu: cpu_user 1071429"),
+        format!("{tail};user;main;parse;user_cpu: cpu_user 428571"),
     ];
     assert_eq!(folded(&graph), want);
+    assert_eq!(graph.notes, ["running time shared out to the functions of 8 samples"]);
     // The kinds tell functions from what stands around them.
     let kinds: Vec<FrameKind> = graph.rows[1].frames.iter().map(|f| f.kind).collect();
     use FrameKind::{Entry, Kernel, Label, Leaf, User};

@@ -2,8 +2,10 @@
 
 use std::sync::OnceLock;
 
+use gimli::UnwindContext;
+
 use super::Arch;
-use super::cfi::Tables;
+use super::cfi::{Row, Tables};
 use super::engine::Engine;
 use crate::stacks::elf::ElfFile;
 use crate::stacks::frames::{Module, ModuleId, ModuleKind, Short};
@@ -29,6 +31,13 @@ pub(super) struct Loaded<'f> {
     pub(super) engine: Option<Engine<'f>>,
     /// Where framehop sees the file, so that every file has addresses of its own.
     pub(super) base: u64,
+}
+
+impl<'f> Loaded<'f> {
+    /// The rules for an address, as the file states it.
+    pub(super) fn row(&self, address: u64, context: &mut UnwindContext<usize>) -> Option<Row<'f>> {
+        self.tables.as_ref()?.row(address, context)
+    }
 }
 
 impl<'s, 'f> Files<'s, 'f> {

@@ -7,7 +7,6 @@ use framehop::FrameAddress;
 use gimli::UnwindContext;
 use rayon::prelude::*;
 
-use super::cfi::Row;
 use super::engine::{Cache, Engine};
 use super::files::{FileOf, Files, Loaded};
 use super::step::{self, Regs};
@@ -24,8 +23,12 @@ const DEEPEST: usize = 2048;
 /// Samples that are unwound before their frames are merged: what waits stays small.
 const BATCH: usize = 4096;
 
-/// Slots for rules found before; a power of two.
-const SLOTS: usize = 1024;
+/// Slots for plans found before; a power of two.
+const SLOTS: usize = 1 << 13;
+
+/// framehop's cache has 509 slots, too few for a large program: each thread has so many of
+/// them, by address. A power of two.
+const CACHES: usize = 16;
 
 /// No program has its stack on the first page (`vm.mmap_min_addr`).
 const LOWEST: u64 = 4096;
@@ -36,22 +39,23 @@ pub(crate) struct Unwinding<'s, 'f> {
     files: Files<'s, 'f>,
     frame_pointers: Engine<'f>,
     /// What each thread has found.
-    threads: Vec<Mutex<Thread<'f>>>,
+    threads: Vec<Mutex<Thread>>,
 }
 
-struct Thread<'f> {
-    cache: Cache,
+struct Thread {
+    caches: Vec<Cache>,
     context: UnwindContext<usize>,
-    plans: Vec<Option<(u64, Plan<'f>)>>,
+    /// Address, as the engine sees it, and its plan; address 0 where there is none.
+    plans: Vec<(u64, Plan)>,
 }
 
 /// How the caller of code at one address is found.
 #[derive(Clone, Copy)]
-enum Plan<'f> {
+enum Plan {
     /// framehop has a rule for it.
     Engine,
-    /// By the table's rules.
-    Row(Row<'f>),
+    /// By the table's rules: few addresses need it, so they are read anew each time.
+    Row,
     /// The tables do not cover it.
     None,
 }
@@ -102,7 +106,7 @@ impl<'s, 'f> Unwinding<'s, 'f> {
     }
 
     /// `slow`: by the tables' rules alone, which follow one more register.
-    fn walk(&self, task: &Task<'_, '_>, thread: &mut Thread<'f>, slow: bool) -> Walked {
+    fn walk(&self, task: &Task<'_, '_>, thread: &mut Thread, slow: bool) -> Walked {
         let user = &task.user;
         let mut walked = Walked::default();
         let Some(mut regs) = first_registers(self.arch, user) else { return walked };
@@ -123,10 +127,7 @@ impl<'s, 'f> Unwinding<'s, 'f> {
             let first = walked.frames.len() == 1;
             let step = match frame.module {
                 None => Step::Short(Short::NoModule),
-                Some(id) if regs.sp < LOWEST => {
-                    let _ = id;
-                    Step::Short(Short::Damaged)
-                }
+                Some(_) if regs.sp < LOWEST => Step::Short(Short::Damaged),
                 Some(id) => {
                     let at = At {
                         id,
@@ -162,7 +163,7 @@ impl<'s, 'f> Unwinding<'s, 'f> {
     }
 
     /// From a frame to its caller.
-    fn step(&self, at: &At<'_, '_>, thread: &mut Thread<'f>, chained: &mut bool) -> Step {
+    fn step(&self, at: &At<'_, '_>, thread: &mut Thread, chained: &mut bool) -> Step {
         let loaded = match self.files.get(at.id) {
             Ok(loaded) => loaded,
             Err(short) => return self.by_frame_pointer(at, thread, short, chained),
@@ -175,30 +176,31 @@ impl<'s, 'f> Unwinding<'s, 'f> {
             return self.by_frame_pointer(at, thread, Short::NoUnwindInfo, chained);
         };
         let key = loaded.base.saturating_add(within);
-        let plan = if at.slow {
-            let row = loaded.tables.as_ref().and_then(|t| t.row(address, &mut thread.context));
-            row.map_or(Plan::None, Plan::Row)
-        } else {
-            thread.plan(key, loaded, address, self.arch)
-        };
+        let plan = if at.slow { Plan::Row } else { thread.plan(key, loaded, address, self.arch) };
         let mut failed = None;
         let mut read = |from: u64| at.stack.read(from).map_err(|short| failed = Some(short));
         *chained = false;
         let caller = match (plan, &loaded.engine) {
             (Plan::Engine, Some(engine)) => {
+                let Some(cache) = thread.cache(key) else {
+                    return Step::Short(Short::NoUnwindInfo);
+                };
                 let address = if at.exact {
                     FrameAddress::from_instruction_pointer(key)
                 } else {
                     FrameAddress::from_return_address(key.saturating_add(1))
                         .unwrap_or(FrameAddress::from_instruction_pointer(key))
                 };
-                match engine.caller(&mut thread.cache, address, at.regs, &mut read) {
+                match engine.caller(cache, address, at.regs, &mut read) {
                     Ok(Some(caller)) => Some((caller, false)),
                     Ok(None) => return Step::End,
                     Err(_) => None,
                 }
             }
-            (Plan::Row(row), _) => {
+            (Plan::Row, _) => {
+                let Some(row) = loaded.row(address, &mut thread.context) else {
+                    return self.uncovered(at, thread, chained);
+                };
                 if row.needs_base(self.arch) && at.regs.base.is_none() && !at.slow {
                     return Step::Again;
                 }
@@ -222,7 +224,7 @@ impl<'s, 'f> Unwinding<'s, 'f> {
 
     /// Code that a file's tables leave out: stubs of the linker, and functions written by
     /// hand. The innermost may have its return address on top of the stack.
-    fn uncovered(&self, at: &At<'_, '_>, thread: &mut Thread<'f>, chained: &mut bool) -> Step {
+    fn uncovered(&self, at: &At<'_, '_>, thread: &mut Thread, chained: &mut bool) -> Step {
         if at.first
             && self.arch == Arch::X86_64
             && let Ok(ip) = at.stack.read(at.regs.sp)
@@ -243,7 +245,7 @@ impl<'s, 'f> Unwinding<'s, 'f> {
     fn by_frame_pointer(
         &self,
         at: &At<'_, '_>,
-        thread: &mut Thread<'f>,
+        thread: &mut Thread,
         reason: Short,
         chained: &mut bool,
     ) -> Step {
@@ -256,7 +258,8 @@ impl<'s, 'f> Unwinding<'s, 'f> {
         let address = FrameAddress::from_instruction_pointer(at.regs.ip);
         let mut failed = None;
         let mut read = |from: u64| at.stack.read(from).map_err(|short| failed = Some(short));
-        let found = self.frame_pointers.caller(&mut thread.cache, address, at.regs, &mut read);
+        let Some(cache) = thread.cache(at.regs.ip) else { return Step::Short(reason) };
+        let found = self.frame_pointers.caller(cache, address, at.regs, &mut read);
         match found {
             Ok(Some(caller)) if self.returns_to(at.space, caller.ip) => Step::Caller(caller, false),
             // A chain of frame pointers that led here goes on behind what was recorded.
@@ -322,8 +325,10 @@ impl Stack<'_, '_> {
         let below = address.checked_sub(self.start).ok_or(Short::Damaged)?;
         let at = usize::try_from(below).ok();
         let word = at.and_then(|at| self.user.stack.get(at..)?.first_chunk::<8>());
-        // Where less was recorded than asked for, there was no more.
-        let cut = self.user.stack.len() as u64 >= u64::from(self.user.asked);
+        // Where less was recorded than asked for, there was no more; where nothing was, it
+        // could not be read.
+        let len = self.user.stack.len() as u64;
+        let cut = len >= u64::from(self.user.asked) || len == 0;
         word.map(|word| u64::from_le_bytes(*word)).ok_or(if cut {
             Short::StackEnds
         } else {
@@ -332,32 +337,40 @@ impl Stack<'_, '_> {
     }
 }
 
-impl<'f> Thread<'f> {
+impl Thread {
     fn new(arch: Arch) -> Self {
-        let plans = std::iter::repeat_with(|| None).take(SLOTS).collect();
-        Self { cache: Cache::new(arch), context: UnwindContext::new(), plans }
+        let caches = (0..CACHES).map(|_| Cache::new(arch)).collect();
+        Self { caches, context: UnwindContext::new(), plans: vec![(0, Plan::None); SLOTS] }
+    }
+
+    /// framehop's cache for an address.
+    fn cache(&mut self, address: u64) -> Option<&mut Cache> {
+        self.caches.get_mut(spread(address) & (CACHES - 1))
     }
 
     /// How the caller of an address in a file is found; `key` tells it from all others.
-    fn plan(&mut self, key: u64, loaded: &Loaded<'f>, address: u64, arch: Arch) -> Plan<'f> {
-        let slot = key.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 54;
-        let slot = self.plans.get_mut(slot as usize & (SLOTS - 1));
-        if let Some(Some((found, plan))) = &slot
+    fn plan(&mut self, key: u64, loaded: &Loaded<'_>, address: u64, arch: Arch) -> Plan {
+        let slot = self.plans.get_mut(spread(key) & (SLOTS - 1));
+        if let Some((found, plan)) = slot.as_deref()
             && *found == key
         {
             return *plan;
         }
-        let row = loaded.tables.as_ref().and_then(|t| t.row(address, &mut self.context));
-        let plan = match row {
+        let plan = match loaded.row(address, &mut self.context) {
             None => Plan::None,
             Some(row) if loaded.engine.is_some() && row.is_plain(arch) => Plan::Engine,
-            Some(row) => Plan::Row(row),
+            Some(_) => Plan::Row,
         };
         if let Some(slot) = slot {
-            *slot = Some((key, plan));
+            *slot = (key, plan);
         }
         plan
     }
+}
+
+/// The bits of an address mixed (Fibonacci hashing), so that any of them choose slots.
+fn spread(address: u64) -> usize {
+    (address.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32) as usize
 }
 
 /// The registers of the innermost frame; `None` where they were not recorded.
