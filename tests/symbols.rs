@@ -220,7 +220,10 @@ impl Case {
             let line = line.strip_prefix("shop;").expect("the task's name");
             line.strip_suffix(" 1").expect("one sample").to_owned()
         };
-        (answer.out.lines().map(stack).collect::<Vec<_>>().join("\n"), answer.err)
+        // Without the note that stands in the picture too.
+        let said = answer.err.lines().filter(|line| !line.ends_with("places in code have no name"));
+        let said: String = said.map(|line| format!("{line}\n")).collect();
+        (answer.out.lines().map(stack).collect::<Vec<_>>().join("\n"), said)
     }
 }
 
@@ -404,12 +407,12 @@ fn an_archive_is_found_beside_the_capture_or_by_its_option() {
 #[test]
 fn a_damaged_or_endless_archive_ends_where_it_does() {
     let elf = format!("opt/shop/{BUILD}/elf");
-    let whole = bzip2(&archive(&[(&elf, &program("shop")), ("rest", &[7; 400_000])]));
+    let whole = archive(&[(&elf, &program("shop")), ("rest", &[7; 400_000])]);
     let case = Case::new(Some(BUILD), &[&WEIGH]);
-    case.put("cut.tar.bz2", &whole[..whole.len() - 8]);
-    let (stacks, said) = case.folded(&["--archive", "cut.tar.bz2"]);
+    case.put("cut.tar", &whole[..whole.len() / 2]);
+    let (stacks, said) = case.folded(&["--archive", "cut.tar"]);
     assert_eq!(stacks, NAMED);
-    assert!(said.starts_with("note: cut.tar.bz2: ") && said.lines().count() == 1, "{said}");
+    assert!(said.starts_with("note: cut.tar: ") && said.lines().count() == 1, "{said}");
     case.put("text.tar.bz2", b"no archive");
     let (stacks, said) = case.folded(&["--archive", "text.tar.bz2"]);
     assert_eq!(stacks, BARE);
@@ -555,7 +558,7 @@ fn a_perf_map_counts_where_it_was_carried_along() {
     let named = case();
     named.put("sym/tmp/perf-71.map", map.as_bytes());
     let (stacks, said) = named.folded(&["--symfs", "sym"]);
-    assert_eq!(stacks, "serve;JS:<script>\"':_total\\x1b[31m_7");
+    assert_eq!(stacks, "serve;JS:<script>\"'\\x3b total\\x1b[31m\\x207");
     assert_eq!(said, "");
     // Of another process.
     let other = case();
@@ -630,7 +633,7 @@ fn check_tells_what_is_there_and_how_to_bring_the_rest() {
     assert_eq!(
         &answer.out[from..to],
         format!(
-            "\nstacks\n           3 cpu-clock: kernel 1, user by frame pointers 3\n\
+            "\nstacks\n           3 software:cpu-clock: kernel 1, user by frame pointers 3\n\
              \nsymbols\n  found    /opt/shop in sym/opt/shop\n  \
              missing  [kernel.kallsyms]: 2 frames in 1 sample; its build is not known\n  \
              missing  /opt/lib\\x1b.so: 1 frame in 1 sample; no file of build {} in --symfs sym, \

@@ -231,7 +231,7 @@ fn image(
         ));
         return Ok(None);
     };
-    match (id, build_id(&bytes)) {
+    let told = match (id, build_id(&bytes)) {
         (Some(wanted), Some(found)) if !wanted.same(&found) => {
             places.note(format!(
                 "{} is not used: it is build {found}, the capture's kernel {wanted}",
@@ -239,29 +239,28 @@ fn image(
             ));
             return Ok(None);
         }
-        (Some(_), Some(_)) => {}
-        _ => places.note(format!(
-            "nothing tells whether {} is the capture's kernel: it is used because --vmlinux \
-             names it",
-            path.display()
-        )),
-    }
+        (wanted, found) => wanted.is_some() && found.is_some(),
+    };
     // Where the kernel was put when it started (KASLR).
-    let shift = match reference.get() {
-        Some((name, address)) => match elf.address_of(name) {
-            Some(there) => there.wrapping_sub(address),
-            None => {
-                let name = String::from_utf8_lossy(name);
-                places.note(format!(
-                    "{} is not used: it has no symbol {name}, so where the kernel was loaded is \
-                     not known",
-                    path.display()
-                ));
-                return Ok(None);
-            }
-        },
+    let there = reference.get().map(|(name, here)| (elf.address_of(name), name, here));
+    let shift = match there {
+        Some((Some(there), _, here)) => there.wrapping_sub(here),
+        Some((None, name, _)) => {
+            places.note(format!(
+                "{} is not used: it has no symbol {}, so where the kernel was loaded is not known",
+                path.display(),
+                String::from_utf8_lossy(name)
+            ));
+            return Ok(None);
+        }
         None => 0,
     };
+    if !told {
+        places.note(format!(
+            "nothing tells whether {} is the capture's kernel: it is used because --vmlinux names it",
+            path.display()
+        ));
+    }
     Ok(Some(Image { path: path.to_owned(), bytes, shift }))
 }
 
