@@ -399,9 +399,13 @@ fn an_archive_is_found_beside_the_capture_or_by_its_option() {
     assert_eq!(case.folded(&["--archive", "carried.tar"]).0, NAMED);
     case.put("carried.tar.zst", &zstd::encode_all(&tar[..], 1).expect("packed"));
     assert_eq!(case.folded(&["--archive", "carried.tar.zst"]).0, NAMED);
+    let answer = case.run(&["check"], &["--archive", "carried.tar"]);
+    assert!(answer.out.contains("  found    /opt/shop in carried.tar\n"), "{}", answer.out);
     // Of another build, whatever the path says.
     case.put("carried.tar", &archive(&[(&elf, &other_build("shop"))]));
-    assert_eq!(case.folded(&["--archive", "carried.tar"]).0, BARE);
+    let (stacks, said) = case.folded(&["--archive", "carried.tar"]);
+    assert_eq!(stacks, BARE);
+    assert!(said.contains("; carried.tar is build 1111"), "{said}");
 }
 
 #[test]

@@ -18,7 +18,7 @@ pub(super) struct Archive {
     /// By the first bytes of the build id, as its digits; none are longer than 40.
     files: BTreeMap<String, Vec<PathBuf>>,
     /// Removed when this is dropped.
-    _folder: TempDir,
+    folder: TempDir,
     /// Why it was not read to its end, where it was not.
     pub(super) cut: Option<String>,
 }
@@ -44,7 +44,12 @@ impl Archive {
         let cut = unpack(&bytes, most, folder.path(), &mut files)
             .err()
             .map(|error| format!("{}: {error}; what comes after is not used", path.display()));
-        Ok(Self { files, _folder: folder, cut })
+        Ok(Self { files, folder, cut })
+    }
+
+    /// Where its files are while this lives.
+    pub(super) fn folder(&self) -> &Path {
+        self.folder.path()
     }
 
     /// The files with this build id, or at least with its digits in their path.

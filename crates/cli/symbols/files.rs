@@ -40,6 +40,8 @@ pub(super) struct Places {
 #[derive(Debug)]
 pub(super) struct Found {
     pub(super) path: PathBuf,
+    /// What the user knows it by: the archive, for a file that was unpacked from it.
+    pub(super) shown: String,
     pub(super) bytes: Bytes,
 }
 
@@ -89,6 +91,14 @@ impl Places {
     /// All notes so far.
     pub(super) fn notes(&self) -> Vec<String> {
         self.notes.lock().map(|notes| notes.iter().cloned().collect()).unwrap_or_default()
+    }
+
+    /// What the user knows a file by.
+    pub(super) fn shown(&self, path: &Path) -> String {
+        let unpacked = self.unpacked.get().and_then(Option::as_ref);
+        let archived = unpacked.is_some_and(|archive| path.starts_with(archive.folder()));
+        let path = self.archive.as_deref().filter(|_| archived).unwrap_or(path);
+        path.display().to_string()
     }
 
     /// The files in the archive with this build id. It is unpacked when first asked.
@@ -165,7 +175,7 @@ impl ModuleFiles {
     /// Why there is no file.
     pub(super) fn lacking(&self, module: &Module) -> SymbolSource {
         if let Some(found) = self.symbols.as_ref().or(self.code.as_ref()) {
-            SymbolSource::NoSymbols(found.path.display().to_string())
+            SymbolSource::NoSymbols(found.shown.clone())
         } else if let Some(wrong) = self.wrong.first() {
             SymbolSource::WrongBuild(wrong.clone())
         } else if module.build_id.is_none() {
@@ -259,14 +269,15 @@ impl Hunt<'_> {
         }
         let Ok(bytes) = input::open(&path) else { return };
         let Some(elf) = ElfFile::parse(&bytes) else { return };
+        let shown = self.places.shown(&path);
         match (&self.module.build_id, &elf.build_id) {
             (Some(wanted), Some(id)) if wanted.same(id) => {}
             (Some(wanted), Some(id)) => {
-                let text = format!("{} is build {id}, not {wanted}", path.display());
+                let text = format!("{shown} is build {id}, not {wanted}");
                 return self.files.wrong.push(text);
             }
             (Some(wanted), None) => {
-                let text = format!("{} has no build id, not {wanted}", path.display());
+                let text = format!("{shown} has no build id, not {wanted}");
                 return self.files.wrong.push(text);
             }
             // Only --symfs is searched then: see the top of this file.
@@ -283,13 +294,13 @@ impl Hunt<'_> {
         };
         let code = self.files.code.is_none() && Elf::new(&bytes).is_some_and(|e| e.has_code());
         if code {
-            self.files.code = Some(Found { path, bytes });
+            self.files.code = Some(Found { path, shown, bytes });
             if self.rich < Some(rich) {
                 self.files.symbols = None;
                 self.rich = Some(rich);
             }
         } else if self.rich < Some(rich) {
-            self.files.symbols = Some(Found { path, bytes });
+            self.files.symbols = Some(Found { path, shown, bytes });
             self.rich = Some(rich);
         }
     }

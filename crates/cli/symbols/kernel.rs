@@ -341,7 +341,7 @@ pub(super) fn module_file(places: &Places, module: &Module) -> Option<(String, B
     let fits = |path: &PathBuf| {
         let bytes = path.is_file().then(|| plain(path).ok()).flatten()?;
         let found = build_id(&bytes);
-        found.is_some_and(|found| found.same(id)).then(|| (path.display().to_string(), bytes))
+        found.is_some_and(|found| found.same(id)).then(|| (places.shown(path), bytes))
     };
     paths.iter().find_map(fits).or_else(|| places.archived(id).iter().find_map(fits))
 }

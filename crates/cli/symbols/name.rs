@@ -219,7 +219,7 @@ impl Sources<'_> {
                 }
             }
         }
-        let from = Some(richest.path.display().to_string());
+        let from = Some(richest.shown.clone());
         Named { frames: join(&placed, &wanted, &names, told, self.inlined), from, lacking }
     }
 
