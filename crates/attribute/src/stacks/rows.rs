@@ -53,12 +53,15 @@ impl<'a> Texts<'a> {
     }
 }
 
+/// What makes a stack: its step, the name of its task, its innermost frame.
+type Key = (Option<usize>, Arc<str>, Option<ChainId>);
+
 /// Stacks that are the same, merged.
 #[derive(Debug)]
 pub(super) struct Rows<'a> {
     texts: Texts<'a>,
     windows: Option<&'a Windows>,
-    sums: BTreeMap<(Option<usize>, Arc<str>, Option<ChainId>), u64>,
+    sums: BTreeMap<Key, u64>,
     names: FxHashMap<String, Arc<str>>,
     /// Samples, and those of them that end early.
     samples: u64,
