@@ -221,20 +221,14 @@ pub(super) fn label(profile: &mut Profile, text: &str, category: CategoryHandle)
     }
 }
 
-/// A build id as the debug id that symbol servers for Linux know: its first 16 bytes, the
-/// first three groups of which are numbers in the order of the machine (little-endian).
+/// A build id as the debug id that symbol servers for Linux know: its first 16 bytes as
+/// those of a GUID in memory, of which the first three groups are little-endian numbers.
 fn debug_id(id: BuildId) -> DebugId {
     let mut bytes = [0; 16];
     for (to, from) in bytes.iter_mut().zip(id.as_bytes()) {
         *to = *from;
     }
-    let [a, b, c, d, e, f, g, h, rest @ ..] = bytes;
-    let mut guid = [0; 16];
-    let groups = [d, c, b, a, f, e, h, g].into_iter().chain(rest);
-    for (to, from) in guid.iter_mut().zip(groups) {
-        *to = from;
-    }
-    DebugId::from_guid_age(&guid, 0).unwrap_or_default()
+    DebugId::from_guid_age(&bytes, 0).unwrap_or_default()
 }
 
 #[cfg(test)]
