@@ -221,20 +221,14 @@ pub(super) fn label(profile: &mut Profile, text: &str, category: CategoryHandle)
     }
 }
 
-/// A build id as the debug id that symbol servers for Linux know: its first 16 bytes, the
-/// first three groups of which are numbers in the order of the machine (little-endian).
+/// A build id as the debug id that symbol servers for Linux know: its first 16 bytes as
+/// those of a GUID in memory, of which the first three groups are little-endian numbers.
 fn debug_id(id: BuildId) -> DebugId {
     let mut bytes = [0; 16];
     for (to, from) in bytes.iter_mut().zip(id.as_bytes()) {
         *to = *from;
     }
-    let [a, b, c, d, e, f, g, h, rest @ ..] = bytes;
-    let mut guid = [0; 16];
-    let groups = [d, c, b, a, f, e, h, g].into_iter().chain(rest);
-    for (to, from) in guid.iter_mut().zip(groups) {
-        *to = from;
-    }
-    DebugId::from_guid_age(&guid, 0).unwrap_or_default()
+    DebugId::from_guid_age(&bytes, 0).unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -254,12 +248,9 @@ mod tests {
 
     #[test]
     fn debug_ids_are_those_of_breakpad() {
-        // `dump_syms` prints this for the build id 0001...13 (20 bytes).
+        // The bytes 0, 1, ... 19: 4, 2 and 2 of them turned round, 8 as they are, the age 0.
         let bytes: Vec<u8> = (0..20).collect();
         let id = BuildId::new(&bytes).unwrap();
-        assert_eq!(
-            debug_id(id).breakpad().to_string(),
-            "03020100050407060809 0A0B0C0D0E0F0".replace(' ', "")
-        );
+        assert_eq!(debug_id(id).breakpad().to_string(), "030201000504070608090A0B0C0D0E0F0");
     }
 }
