@@ -6,6 +6,7 @@ use std::sync::Arc;
 use agenttrace_model::Windows;
 use agenttrace_model::parse::Nanos;
 use agenttrace_model::stacks::{ChainId, FrameId, Short, StackSample};
+use rayon::prelude::*;
 use rustc_hash::FxHashMap;
 
 use super::{FrameKind, FrameText, Named, StackRow, StackUnit, frame_text};
@@ -114,7 +115,7 @@ impl<'a> Rows<'a> {
         unit: StackUnit,
         cause: Option<Cause>,
     ) -> (Vec<StackRow>, u64, Vec<String>) {
-        let mut merged: BTreeMap<Vec<FrameText>, u64> = BTreeMap::new();
+        let mut all: Vec<(Vec<FrameText>, u64)> = Vec::with_capacity(self.sums.len());
         let (mut total, mut without) = (0_u64, 0_u64);
         for ((step, comm, chain), weight) in std::mem::take(&mut self.sums) {
             if weight == 0 {
@@ -128,10 +129,17 @@ impl<'a> Rows<'a> {
                 without = without.saturating_add(weight);
             }
             total = total.saturating_add(weight);
-            let sum = merged.entry(frames).or_default();
-            *sum = sum.saturating_add(weight);
+            all.push((frames, weight));
         }
-        let rows = merged.into_iter().map(|(frames, weight)| StackRow { frames, cause, weight });
+        // Chains that differ by address can have the same names.
+        all.par_sort_unstable_by(|a, b| a.0.cmp(&b.0));
+        let mut rows: Vec<StackRow> = Vec::with_capacity(all.len());
+        for (frames, weight) in all {
+            match rows.last_mut() {
+                Some(row) if row.frames == frames => row.weight = row.weight.saturating_add(weight),
+                _ => rows.push(StackRow { frames, cause, weight }),
+            }
+        }
         let mut notes = Vec::new();
         if without > 0 {
             let of = amount(total, unit);
@@ -139,7 +147,7 @@ impl<'a> Rows<'a> {
         }
         notes.extend(short_note(&self.short, self.samples));
         notes.extend(self.texts.nameless_note());
-        (rows.collect(), total, notes)
+        (rows, total, notes)
     }
 }
 

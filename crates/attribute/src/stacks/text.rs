@@ -62,7 +62,16 @@ pub fn frame_text(named: Named<'_>, id: FrameId) -> Vec<FrameText> {
     let text = match (given, module) {
         (Some(name), _) if !name.is_empty() => name.clone(),
         (_, Some(module)) => {
-            let name = module.path.rsplit('/').next().unwrap_or(&module.path);
+            let name = match module.kind {
+                ModuleKind::Jit => &module.path,
+                ModuleKind::File
+                | ModuleKind::Deleted
+                | ModuleKind::Vdso
+                | ModuleKind::Kernel
+                | ModuleKind::KernelModule
+                | ModuleKind::KernelSymbol
+                | ModuleKind::Named => module.path.rsplit('/').next().unwrap_or(&module.path),
+            };
             format!("{name}+{:#x}", frame.address)
         }
         (_, None) => "[unknown]".to_owned(),

@@ -26,22 +26,19 @@ pub(super) struct Sample {
     pub(super) words: &'static str,
 }
 
-/// A colour for every name, and the legend.
+/// A colour for every name, and the legend. `names` are those of all the rows' frames.
 pub(super) fn colours(
     graph: &StackGraph,
     rows: &[StackRow],
-    names: &mut Names,
+    names: &Names,
 ) -> (PaletteMap, Vec<Sample>) {
     let wall = graph.kind == StackKind::Wall;
     let families = if wall { families(rows) } else { BTreeMap::new() };
     let mut palette = PaletteMap::default();
     palette.insert("", color(MIXED));
     let mut kinds = Vec::new();
-    for frame in rows.iter().flat_map(|row| &row.frames) {
-        let name = names.get(frame);
-        if palette.get(&name.drawn).is_some() {
-            continue;
-        }
+    for name in names.all() {
+        let frame = &name.frame;
         let rgb = match frame.kind {
             FrameKind::Label | FrameKind::Entry => families.get(frame).copied().unwrap_or(MIXED),
             FrameKind::Leaf => families.get(frame).copied().unwrap_or(NONE),

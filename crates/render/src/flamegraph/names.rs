@@ -1,8 +1,7 @@
 //! Frames to names that readers of folded lines take for nothing else.
 
-use std::collections::BTreeMap;
-
 use agenttrace_attribute::stacks::{FrameKind, FrameText};
+use rustc_hash::FxHashMap;
 
 use crate::escape::{cut_middle, frame};
 
@@ -12,6 +11,8 @@ const LONGEST: usize = 256;
 /// The names of one frame.
 #[derive(Clone, Debug)]
 pub(super) struct Name {
+    /// The frame.
+    pub(super) frame: FrameText,
     /// In folded lines: whole.
     pub(super) folded: String,
     /// For inferno: cut, and with a mark of its kind at the end, which inferno takes off
@@ -23,7 +24,7 @@ pub(super) struct Name {
 /// Names, made once each.
 #[derive(Debug, Default)]
 pub(super) struct Names {
-    ids: BTreeMap<FrameText, usize>,
+    ids: FxHashMap<FrameText, usize>,
     names: Vec<Name>,
 }
 
@@ -69,7 +70,7 @@ impl Name {
             drawn = drawn.replace("_[", "_\\x5b");
         }
         drawn.push_str(mark);
-        Self { folded, drawn }
+        Self { frame: of.clone(), folded, drawn }
     }
 }
 

@@ -26,7 +26,7 @@ pub fn svg(graph: &StackGraph) -> io::Result<String> {
     for row in &rows {
         tree.add(&row.frames, row.weight, 0);
     }
-    let (palette, legend) = colours(graph, &rows, &mut tree.names);
+    let (palette, legend) = colours(graph, &rows, &tree.names);
     let title = match graph.unit {
         StackUnit::Nanos => format!("{} (widths in ns)", amount(graph.total, graph.unit)),
         StackUnit::Samples | StackUnit::Faults => {

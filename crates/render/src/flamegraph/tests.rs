@@ -252,14 +252,14 @@ fn own_weight_and_callees_make_one_frame() {
 #[test]
 fn what_is_too_narrow_to_see_keeps_its_weight_in_its_caller() {
     let rows: &[(&[&str], Option<Cause>, u64)] = &[
-        (&["t", "u:wide"], None, 99_999),
-        (&["t", "u:wide", "u:narrow", "u:narrower"], None, 9),
-        (&["t", "u:wide", "u:enough"], None, 11),
+        (&["t", "u:wide"], None, 99_936),
+        (&["t", "u:wide", "u:narrow", "u:narrower"], None, 41),
+        (&["t", "u:wide", "u:enough"], None, 42),
     ];
     let picture = svg(&graph(StackKind::Cpu, rows)).unwrap();
     assert!(picture.contains("total_samples=\"100019\""));
     assert!(picture.contains("<title>wide (100,019 samples, 100.00%)</title>"));
-    assert!(picture.contains("<title>enough (11 samples, 0.01%)</title>"));
+    assert!(picture.contains("<title>enough (42 samples, 0.04%)</title>"));
     assert!(!picture.contains("narrow"));
 }
 
