@@ -175,10 +175,13 @@ impl<'a> Elf<'a> {
     pub(super) fn plt(&self) -> Plt<'_, 'a> {
         // Entries are in the order of `.rela.plt`, after one of their own in `.plt` and
         // without in `.plt.sec` (System V ABI of x86-64 and of arm64).
-        let skip = match self.file.architecture() {
-            object::Architecture::X86_64 => Plt::ENTRY,
-            object::Architecture::Aarch64 => 2 * Plt::ENTRY,
-            _ => return Plt { elf: self, parts: Vec::new(), relocations: &[] },
+        let architecture = self.file.architecture();
+        let skip = if architecture == object::Architecture::X86_64 {
+            Plt::ENTRY
+        } else if architecture == object::Architecture::Aarch64 {
+            2 * Plt::ENTRY
+        } else {
+            return Plt { elf: self, parts: Vec::new(), relocations: &[] };
         };
         let parts = [(".plt", skip), (".plt.sec", 0)].into_iter().filter_map(|(name, skip)| {
             let section = self.file.section_by_name(name)?;

@@ -149,7 +149,7 @@ impl Places {
 fn digits(id: &BuildId) -> Vec<String> {
     let given = id.to_string();
     let mut short = given.trim_end_matches('0').to_owned();
-    if short.len() % 2 != 0 {
+    if !short.len().is_multiple_of(2) {
         short.push('0');
     }
     let mut all = vec![given.clone(), format!("{given:0<40}"), format!("{short:0<32}"), short];
