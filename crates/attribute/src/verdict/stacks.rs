@@ -187,12 +187,16 @@ fn function(
     keep: impl Fn(Mode, &str) -> bool,
 ) -> Option<String> {
     named.stacks.frames_of(chain).find_map(|id| {
-        let mode = named.stacks.frame(id)?.mode;
-        frame_text(named, id)
-            .into_iter()
-            .rev()
-            .map(|f| f.text.to_string())
-            .find(|name| keep(mode, name))
+        let frame = named.stacks.frame(id)?;
+        if frame.name.is_none() && named.symbols.of(id).is_empty() {
+            // An address is no function: together, a file's tell more than one by one.
+            let path = frame.module.and_then(|m| named.stacks.module(m)).map(|m| &m.path);
+            let file = path.map_or("[unknown]", |path| path.rsplit('/').next().unwrap_or(path));
+            let name = format!("{file} (functions not known)");
+            return keep(frame.mode, &name).then_some(name);
+        }
+        let texts = frame_text(named, id).into_iter().rev();
+        texts.map(|f| f.text).find(|name| keep(frame.mode, name)).map(|name| name.to_string())
     })
 }
 
