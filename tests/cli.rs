@@ -168,3 +168,13 @@ fn a_bomb_is_refused_until_it_is_allowed() {
     assert_eq!(code, 2);
     assert!(err.contains("no known capture format"), "{err}");
 }
+
+/// Nobody may be left to read what is said: that is no reason to end otherwise.
+#[test]
+fn a_closed_standard_error_changes_no_exit_code() {
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    let mut program = std::process::Command::new(env!("CARGO_BIN_EXE_agenttrace"));
+    let status = program.args(["check", "no such file"]).stderr(writer).status().unwrap();
+    assert_eq!(status.code(), Some(2));
+}

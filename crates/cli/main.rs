@@ -26,7 +26,7 @@ fn main() -> ExitCode {
         Ok(code) => code,
         Err(error) if output::is_broken_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("agenttrace: {error:#}");
+            output::say(format_args!("agenttrace: {error:#}"));
             ExitCode::from(2)
         }
     }

@@ -17,6 +17,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::args::{CaptureArgs, ReadArgs};
 use crate::input::{self, Files};
+use crate::output;
 
 /// A capture that has been read.
 pub(crate) struct Loaded<'a> {
@@ -209,7 +210,7 @@ pub(crate) fn load_placed<'a>(
     let file = markers(args)?;
     let loaded = load(unpacked, &args.read, file.as_ref().and_then(|f| f.calibration))?;
     for (line, what) in loaded.diagnostics.examples() {
-        eprintln!("{} line {line}: {what}", args.read.path.display());
+        output::say(format_args!("{} line {line}: {what}", args.read.path.display()));
     }
     let placed = place(&loaded, args, file)?;
     Ok((loaded, placed))

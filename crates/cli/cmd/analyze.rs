@@ -25,7 +25,7 @@ pub(crate) fn run(args: &AnalyzeArgs) -> Result<ExitCode> {
     let wanted = |event: &StackEvent<'_>| within(event.time);
     let data = symbols::load(&loaded.capture, &args.capture.read, &args.symbols, &wanted)?;
     for line in data.iter().flat_map(|d| symbols::brief(d, &args.capture.read.path)) {
-        eprintln!("{line}");
+        output::say(format_args!("{line}"));
     }
     let named = data.as_ref().map(|data| Named {
         stacks: &data.stacks,

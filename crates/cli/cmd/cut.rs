@@ -67,14 +67,14 @@ pub(crate) fn run(args: &CutArgs) -> Result<ExitCode> {
         &args.out.join("steps.jsonl"),
         steps_file(&loaded.model, &placed, &steps)?.as_bytes(),
     )?;
-    eprintln!(
+    output::say(format_args!(
         "{} of {} bytes, {} of {} records, {} steps",
         small.len(),
         loaded.capture.info().bytes,
         keep.iter().filter(|k| **k).count(),
         loaded.totals.records,
         steps.len()
-    );
+    ));
     Ok(ExitCode::SUCCESS)
 }
 

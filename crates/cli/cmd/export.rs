@@ -58,7 +58,7 @@ pub(crate) fn run(args: &ExportArgs) -> Result<ExitCode> {
     let notes = export.write(&job, &mut out).and_then(|notes| out.flush().map(|()| notes));
     let notes = notes.with_context(|| format!("cannot write {}", args.out.display()))?;
     for note in notes {
-        eprintln!("{note}");
+        output::say(format_args!("{note}"));
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -77,7 +77,7 @@ fn stacks(
     let read = &args.capture.read;
     let data = symbols::load(&loaded.capture, read, &args.symbols, &wanted)?;
     for line in data.iter().flat_map(|data| symbols::summary(data, &read.path)) {
-        eprintln!("{line}");
+        output::say(format_args!("{line}"));
     }
     Ok(data)
 }

@@ -48,7 +48,7 @@ pub(crate) fn run(args: &FlamegraphArgs) -> Result<ExitCode> {
         }
     };
     for note in notes {
-        eprintln!("note: {note}");
+        output::say(format_args!("note: {note}"));
     }
     if args.folded {
         output::print(text.as_bytes())?;
@@ -180,7 +180,7 @@ impl<'a> Job<'a> {
             |event: &StackEvent<'_>| threads.as_ref().is_none_or(|t| t.contains(&event.tid));
         let data = symbols::load(capture, read, &self.args.symbols, &wanted)?;
         for line in data.iter().flat_map(|data| symbols::summary(data, &read.path)) {
-            eprintln!("{line}");
+            output::say(format_args!("{line}"));
         }
         let named = data.as_ref().map(|data| Named {
             stacks: &data.stacks,
