@@ -32,6 +32,34 @@ pub fn ratio(part: Nanos, whole: Nanos) -> f64 {
     if whole.0 == 0 { 0.0 } else { part.0 as f64 / whole.0 as f64 }
 }
 
+/// Shares out `units` over `parts` in proportion, by largest remainder, so that the
+/// shares add up. Ties go to the earlier part. All zero where the parts are.
+#[must_use]
+pub fn apportion(parts: &[u64], units: u64) -> Vec<u64> {
+    let sum: u128 = parts.iter().map(|p| u128::from(*p)).sum();
+    if sum == 0 {
+        return vec![0; parts.len()];
+    }
+    let mut out = Vec::with_capacity(parts.len());
+    let mut order = Vec::with_capacity(parts.len());
+    let mut left = u128::from(units);
+    for (index, part) in parts.iter().enumerate() {
+        let product = u128::from(*part) * u128::from(units);
+        left = left.saturating_sub(product / sum);
+        // At most `units`, which is a u64.
+        out.push(u64::try_from(product / sum).unwrap_or(u64::MAX));
+        order.push((std::cmp::Reverse(product % sum), index));
+    }
+    order.sort_unstable();
+    // Fewer are left than there are parts: each remainder is below one unit.
+    for (_, index) in order.into_iter().take(usize::try_from(left).unwrap_or(0)) {
+        if let Some(slot) = out.get_mut(index) {
+            *slot += 1;
+        }
+    }
+    out
+}
+
 /// A duration with a unit that suits it: `640 ns`, `40.1 us`, `14.5 ms`, `1.21 s`.
 #[must_use]
 pub(crate) fn human(ns: Nanos) -> String {

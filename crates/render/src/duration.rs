@@ -1,5 +1,6 @@
 //! Nanoseconds, bytes, counts and shares to the words a person reads; the only place that formats them.
 
+use agenttrace_attribute::stats::apportion;
 use agenttrace_model::parse::Nanos;
 
 /// A duration with a unit that suits it: `0.4 us`, `14.5 ms`, `1.21 s`.
@@ -75,34 +76,6 @@ pub(crate) fn plural(n: u64, noun: &str) -> String {
 #[must_use]
 pub(crate) fn share(share: f64) -> String {
     format!("{:.1} %", share * 100.0)
-}
-
-/// Shares out `units` over `parts` in proportion, by largest remainder, so that
-/// the printed numbers of a column add up to its printed sum. Ties go to the
-/// earlier part. All zero where the parts are.
-#[must_use]
-pub(crate) fn apportion(parts: &[u64], units: u64) -> Vec<u64> {
-    let sum: u128 = parts.iter().map(|p| u128::from(*p)).sum();
-    if sum == 0 {
-        return vec![0; parts.len()];
-    }
-    let mut out = Vec::with_capacity(parts.len());
-    let mut order = Vec::with_capacity(parts.len());
-    let mut left = u128::from(units);
-    for (i, part) in parts.iter().enumerate() {
-        let product = u128::from(*part) * u128::from(units);
-        let floor = product / sum;
-        left -= floor;
-        // At most `units`, which is a u64.
-        out.push(u64::try_from(floor).unwrap_or(u64::MAX));
-        order.push((std::cmp::Reverse(product % sum), i));
-    }
-    order.sort_unstable();
-    // Fewer are left than there are parts: each remainder is below one unit.
-    for (_, i) in order.into_iter().take(usize::try_from(left).unwrap_or(0)) {
-        out[i] += 1;
-    }
-    out
 }
 
 /// Per cent with one decimal for each part, adding up to 100.0.

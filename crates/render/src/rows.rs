@@ -4,12 +4,11 @@ use agenttrace_attribute::cause::{Cause, Resource};
 use agenttrace_attribute::report::{
     CoverageStatus, Evidence, Recommendation, Report, StepReport, Verdict,
 };
+use agenttrace_attribute::stats::apportion;
 use agenttrace_model::parse::{Nanos, Severity};
 
 use crate::counters::more;
-use crate::duration::{
-    apportion, fixed, human, millis, moment, percents, plural, share, thousands,
-};
+use crate::duration::{fixed, human, millis, moment, percents, plural, share, thousands};
 
 /// The resource columns of the cause table.
 pub(crate) const COLUMNS: [&str; 5] = ["cpu", "run q", "dev q", "device", "other"];

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use super::{FrameText, StackGraph, StackKind, StackUnit};
 use crate::cause::Cause;
+use crate::stats::apportion;
 
 /// Two graphs, stack by stack.
 #[derive(Clone, PartialEq, Debug)]
@@ -97,31 +98,4 @@ pub fn diff(here: &StackGraph, other: &StackGraph) -> StackDiff {
         only_other,
         notes,
     }
-}
-
-/// Shares out `units` in proportion to the parts, by largest remainder; ties go to the
-/// earlier part.
-pub(super) fn apportion(parts: &[u64], units: u64) -> Vec<u64> {
-    let sum: u128 = parts.iter().map(|p| u128::from(*p)).sum();
-    if sum == 0 {
-        return vec![0; parts.len()];
-    }
-    let mut out = Vec::with_capacity(parts.len());
-    let mut order = Vec::with_capacity(parts.len());
-    let mut left = u128::from(units);
-    for (index, part) in parts.iter().enumerate() {
-        let product = u128::from(*part) * u128::from(units);
-        left = left.saturating_sub(product / sum);
-        // At most `units`, which is a u64.
-        out.push(u64::try_from(product / sum).unwrap_or(u64::MAX));
-        order.push((std::cmp::Reverse(product % sum), index));
-    }
-    order.sort_unstable();
-    // Fewer are left than there are parts: each remainder is below one unit.
-    for (_, index) in order.into_iter().take(usize::try_from(left).unwrap_or(0)) {
-        if let Some(slot) = out.get_mut(index) {
-            *slot += 1;
-        }
-    }
-    out
 }

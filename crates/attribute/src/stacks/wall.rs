@@ -7,7 +7,6 @@ use agenttrace_model::parse::Nanos;
 use agenttrace_model::stacks::ChainId;
 
 use super::absent::Absent;
-use super::diff::apportion;
 use super::graph::{Ask, Made, Scene};
 use super::path::PathStacks;
 use super::rows::{Texts, frame, labels};
@@ -15,7 +14,7 @@ use super::select::{Selection, overlaps};
 use super::{FrameKind, FrameText, StackRow, StackUnit, events};
 use crate::cause::{Cause, Resource};
 use crate::report::Segment;
-use crate::stats::plural;
+use crate::stats::{apportion, plural};
 
 /// Segments that differ in their times alone; borrowed, for a capture can hold millions.
 type Key<'k> = (usize, &'k [String], Cause, Resource, Option<Cause>);

@@ -3,9 +3,10 @@
 use std::cmp::Reverse;
 
 use agenttrace_attribute::report::{Confidence, RankRow, Report, StepReport};
+use agenttrace_attribute::stats::apportion;
 
 use super::{LABEL, Page};
-use crate::duration::{apportion, fixed, human, percents, plural};
+use crate::duration::{fixed, human, percents, plural};
 use crate::escape::{cut_end, cut_middle, pad, pad_left, width, wrap};
 use crate::rows;
 use crate::style::{Ink, Style};
