@@ -269,3 +269,16 @@ fn what_cannot_be_drawn_says_what_to_record() {
     assert!(whole.err.contains("no critical path"), "{}", whole.err);
     std::fs::remove_dir_all(dir).expect("the folder can be removed");
 }
+
+#[test]
+fn folded_stacks_go_to_a_file_too() {
+    let dir = folder("file");
+    let asked = ["--markers", "steps.jsonl", "--kind", "cpu", "--folded"];
+    let shown = flamegraph(&dir, &asked);
+    let kept = flamegraph(&dir, &[&asked[..], &["--out", "cpu.folded"]].concat());
+    assert_eq!((kept.code, kept.out.as_str()), (0, ""), "{}", kept.err);
+    let written = std::fs::read_to_string(dir.join("cpu.folded")).expect("it was written");
+    assert_eq!(written, shown.out);
+    assert!(written.contains(";main;parse "), "{written}");
+    std::fs::remove_dir_all(dir).expect("the folder can be removed");
+}

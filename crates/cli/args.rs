@@ -237,7 +237,7 @@ pub(crate) struct FlamegraphArgs {
     /// Step marks of the other capture
     #[arg(long, value_name = "FILE", requires = "diff")]
     pub(crate) diff_markers: Option<PathBuf>,
-    /// Where to write the SVG; `-` is standard output
+    /// Where to write the SVG, or the folded stacks; `-` is standard output
     #[arg(long, value_name = "FILE", default_value = "-", alias = "svg")]
     pub(crate) out: PathBuf,
     /// Print folded stacks, for other tools, in place of the picture; with --diff both

@@ -50,11 +50,7 @@ pub(crate) fn run(args: &FlamegraphArgs) -> Result<ExitCode> {
     for note in notes {
         output::say(format_args!("note: {note}"));
     }
-    if args.folded {
-        output::print(text.as_bytes())?;
-    } else {
-        output::write(&args.out, text.as_bytes())?;
-    }
+    output::write(&args.out, text.as_bytes())?;
     Ok(ExitCode::SUCCESS)
 }
 
