@@ -282,18 +282,21 @@ fn join(
 ) -> Vec<(FrameId, Vec<Symbol>)> {
     told.resize_with(wanted.len(), Told::default);
     // Neighbours are mostly of one function.
-    let mut last: Option<(&[u8], String)> = None;
+    let mut distinct: Vec<&[u8]> = names.iter().copied().flatten().collect();
+    distinct.dedup();
+    let texts: Vec<String> = distinct.par_iter().map(|name| demangle(name)).collect();
+    let mut texts = distinct.into_iter().zip(texts).peekable();
     let mut functions: Vec<Vec<Symbol>> = Vec::with_capacity(wanted.len());
     for (name, told) in names.iter().zip(told) {
         let mut all = if inlined { told.inlined } else { Vec::new() };
-        let function = match (name, &last) {
-            (Some(name), Some((before, text))) if name == before => Some(text.clone()),
-            (Some(name), _) => {
-                let text = demangle(name);
-                last = Some((name, text.clone()));
-                Some(text)
+        let function = match name {
+            Some(name) => {
+                while texts.peek().is_some_and(|(of, _)| of != name) {
+                    texts.next();
+                }
+                texts.peek().map(|(_, text)| text.clone())
             }
-            (None, _) => told.function,
+            None => told.function,
         };
         if let Some(name) = function {
             all.push(Symbol { name, inlined: false, source: told.source });

@@ -1,13 +1,13 @@
 //! Weights by step, task name and chain to rows of frames.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use agenttrace_model::Windows;
 use agenttrace_model::parse::Nanos;
 use agenttrace_model::stacks::{ChainId, FrameId, Short, StackSample};
 use rayon::prelude::*;
-use rustc_hash::FxHashMap;
+use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::{FrameKind, FrameText, Named, StackRow, StackUnit, frame_text};
 use crate::cause::Cause;
@@ -22,12 +22,16 @@ pub(super) fn frame(text: impl Into<Arc<str>>, kind: FrameKind) -> FrameText {
 #[derive(Debug)]
 pub(super) struct Texts<'a> {
     named: Named<'a>,
-    made: FxHashMap<FrameId, Arc<[FrameText]>>,
+    /// By the frame's id.
+    made: Vec<Option<Arc<[FrameText]>>>,
+    /// Places in one function have one text, which can then be told by its address.
+    shared: FxHashSet<FrameText>,
 }
 
 impl<'a> Texts<'a> {
     pub(super) fn new(named: Named<'a>) -> Self {
-        Self { named, made: FxHashMap::default() }
+        let made = vec![None; named.stacks.frames.len()];
+        Self { named, made, shared: FxHashSet::default() }
     }
 
     /// Puts the frames of a chain at the end, the outermost first.
@@ -35,15 +39,26 @@ impl<'a> Texts<'a> {
         let mut ids: Vec<FrameId> = self.named.stacks.frames_of(chain).collect();
         ids.reverse();
         for id in ids {
-            let named = self.named;
-            let texts = self.made.entry(id).or_insert_with(|| frame_text(named, id).into());
+            let (named, shared) = (self.named, &mut self.shared);
+            let Some(made) = self.made.get_mut(id.0 as usize) else { continue };
+            let texts = made.get_or_insert_with(|| {
+                let once = |text: FrameText| match shared.get(&text) {
+                    Some(text) => text.clone(),
+                    None => {
+                        shared.insert(text.clone());
+                        text
+                    }
+                };
+                frame_text(named, id).into_iter().map(once).collect()
+            });
             frames.extend(texts.iter().cloned());
         }
     }
 
     /// How many of the frames that were shown have no name.
     pub(super) fn nameless_note(&self) -> Option<String> {
-        let ids: BTreeSet<FrameId> = self.made.keys().copied().collect();
+        let made = (0_u32..).map(FrameId).zip(&self.made).filter(|(_, made)| made.is_some());
+        let ids: Vec<FrameId> = made.map(|(id, _)| id).collect();
         let without = ids.iter().filter(|id| {
             let given = self.named.stacks.frame(**id).is_some_and(|f| f.name.is_some());
             !given && self.named.symbols.of(**id).is_empty()

@@ -21,12 +21,13 @@ use crate::escape::{cut_middle, visible, width};
 /// # Errors
 /// Where the picture cannot be drawn; a graph without weight is not an error.
 pub fn svg(graph: &StackGraph) -> io::Result<String> {
-    let rows: Vec<StackRow> = if graph.steps { gather(&graph.rows) } else { graph.rows.clone() };
+    let gathered = if graph.steps { gather(&graph.rows) } else { Vec::new() };
+    let rows: &[StackRow] = if graph.steps { &gathered } else { &graph.rows };
     let mut tree = Tree::new();
-    for row in &rows {
+    for row in rows {
         tree.add(&row.frames, row.weight, 0);
     }
-    let (palette, legend) = colours(graph, &rows, &tree.names);
+    let (palette, legend) = colours(graph, rows, &tree.names);
     let title = match graph.unit {
         StackUnit::Nanos => format!("{} (widths in ns)", amount(graph.total, graph.unit)),
         StackUnit::Samples | StackUnit::Faults => {
