@@ -4,7 +4,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use agenttrace_attribute::report::{Mechanism, Report, StepReport};
-use agenttrace_attribute::stacks::{Ask, Named, Scene, StackFilter, StackKind, graph};
+use agenttrace_attribute::stacks::{Ask, Scene, StackFilter, StackKind, graph};
 use agenttrace_model::Windows;
 use agenttrace_model::parse::Nanos;
 use agenttrace_model::parse::stack::StackEvent;
@@ -14,6 +14,7 @@ use anyhow::{Context as _, Result};
 
 use crate::args::AnalyzeArgs;
 use crate::input::Files;
+use crate::symbols::StackData;
 use crate::{output, pipeline, symbols};
 
 pub(crate) fn run(args: &AnalyzeArgs) -> Result<ExitCode> {
@@ -27,11 +28,7 @@ pub(crate) fn run(args: &AnalyzeArgs) -> Result<ExitCode> {
     for line in data.iter().flat_map(|d| symbols::brief(d, &args.capture.read.path)) {
         output::say(format_args!("{line}"));
     }
-    let named = data.as_ref().map(|data| Named {
-        stacks: &data.stacks,
-        symbols: &data.symbols,
-        inlined: !args.symbols.no_inline,
-    });
+    let named = data.as_ref().map(StackData::named);
     let report = pipeline::report(&loaded, &placed, named);
     let steps =
         args.step.iter().map(|id| pipeline::find(&report, id)).collect::<Result<Vec<_>>>()?;

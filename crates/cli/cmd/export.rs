@@ -6,7 +6,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use agenttrace_attribute::report::{Report, StepReport};
-use agenttrace_attribute::stacks::{Named, PathStacks};
+use agenttrace_attribute::stacks::PathStacks;
 use agenttrace_attribute::timeline::{Timeline, samples, sched};
 use agenttrace_model::parse::stack::StackEvent;
 use agenttrace_model::parse::{StepId, Tid};
@@ -34,11 +34,7 @@ pub(crate) fn run(args: &ExportArgs) -> Result<ExitCode> {
     let timeline = Timeline::new(&loaded.model, &placed.windows, &steps);
     let sched = sched(&loaded.model, timeline.from, timeline.to);
     let data = stacks(args, &loaded, &timeline)?;
-    let named = data.as_ref().map(|data| Named {
-        stacks: &data.stacks,
-        symbols: &data.symbols,
-        inlined: !args.symbols.no_inline,
-    });
+    let named = data.as_ref().map(StackData::named);
     let info = loaded.capture.info();
     let samples = named.map(|named| samples(&loaded.model, info, &timeline, named.stacks));
     let path = named.map(|named| {

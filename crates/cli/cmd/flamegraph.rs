@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use agenttrace_attribute::cause::Cause;
 use agenttrace_attribute::stacks::{
-    Ask, Named, Scene, StackFilter, StackGraph, StackKind, diff, graph, threads,
+    Ask, Scene, StackFilter, StackGraph, StackKind, diff, graph, threads,
 };
 use agenttrace_model::parse::stack::StackEvent;
 use agenttrace_model::parse::{Capture, CaptureInfo};
@@ -15,6 +15,7 @@ use anyhow::{Context as _, Result, bail};
 use crate::args::{CaptureArgs, FlamegraphArgs, ReadArgs};
 use crate::input::Files;
 use crate::pipeline::{self, Loaded};
+use crate::symbols::StackData;
 use crate::{output, symbols};
 
 pub(crate) fn run(args: &FlamegraphArgs) -> Result<ExitCode> {
@@ -178,11 +179,7 @@ impl<'a> Job<'a> {
         for line in data.iter().flat_map(|data| symbols::summary(data, &read.path)) {
             output::say(format_args!("{line}"));
         }
-        let named = data.as_ref().map(|data| Named {
-            stacks: &data.stacks,
-            symbols: &data.symbols,
-            inlined: !self.args.symbols.no_inline,
-        });
+        let named = data.as_ref().map(StackData::named);
         let scene = Scene { named, ..scene };
         let mut graphs = Vec::with_capacity(N);
         for filter in filters {

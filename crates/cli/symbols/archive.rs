@@ -37,10 +37,7 @@ impl Archive {
             .tempdir()
             .context("cannot make a temporary folder for the archive's files")?;
         let mut files = BTreeMap::new();
-        // As `Limits` says for whole inputs.
-        let most = limits.expanded.unwrap_or_else(|| {
-            (64_u64 << 20).saturating_add((bytes.len() as u64).saturating_mul(256))
-        });
+        let most = limits.most(bytes.len() as u64);
         let cut = unpack(&bytes, most, folder.path(), &mut files)
             .err()
             .map(|error| format!("{}: {error}; what comes after is not used", path.display()));

@@ -21,6 +21,7 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
+use agenttrace_attribute::stacks::Named;
 use agenttrace_model::parse::stack::StackEvent;
 use agenttrace_model::parse::{Capture, Diagnostics, Limits};
 use agenttrace_model::stacks::{
@@ -32,7 +33,7 @@ use crate::args::{ReadArgs, SymbolArgs};
 
 use files::{ModuleFiles, Places};
 use kernel::{Given, Kernel, Reference};
-use name::{Named, Sources};
+use name::{ModuleNames, Sources};
 
 pub(crate) use summary::{brief, check, summary};
 pub(crate) use tally::Tally;
@@ -46,6 +47,13 @@ pub(crate) struct StackData {
     pub(crate) notes: Vec<String>,
     /// Where the names of each module with frames come from.
     pub(crate) found: Vec<(ModuleId, String)>,
+}
+
+impl StackData {
+    /// The stacks with their names.
+    pub(crate) fn named(&self) -> Named<'_> {
+        Named { stacks: &self.stacks, symbols: &self.symbols }
+    }
 }
 
 /// Reads the stacks of the samples that are `wanted`, and names their frames. `None`
@@ -160,7 +168,7 @@ fn perf_map(
 }
 
 /// Names by frame, and what is missing.
-fn symbols(stacks: &Stacks, named: Vec<(Option<ModuleId>, Named)>) -> Symbols {
+fn symbols(stacks: &Stacks, named: Vec<(Option<ModuleId>, ModuleNames)>) -> Symbols {
     let mut symbols =
         Symbols { frames: vec![Vec::new(); stacks.frames.len()], missing: Vec::new() };
     let mut lacking = Vec::new();

@@ -22,7 +22,7 @@ use super::perf_map;
 
 /// The names of one module's frames.
 #[derive(Debug, Default)]
-pub(super) struct Named {
+pub(super) struct ModuleNames {
     /// Only those that have any.
     pub(super) frames: Vec<(FrameId, Vec<Symbol>)>,
     /// Where they come from.
@@ -61,7 +61,7 @@ pub(super) fn unnamed(stacks: &Stacks) -> BTreeMap<Option<ModuleId>, Vec<(u64, F
 }
 
 /// Names what can be named.
-pub(super) fn name(stacks: &Stacks, sources: &Sources<'_>) -> Vec<(Option<ModuleId>, Named)> {
+pub(super) fn name(stacks: &Stacks, sources: &Sources<'_>) -> Vec<(Option<ModuleId>, ModuleNames)> {
     let groups: Vec<_> = unnamed(stacks).into_iter().collect();
     let named = groups.par_iter().map(|(id, frames)| {
         let module = id.and_then(|id| stacks.module(id));
@@ -75,7 +75,7 @@ pub(super) fn name(stacks: &Stacks, sources: &Sources<'_>) -> Vec<(Option<Module
 }
 
 impl Sources<'_> {
-    fn module(&self, id: ModuleId, module: &Module, frames: &[(u64, FrameId)]) -> Named {
+    fn module(&self, id: ModuleId, module: &Module, frames: &[(u64, FrameId)]) -> ModuleNames {
         match module.kind {
             ModuleKind::File | ModuleKind::Deleted | ModuleKind::Vdso => {
                 self.file(id, module, frames)
@@ -84,24 +84,24 @@ impl Sources<'_> {
             ModuleKind::KernelModule => self.kernel_module(module, frames),
             ModuleKind::Jit => self.jit(module, frames),
             // Their names are the modules'.
-            ModuleKind::KernelSymbol => Named {
+            ModuleKind::KernelSymbol => ModuleNames {
                 frames: frames
                     .iter()
                     .map(|(_, f)| (*f, vec![plain(module.path.clone())]))
                     .collect(),
-                ..Named::default()
+                ..ModuleNames::default()
             },
-            ModuleKind::Named => Named::default(),
+            ModuleKind::Named => ModuleNames::default(),
         }
     }
 
-    fn without_module(&self, stacks: &Stacks, frames: &[(u64, FrameId)]) -> Named {
+    fn without_module(&self, stacks: &Stacks, frames: &[(u64, FrameId)]) -> ModuleNames {
         let kernel = |f: &FrameId| stacks.frame(*f).is_some_and(|f| f.mode == Mode::Kernel);
         let frames: Vec<_> = frames.iter().filter(|(_, f)| kernel(f)).copied().collect();
         self.kernel(&frames)
     }
 
-    fn kernel(&self, frames: &[(u64, FrameId)]) -> Named {
+    fn kernel(&self, frames: &[(u64, FrameId)]) -> ModuleNames {
         let wanted = addresses(frames);
         let names = self.kernel.names(&wanted);
         let mut told = Vec::new();
@@ -116,10 +116,10 @@ impl Sources<'_> {
         let from = self.kernel.from();
         let none = || SymbolSource::NoSymbols(from.clone().unwrap_or_default());
         let lacking = Some(lacking.unwrap_or_else(none));
-        Named { frames: found, from, lacking }
+        ModuleNames { frames: found, from, lacking }
     }
 
-    fn kernel_module(&self, module: &Module, frames: &[(u64, FrameId)]) -> Named {
+    fn kernel_module(&self, module: &Module, frames: &[(u64, FrameId)]) -> ModuleNames {
         let mut named = self.kernel(frames);
         if named.frames.len() == frames.len() {
             return named;
@@ -144,13 +144,15 @@ impl Sources<'_> {
         named
     }
 
-    fn jit(&self, module: &Module, frames: &[(u64, FrameId)]) -> Named {
+    fn jit(&self, module: &Module, frames: &[(u64, FrameId)]) -> ModuleNames {
         let (path, bytes) = match (self.map)(module) {
             Ok(path) => match crate::input::open(&path) {
                 Ok(bytes) => (path, bytes),
-                Err(_) => return Named::default(),
+                Err(_) => return ModuleNames::default(),
             },
-            Err(lacking) => return Named { lacking: Some(lacking), ..Named::default() },
+            Err(lacking) => {
+                return ModuleNames { lacking: Some(lacking), ..ModuleNames::default() };
+            }
         };
         let wanted = addresses(frames);
         let names = perf_map::names(&bytes, &wanted);
@@ -161,21 +163,21 @@ impl Sources<'_> {
             let name = name.get(..LONGEST).unwrap_or(name);
             Some((*f, vec![plain(String::from_utf8_lossy(name).into_owned())]))
         };
-        Named {
+        ModuleNames {
             frames: frames.iter().filter_map(of).collect(),
             lacking: Some(SymbolSource::NoSymbols(from.clone())),
             from: Some(from),
         }
     }
 
-    fn file(&self, id: ModuleId, module: &Module, frames: &[(u64, FrameId)]) -> Named {
-        let Some(files) = (self.files)(id) else { return Named::default() };
+    fn file(&self, id: ModuleId, module: &Module, frames: &[(u64, FrameId)]) -> ModuleNames {
+        let Some(files) = (self.files)(id) else { return ModuleNames::default() };
         let lacking = Some(files.lacking(module));
         let richest = files.symbols.as_ref().or(files.code.as_ref());
         // Offsets are of the code's file: one of debug information alone holds none.
         let layout = files.code.as_ref().or(richest).and_then(|f| ElfFile::parse(&f.bytes));
         let (Some(richest), Some(layout)) = (richest, layout) else {
-            return Named { lacking, ..Named::default() };
+            return ModuleNames { lacking, ..ModuleNames::default() };
         };
         let address = |offset: u64| {
             let of = |code: bool| {
@@ -222,7 +224,7 @@ impl Sources<'_> {
             }
         }
         let from = Some(richest.shown.clone());
-        Named { frames: join(&placed, &wanted, &names, told, self.inlined), from, lacking }
+        ModuleNames { frames: join(&placed, &wanted, &names, told, self.inlined), from, lacking }
     }
 
     /// What debug information tells of addresses; nothing where there is none, or where it,

@@ -16,6 +16,14 @@ pub struct Limits {
 const FLOOR: u64 = 64 << 20;
 const RATIO: u64 = 256;
 
+impl Limits {
+    /// The most bytes that an input of `size` bytes may expand to.
+    #[must_use]
+    pub fn most(&self, size: u64) -> u64 {
+        self.expanded.unwrap_or_else(|| FLOOR.saturating_add(size.saturating_mul(RATIO)))
+    }
+}
+
 /// What is left to expand to.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Budget {
@@ -35,8 +43,7 @@ pub(crate) enum End {
 impl Budget {
     /// For an input of `size` bytes.
     pub(crate) fn new(limits: &Limits, size: u64) -> Self {
-        let limit =
-            limits.expanded.unwrap_or_else(|| FLOOR.saturating_add(size.saturating_mul(RATIO)));
+        let limit = limits.most(size);
         Self { limit, left: limit }
     }
 

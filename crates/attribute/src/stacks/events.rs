@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use agenttrace_model::parse::CaptureInfo;
+use agenttrace_model::parse::{CaptureInfo, Nanos};
 use agenttrace_model::stacks::{StackSample, Stacks, What};
 
 use super::StackKind;
@@ -15,6 +15,8 @@ pub struct CpuEvent {
     pub index: u32,
     /// Its name, and how often it was sampled where that is known: `cpu-clock at 997 Hz`.
     pub words: String,
+    /// The time between two samples, where it is a clock and its samples tell.
+    pub interval: Option<Nanos>,
     /// The other events that were sampled with stacks.
     pub others: Vec<String>,
 }
@@ -61,14 +63,15 @@ pub fn cpu(info: &CaptureInfo, stacks: &Stacks, name: Option<&str>) -> Result<Cp
         }
     };
     let mut words = short_name(info, chosen);
-    if words.split(':').next().is_some_and(|event| event.ends_with("-clock"))
-        && let Some(hertz) = hertz(stacks, chosen)
-    {
+    let clock = words.split(':').next().is_some_and(|event| event.ends_with("-clock"));
+    let interval = if clock { interval(stacks, chosen) } else { None };
+    if let Some(Nanos(period)) = interval {
+        let hertz = (1_000_000_000 + period / 2) / period;
         words.push_str(&format!(" at {hertz} Hz"));
     }
     let others = counts.keys().filter(|index| **index != chosen);
     let others = others.map(|index| short_name(info, *index)).collect();
-    Ok(CpuEvent { index: chosen, words, others })
+    Ok(CpuEvent { index: chosen, words, interval, others })
 }
 
 /// One event, or the pair of minor and major faults, that counts each fault once.
@@ -157,11 +160,11 @@ fn is_called(info: &CaptureInfo, index: u32, name: &str) -> bool {
     whole == Some(name) || short_name(info, index) == name
 }
 
-/// How often a clock was sampled: its periods are nanoseconds. The median one counts.
-fn hertz(stacks: &Stacks, event: u32) -> Option<u64> {
+/// The time between two samples of a clock, whose periods are nanoseconds: the median one.
+/// Without a recorded period each sample counts 1.
+fn interval(stacks: &Stacks, event: u32) -> Option<Nanos> {
     let of_event = stacks.samples.iter().filter(|s| s.what == What::Cpu && s.event_type == event);
     let mut periods: Vec<u64> = of_event.map(|s| s.period).collect();
     periods.sort_unstable();
-    let period = periods.get(periods.len() / 2).copied().filter(|p| *p > 1)?;
-    Some((1_000_000_000 + period / 2) / period)
+    periods.get(periods.len() / 2).copied().filter(|p| *p > 1).map(Nanos)
 }

@@ -32,10 +32,8 @@ pub use text::{FrameKind, FrameText, frame_text};
 pub struct Named<'a> {
     /// The stacks.
     pub stacks: &'a Stacks,
-    /// The names of their frames.
+    /// The names of their frames, of inlined functions too where those are to be shown.
     pub symbols: &'a Symbols,
-    /// Whether functions that were inlined have a frame of their own.
-    pub inlined: bool,
 }
 
 /// What a stack graph shows.

@@ -48,8 +48,9 @@ pub fn frame_text(named: Named<'_>, id: FrameId) -> Vec<FrameText> {
         _ => FrameKind::User,
     };
     let symbols = named.symbols.of(id);
-    let shown = symbols.iter().rev().filter(|s| named.inlined || !s.inlined);
-    let frames: Vec<FrameText> = shown
+    let frames: Vec<FrameText> = symbols
+        .iter()
+        .rev()
         .map(|symbol| FrameText {
             text: Arc::from(symbol.name.as_str()),
             kind: if symbol.inlined { FrameKind::Inlined } else { kind },

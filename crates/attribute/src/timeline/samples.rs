@@ -75,8 +75,10 @@ pub fn samples(
     timeline: &Timeline,
     stacks: &Stacks,
 ) -> TimelineSamples {
-    let event = cpu_event(info, stacks, None).ok().map(|event| event.index);
-    let (timed, interval) = interval(info, stacks, event);
+    let event = cpu_event(info, stacks, None).ok();
+    let known = event.as_ref().and_then(|event| event.interval);
+    let (timed, interval) = (known.is_some(), known.unwrap_or(DEFAULT_INTERVAL));
+    let event = event.map(|event| event.index);
     let tids = TaskIndex::new(model);
     let places: FxHashMap<TaskId, usize> =
         timeline.tasks.iter().enumerate().map(|(place, shown)| (shown.task, place)).collect();
@@ -145,25 +147,6 @@ impl Line {
         let intervals = waited.0.checked_div(interval.0)?;
         self.rest = Nanos(waited.0.checked_rem(interval.0)?);
         (intervals > 0).then_some(SampleTime::Waiting { until, intervals })
-    }
-}
-
-/// Whether the samples of an event were taken by time, and the time between two: the
-/// median of what they say.
-fn interval(info: &CaptureInfo, stacks: &Stacks, event: Option<u32>) -> (bool, Nanos) {
-    let name =
-        event.and_then(|event| info.event_types.get(event as usize)).map(|t| t.name.as_str());
-    if !name.is_some_and(|name| name.ends_with("-clock")) {
-        return (false, DEFAULT_INTERVAL);
-    }
-    let of_event =
-        stacks.samples.iter().filter(|s| s.what == What::Cpu && Some(s.event_type) == event);
-    let mut periods: Vec<u64> = of_event.map(|sample| sample.period).collect();
-    periods.sort_unstable();
-    // Without a recorded period each sample counts 1.
-    match periods.get(periods.len() / 2) {
-        Some(period) if *period > 1 => (true, Nanos(*period)),
-        Some(_) | None => (false, DEFAULT_INTERVAL),
     }
 }
 

@@ -363,7 +363,7 @@ mod tests {
             clock_mapping: String::new(),
             clock_error: None,
             notes: Vec::new(),
-            stacks: Some(Named { stacks: &stacks, symbols: &symbols, inlined: true }),
+            stacks: Some(Named { stacks: &stacks, symbols: &symbols }),
             outside_cut: false,
         };
         let report = report(&input, crate::walk(&model, &windows));

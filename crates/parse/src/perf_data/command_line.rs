@@ -59,7 +59,7 @@ mod tests {
         };
         assert_eq!(
             line(
-                "/usr/bin/perf record -q -a -c 1 -o /home/me/x --control fifo:/a -e sched:sched_switch --filter x"
+                "/usr/bin/perf record -q -a -c 1 -o /data/x --control fifo:/a -e sched:sched_switch --filter x"
             ),
             "perf record -q -a -c 1 -e sched:sched_switch"
         );

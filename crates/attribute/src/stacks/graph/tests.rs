@@ -145,7 +145,7 @@ impl Made {
 
     fn ask(&self, rows: &[Row], ask: &Ask) -> Result<StackGraph, Absent> {
         let (stacks, symbols) = (stacks(rows), Symbols::default());
-        let named = Named { stacks: &stacks, symbols: &symbols, inlined: true };
+        let named = Named { stacks: &stacks, symbols: &symbols };
         graph(self.scene(Some(named)), ask)
     }
 
@@ -299,7 +299,7 @@ fn a_whole_capture_has_every_task() {
     rows.push((CLOCK, 77, 20, What::Cpu, "lost"));
     rows.push((CLOCK, 100, 30, What::Cpu, ""));
     let (stacks, symbols) = (stacks(&rows), Symbols::default());
-    let named = Named { stacks: &stacks, symbols: &symbols, inlined: true };
+    let named = Named { stacks: &stacks, symbols: &symbols };
     let scene = Scene { windows: None, report: None, ..made.scene(Some(named)) };
     let got = graph(scene, &ask(StackKind::Cpu)).unwrap();
     assert_eq!(
@@ -413,7 +413,7 @@ fn pieces_tile_the_segments_in_time() {
         (CLOCK, 100, 1_499_999, What::Cpu, "c"),
     ];
     let (stacks, symbols) = (stacks(&rows), Symbols::default());
-    let named = Named { stacks: &stacks, symbols: &symbols, inlined: true };
+    let named = Named { stacks: &stacks, symbols: &symbols };
     let pieces = PathStacks::new(named, &made.model, Some(CLOCK)).pieces(&made.report.steps[0]);
     let first: Vec<(u64, u64, Option<u32>)> = pieces
         .iter()
@@ -521,7 +521,7 @@ fn faults_count_once_whatever_events_tell_of_them() {
         stacks
     };
     let (stacks, symbols) = (one(stacks(&rows)), Symbols::default());
-    let named = Named { stacks: &stacks, symbols: &symbols, inlined: true };
+    let named = Named { stacks: &stacks, symbols: &symbols };
     let scene = made.scene(Some(named));
     let got = graph(scene, &ask(StackKind::Faults)).unwrap();
     assert_eq!(
@@ -540,7 +540,7 @@ fn stacks_that_end_early_are_told() {
     stacks.samples.iter_mut().for_each(|s| s.short = Some(Short::StackEnds));
     stacks.samples[1].short = Some(Short::NoFile);
     let symbols = Symbols::default();
-    let named = Named { stacks: &stacks, symbols: &symbols, inlined: true };
+    let named = Named { stacks: &stacks, symbols: &symbols };
     let graph = graph(made.scene(Some(named)), &ask(StackKind::Cpu)).unwrap();
     assert_eq!(
         graph.notes,
