@@ -105,10 +105,8 @@ impl<'a> Capture<'a> {
         sink: &mut dyn FnMut(&[Event<'a>]),
     ) -> Result<Totals, Error> {
         match &self.0 {
-            Form::PerfData(perf) => {
-                Ok(stream::read(perf.as_ref(), stream::BATCH, diagnostics, sink))
-            }
-            Form::TraceDat(dat) => Ok(stream::read(dat.as_ref(), stream::BATCH, diagnostics, sink)),
+            Form::PerfData(perf) => Ok(perf.read(stream::BATCH, diagnostics, sink)),
+            Form::TraceDat(dat) => Ok(dat.read(stream::BATCH, diagnostics, sink)),
             Form::Text(text) => text.read(diagnostics, sink),
             Form::Events(text) => text.read(diagnostics, sink),
         }
@@ -140,16 +138,16 @@ impl<'a> Capture<'a> {
     ) -> Result<(), Error> {
         match &self.0 {
             Form::PerfData(perf) => {
-                let reader = perf_data::Stacks(perf);
-                stream::read(&reader, stream::BATCH, diagnostics, sink);
+                perf_data::Stacks(perf).read(diagnostics, sink);
                 Ok(())
             }
             Form::TraceDat(dat) => {
-                attached(&trace_dat::Stacks(dat), diagnostics, sink);
+                attached(sink, |push| trace_dat::Stacks(dat).read(diagnostics, push));
                 Ok(())
             }
             Form::Text(text) => {
-                let totals = attached(&ftrace::Stacks(text), diagnostics, sink);
+                let stacks = ftrace::Stacks(text);
+                let totals = attached(sink, |push| stacks.read(diagnostics, push));
                 text.readable(&totals, diagnostics)
             }
             Form::Events(_) => Ok(()),
@@ -197,14 +195,12 @@ impl<'a> Capture<'a> {
 }
 
 /// Delivers what a reader of ftrace's stacks finds, each with its event.
-fn attached<'a, R: stream::Reader<'a, Item = Piece<'a>>>(
-    reader: &R,
-    diagnostics: &mut Diagnostics,
+fn attached<'a>(
     sink: &mut dyn FnMut(&[StackEvent<'a>]),
+    read: impl FnOnce(&mut dyn FnMut(&[Piece<'a>])) -> Totals,
 ) -> Totals {
     let mut attach = Attach::default();
-    let mut push = |pieces: &[Piece<'a>]| attach.push(pieces, sink);
-    let totals = stream::read(reader, stream::BATCH, diagnostics, &mut push);
+    let totals = read(&mut |pieces| attach.push(pieces, sink));
     attach.finish(sink);
     totals
 }

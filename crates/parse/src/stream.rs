@@ -13,29 +13,8 @@ pub(crate) const BATCH: usize = 1 << 15;
 /// Entries that one thread decodes at a time.
 const CHUNK: usize = 1 << 12;
 
-/// A format's reader, split where the work can be shared: [`Walk`] finds records and
-/// orders them, on one thread; [`Reader::item`] decodes one, on any.
-pub(crate) trait Reader<'a>: Sync {
-    /// Where one record is, and when. Small and plain: a batch of them is sorted.
-    type Entry: Copy + Send + Sync;
-    /// What an entry is made into: an [`Event`](crate::Event), or a
-    /// [`StackEvent`](crate::stack::StackEvent).
-    type Item: Send + Sync;
-    /// The serial part.
-    type Walk<'r>: Walk<Self::Entry> + Send
-    where
-        Self: 'r;
-
-    /// What the capture says of itself.
-    fn info(&self) -> &CaptureInfo;
-    /// A walk over all records, with batches of at least `batch` where the input has
-    /// as many.
-    fn walk(&self, batch: usize) -> Self::Walk<'_>;
-    /// What an entry says. `None`, and counted, where it says nothing.
-    fn item(&self, entry: &Self::Entry, stats: &mut Stats) -> Option<Self::Item>;
-}
-
-/// Finds records and puts them in the order of time.
+/// The serial part of a format's reader: finds records and puts them in the order of time.
+/// An entry says where one is, and when; small and plain, for a batch of them is sorted.
 pub(crate) trait Walk<E> {
     /// Replaces `batch` by the next entries, none older than any before. False when
     /// there are none left.
@@ -173,10 +152,12 @@ impl<E: Copy + Send + Sync, I: Send + Sync> Batch<E, I> {
     }
 
     /// False when the data are done.
-    fn fill<'a, 'r, R>(&mut self, walk: &mut R::Walk<'r>, reader: &'r R) -> bool
-    where
-        R: Reader<'a, Entry = E, Item = I> + 'r,
-    {
+    fn fill(
+        &mut self,
+        walk: &mut impl Walk<E>,
+        types: usize,
+        item: &(impl Fn(&E, &mut Stats) -> Option<I> + Sync),
+    ) -> bool {
         self.diagnostics = Diagnostics::default();
         if !walk.next(&mut self.entries, &mut self.diagnostics) {
             self.used = 0;
@@ -184,14 +165,14 @@ impl<E: Copy + Send + Sync, I: Send + Sync> Batch<E, I> {
         }
         self.used = self.entries.len().div_ceil(CHUNK);
         while self.chunks.len() < self.used {
-            let by_type = vec![0; reader.info().event_types.len()];
+            let by_type = vec![0; types];
             let stats = Stats { by_type, ..Stats::default() };
             self.chunks.push(Chunk { items: Vec::new(), stats });
         }
         let decode = |(chunk, entries): (&mut Chunk<I>, &[E])| {
             chunk.items.clear();
             let stats = &mut chunk.stats;
-            chunk.items.extend(entries.iter().filter_map(|e| reader.item(e, stats)));
+            chunk.items.extend(entries.iter().filter_map(|e| item(e, stats)));
         };
         if self.used > 1 {
             self.chunks.par_iter_mut().zip(self.entries.par_chunks(CHUNK)).for_each(decode);
@@ -215,35 +196,38 @@ impl<E: Copy + Send + Sync, I: Send + Sync> Batch<E, I> {
     }
 }
 
-/// Delivers all items of a reader, with batches of at least `batch` records.
-pub(crate) fn read<'a, R: Reader<'a>>(
-    reader: &R,
-    batch: usize,
+/// Delivers what `item` makes of the entries of a walk, in their order: an
+/// [`Event`](crate::Event), say, or a [`StackEvent`](crate::stack::StackEvent). It runs on
+/// any thread; `None`, and counted, is an entry that says nothing.
+pub(crate) fn read<E: Copy + Send + Sync, I: Send + Sync>(
+    info: &CaptureInfo,
+    mut walk: impl Walk<E> + Send,
+    item: impl Fn(&E, &mut Stats) -> Option<I> + Sync,
     diagnostics: &mut Diagnostics,
-    sink: &mut dyn FnMut(&[R::Item]),
+    sink: &mut dyn FnMut(&[I]),
 ) -> Totals {
-    let mut walk = reader.walk(batch);
+    let types = info.event_types.len();
     let mut ready = Batch::new();
     let mut next = Batch::new();
-    let mut more = ready.fill(&mut walk, reader);
+    let mut more = ready.fill(&mut walk, types, &item);
     diagnostics.merge(&ready.diagnostics);
     while more {
         if ready.used > 1 {
             // The sink stays on this thread; walking and decoding go on beside it.
             rayon::in_place_scope(|scope| {
-                scope.spawn(|_| more = next.fill(&mut walk, reader));
+                scope.spawn(|_| more = next.fill(&mut walk, types, &item));
                 ready.drain(diagnostics, sink);
             });
         } else {
             // Not worth waking a thread for.
             ready.drain(diagnostics, sink);
-            more = next.fill(&mut walk, reader);
+            more = next.fill(&mut walk, types, &item);
         }
         diagnostics.merge(&next.diagnostics);
         std::mem::swap(&mut ready, &mut next);
     }
     let chunks = ready.chunks.iter().chain(&next.chunks);
-    totals(reader.info(), &walk, chunks.map(|c| &c.stats), diagnostics)
+    totals(info, &walk, chunks.map(|c| &c.stats), diagnostics)
 }
 
 fn totals<'s, E>(

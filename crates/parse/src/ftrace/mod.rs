@@ -127,7 +127,9 @@ impl<'a> FtraceText<'a> {
         diagnostics: &mut Diagnostics,
         sink: &mut dyn FnMut(&[Event<'a>]),
     ) -> Result<Totals, Error> {
-        let totals = stream::read(self, stream::BATCH, diagnostics, sink);
+        let walk = Walk::new(self, stream::BATCH);
+        let decode = |entry: &_, stats: &mut _| self.decode(entry, stats);
+        let totals = stream::read(&self.info, walk, decode, diagnostics, sink);
         if self.cut {
             let lines = self.chunks.last().map(|chunk| chunk.line);
             diagnostics.add(Problem::Truncated, Cpu::NONE, 1, None, lines);
@@ -336,26 +338,4 @@ fn types<'a>(
         types.insert(*key, (index, action));
     }
     types
-}
-
-impl<'a> stream::Reader<'a> for FtraceText<'a> {
-    type Entry = Entry;
-    type Item = Event<'a>;
-    type Walk<'r>
-        = Walk<'r, 'a>
-    where
-        Self: 'r;
-
-    fn info(&self) -> &CaptureInfo {
-        &self.info
-    }
-
-    fn walk(&self, batch: usize) -> Walk<'_, 'a> {
-        Walk::new(self, batch)
-    }
-
-    #[inline]
-    fn item(&self, entry: &Entry, stats: &mut Stats) -> Option<Event<'a>> {
-        self.decode(entry, stats)
-    }
 }

@@ -6,7 +6,8 @@ use super::line::{Line, line, line_at};
 use super::walk::{Entry, Walk, What};
 use super::{BAD_FIELDS, FtraceText, NO_EVENT, NO_NAME};
 use crate::attach::{Part, Piece};
-use crate::capture::CaptureInfo;
+use crate::capture::Totals;
+use crate::diagnostics::Diagnostics;
 use crate::events::{Kind, Record};
 use crate::stack::{Branches, Chain, Mode, Sample, StackEvent, StackRecord};
 use crate::stream::{self, Stats};
@@ -57,20 +58,15 @@ pub(super) fn is_frame(text: &[u8], style: Style) -> bool {
 #[derive(Debug)]
 pub(crate) struct Stacks<'p, 'a>(pub(crate) &'p FtraceText<'a>);
 
-impl<'a> stream::Reader<'a> for Stacks<'_, 'a> {
-    type Entry = Entry;
-    type Item = Piece<'a>;
-    type Walk<'r>
-        = Walk<'r, 'a>
-    where
-        Self: 'r;
-
-    fn info(&self) -> &CaptureInfo {
-        &self.0.info
-    }
-
-    fn walk(&self, batch: usize) -> Walk<'_, 'a> {
-        Walk::new(self.0, batch)
+impl<'a> Stacks<'_, 'a> {
+    /// Delivers all of them.
+    pub(crate) fn read(
+        &self,
+        diagnostics: &mut Diagnostics,
+        sink: &mut dyn FnMut(&[Piece<'a>]),
+    ) -> Totals {
+        let walk = Walk::new(self.0, stream::BATCH);
+        stream::read(&self.0.info, walk, |e, stats| self.item(e, stats), diagnostics, sink)
     }
 
     fn item(&self, entry: &Entry, stats: &mut Stats) -> Option<Piece<'a>> {

@@ -28,19 +28,20 @@ use attrs::{Attr, IdTable, TYPE_TRACEPOINT};
 pub use cut::cut;
 pub(crate) use features::cpu_list;
 use header::Head;
-use order::{Entry, Pass, Walk};
+use order::{Pass, Walk};
 pub(crate) use plain::{Plain, make as make_plain};
 use plan::Plan;
 pub(crate) use plan::{FormatsById, format_texts, formats_by_id};
 pub use redact::Redactor;
 pub(crate) use stacks::Stacks;
 
-use crate::capture::CaptureInfo;
+use crate::capture::{CaptureInfo, Totals};
 use crate::cursor::{u16_at, u64_at};
+use crate::diagnostics::Diagnostics;
 use crate::error::Error;
 use crate::events::Event;
 use crate::formats::Formats;
-use crate::stream::{self, Stats};
+use crate::stream;
 use crate::unpack::Unpacked;
 
 /// An opened perf.data: everything but the records.
@@ -180,25 +181,16 @@ impl<'a> PerfData<'a> {
     }
 }
 
-impl<'a> stream::Reader<'a> for PerfData<'a> {
-    type Entry = Entry;
-    type Item = Event<'a>;
-    type Walk<'r>
-        = Walk<'r, 'a>
-    where
-        Self: 'r;
-
-    fn info(&self) -> &CaptureInfo {
-        &self.info
-    }
-
-    fn walk(&self, batch: usize) -> Walk<'_, 'a> {
-        Walk::new(self, batch, Pass::Events)
-    }
-
-    #[inline]
-    fn item(&self, entry: &Entry, stats: &mut Stats) -> Option<Event<'a>> {
-        self.decode(entry, stats)
+impl<'a> PerfData<'a> {
+    /// Delivers all events, with batches of at least `batch` records.
+    pub(crate) fn read(
+        &self,
+        batch: usize,
+        diagnostics: &mut Diagnostics,
+        sink: &mut dyn FnMut(&[Event<'a>]),
+    ) -> Totals {
+        let walk = Walk::new(self, batch, Pass::Events);
+        stream::read(&self.info, walk, |e, stats| self.decode(e, stats), diagnostics, sink)
     }
 }
 

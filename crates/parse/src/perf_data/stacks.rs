@@ -8,9 +8,9 @@ use super::record::{self, Raw, kind};
 use super::sideband::{self, MMAP_BUILD_ID};
 use super::tail::{Parts, Tail};
 use crate::build_id::BuildId;
-use crate::capture::CaptureInfo;
+use crate::capture::Totals;
 use crate::cursor::{u16_at, u64_at};
-use crate::diagnostics::Problem;
+use crate::diagnostics::{Diagnostics, Problem};
 use crate::events::Record;
 use crate::fields::Addr;
 use crate::stack::{
@@ -48,20 +48,15 @@ pub(crate) fn known(kind: u32) -> bool {
     )
 }
 
-impl<'a> stream::Reader<'a> for Stacks<'_, 'a> {
-    type Entry = Entry;
-    type Item = StackEvent<'a>;
-    type Walk<'r>
-        = Walk<'r, 'a>
-    where
-        Self: 'r;
-
-    fn info(&self) -> &CaptureInfo {
-        &self.0.info
-    }
-
-    fn walk(&self, batch: usize) -> Walk<'_, 'a> {
-        Walk::new(self.0, batch, Pass::Stacks)
+impl<'a> Stacks<'_, 'a> {
+    /// Delivers all of them.
+    pub(crate) fn read(
+        &self,
+        diagnostics: &mut Diagnostics,
+        sink: &mut dyn FnMut(&[StackEvent<'a>]),
+    ) -> Totals {
+        let walk = Walk::new(self.0, stream::BATCH, Pass::Stacks);
+        stream::read(&self.0.info, walk, |e, stats| self.item(e, stats), diagnostics, sink)
     }
 
     #[inline]

@@ -27,17 +27,17 @@ use rustc_hash::FxHashMap;
 pub(crate) use sections::{Sections, recognize, unpack};
 pub(crate) use stacks::Stacks;
 
-use crate::capture::CaptureInfo;
+use crate::capture::{CaptureInfo, Totals};
 use crate::cursor;
 use crate::diagnostics::{Diagnostics, Problem};
 use crate::error::Error;
 use crate::events::Event;
 use crate::fields::Comm;
 use crate::source::ReadOptions;
-use crate::stream::{self, Stats};
+use crate::stream;
 use crate::units::{Cpu, Pid, Tid};
 use formats::Types;
-use order::{Entry, Walk};
+use order::Walk;
 use pages::PageLayout;
 use times::Times;
 
@@ -135,24 +135,15 @@ impl<'a> TraceDat<'a> {
     }
 }
 
-impl<'a> stream::Reader<'a> for TraceDat<'a> {
-    type Entry = Entry;
-    type Item = Event<'a>;
-    type Walk<'r>
-        = Walk<'r, 'a>
-    where
-        Self: 'r;
-
-    fn info(&self) -> &CaptureInfo {
-        &self.info
-    }
-
-    fn walk(&self, batch: usize) -> Walk<'_, 'a> {
-        Walk::new(self, batch)
-    }
-
-    #[inline]
-    fn item(&self, entry: &Entry, stats: &mut Stats) -> Option<Event<'a>> {
-        self.decode(entry, stats)
+impl<'a> TraceDat<'a> {
+    /// Delivers all events, with batches of at least `batch` records.
+    pub(crate) fn read(
+        &self,
+        batch: usize,
+        diagnostics: &mut Diagnostics,
+        sink: &mut dyn FnMut(&[Event<'a>]),
+    ) -> Totals {
+        let walk = Walk::new(self, batch);
+        stream::read(&self.info, walk, |e, stats| self.decode(e, stats), diagnostics, sink)
     }
 }

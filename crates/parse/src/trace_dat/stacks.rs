@@ -3,7 +3,8 @@
 use super::order::{Entry, Walk, What};
 use super::{TraceDat, pages};
 use crate::attach::{Part, Piece};
-use crate::capture::CaptureInfo;
+use crate::capture::Totals;
+use crate::diagnostics::Diagnostics;
 use crate::events::{CommRecord, Context, Event, Kind, LostSamples, Record};
 use crate::format::{Format, Place, Slot};
 use crate::stack::{Branches, Chain, Mode, Sample, StackEvent, StackRecord};
@@ -50,20 +51,15 @@ impl StackForm {
 #[derive(Debug)]
 pub(crate) struct Stacks<'p, 'a>(pub(crate) &'p TraceDat<'a>);
 
-impl<'a> stream::Reader<'a> for Stacks<'_, 'a> {
-    type Entry = Entry;
-    type Item = Piece<'a>;
-    type Walk<'r>
-        = Walk<'r, 'a>
-    where
-        Self: 'r;
-
-    fn info(&self) -> &CaptureInfo {
-        &self.0.info
-    }
-
-    fn walk(&self, batch: usize) -> Walk<'_, 'a> {
-        Walk::new(self.0, batch)
+impl<'a> Stacks<'_, 'a> {
+    /// Delivers all of them.
+    pub(crate) fn read(
+        &self,
+        diagnostics: &mut Diagnostics,
+        sink: &mut dyn FnMut(&[Piece<'a>]),
+    ) -> Totals {
+        let walk = Walk::new(self.0, stream::BATCH);
+        stream::read(&self.0.info, walk, |e, stats| self.item(e, stats), diagnostics, sink)
     }
 
     fn item(&self, entry: &Entry, _: &mut Stats) -> Option<Piece<'a>> {

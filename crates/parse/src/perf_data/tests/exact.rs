@@ -4,7 +4,6 @@ use super::build::{Builder, small};
 use crate::capture::{ClockId, CpuTotals};
 use crate::perf_data::PerfData;
 use crate::perf_data::record::kind;
-use crate::stream;
 use crate::units::{Cpu, Nanos};
 use crate::{CaptureInfo, Diagnostics, Error, Problem, Totals, Unpacked, write_event};
 
@@ -22,7 +21,7 @@ pub(super) fn read(bytes: &[u8], batch: usize) -> (Vec<String>, Diagnostics, Tot
 pub(super) fn read_perf(perf: &PerfData<'_>, batch: usize) -> (Vec<String>, Diagnostics, Totals) {
     let mut diagnostics = Diagnostics::default();
     let mut lines = Vec::new();
-    let totals = stream::read(perf, batch, &mut diagnostics, &mut |events| {
+    let totals = perf.read(batch, &mut diagnostics, &mut |events| {
         for event in events {
             let mut line = format!("#{} ", event.record);
             write_event(event, &mut line);
