@@ -275,7 +275,7 @@ pub(crate) struct HistArgs {
 }
 
 fn mechanisms() -> clap::builder::PossibleValuesParser {
-    agenttrace_attribute::report::Mechanism::ALL.map(|m| m.name()).into()
+    agenttrace_attribute::report::Distribution::ALL.map(|m| m.name()).into()
 }
 
 #[derive(Args, Debug)]

@@ -13,6 +13,7 @@ use crate::cause::{Cause, Resource};
 use crate::coverage::coverage;
 use crate::histogram::histograms;
 use crate::inclusive::{Index, Stretch, inclusive, step_tasks, union, work};
+use crate::mechanism::{self, SessionView, StepView};
 use crate::path::{PathSegment, StackId, StepPath};
 use crate::report::{
     CaptureSummary, Coverage, ExclusiveRow, MarkerSource, Report, Session, StepReport,
@@ -116,6 +117,14 @@ pub fn report(input: &Input<'_>, mut paths: Vec<StepPath>) -> Report {
         .collect();
     let (ranking, wall) = session::ranking(&reports, &sums);
     let (_, samples) = inclusive(&shared.index, &union(&work));
+    let paths: Vec<&StepPath> = checked.iter().map(|checked| &checked.path).collect();
+    let details = mechanism::of_session(&SessionView {
+        index: &shared.index,
+        windows: input.windows,
+        work: &work,
+        paths: &paths,
+        reports: &reports,
+    });
     Report {
         capture: CaptureSummary {
             info: input.info.clone(),
@@ -134,6 +143,7 @@ pub fn report(input: &Input<'_>, mut paths: Vec<StepPath>) -> Report {
             ranking,
             by_tool: session::tools(&reports),
             histograms: histograms(&samples),
+            details,
         },
         steps: reports,
         notes,
@@ -283,14 +293,21 @@ fn step_report(
     let sum = |keep: &dyn Fn(&PathSegment) -> bool| -> Nanos {
         checked.path.segments.iter().filter(|s| keep(s)).map(|s| s.end - s.start).sum()
     };
+    let details = mechanism::of_step(&StepView {
+        index,
+        windows: input.windows,
+        number,
+        step,
+        work,
+        path: &checked.path,
+    });
     let unknown = sum(&|s| s.cause == Cause::Unknown);
     let inferred = sum(&|s| s.cause != Cause::Unknown && s.inferred);
-    let facts = Facts::new(verdict::Parts {
+    let parts = verdict::Parts {
         index,
         step,
         work,
         path: &checked.path,
-        rows: &checked.rows,
         inclusive: &inclusive,
         coverage,
         info: input.info,
@@ -300,8 +317,9 @@ fn step_report(
         broken: checked.broken.as_deref(),
         relative: tools.relative(&step.tool, wall, &checked.rows),
         stacks: stacks.as_ref(),
-    });
-    let verdicts = verdict::verdicts(&facts);
+    };
+    let cells = verdict::cells(&checked.path);
+    let verdicts = verdict::verdicts(&Facts::new(&parts, &cells));
     let tool = tools.tools.get(step.tool.as_str())?;
     Some(StepReport {
         id: step.id.clone(),
@@ -322,6 +340,7 @@ fn step_report(
         exclusive: checked.rows.clone(),
         segments: segments(model, checked),
         inclusive,
+        details,
         histograms: histograms(&samples),
         tasks: step_tasks(model, step.root, work),
         observed: wall - unknown - inferred,

@@ -3,7 +3,7 @@
 use agenttrace_model::parse::Nanos;
 
 use crate::inclusive::Samples;
-use crate::report::{Histogram, Mechanism};
+use crate::report::{Distribution, Histogram};
 use crate::stats::{percentile, stats};
 
 /// The bucket of a duration: 0 below 1 us, else n for `[2^(n-1), 2^n)` us.
@@ -15,7 +15,7 @@ pub fn bucket(ns: Nanos) -> usize {
 
 /// The histogram of one mechanism. `None`: its events were not captured.
 #[must_use]
-pub fn histogram(mechanism: Mechanism, values: Option<&[Nanos]>) -> Histogram {
+pub fn histogram(mechanism: Distribution, values: Option<&[Nanos]>) -> Histogram {
     let Some(values) = values else {
         return Histogram {
             mechanism,
@@ -46,9 +46,9 @@ pub fn histogram(mechanism: Mechanism, values: Option<&[Nanos]>) -> Histogram {
     }
 }
 
-/// All mechanisms, in the order of [`Mechanism::ALL`].
+/// All mechanisms, in the order of [`Distribution::ALL`].
 pub(crate) fn histograms(samples: &Samples) -> Vec<Histogram> {
-    Mechanism::ALL.map(|mechanism| histogram(mechanism, samples.of(mechanism))).to_vec()
+    Distribution::ALL.map(|mechanism| histogram(mechanism, samples.of(mechanism))).to_vec()
 }
 
 #[cfg(test)]
@@ -64,9 +64,9 @@ mod tests {
 
     #[test]
     fn no_events_are_not_no_values() {
-        assert_eq!(histogram(Mechanism::Fsync, None).buckets, None);
-        assert_eq!(histogram(Mechanism::Fsync, Some(&[])).buckets, Some(Vec::new()));
-        let h = histogram(Mechanism::Fsync, Some(&[Nanos(1500), Nanos(500)]));
+        assert_eq!(histogram(Distribution::Fsync, None).buckets, None);
+        assert_eq!(histogram(Distribution::Fsync, Some(&[])).buckets, Some(Vec::new()));
+        let h = histogram(Distribution::Fsync, Some(&[Nanos(1500), Nanos(500)]));
         assert_eq!((h.buckets, h.count, h.total), (Some(vec![1, 1]), 2, Nanos(2000)));
     }
 }

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use agenttrace_model::parse::{Dev, Nanos};
 use agenttrace_model::{FdKind, Model, Op, OpKind, State, SyscallClass, SyscallOp, Task, TaskId};
 
-use crate::report::{FaultRows, Inclusive, Mechanism, Migrations, Spawns};
+use crate::report::{Distribution, FaultRows, Inclusive, Migrations, Spawns};
 use crate::stats::stats;
 pub(crate) use index::{Index, Stretch, step_tasks, union, work};
 use rows::{block_rows, file_rows, syscall_rows};
@@ -23,12 +23,12 @@ pub(crate) struct Samples {
 }
 
 impl Samples {
-    pub(crate) fn of(&self, mechanism: Mechanism) -> Option<&[Nanos]> {
+    pub(crate) fn of(&self, mechanism: Distribution) -> Option<&[Nanos]> {
         match mechanism {
-            Mechanism::WakeupLatency => self.wakeups.as_deref(),
-            Mechanism::PageFault => self.faults.as_deref(),
-            Mechanism::BlockIo => self.block.as_deref(),
-            Mechanism::Fsync => self.fsyncs.as_deref(),
+            Distribution::WakeupLatency => self.wakeups.as_deref(),
+            Distribution::PageFault => self.faults.as_deref(),
+            Distribution::BlockIo => self.block.as_deref(),
+            Distribution::Fsync => self.fsyncs.as_deref(),
         }
     }
 }

@@ -3,9 +3,11 @@
 pub mod analyze;
 pub mod cause;
 pub mod coverage;
+pub mod detail;
 mod facts;
 pub mod histogram;
 mod inclusive;
+mod mechanism;
 pub mod path;
 pub mod record_command;
 pub mod report;

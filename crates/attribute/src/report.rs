@@ -11,6 +11,7 @@ pub use agenttrace_model::MarkerSource;
 use agenttrace_model::parse::{CaptureInfo, Dev, Diagnostics, Nanos, Pid, StepId, Tid, Totals};
 
 use crate::cause::{Cause, Resource};
+use crate::detail::Detail;
 
 /// Everything that `analyze` found out about one capture.
 #[derive(Clone, Debug)]
@@ -97,6 +98,8 @@ pub struct Session {
     /// Distribution over all steps' tasks, log2 buckets: wakeup latency, page
     /// faults, block I/O, fsync.
     pub histograms: Vec<Histogram>,
+    /// What mechanisms did between steps, or over all of them; only those that did something.
+    pub details: Vec<Detail>,
 }
 
 /// One row of the session's ranking.
@@ -144,7 +147,7 @@ pub struct ToolRow {
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Histogram {
     /// What is measured.
-    pub mechanism: Mechanism,
+    pub mechanism: Distribution,
     /// Counts, without trailing zeros. `None`: not captured.
     pub buckets: Option<Vec<u64>>,
     /// Number of values.
@@ -161,7 +164,7 @@ pub struct Histogram {
 
 /// What a histogram measures.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
-pub enum Mechanism {
+pub enum Distribution {
     /// From `sched_waking` to the switch-in.
     WakeupLatency,
     /// A page fault, entry to end.
@@ -172,7 +175,7 @@ pub enum Mechanism {
     Fsync,
 }
 
-impl Mechanism {
+impl Distribution {
     /// Every mechanism.
     pub const ALL: [Self; 4] = [Self::WakeupLatency, Self::PageFault, Self::BlockIo, Self::Fsync];
     /// The name in options and file names: `wakeup-latency`, `page-fault`, `block-io`, `fsync`.
@@ -235,6 +238,8 @@ pub struct StepReport {
     pub segments: Vec<Segment>,
     /// What all its tasks did.
     pub inclusive: Inclusive,
+    /// What each mechanism did, as tables.
+    pub details: Vec<Detail>,
     /// Distributions over its tasks, as [`Session::histograms`].
     pub histograms: Vec<Histogram>,
     /// The tasks that worked for it, the root first, then by first appearance.

@@ -1,8 +1,5 @@
 //! The table of causes, row by row in its order (DESIGN section 6): the one
 //! place that decides what a stretch of time is charged to.
-//!
-//! Rows 5 to 7 (reclaim, write-back throttling, TLB flushes) are not built yet:
-//! their time falls to the next row that matches.
 
 use agenttrace_model::parse::{BlockOp, Nanos};
 use agenttrace_model::{
@@ -20,7 +17,119 @@ pub(crate) struct Context<'m> {
     pub(crate) phase: Option<Phase>,
 }
 
+/// What the task of a context does meanwhile.
+#[derive(Clone, Copy)]
+pub(crate) enum Doing<'a> {
+    /// It runs, or would run.
+    Running,
+    /// It waits over `[from, to)`, until this wakeup.
+    Waiting {
+        /// When it went to sleep.
+        from: Nanos,
+        /// When it was woken.
+        to: Nanos,
+        /// By whom, where recorded.
+        wake: Option<&'a Wake>,
+    },
+}
+
+/// A row: the cause, if what the task is in and does matches.
+type Row = fn(&Facts<'_>, &Context<'_>, Doing<'_>) -> Option<Cause>;
+
+/// Rows 4 to 15, in their order: the first that matches decides, for running time
+/// and for waits. Rows 2 and 3 (run delay, interrupts) stand before them and keep the
+/// answer as `under`; rows 16 (waits, by the waker), 17 and 18 after them.
+const ROWS: &[Row] = &[durability, kernel_lock, journal, fault, spawn, vfs_metadata, block];
+
+/// Row 4: a durability operation.
+fn durability(facts: &Facts<'_>, context: &Context<'_>, _: Doing<'_>) -> Option<Cause> {
+    let durable = |call: &SyscallOp| {
+        let class = facts.class(call);
+        class == SyscallClass::Durability
+            || (class == SyscallClass::Write && call.fd == FdKind::SyncFile)
+    };
+    context.calls().any(durable).then_some(Cause::Fsync)
+}
+
+/// Row 8: waiting for a lock of the kernel.
+fn kernel_lock(_: &Facts<'_>, context: &Context<'_>, _: Doing<'_>) -> Option<Cause> {
+    let lock = |op: &&Op| matches!(op.kind, OpKind::Lock { .. });
+    context.ops.iter().any(lock).then_some(Cause::KernelLock)
+}
+
+/// Row 9: a wait that the journal thread ended.
+fn journal(facts: &Facts<'_>, _: &Context<'_>, doing: Doing<'_>) -> Option<Cause> {
+    let Doing::Waiting { wake: Some(Wake { source: WakeSource::Task(waker), .. }), .. } = doing
+    else {
+        return None;
+    };
+    facts.is_journal(*waker).then_some(Cause::Journal)
+}
+
+/// Rows 10 to 12: a page fault.
+fn fault(facts: &Facts<'_>, context: &Context<'_>, _: Doing<'_>) -> Option<Cause> {
+    let op = context.ops.iter().find(|op| op.fault().is_some())?;
+    let fault = op.fault()?;
+    if facts.fault_slept_for_io(context.task, op) {
+        return Some(Cause::MajorFault);
+    }
+    let pid = facts.model.task(context.task).pid;
+    let of_fork = fault.is_copy_on_write() && facts.forked_around(pid, op.start);
+    let spawning = context.phase.is_some() || facts.in_call(context, SyscallClass::Exec);
+    Some(if of_fork || spawning { Cause::Spawn } else { Cause::MinorFault })
+}
+
+/// Row 13: fork, exec, loader, exit of a process; running inside a wait for children.
+fn spawn(facts: &Facts<'_>, context: &Context<'_>, doing: Doing<'_>) -> Option<Cause> {
+    let spawning = context.phase.is_some() || context.calls().any(|call| facts.starts(call));
+    let charged = match doing {
+        Doing::Running => spawning || facts.in_call(context, SyscallClass::WaitChild),
+        // Of waits, those for I/O and metadata; rows 16 follow the others' wakers.
+        Doing::Waiting { .. } => {
+            spawning
+                && (facts.in_call(context, SyscallClass::Metadata)
+                    || facts.awaited(context, doing).is_some())
+        }
+    };
+    charged.then_some(Cause::Spawn)
+}
+
+/// Row 14: a metadata call.
+fn vfs_metadata(facts: &Facts<'_>, context: &Context<'_>, _: Doing<'_>) -> Option<Cause> {
+    facts.in_call(context, SyscallClass::Metadata).then_some(Cause::VfsMetadata)
+}
+
+/// Row 15: a read or write call that slept for a block request itself, whole; any
+/// other wait for one, by what it is.
+fn block(facts: &Facts<'_>, context: &Context<'_>, doing: Doing<'_>) -> Option<Cause> {
+    let by_request = match doing {
+        Doing::Running => None,
+        Doing::Waiting { .. } => {
+            let request = facts.awaited(context, doing)?;
+            Some(match facts.model.requests.get(request as usize)?.rwbs.op {
+                BlockOp::Read => Cause::BlockRead,
+                BlockOp::Write | BlockOp::Flush | BlockOp::Discard | BlockOp::Other => {
+                    Cause::BlockWrite
+                }
+            })
+        }
+    };
+    facts.block_call(context).or(by_request)
+}
+
+impl<'m> Context<'m> {
+    /// The system calls that it is in, the innermost first.
+    fn calls(&self) -> impl Iterator<Item = &'m SyscallOp> + '_ {
+        self.ops.iter().filter_map(|op| op.syscall())
+    }
+}
+
 impl<'m> Facts<'m> {
+    /// Rows 4 to 15.
+    pub(crate) fn cause(&self, context: &Context<'_>, doing: Doing<'_>) -> Option<Cause> {
+        ROWS.iter().find_map(|row| row(self, context, doing))
+    }
+
     pub(crate) fn context(&self, task: TaskId, time: Nanos) -> Context<'m> {
         let t = self.model.task(task);
         Context {
@@ -32,28 +141,6 @@ impl<'m> Facts<'m> {
 
     fn class(&self, call: &SyscallOp) -> SyscallClass {
         self.model.syscalls.class(call.nr)
-    }
-
-    /// Row 4: a durability operation.
-    fn durability(&self, context: &Context<'_>) -> bool {
-        context.ops.iter().filter_map(|op| op.syscall()).any(|call| {
-            let class = self.class(call);
-            class == SyscallClass::Durability
-                || (class == SyscallClass::Write && call.fd == FdKind::SyncFile)
-        })
-    }
-
-    /// Rows 10 to 12: the cause of a page fault.
-    fn fault(&self, context: &Context<'_>) -> Option<Cause> {
-        let op = context.ops.iter().find(|op| op.fault().is_some())?;
-        let fault = op.fault()?;
-        if self.fault_slept_for_io(context.task, op) {
-            return Some(Cause::MajorFault);
-        }
-        let pid = self.model.task(context.task).pid;
-        let of_fork = fault.is_copy_on_write() && self.forked_around(pid, op.start);
-        let spawning = context.phase.is_some() || self.in_call(context, SyscallClass::Exec);
-        Some(if of_fork || spawning { Cause::Spawn } else { Cause::MinorFault })
     }
 
     pub(crate) fn fault_slept_for_io(&self, task: TaskId, op: &Op) -> bool {
@@ -134,33 +221,39 @@ impl<'m> Facts<'m> {
     }
 
     fn in_call(&self, context: &Context<'_>, class: SyscallClass) -> bool {
-        context.ops.iter().filter_map(|op| op.syscall()).any(|call| self.class(call) == class)
+        context.calls().any(|call| self.class(call) == class)
     }
 
-    /// Row 13: fork, exec, loader, exit of a process, waiting for children.
-    fn spawning(&self, context: &Context<'_>) -> bool {
-        context.phase.is_some()
-            || context.ops.iter().filter_map(|op| op.syscall()).any(|call| match self.class(call) {
-                SyscallClass::Fork => !call.thread,
-                SyscallClass::Exec => true,
-                SyscallClass::Durability
-                | SyscallClass::Metadata
-                | SyscallClass::Read
-                | SyscallClass::Write
-                | SyscallClass::Exit
-                | SyscallClass::WaitChild
-                | SyscallClass::Futex
-                | SyscallClass::Poll
-                | SyscallClass::Sleep
-                | SyscallClass::SocketSend
-                | SyscallClass::SocketReceive
-                | SyscallClass::Prctl
-                | SyscallClass::IoUring
-                | SyscallClass::Other => false,
-            })
+    /// Whether a call makes or starts a process.
+    fn starts(&self, call: &SyscallOp) -> bool {
+        match self.class(call) {
+            SyscallClass::Fork => !call.thread,
+            SyscallClass::Exec => true,
+            SyscallClass::Durability
+            | SyscallClass::Metadata
+            | SyscallClass::Read
+            | SyscallClass::Write
+            | SyscallClass::Exit
+            | SyscallClass::WaitChild
+            | SyscallClass::Futex
+            | SyscallClass::Poll
+            | SyscallClass::Sleep
+            | SyscallClass::SocketSend
+            | SyscallClass::SocketReceive
+            | SyscallClass::Prctl
+            | SyscallClass::IoUring
+            | SyscallClass::Other => false,
+        }
     }
 
-    /// Row 15: a read or write call that slept for a block request itself.
+    /// The block request that a wait is for.
+    fn awaited(&self, context: &Context<'_>, doing: Doing<'_>) -> Option<u32> {
+        let Doing::Waiting { from, to, wake } = doing else { return None };
+        let since = context.ops.last().map_or(from, |op| op.start);
+        self.io_wait(context.task, since, from, to, wake, 0)
+    }
+
+    /// The cause that a read or write call has which slept for a block request itself.
     fn block_call(&self, context: &Context<'_>) -> Option<Cause> {
         let op = context.ops.iter().find(|op| op.syscall().is_some())?;
         let cause = match self.class(op.syscall()?) {
@@ -191,23 +284,9 @@ impl<'m> Facts<'m> {
             .iter()
             .any(|op| op.syscall().is_some() || op.fault().is_some() || op.kind == OpKind::Exit);
         let resource = if in_kernel { Resource::CpuKernel } else { Resource::CpuUser };
-        let cause = if self.durability(context) {
-            Cause::Fsync
-        } else if context.ops.iter().any(|op| matches!(op.kind, OpKind::Lock { .. })) {
-            Cause::KernelLock
-        } else if let Some(fault) = self.fault(context) {
-            fault
-        } else if self.spawning(context) || self.in_call(context, SyscallClass::WaitChild) {
-            Cause::Spawn
-        } else if self.in_call(context, SyscallClass::Metadata) {
-            Cause::VfsMetadata
-        } else if let Some(block) = self.block_call(context) {
-            block
-        } else if context.ops.iter().any(|op| op.syscall().is_some()) {
-            Cause::SyscallCpu
-        } else {
-            Cause::UserCpu
-        };
+        let cause = self.cause(context, Doing::Running).unwrap_or_else(|| {
+            if context.calls().next().is_some() { Cause::SyscallCpu } else { Cause::UserCpu }
+        });
         (cause, resource)
     }
 
@@ -219,50 +298,9 @@ impl<'m> Facts<'m> {
             .any(|op| matches!(op.kind, OpKind::Irq(_) | OpKind::Softirq(_) | OpKind::LocalTimer))
     }
 
-    /// Rows 4 to 15 for a wait: the cause that what the task is in gives it,
-    /// whoever ended it. `None`: rows 16 and following decide by the waker.
-    pub(crate) fn wait_cause(
-        &self,
-        context: &Context<'_>,
-        from: Nanos,
-        to: Nanos,
-        wake: Option<&Wake>,
-    ) -> Option<Cause> {
-        if self.durability(context) {
-            return Some(Cause::Fsync);
-        }
-        if context.ops.iter().any(|op| matches!(op.kind, OpKind::Lock { .. })) {
-            return Some(Cause::KernelLock);
-        }
-        if let Some(Wake { source: WakeSource::Task(waker), .. }) = wake
-            && self.is_journal(*waker)
-        {
-            return Some(Cause::Journal);
-        }
-        if let Some(fault) = self.fault(context) {
-            return Some(fault);
-        }
-        let since = context.ops.last().map_or(from, |op| op.start);
-        let request = self.io_wait(context.task, since, from, to, wake, 0);
-        let metadata = self.in_call(context, SyscallClass::Metadata);
-        if self.spawning(context) && (request.is_some() || metadata) {
-            return Some(Cause::Spawn);
-        }
-        if metadata {
-            return Some(Cause::VfsMetadata);
-        }
-        let request = request.and_then(|r| self.model.requests.get(r as usize))?;
-        Some(self.block_call(context).unwrap_or(match request.rwbs.op {
-            BlockOp::Read => Cause::BlockRead,
-            BlockOp::Write | BlockOp::Flush | BlockOp::Discard | BlockOp::Other => {
-                Cause::BlockWrite
-            }
-        }))
-    }
-
     /// The class of the innermost system call.
     pub(crate) fn call(&self, context: &Context<'_>) -> Option<(SyscallOp, SyscallClass)> {
-        let call = context.ops.iter().find_map(|op| op.syscall())?;
+        let call = context.calls().next()?;
         Some((*call, self.class(call)))
     }
 

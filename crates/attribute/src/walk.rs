@@ -16,7 +16,7 @@ use agenttrace_model::{
 use crate::cause::{Cause, Resource};
 use crate::facts::Facts;
 use crate::path::{Frame, PathSegment, Reason, StackId, StepPath};
-use crate::rows::Context;
+use crate::rows::{Context, Doing};
 
 /// Wakers of wakers are followed this deep.
 const MAX_DEPTH: u16 = 64;
@@ -284,7 +284,8 @@ impl Walker<'_, '_> {
         let inferred = span.inferred || (wake.is_none() && next.is_some_and(|n| n.inferred));
         let context = facts.context(id, span.start);
         let stack = facts.frames(&mut self.path.stacks, base, &context, false);
-        if let Some(cause) = facts.wait_cause(&context, span.start, until, wake.as_ref()) {
+        let doing = Doing::Waiting { from: span.start, to: until, wake: wake.as_ref() };
+        if let Some(cause) = facts.cause(&context, doing) {
             let wait = Wait { id, since: span.start, until, wake, inferred };
             self.nested_wait(&wait, from, to, stack, cause, depth + 1);
             return;

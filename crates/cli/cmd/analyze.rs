@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::process::ExitCode;
 
-use agenttrace_attribute::report::{Mechanism, Report, StepReport};
+use agenttrace_attribute::report::{Distribution, Report, StepReport};
 use agenttrace_attribute::stacks::{Ask, Scene, StackFilter, StackKind, graph};
 use agenttrace_model::Windows;
 use agenttrace_model::parse::Nanos;
@@ -100,7 +100,7 @@ fn write_all(
         }
         output::write(&dir.join(format!("step-{name}.txt")), &bytes)?;
     }
-    for mechanism in Mechanism::ALL {
+    for mechanism in Distribution::ALL {
         if let Some(values) = report.session.histograms.iter().find(|h| h.mechanism == mechanism) {
             let picture = histogram::svg(values)?;
             output::write(&dir.join(format!("hist-{}.svg", mechanism.name())), picture.as_bytes())?;

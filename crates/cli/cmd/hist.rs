@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use agenttrace_attribute::report::Mechanism;
+use agenttrace_attribute::report::Distribution;
 use agenttrace_render::histogram;
 use anyhow::{Context as _, Result};
 
@@ -14,7 +14,7 @@ pub(crate) fn run(args: &HistArgs) -> Result<ExitCode> {
     let step = args.step.as_deref().map(|id| pipeline::find(&report, id)).transpose()?;
     let all = step.map_or(&report.session.histograms, |s| &s.histograms);
     let wanted = args.of.as_deref().map(|name| {
-        Mechanism::ALL.into_iter().find(|m| m.name() == name).context("unknown mechanism")
+        Distribution::ALL.into_iter().find(|m| m.name() == name).context("unknown mechanism")
     });
     let wanted = wanted.transpose()?;
     let chosen: Vec<_> = all.iter().filter(|h| wanted.is_none_or(|m| h.mechanism == m)).collect();

@@ -1,6 +1,7 @@
 //! A small report made by hand, for tests.
 
 use agenttrace_attribute::cause::{Cause, Resource};
+use agenttrace_attribute::detail::{Column, Detail, Value};
 use agenttrace_attribute::report::*;
 use agenttrace_model::parse::{
     CaptureInfo, Clock, ClockId, Cpu, Dev, Diagnostics, Nanos, Pid, Problem, StepId, Tid, Topology,
@@ -50,7 +51,7 @@ pub(crate) fn segment(
 
 pub(crate) fn histogram(buckets: &[u64]) -> Histogram {
     Histogram {
-        mechanism: Mechanism::BlockIo,
+        mechanism: Distribution::BlockIo,
         buckets: Some(buckets.to_vec()),
         count: buckets.iter().sum(),
         total: Nanos(11_912_000),
@@ -122,6 +123,7 @@ pub(crate) fn fault_step() -> StepReport {
         ],
         segments,
         inclusive: inclusive(),
+        details: vec![spawns()],
         histograms: vec![histogram(&[0, 0, 0, 0, 12, 42, 230, 9, 3, 0, 0, 0, 0, 0, 5])],
         tasks: vec![
             StepTask {
@@ -143,6 +145,27 @@ pub(crate) fn fault_step() -> StepReport {
         inferred: Nanos(1_811_000),
         unknown: Nanos(0),
         verdicts: vec![fault_verdict()],
+    }
+}
+
+fn spawns() -> Detail {
+    const COLUMNS: &[Column] = &[
+        Column::text("program", "program"),
+        Column::count("count", "spawns"),
+        Column::time("fork_ns", "fork"),
+        Column::bytes("resident_bytes", "resident"),
+    ];
+    Detail {
+        id: "spawns",
+        title: "programs started",
+        columns: COLUMNS,
+        rows: Some(vec![
+            vec!["true|<script>".into(), 20_u64.into(), Nanos(380_000).into(), Value::Unknown],
+            vec!["sh".into(), 1_u64.into(), Nanos(1_200_000).into(), 536_870_912_u64.into()],
+        ]),
+        more: 3,
+        missing: Vec::new(),
+        notes: vec!["fork copies page tables".to_owned()],
     }
 }
 
@@ -249,6 +272,7 @@ fn cpu_step() -> StepReport {
         }],
         segments: vec![segment(t0, t0 + wall, Cause::UserCpu, Resource::CpuUser, &["</svg>;x"])],
         inclusive: Inclusive::default(),
+        details: Vec::new(),
         histograms: Vec::new(),
         tasks: Vec::new(),
         observed: Nanos(wall),
@@ -354,6 +378,7 @@ pub(crate) fn report() -> Report {
                 penalty: "vfs_metadata: 6.1 ms x 200 steps = 1.2 s".into(),
             }],
             histograms: vec![histogram(&[0, 3, 42])],
+            details: Vec::new(),
         },
         steps: vec![fault_step(), cpu_step()],
         notes: vec!["step 9 ends before it begins: line 4".into()],

@@ -15,6 +15,7 @@
 //! [`Report`]: agenttrace_attribute::report::Report
 
 mod counters;
+mod details;
 mod duration;
 mod escape;
 mod export;

@@ -2,6 +2,7 @@
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
+use std::rc::Rc;
 
 use agenttrace_model::parse::{CaptureInfo, Cpu, Dev, Diagnostics, Nanos, Problem, Tid};
 use agenttrace_model::{Model, State, Step, SyscallClass, TaskId};
@@ -10,7 +11,7 @@ use rustc_hash::FxHashMap;
 use crate::cause::{Cause, Resource};
 use crate::inclusive::{Index, Stretch};
 use crate::path::{Frame, Reason, StackId, StepPath, device_name};
-use crate::report::{Coverage, CoverageStatus, Evidence, ExclusiveRow, Inclusive};
+use crate::report::{Coverage, CoverageStatus, Evidence, Inclusive};
 use crate::stacks::SampleIndex;
 
 /// What [`Facts`] is made of.
@@ -19,7 +20,6 @@ pub(crate) struct Parts<'a> {
     pub(crate) step: &'a Step,
     pub(crate) work: &'a [Stretch],
     pub(crate) path: &'a StepPath,
-    pub(crate) rows: &'a [ExclusiveRow],
     pub(crate) inclusive: &'a Inclusive,
     pub(crate) coverage: &'a [Coverage],
     pub(crate) info: &'a CaptureInfo,
@@ -31,9 +31,10 @@ pub(crate) struct Parts<'a> {
     pub(crate) stacks: Option<&'a SampleIndex<'a>>,
 }
 
-/// All segments of a path with the same cause, entry stack and task.
+/// All segments of a path with the same cause, resource, entry stack and task.
 pub(crate) struct Cell {
     pub(crate) cause: Cause,
+    pub(crate) resource: Resource,
     pub(crate) under: Option<Cause>,
     pub(crate) frames: Vec<Frame>,
     pub(crate) task: TaskId,
@@ -42,40 +43,65 @@ pub(crate) struct Cell {
     pub(crate) segments: u64,
 }
 
-/// One step, as the rules see it.
+/// One step, as the rules see it: the whole, or the part of its path that a verdict is about.
 pub(crate) struct Facts<'a> {
-    pub(crate) parts: Parts<'a>,
+    pub(crate) parts: &'a Parts<'a>,
     pub(crate) wall: Nanos,
-    pub(crate) cells: Vec<Cell>,
-    tasks: BTreeSet<TaskId>,
+    /// The part of the path.
+    pub(crate) cells: Vec<&'a Cell>,
+    tasks: Rc<BTreeSet<TaskId>>,
+}
+
+/// The path of a step, segments with the same properties summed, in the order of
+/// their first.
+pub(crate) fn cells(path: &StepPath) -> Vec<Cell> {
+    type Key = (Cause, Resource, Option<Cause>, StackId, TaskId, Option<Reason>);
+    let mut sums: FxHashMap<Key, usize> = FxHashMap::default();
+    let mut cells: Vec<Cell> = Vec::new();
+    for s in &path.segments {
+        let slot = *sums
+            .entry((s.cause, s.resource, s.under, s.stack, s.task, s.reason))
+            .or_insert_with(|| {
+                cells.push(Cell {
+                    cause: s.cause,
+                    resource: s.resource,
+                    under: s.under,
+                    frames: path.stacks.frames(s.stack),
+                    task: s.task,
+                    reason: s.reason,
+                    ns: Nanos::ZERO,
+                    segments: 0,
+                });
+                cells.len() - 1
+            });
+        if let Some(cell) = cells.get_mut(slot) {
+            cell.ns += s.end - s.start;
+            cell.segments += 1;
+        }
+    }
+    cells
 }
 
 impl<'a> Facts<'a> {
-    pub(crate) fn new(parts: Parts<'a>) -> Self {
-        type Key = (Cause, Option<Cause>, StackId, TaskId, Option<Reason>);
-        let mut sums: FxHashMap<Key, usize> = FxHashMap::default();
-        let mut cells: Vec<Cell> = Vec::new();
-        for s in &parts.path.segments {
-            let slot =
-                *sums.entry((s.cause, s.under, s.stack, s.task, s.reason)).or_insert_with(|| {
-                    cells.push(Cell {
-                        cause: s.cause,
-                        under: s.under,
-                        frames: parts.path.stacks.frames(s.stack),
-                        task: s.task,
-                        reason: s.reason,
-                        ns: Nanos::ZERO,
-                        segments: 0,
-                    });
-                    cells.len() - 1
-                });
-            if let Some(cell) = cells.get_mut(slot) {
-                cell.ns += s.end - s.start;
-                cell.segments += 1;
-            }
-        }
+    /// The whole step; `cells` is [`cells`] of its path.
+    pub(crate) fn new(parts: &'a Parts<'a>, cells: &'a [Cell]) -> Self {
         let tasks = parts.work.iter().map(|s| s.task).collect();
-        Self { wall: parts.step.end - parts.step.start, cells, tasks, parts }
+        Self {
+            wall: parts.step.end - parts.step.start,
+            cells: cells.iter().collect(),
+            tasks: Rc::new(tasks),
+            parts,
+        }
+    }
+
+    /// The same step, with this part of its path.
+    pub(crate) fn only(&self, cells: Vec<&'a Cell>) -> Self {
+        Self { parts: self.parts, wall: self.wall, cells, tasks: Rc::clone(&self.tasks) }
+    }
+
+    /// Time of the part by a property.
+    fn sum(&self, keep: impl Fn(&Cell) -> bool) -> Nanos {
+        self.cells.iter().filter(|c| keep(c)).map(|c| c.ns).sum()
     }
 
     pub(crate) fn model(&self) -> &'a Model {
@@ -88,13 +114,12 @@ impl<'a> Facts<'a> {
 
     /// Exclusive time of a cause.
     pub(crate) fn own(&self, cause: Cause) -> Nanos {
-        self.parts.rows.iter().filter(|r| r.cause == cause).map(|r| r.ns).sum()
+        self.sum(|c| c.cause == cause)
     }
 
     /// Run delay of what would have been this cause.
     pub(crate) fn delay(&self, cause: Cause) -> Nanos {
-        let under = |r: &&ExclusiveRow| r.cause == Cause::RunDelay && r.under == Some(cause);
-        self.parts.rows.iter().filter(under).map(|r| r.ns).sum()
+        self.sum(|c| c.cause == Cause::RunDelay && c.under == Some(cause))
     }
 
     /// What the path holds for a cause: the most that can be saved.
@@ -104,12 +129,7 @@ impl<'a> Facts<'a> {
 
     /// A cause's time on one resource.
     pub(crate) fn on(&self, cause: Cause, resource: Resource) -> Nanos {
-        self.parts
-            .rows
-            .iter()
-            .filter(|r| r.cause == cause && r.resource == resource)
-            .map(|r| r.ns)
-            .sum()
+        self.sum(|c| c.cause == cause && c.resource == resource)
     }
 
     /// The time of a cause by a property of its segments, most first; ties by the

@@ -6,6 +6,7 @@ mod rules;
 mod stacks;
 
 use std::cmp::Reverse;
+use std::collections::BTreeMap;
 
 use agenttrace_model::parse::Nanos;
 
@@ -13,20 +14,37 @@ use crate::cause::Cause;
 use crate::report::{Confidence, CoverageStatus, Evidence, Recommendation, Verdict};
 use crate::stats::{human, percent, ratio};
 
-pub(crate) use facts::{Facts, Parts};
+pub(crate) use facts::{Cell, Facts, Parts, cells};
 pub(crate) use fidelity::short;
 
 /// One rule: it speaks for the steps in which its causes took much time.
+///
+/// Two kinds. A *general* rule speaks for whole causes; each cause has exactly one. A
+/// *special* rule stands before them in [`RULES`] and takes parts of the path that belong
+/// together, whatever their causes: the start of an interpreter, the sleeps of a polling
+/// loop. What it takes, no later rule speaks for.
 pub(crate) trait Rule: Sync {
     /// Stable id of its verdicts.
     fn id(&self) -> &'static str;
-    /// The causes it speaks for.
+    /// The causes it speaks for. Of a special rule: those that its parts can have.
     fn causes(&self) -> &'static [Cause];
+    /// A special rule: which parts of this step's path it takes; `None`: it has nothing to say.
+    /// General rules keep this default.
+    fn takes<'f>(&self, _: &'f Facts<'_>) -> Option<Takes<'f>> {
+        None
+    }
+    /// Whether it is special.
+    fn special(&self) -> bool {
+        false
+    }
     /// What goes wrong, in a few words that are the same for every step.
     fn failure_mode(&self, cause: Cause) -> &'static str;
     /// What it has to say of a step in which the cause took time.
     fn find(&self, facts: &Facts<'_>, cause: Cause) -> Finding;
 }
+
+/// Whether a special rule takes a part of a path.
+pub(crate) type Takes<'f> = Box<dyn Fn(&Cell) -> bool + 'f>;
 
 /// What a rule says of one step.
 #[derive(Default)]
@@ -38,11 +56,57 @@ pub(crate) struct Finding {
     pub(crate) doubts: Vec<String>,
 }
 
-/// All rules. Each cause has exactly one.
+/// All rules, the special ones first.
 pub(crate) const RULES: &[&dyn Rule] = rules::ALL;
 
 fn rule(cause: Cause) -> Option<&'static dyn Rule> {
-    RULES.iter().copied().find(|rule| rule.causes().contains(&cause))
+    RULES.iter().copied().find(|rule| !rule.special() && rule.causes().contains(&cause))
+}
+
+/// What a verdict can be about: a rule, and its part of the path.
+struct Topic<'c> {
+    rule: &'static dyn Rule,
+    /// The cause; of a special rule the one that most of its part has.
+    cause: Cause,
+    ns: Nanos,
+    cells: Vec<&'c Cell>,
+}
+
+impl Topic<'_> {
+    fn name(&self) -> &'static str {
+        if self.rule.special() { self.rule.id() } else { self.cause.name() }
+    }
+}
+
+/// The path in topics: what special rules take, then the rest by cause; the largest first.
+fn topics<'c>(facts: &Facts<'c>) -> Vec<Topic<'c>> {
+    let mut rest = facts.cells.clone();
+    let mut topics: Vec<Topic<'c>> = Vec::new();
+    for rule in RULES.iter().copied().filter(|rule| rule.special()) {
+        let view = facts.only(rest.clone());
+        let Some(takes) = rule.takes(&view) else { continue };
+        let (cells, others): (Vec<&Cell>, Vec<&Cell>) = rest.iter().partition(|c| takes(c));
+        let mut sums: BTreeMap<Cause, Nanos> = BTreeMap::new();
+        for cell in &cells {
+            *sums.entry(cell.cause).or_default() += cell.ns;
+        }
+        let largest = sums.iter().max_by_key(|(cause, ns)| (**ns, Reverse(**cause)));
+        if let Some((cause, _)) = largest {
+            topics.push(Topic { rule, cause: *cause, ns: sums.values().copied().sum(), cells });
+            rest = others;
+        }
+    }
+    for cause in Cause::ALL {
+        let Some(rule) = rule(cause) else { continue };
+        // Its run delay belongs to the view, for evidence, and not to its time.
+        let of = |c: &&Cell| c.cause == cause || c.under == Some(cause);
+        let cells: Vec<&Cell> = rest.iter().copied().filter(of).collect();
+        let ns = cells.iter().filter(|c| c.cause == cause).map(|c| c.ns).sum();
+        topics.push(Topic { rule, cause, ns, cells });
+    }
+    // Stable: special rules before causes, causes in their order.
+    topics.sort_by_key(|topic| Reverse(topic.ns));
+    topics
 }
 
 /// The failure mode of a cause that no verdict of the session is about.
@@ -53,24 +117,23 @@ pub(crate) fn general_failure_mode(cause: Cause) -> &'static str {
 /// The verdicts on a step, the largest cause's first; further ones for causes of
 /// at least a tenth of the wall time. At least one.
 pub(crate) fn verdicts(facts: &Facts<'_>) -> Vec<Verdict> {
-    let mut causes: Vec<(Cause, Nanos)> = Cause::ALL.iter().map(|c| (*c, facts.own(*c))).collect();
-    causes.sort_by_key(|(cause, ns)| (Reverse(*ns), *cause));
-    let second = causes.get(1).copied().unwrap_or((Cause::Unknown, Nanos::ZERO));
+    let topics = topics(facts);
+    let second = topics.get(1).map_or(("", ZERO), |topic| (topic.name(), topic.ns));
     let mut verdicts: Vec<Verdict> = Vec::new();
-    for (cause, ns) in causes {
+    for Topic { rule, cause, ns, cells } in topics {
         let first = verdicts.is_empty();
         if !first && ns.0.saturating_mul(10) < facts.wall.0.max(1) {
             break;
         }
-        let Some(rule) = rule(cause) else { continue };
-        let mut finding = rule.find(facts, cause);
-        finding.evidence.extend(stacks::evidence(facts, cause));
+        let view = &facts.only(cells);
+        let mut finding = rule.find(view, cause);
+        finding.evidence.extend(stacks::evidence(view, cause));
         if first {
             finding.evidence.extend(facts.parts.relative.clone());
         }
         let rival = first.then_some(second);
-        let (confidence, reasons) = confidence(facts, cause, ns, rival, finding.doubts);
-        let held = if cause.is_kernel() { facts.held(cause) } else { ns };
+        let (confidence, reasons) = confidence(view, cause, ns, rival, finding.doubts);
+        let held = if !rule.special() && cause.is_kernel() { view.held(cause) } else { ns };
         verdicts.push(Verdict {
             id: rule.id(),
             title: finding.title,
@@ -92,7 +155,7 @@ fn confidence(
     facts: &Facts<'_>,
     cause: Cause,
     ns: Nanos,
-    rival: Option<(Cause, Nanos)>,
+    rival: Option<(&str, Nanos)>,
     doubts: Vec<String>,
 ) -> (Confidence, Vec<String>) {
     let mut level = Confidence::High;
@@ -160,7 +223,7 @@ fn confidence(
         && ns > Nanos::ZERO
         && other_ns.0.saturating_mul(10) >= ns.0.saturating_mul(9)
     {
-        let why = format!("{} is close behind with {}", other.name(), human(other_ns));
+        let why = format!("{other} is close behind with {}", human(other_ns));
         lower(Confidence::Medium, why);
     }
     for (to, why) in fidelity::doubts(facts, cause) {
@@ -236,9 +299,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_cause_has_exactly_one_rule() {
+    fn every_cause_has_exactly_one_general_rule() {
         for cause in Cause::ALL {
-            let rules = RULES.iter().filter(|r| r.causes().contains(&cause)).count();
+            let general = |r: &&&dyn Rule| !r.special() && r.causes().contains(&cause);
+            let rules = RULES.iter().filter(general).count();
             assert_eq!(rules, 1, "{}", cause.name());
             assert!(!general_failure_mode(cause).is_empty());
         }

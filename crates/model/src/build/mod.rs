@@ -140,8 +140,14 @@ impl Builder {
             }
             // A flush for a task switch is written after the switch, still as the old task.
             Kind::Tlb(events::Tlb::TlbFlush(flush)) if flush.reason == 0 => self.seen(event),
-            Kind::Tlb(_) | Kind::Reclaim(_) | Kind::IoUring(_) => {
-                // Modelled with their mechanisms; here they prove that the task runs.
+            // Here they prove that the task runs.
+            Kind::Tlb(_) => {
+                self.current(event);
+            }
+            Kind::Reclaim(_) => {
+                self.current(event);
+            }
+            Kind::IoUring(_) => {
                 self.current(event);
             }
             Kind::Marker(marker) => {

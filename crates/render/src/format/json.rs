@@ -1,5 +1,6 @@
 //! A report to JSON (`agenttrace.report/1`), streamed.
 
+mod details;
 mod inclusive;
 
 use std::io::{self, Write};
@@ -12,6 +13,7 @@ use agenttrace_model::parse::{Nanos, StepId};
 
 use super::{Format, Job};
 use crate::json_writer::JsonWriter;
+use details::details;
 use inclusive::{inclusive, stats_keys};
 
 /// The JSON format.
@@ -152,6 +154,7 @@ fn session<W: Write>(j: &mut JsonWriter<'_, W>, report: &Report) -> io::Result<(
     }
     j.end()?;
     histograms(j, &session.histograms)?;
+    details(j, &session.details)?;
     j.end().map(|_| ())
 }
 
@@ -244,6 +247,7 @@ fn step<W: Write>(j: &mut JsonWriter<'_, W>, step: &StepReport) -> io::Result<()
     j.end()?;
     j.key("inclusive")?;
     inclusive(j, &step.inclusive)?;
+    details(j, &step.details)?;
     histograms(j, &step.histograms)?;
     j.key("tasks")?.array(true)?;
     for task in &step.tasks {

@@ -3,10 +3,12 @@
 use std::fmt::Write as _;
 use std::io;
 
+use agenttrace_attribute::detail::{Column, Detail, Unit};
 use agenttrace_attribute::report::{Histogram, Report, StepReport, Verdict};
 
 use super::{Format, Job};
 use crate::counters;
+use crate::details;
 use crate::duration::{human, millis, percents, thousands};
 use crate::escape::markdown as safe;
 use crate::histogram::{bounds, edge, occupied, summary};
@@ -146,6 +148,7 @@ pub fn session(report: &Report) -> String {
     if out.ends_with("shows\n\n") {
         out.push_str("Every cause is observed; nothing was lost.\n");
     }
+    tables(&mut out, "##", &report.session.details);
     histograms(&mut out, "## All steps' tasks", &report.session.histograms);
     out
 }
@@ -223,6 +226,7 @@ pub fn step(report: &Report, step: &StepReport) -> String {
     if !tasks.is_empty() {
         line(&mut out, "tasks", &tasks.join("; "));
     }
+    tables(&mut out, "###", &step.details);
     histograms(&mut out, "### Distributions", &step.histograms);
     out
 }
@@ -247,6 +251,25 @@ fn verdict(out: &mut String, step: &StepReport, verdict: &Verdict, label: &str) 
         let (text, saves) = rows::remedy(fix);
         let saves = if saves.is_empty() { saves } else { format!(": saves {saves}") };
         line(out, "fix", &format!("{text}{saves}"));
+    }
+}
+
+/// What mechanisms did, those alone that did something.
+fn tables(out: &mut String, level: &str, all: &[Detail]) {
+    for (detail, rows) in details::filled(all) {
+        let _ = writeln!(out, "\n{level} {}\n", detail.title);
+        let align = |c: &Column| if c.unit == Unit::Text { '-' } else { ':' };
+        head(out, &detail.columns.iter().map(|c| (c.title, align(c))).collect::<Vec<_>>());
+        for values in rows {
+            let cells = detail.columns.iter().zip(values);
+            row(out, &cells.map(|(c, v)| safe(&details::cell(c, v))).collect::<Vec<_>>());
+        }
+        if detail.more > 0 {
+            let _ = writeln!(out, "\n{} more rows.", thousands(detail.more as u64));
+        }
+        for note in &detail.notes {
+            let _ = writeln!(out, "\n{}", safe(note));
+        }
     }
 }
 

@@ -1,10 +1,12 @@
 //! A step to its full block of text.
 
+use agenttrace_attribute::detail::Detail;
 use agenttrace_attribute::report::{Report, StepReport};
 
 use super::session::{confidence_ink, tool_name};
 use super::{LABEL, Page};
 use crate::counters;
+use crate::details;
 use crate::escape::{cut_end, pad, pad_left, width, wrap};
 use crate::histogram;
 use crate::rows::{self, COLUMNS};
@@ -22,6 +24,7 @@ pub(super) fn block(report: &Report, step: &StepReport, style: &Style) -> String
         page.items(&format!(" {label}"), &items);
     }
     page.items(" tasks", &rows::tasks(step, 8));
+    tables(&mut page, &step.details);
     for hist in &step.histograms {
         if hist.count > 0 {
             page.blank();
@@ -29,6 +32,20 @@ pub(super) fn block(report: &Report, step: &StepReport, style: &Style) -> String
         }
     }
     page.out
+}
+
+/// What mechanisms did, those alone that did something.
+pub(super) fn tables(page: &mut Page<'_>, all: &[Detail]) {
+    for (detail, rows) in details::filled(all) {
+        page.blank();
+        page.heading(&format!(" {}", detail.title));
+        for line in details::text(detail, rows, page.style) {
+            page.line(&line);
+        }
+        for note in &detail.notes {
+            page.labelled("   note", None, note);
+        }
+    }
 }
 
 fn header(page: &mut Page<'_>, step: &StepReport) {

@@ -85,6 +85,13 @@ step 142  search_codebase   agent pid 18421   20.214 ms   2.1x the tool's median
  not captured  lock waits   TLB flushes (needs tlb:tlb_flush)
  tasks         agent 18421 (20.2 ms)   search 18430 (13.2 ms, inferred)
 
+ programs started
+   program        spawns     fork   resident
+   true|<script>      20  0.38 ms          -
+   sh                  1   1.2 ms  512.0 MiB
+   (3 more rows)
+   note        fork copies page tables
+
  block I/O (queued to completed), in microseconds
    n 301   p50 40.1 us   p99 0.31 ms   max 9.2 ms
    [8, 16)         12 |@@@                                                 |

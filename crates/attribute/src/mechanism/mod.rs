@@ -1,0 +1,135 @@
+//! Mechanisms of the kernel, a file each: what they did, as tables that may overlap.
+//!
+//! A mechanism reads the model over a step's work and its path, and gives rows. [`ALL`] is
+//! the one place where it is registered: reports in every format, the schema's keys and the
+//! documentation's list follow from it. What costs it a pass over the whole capture is kept
+//! in [`Index`](crate::inclusive::Index), made once for all steps when first asked for.
+//! Verdicts read the same values through functions of the mechanism's file.
+
+use agenttrace_model::{Step, Windows};
+
+use crate::detail::{Column, Detail, Value};
+use crate::inclusive::{Index, Stretch};
+use crate::path::StepPath;
+use crate::report::StepReport;
+
+/// One mechanism.
+pub(crate) trait Mechanism: Sync {
+    /// Stable id, a key in JSON.
+    fn id(&self) -> &'static str;
+    /// What the rows of a step are.
+    fn title(&self) -> &'static str;
+    /// Without any of these event types it cannot be seen.
+    fn needs(&self) -> &'static [&'static str];
+    /// The columns of a step's rows.
+    fn columns(&self) -> &'static [Column];
+    /// What it did in a step.
+    fn step(&self, view: &StepView<'_>) -> Rows;
+    /// The columns of the session's rows, where they differ from a step's.
+    fn session_columns(&self) -> &'static [Column] {
+        self.columns()
+    }
+    /// What it did between steps, or over all of them; nothing, for most.
+    fn session(&self, _: &SessionView<'_>) -> Rows {
+        Rows::default()
+    }
+}
+
+/// What a mechanism gives.
+#[derive(Default)]
+pub(crate) struct Rows {
+    /// The most important first; each as long as the columns.
+    pub(crate) rows: Vec<Vec<Value>>,
+    /// Sentences that are needed to read the numbers.
+    pub(crate) notes: Vec<String>,
+}
+
+/// One step, as mechanisms see it.
+#[derive(Clone, Copy)]
+pub(crate) struct StepView<'a> {
+    pub(crate) index: &'a Index<'a>,
+    pub(crate) windows: &'a Windows,
+    /// Its place in [`Windows::steps`].
+    pub(crate) number: usize,
+    pub(crate) step: &'a Step,
+    /// Who worked for it, when.
+    pub(crate) work: &'a [Stretch],
+    pub(crate) path: &'a StepPath,
+}
+
+/// All steps, as mechanisms see them.
+#[derive(Clone, Copy)]
+pub(crate) struct SessionView<'a> {
+    pub(crate) index: &'a Index<'a>,
+    pub(crate) windows: &'a Windows,
+    /// Work and path of each step, in the order of [`Windows::steps`].
+    pub(crate) work: &'a [Vec<Stretch>],
+    pub(crate) paths: &'a [&'a StepPath],
+    pub(crate) reports: &'a [StepReport],
+}
+
+/// A table keeps at most this many rows; [`Detail::more`] tells of the others.
+const MOST_ROWS: usize = 500;
+
+/// Every mechanism, in the order of reports.
+pub(crate) const ALL: &[&dyn Mechanism] = &[];
+
+/// What each mechanism did in a step. A mechanism that was captured and did nothing gives
+/// an empty table; one that was not captured gives none.
+pub(crate) fn of_step(view: &StepView<'_>) -> Vec<Detail> {
+    ALL.iter().map(|m| detail(*m, view.index, m.columns(), || m.step(view))).collect()
+}
+
+/// What mechanisms did over all steps; those alone that have something to say.
+pub(crate) fn of_session(view: &SessionView<'_>) -> Vec<Detail> {
+    let details =
+        ALL.iter().map(|m| detail(*m, view.index, m.session_columns(), || m.session(view)));
+    details.filter(|d| d.rows.as_ref().is_some_and(|rows| !rows.is_empty())).collect()
+}
+
+fn detail(
+    mechanism: &dyn Mechanism,
+    index: &Index<'_>,
+    columns: &'static [Column],
+    rows: impl FnOnce() -> Rows,
+) -> Detail {
+    let needs = mechanism.needs().iter().copied();
+    let missing: Vec<&'static str> = needs.filter(|n| !index.model.captured.has(n)).collect();
+    let mut found = if missing.is_empty() { rows() } else { Rows::default() };
+    let more = found.rows.len().saturating_sub(MOST_ROWS);
+    found.rows.truncate(MOST_ROWS);
+    Detail {
+        id: mechanism.id(),
+        title: mechanism.title(),
+        columns,
+        rows: missing.is_empty().then_some(found.rows),
+        more,
+        missing,
+        notes: found.notes,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+    use crate::detail::Unit;
+
+    #[test]
+    fn ids_are_unique_and_keys_tell_their_unit() {
+        let ids: BTreeSet<&str> = ALL.iter().map(|m| m.id()).collect();
+        assert_eq!(ids.len(), ALL.len());
+        for mechanism in ALL {
+            for columns in [mechanism.columns(), mechanism.session_columns()] {
+                let keys: BTreeSet<&str> = columns.iter().map(|c| c.key).collect();
+                assert_eq!(keys.len(), columns.len(), "{}", mechanism.id());
+                for column in columns {
+                    let (ns, bytes) = (column.unit == Unit::Nanos, column.unit == Unit::Bytes);
+                    assert_eq!(column.key.ends_with("_ns"), ns, "{}", column.key);
+                    assert_eq!(column.key.ends_with("_bytes"), bytes, "{}", column.key);
+                }
+            }
+        }
+    }
+}
