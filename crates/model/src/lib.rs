@@ -1,5 +1,6 @@
 //! Events to task timelines, wakeup edges, requests and step windows.
 
+mod balancing;
 mod build;
 mod claims;
 mod clock_fit;
@@ -7,6 +8,7 @@ mod clocks;
 mod cut;
 mod fd;
 mod files;
+mod interrupt;
 mod marks;
 mod marks_check;
 mod marks_join;
@@ -16,13 +18,16 @@ mod request;
 pub mod stacks;
 mod syscall_table;
 mod task;
+mod timer;
 mod window;
 
 pub use agenttrace_parse as parse;
+pub use balancing::{Balancing, BalancingKind};
 pub use build::Builder;
 pub use claims::claim_tasks;
 pub use cut::Selection;
 pub use files::FileInfo;
+pub use interrupt::InterruptSpan;
 pub use marks::{MarkEdge, RawMark, TraceAnchor};
 pub use marks_join::{MarkOptions, Marked, MarkerSource, place_marks};
 pub use model::{CacheEvent, Captured, LostInterval, Model};
@@ -30,4 +35,5 @@ pub use op::{FaultOp, FdKind, Op, OpKind, SyscallOp};
 pub use request::Request;
 pub use syscall_table::{SyscallClass, SyscallTable};
 pub use task::{Span, State, Task, TaskId, UnknownReason, Wake, WakeId, WakeSource};
+pub use timer::TimerFire;
 pub use window::{Claim, Step, Windows};
