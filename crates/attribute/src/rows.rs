@@ -334,7 +334,7 @@ impl<'m> Facts<'m> {
                 OpKind::Fault(fault) => {
                     Frame::Fault(self.fault_slept_for_io(context.task, op), fault.file)
                 }
-                OpKind::Lock { addr } => Frame::Lock(addr),
+                OpKind::Lock { addr, .. } => Frame::Lock(addr),
                 OpKind::Irq(name) => Frame::Irq(name),
                 OpKind::Softirq(vec) => Frame::Softirq(vec),
                 OpKind::LocalTimer => Frame::Tick,
