@@ -2,6 +2,8 @@
 
 use agenttrace_parse::{Addr, Args, Dev, Nanos};
 
+use crate::reclaim::{DirtyPause, ReclaimOp};
+
 /// One operation of a task.
 #[derive(Clone, Copy, PartialEq, Debug)]
 pub struct Op {
@@ -60,6 +62,12 @@ pub enum OpKind {
     },
     /// Teardown of an exiting task.
     Exit,
+    /// Reclaiming or compacting memory.
+    Reclaim(ReclaimOp),
+    /// Paused for too much dirty memory, in a write.
+    DirtyPause(DirtyPause),
+    /// Waiting for other CPUs to flush their TLB; index in [`crate::Model::shootdowns`].
+    TlbWait(u32),
 }
 
 /// A system call.
