@@ -57,7 +57,10 @@ pub(super) fn locks(task: &Task) -> impl Iterator<Item = LockWait> + '_ {
         | OpKind::Work(_)
         | OpKind::Commit { .. }
         | OpKind::SyncFile { .. }
-        | OpKind::Exit => None,
+        | OpKind::Exit
+        | OpKind::Reclaim(_)
+        | OpKind::DirtyPause(_)
+        | OpKind::TlbWait(_) => None,
     })
 }
 
