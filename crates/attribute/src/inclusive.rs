@@ -145,7 +145,10 @@ impl Gathered {
             | OpKind::Work(_)
             | OpKind::Commit { .. }
             | OpKind::SyncFile { .. }
-            | OpKind::Exit => {}
+            | OpKind::Exit
+            | OpKind::Reclaim(_)
+            | OpKind::DirtyPause(_)
+            | OpKind::TlbWait(_) => {}
         }
     }
 
@@ -240,7 +243,10 @@ fn is_spawn(model: &Model, op: &Op) -> bool {
         | OpKind::LocalTimer
         | OpKind::Work(_)
         | OpKind::Commit { .. }
-        | OpKind::SyncFile { .. } => false,
+        | OpKind::SyncFile { .. }
+        | OpKind::Reclaim(_)
+        | OpKind::DirtyPause(_)
+        | OpKind::TlbWait(_) => false,
     }
 }
 
