@@ -305,6 +305,7 @@ fn step_report(
     let inferred = sum(&|s| s.cause != Cause::Unknown && s.inferred);
     let parts = verdict::Parts {
         index,
+        windows: input.windows,
         step,
         work,
         path: &checked.path,

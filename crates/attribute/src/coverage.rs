@@ -1,6 +1,6 @@
 //! What a capture can show, by cause: which event types each cause needs.
 //!
-//! `cpu_throttle`, `reclaim`, `writeback_throttle` and `tlb_flush` have no rows in
+//! `reclaim`, `writeback_throttle` and `tlb_flush` have no rows in
 //! the cause table yet: their time falls to the next row. So they are at most
 //! `partial`, even where their events were recorded.
 
@@ -52,7 +52,7 @@ const fn later(essential: &'static [&'static str]) -> Needs {
 fn table(cause: Cause) -> Needs {
     match cause {
         Cause::Unknown => needs(&[SWITCH], &[]),
-        Cause::CpuThrottle => later(&["sched:sched_stat_runtime"]),
+        Cause::CpuThrottle => needs(&[SWITCH], &["timer:hrtimer_expire_entry"]),
         Cause::RunDelay => needs(&[SWITCH], &[WAKING]),
         Cause::Interrupt => on_cpu(&[IRQ, "irq:irq_handler_exit"], &[SOFTIRQ, "irq:softirq_exit"]),
         Cause::Fsync => needs(&[ENTER, EXIT], &[SWITCH, WAKING, ISSUE, COMPLETE]),

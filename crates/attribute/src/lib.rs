@@ -3,6 +3,7 @@
 pub mod analyze;
 pub mod cause;
 pub mod coverage;
+mod cpu_lines;
 pub mod detail;
 mod facts;
 pub mod histogram;
@@ -15,8 +16,10 @@ mod rows;
 pub mod session;
 pub mod stacks;
 pub mod stats;
+mod throttle;
 pub mod timeline;
 mod verdict;
+mod wakeup;
 mod walk;
 
 pub use agenttrace_model as model;

@@ -1,5 +1,6 @@
 //! Events to task timelines, wakeup edges, requests and step windows.
 
+mod balancing;
 mod build;
 mod claims;
 mod clock_fit;
@@ -8,6 +9,7 @@ mod cut;
 mod fd;
 mod files;
 mod lock;
+mod interrupt;
 mod marks;
 mod marks_check;
 mod marks_join;
@@ -19,14 +21,17 @@ pub mod stacks;
 mod syscall_table;
 mod task;
 mod tlb;
+mod timer;
 mod window;
 
 pub use agenttrace_parse as parse;
+pub use balancing::{Balancing, BalancingKind};
 pub use build::Builder;
 pub use claims::claim_tasks;
 pub use cut::Selection;
 pub use files::FileInfo;
 pub use lock::LockKind;
+pub use interrupt::InterruptSpan;
 pub use marks::{MarkEdge, RawMark, TraceAnchor};
 pub use marks_join::{MarkOptions, Marked, MarkerSource, place_marks};
 pub use model::{CacheEvent, Captured, LostInterval, Model};
@@ -36,4 +41,5 @@ pub use request::Request;
 pub use syscall_table::{SyscallClass, SyscallTable};
 pub use task::{Span, State, Task, TaskId, UnknownReason, Wake, WakeId, WakeSource};
 pub use tlb::{FlushKind, Shootdown, TlbFlush};
+pub use timer::TimerFire;
 pub use window::{Claim, Step, Windows};

@@ -2,13 +2,16 @@
 
 use agenttrace_parse::{Calibration, CaptureInfo, Cpu, Diagnostics, Nanos};
 
+use crate::balancing::Balancing;
 use crate::files::FileInfo;
+use crate::interrupt::InterruptSpan;
 use crate::marks::{RawMark, TraceAnchor};
 use crate::reclaim::{KswapdEvent, OomKill};
 use crate::request::Request;
 use crate::syscall_table::SyscallTable;
 use crate::task::{Task, TaskId, Wake, WakeId};
 use crate::tlb::{Shootdown, TlbFlush};
+use crate::timer::TimerFire;
 
 /// Everything that the analysis needs of a capture.
 #[derive(Debug)]
@@ -47,6 +50,12 @@ pub struct Model {
     pub lost_samples: u64,
     /// First and last event.
     pub span: (Nanos, Nanos),
+    /// Interrupts of the CPUs, in the order of their begin.
+    pub interrupts: Vec<InterruptSpan>,
+    /// High-resolution timers that fired, in time order.
+    pub timers: Vec<TimerFire>,
+    /// What NUMA balancing decided, in time order.
+    pub balancing: Vec<Balancing>,
     /// System call names and classes.
     pub syscalls: SyscallTable,
     /// Which event types were recorded.
@@ -89,13 +98,20 @@ pub struct LostInterval {
 #[derive(Clone, Debug, Default)]
 pub struct Captured {
     names: Vec<String>,
+    system_wide: bool,
 }
 
 impl Captured {
     pub(crate) fn new(info: &CaptureInfo) -> Self {
         let mut names: Vec<String> = info.event_types.iter().map(|t| t.name.clone()).collect();
         names.sort();
-        Self { names }
+        Self { names, system_wide: info.system_wide }
+    }
+
+    /// Whether events of every task were recorded.
+    #[must_use]
+    pub fn system_wide(&self) -> bool {
+        self.system_wide
     }
 
     /// Whether this event type was recorded, even if it never occurred.
@@ -125,6 +141,9 @@ impl Model {
             lost: Vec::new(),
             lost_samples: 0,
             span: (Nanos::ZERO, Nanos::ZERO),
+            interrupts: Vec::new(),
+            timers: Vec::new(),
+            balancing: Vec::new(),
             syscalls,
             captured,
             calibration: Calibration {

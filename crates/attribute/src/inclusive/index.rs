@@ -3,11 +3,13 @@
 use std::collections::BTreeMap;
 use std::sync::OnceLock;
 
-use agenttrace_model::parse::{CaptureInfo, Cpu, Nanos};
-use agenttrace_model::{Model, State, SyscallClass, Task, TaskId, Windows};
+use agenttrace_model::parse::{CaptureInfo, Cpu, Nanos, Seats};
+use agenttrace_model::{InterruptSpan, Model, SyscallClass, Task, TaskId, Windows};
 use rustc_hash::FxHashMap;
 
+use crate::cpu_lines::CpuLines;
 use crate::report::StepTask;
+use crate::throttle::Throttles;
 
 /// A stretch over which a task works.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -64,9 +66,6 @@ pub(crate) fn union(work: &[Vec<Stretch>]) -> Vec<Stretch> {
     out
 }
 
-/// For each CPU who ran on it: (from, to, task), in time order.
-type CpuLines = FxHashMap<Cpu, Vec<(Nanos, Nanos, TaskId)>>;
-
 /// Look-ups by task, built once for all steps.
 pub(crate) struct Index<'m> {
     pub(crate) model: &'m Model,
@@ -75,6 +74,9 @@ pub(crate) struct Index<'m> {
     pub(super) children: Vec<Vec<(Nanos, TaskId)>>,
     classes: FxHashMap<String, SyscallClass>,
     cpus: OnceLock<CpuLines>,
+    throttles: OnceLock<Throttles>,
+    interrupts: OnceLock<FxHashMap<Cpu, Vec<InterruptSpan>>>,
+    seats: Seats,
 }
 
 impl<'m> Index<'m> {
@@ -105,7 +107,17 @@ impl<'m> Index<'m> {
         }
         let classes =
             (0..512).map(|nr| (model.syscalls.name(nr), model.syscalls.class(nr))).collect();
-        Self { model, info, requests, children, classes, cpus: OnceLock::new() }
+        Self {
+            model,
+            info,
+            requests,
+            children,
+            classes,
+            cpus: OnceLock::new(),
+            throttles: OnceLock::new(),
+            interrupts: OnceLock::new(),
+            seats: info.topology.seats(),
+        }
     }
 
     /// The class of a system call by name.
@@ -120,39 +132,52 @@ impl<'m> Index<'m> {
         from: Nanos,
         to: Nanos,
     ) -> impl Iterator<Item = (TaskId, Nanos)> + '_ {
-        let list = self
-            .cpus
-            .get_or_init(|| running(self.model))
-            .get(&cpu)
-            .map(Vec::as_slice)
-            .unwrap_or_default();
-        let first = list.partition_point(|(_, end, _)| *end <= from);
-        list.iter()
-            .skip(first)
-            .take_while(move |(start, _, _)| *start < to)
-            .map(move |(start, end, task)| (*task, (*end).min(to) - (*start).max(from)))
+        let runs = self.lines().runs(cpu, from, to);
+        runs.map(move |run| (run.task, run.to.min(to) - run.from.max(from)))
     }
 
-    pub(super) fn task(&self, id: TaskId) -> Option<&'m Task> {
+    /// Who ran on each CPU.
+    pub(crate) fn lines(&self) -> &CpuLines {
+        self.cpus.get_or_init(|| CpuLines::new(self.model))
+    }
+
+    /// Whom a CPU quota held.
+    pub(crate) fn throttles(&self, windows: &Windows) -> &Throttles {
+        self.throttles.get_or_init(|| Throttles::new(self.model, windows, &self.cpus))
+    }
+
+    /// The interrupts on a CPU that overlap `[from, to)`, whole, in time order.
+    pub(crate) fn interrupts(
+        &self,
+        cpu: Cpu,
+        from: Nanos,
+        to: Nanos,
+    ) -> impl Iterator<Item = InterruptSpan> + '_ {
+        let by_cpu = self.interrupts.get_or_init(|| {
+            let mut by_cpu: FxHashMap<Cpu, Vec<InterruptSpan>> = FxHashMap::default();
+            for span in &self.model.interrupts {
+                by_cpu.entry(span.cpu).or_default().push(*span);
+            }
+            by_cpu
+        });
+        let list = by_cpu.get(&cpu).map(Vec::as_slice).unwrap_or_default();
+        let first = list.partition_point(|span| span.to <= from);
+        list.iter().skip(first).take_while(move |span| span.from < to).copied()
+    }
+
+    /// Whether interrupts were recorded.
+    pub(crate) fn tells_interrupts(&self) -> bool {
+        self.model.captured.has("irq:irq_handler_entry")
+    }
+
+    /// Where the CPUs sit.
+    pub(crate) fn seats(&self) -> &Seats {
+        &self.seats
+    }
+
+    pub(crate) fn task(&self, id: TaskId) -> Option<&'m Task> {
         self.model.tasks.get(id.0 as usize)
     }
-}
-
-fn running(model: &Model) -> CpuLines {
-    let mut cpus = CpuLines::default();
-    for (id, task) in model.task_ids() {
-        for (index, span) in task.states.iter().enumerate() {
-            if span.state == State::Running && span.cpu != Cpu::NONE {
-                let end = task.states.get(index + 1).map_or(model.span.1, |next| next.start);
-                cpus.entry(span.cpu).or_default().push((span.start, end, id));
-            }
-        }
-    }
-    #[expect(clippy::iter_over_hash_type, reason = "each list is sorted by itself")]
-    for list in cpus.values_mut() {
-        list.sort_unstable();
-    }
-    cpus
 }
 
 /// The tasks of a step, the root first, then by first appearance.

@@ -6,12 +6,20 @@
 //! in [`Index`](crate::inclusive::Index), made once for all steps when first asked for.
 //! Verdicts read the same values through functions of the mechanism's file.
 
+mod cpu_throttle;
+mod interrupts;
+mod wakeup_chains;
+mod wakeup_tail;
+mod wakeups;
+
 use agenttrace_model::{Step, Windows};
 
 use crate::detail::{Column, Detail, Value};
 use crate::inclusive::{Index, Stretch};
 use crate::path::StepPath;
 use crate::report::StepReport;
+
+pub(crate) use cpu_throttle::within as throttled_within;
 
 /// One mechanism.
 pub(crate) trait Mechanism: Sync {
@@ -72,7 +80,13 @@ pub(crate) struct SessionView<'a> {
 const MOST_ROWS: usize = 500;
 
 /// Every mechanism, in the order of reports.
-pub(crate) const ALL: &[&dyn Mechanism] = &[];
+pub(crate) const ALL: &[&dyn Mechanism] = &[
+    &wakeups::Wakeups,
+    &wakeup_tail::WakeupTail,
+    &wakeup_chains::WakeupChains,
+    &interrupts::Interrupts,
+    &cpu_throttle::CpuThrottle,
+];
 
 /// What each mechanism did in a step. A mechanism that was captured and did nothing gives
 /// an empty table; one that was not captured gives none.

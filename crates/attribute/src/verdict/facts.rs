@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
 use agenttrace_model::parse::{CaptureInfo, Cpu, Dev, Diagnostics, Nanos, Problem, Tid};
-use agenttrace_model::{Model, State, Step, SyscallClass, TaskId};
+use agenttrace_model::{Model, State, Step, SyscallClass, TaskId, Windows};
 use rustc_hash::FxHashMap;
 
 use crate::cause::{Cause, Resource};
@@ -17,6 +17,7 @@ use crate::stacks::SampleIndex;
 /// What [`Facts`] is made of.
 pub(crate) struct Parts<'a> {
     pub(crate) index: &'a Index<'a>,
+    pub(crate) windows: &'a Windows,
     pub(crate) step: &'a Step,
     pub(crate) work: &'a [Stretch],
     pub(crate) path: &'a StepPath,

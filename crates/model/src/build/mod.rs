@@ -34,6 +34,8 @@ pub(crate) struct CpuState {
     tainted: Option<Nanos>,
     /// Interrupts in progress, the innermost last.
     irqs: Vec<OpKind>,
+    /// The outermost of them in the model's list.
+    outermost: Option<usize>,
     /// The last completed request, and when, until a task runs on.
     completed: Option<(u32, Nanos)>,
     /// A timer fired in the interrupt in progress.

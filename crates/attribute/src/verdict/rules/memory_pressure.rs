@@ -1,12 +1,12 @@
-//! Throttling, reclaim and TLB flushes.
+//! Reclaim, write-back throttling and TLB flushes.
 //!
 //! # What it detects
-//! Time with the causes `cpu_throttle`, `reclaim`, `writeback_throttle`, `tlb_flush`.
+//! Time with the causes `reclaim`, `writeback_throttle`, `tlb_flush`.
 //! The cause table gives none of them yet: this rule is their place until each has its own.
 //! # Evidence
 //! The critical path.
 //! # Why it matters
-//! Limits on memory and CPU look like slow work.
+//! Limits on memory look like slow work.
 //! # When it is wrong
 //! See [`crate::coverage`].
 //! # References
@@ -23,11 +23,10 @@ impl Rule for MemoryPressure {
         "memory_pressure"
     }
     fn causes(&self) -> &'static [Cause] {
-        &[Cause::CpuThrottle, Cause::Reclaim, Cause::WritebackThrottle, Cause::TlbFlush]
+        &[Cause::Reclaim, Cause::WritebackThrottle, Cause::TlbFlush]
     }
     fn failure_mode(&self, cause: Cause) -> &'static str {
         match cause.name() {
-            "cpu_throttle" => "held by a CPU quota",
             "reclaim" => "reclaims memory before it gets any",
             "writeback_throttle" => "paused for too much dirty memory",
             _ => "waits for other CPUs to flush their TLB",
@@ -35,7 +34,6 @@ impl Rule for MemoryPressure {
     }
     fn find(&self, facts: &Facts<'_>, cause: Cause) -> Finding {
         let (text, condition) = match cause.name() {
-            "cpu_throttle" => ("raise cpu.max or its burst", ""),
             "reclaim" => {
                 ("more memory, or lower memory.high pressure; keep scans out of the cache", "")
             }

@@ -3,6 +3,7 @@
 mod block_reads;
 mod block_writes;
 mod cannot_say;
+mod cpu_throttle;
 mod fsync_stalls;
 mod interrupt;
 mod ipc_wait;
@@ -33,6 +34,7 @@ pub(super) const ALL: &[&dyn Rule] = &[
     &vfs_metadata_storm::VfsMetadataStorm,
     &block_reads::BlockReads,
     &block_writes::BlockWrites,
+    &cpu_throttle::CpuThrottle,
     &run_delay::RunDelay,
     &user_lock::UserLock,
     &kernel_lock::KernelLock,
