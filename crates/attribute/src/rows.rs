@@ -106,7 +106,8 @@ fn fault(facts: &Facts<'_>, context: &Context<'_>, _: Doing<'_>) -> Option<Cause
 
 /// Row 13: fork, exec, loader, exit of a process; running inside a wait for children.
 fn spawn(facts: &Facts<'_>, context: &Context<'_>, doing: Doing<'_>) -> Option<Cause> {
-    let spawning = context.phase.is_some() || context.calls().any(|call| facts.starts(call));
+    let starts = |call: &SyscallOp| facts.model.syscalls.starts_process(call);
+    let spawning = context.phase.is_some() || context.calls().any(starts);
     let charged = match doing {
         Doing::Running => spawning || facts.in_call(context, SyscallClass::WaitChild),
         // Of waits, those for I/O and metadata; rows 16 follow the others' wakers.
@@ -253,28 +254,6 @@ impl<'m> Facts<'m> {
         context.calls().any(|call| self.class(call) == class)
     }
 
-    /// Whether a call makes or starts a process.
-    fn starts(&self, call: &SyscallOp) -> bool {
-        match self.class(call) {
-            SyscallClass::Fork => !call.thread,
-            SyscallClass::Exec => true,
-            SyscallClass::Durability
-            | SyscallClass::Metadata
-            | SyscallClass::Read
-            | SyscallClass::Write
-            | SyscallClass::Exit
-            | SyscallClass::WaitChild
-            | SyscallClass::Futex
-            | SyscallClass::Poll
-            | SyscallClass::Sleep
-            | SyscallClass::SocketSend
-            | SyscallClass::SocketReceive
-            | SyscallClass::Prctl
-            | SyscallClass::IoUring
-            | SyscallClass::Other => false,
-        }
-    }
-
     /// The block request that a wait is for.
     fn awaited(&self, context: &Context<'_>, doing: Doing<'_>) -> Option<u32> {
         let Doing::Waiting { from, to, wake } = doing else { return None };
@@ -285,23 +264,13 @@ impl<'m> Facts<'m> {
     /// The cause that a read or write call has which slept for a block request itself.
     fn block_call(&self, context: &Context<'_>) -> Option<Cause> {
         let op = context.ops.iter().find(|op| op.syscall().is_some())?;
-        let cause = match self.class(op.syscall()?) {
-            SyscallClass::Read => Cause::BlockRead,
-            SyscallClass::Write => Cause::BlockWrite,
-            SyscallClass::Durability
-            | SyscallClass::Metadata
-            | SyscallClass::Fork
-            | SyscallClass::Exec
-            | SyscallClass::Exit
-            | SyscallClass::WaitChild
-            | SyscallClass::Futex
-            | SyscallClass::Poll
-            | SyscallClass::Sleep
-            | SyscallClass::SocketSend
-            | SyscallClass::SocketReceive
-            | SyscallClass::Prctl
-            | SyscallClass::IoUring
-            | SyscallClass::Other => return None,
+        let class = self.class(op.syscall()?);
+        let cause = if class == SyscallClass::Read {
+            Cause::BlockRead
+        } else if class == SyscallClass::Write {
+            Cause::BlockWrite
+        } else {
+            return None;
         };
         self.slept_for_io(context.task, op, true).then_some(cause)
     }
@@ -394,7 +363,7 @@ impl<'m> Facts<'m> {
                 OpKind::Fault(fault) => {
                     Frame::Fault(self.fault_slept_for_io(context.task, op), fault.file)
                 }
-                OpKind::Lock { addr } => Frame::Lock(addr),
+                OpKind::Lock { addr, .. } => Frame::Lock(addr),
                 OpKind::Irq(name) => Frame::Irq(name),
                 OpKind::Softirq(vec) => Frame::Softirq(vec),
                 OpKind::LocalTimer => Frame::Tick,

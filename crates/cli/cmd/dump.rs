@@ -168,7 +168,7 @@ fn timeline(model: &Model, id: TaskId, out: &mut Pieces) {
                     None => "",
                 }
             ),
-            OpKind::Lock { addr } => format!("lock {:#x}", addr.0),
+            OpKind::Lock { addr, .. } => format!("lock {:#x}", addr.0),
             OpKind::Irq(name) => format!(
                 "irq {}",
                 model.names.get(name as usize).map_or(String::new(), |n| shown(n))

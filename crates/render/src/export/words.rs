@@ -85,7 +85,7 @@ pub(super) fn op(model: &Model, op: &Op) -> String {
             let file = fault.file.map(|file| visible(&path::file_name(model, file)));
             format!("{kind} {}", file.as_deref().unwrap_or("anon"))
         }
-        OpKind::Lock { addr } => format!("kernel lock {:#x}", addr.0),
+        OpKind::Lock { addr, .. } => format!("kernel lock {:#x}", addr.0),
         OpKind::Irq(name) => {
             let name = model.names.get(name as usize).map_or("?", String::as_str);
             format!("irq {}", visible(name))
