@@ -94,6 +94,9 @@ impl Builder {
         let live = self.live(task);
         live.fault_slept = true;
         live.fault_evidence = Some(time);
+        if let Some(pause) = &mut live.pause {
+            pause.asleep = true;
+        }
     }
 
     /// An event proves that the task's open faults have ended (EVENTS 3.3).
