@@ -81,11 +81,7 @@ pub(crate) struct Index<'m> {
 }
 
 impl<'m> Index<'m> {
-    pub(crate) fn new(
-        model: &'m Model,
-        info: &'m CaptureInfo,
-        windows: &'m Windows,
-    ) -> Self {
+    pub(crate) fn new(model: &'m Model, info: &'m CaptureInfo, windows: &'m Windows) -> Self {
         let mut requests = vec![Vec::new(); model.tasks.len()];
         for (index, request) in model.requests.iter().enumerate() {
             if let Some(list) = request.submitter.and_then(|task| requests.get_mut(task.0 as usize))
