@@ -98,7 +98,8 @@ pub fn stack_command(kind: StackKind) -> &'static str {
     }
 }
 
-fn parse_release(release: &str) -> Option<(u32, u32)> {
+/// The first two numbers of a kernel release.
+pub(crate) fn parse_release(release: &str) -> Option<(u32, u32)> {
     let mut parts = release.split(|c: char| !c.is_ascii_digit());
     Some((parts.next()?.parse().ok()?, parts.next()?.parse().ok()?))
 }

@@ -8,6 +8,7 @@ use agenttrace_model::{InterruptSpan, Model, SyscallClass, Task, TaskId, Windows
 use rustc_hash::FxHashMap;
 
 use crate::cpu_lines::CpuLines;
+use crate::page_cache::History;
 use crate::report::StepTask;
 use crate::throttle::Throttles;
 
@@ -70,6 +71,7 @@ pub(crate) fn union(work: &[Vec<Stretch>]) -> Vec<Stretch> {
 pub(crate) struct Index<'m> {
     pub(crate) model: &'m Model,
     pub(crate) info: &'m CaptureInfo,
+    pub(crate) windows: &'m Windows,
     pub(super) requests: Vec<Vec<u32>>,
     pub(super) children: Vec<Vec<(Nanos, TaskId)>>,
     classes: FxHashMap<String, SyscallClass>,
@@ -77,10 +79,11 @@ pub(crate) struct Index<'m> {
     throttles: OnceLock<Throttles>,
     interrupts: OnceLock<FxHashMap<Cpu, Vec<InterruptSpan>>>,
     seats: Seats,
+    cache: OnceLock<History>,
 }
 
 impl<'m> Index<'m> {
-    pub(crate) fn new(model: &'m Model, info: &'m CaptureInfo) -> Self {
+    pub(crate) fn new(model: &'m Model, info: &'m CaptureInfo, windows: &'m Windows) -> Self {
         let mut requests = vec![Vec::new(); model.tasks.len()];
         for (index, request) in model.requests.iter().enumerate() {
             if let Some(list) = request.submitter.and_then(|task| requests.get_mut(task.0 as usize))
@@ -110,6 +113,7 @@ impl<'m> Index<'m> {
         Self {
             model,
             info,
+            windows,
             requests,
             children,
             classes,
@@ -117,6 +121,7 @@ impl<'m> Index<'m> {
             throttles: OnceLock::new(),
             interrupts: OnceLock::new(),
             seats: info.topology.seats(),
+            cache: OnceLock::new(),
         }
     }
 
@@ -173,6 +178,11 @@ impl<'m> Index<'m> {
     /// Where the CPUs sit.
     pub(crate) fn seats(&self) -> &Seats {
         &self.seats
+    }
+
+    /// What left the page cache, by whom, and came back.
+    pub(crate) fn cache(&self) -> &History {
+        self.cache.get_or_init(|| History::new(self.model, self.windows))
     }
 
     pub(crate) fn task(&self, id: TaskId) -> Option<&'m Task> {

@@ -11,6 +11,9 @@ mod interrupts;
 mod wakeup_chains;
 mod wakeup_tail;
 mod wakeups;
+pub(crate) mod faults;
+mod page_cache;
+pub(crate) mod refaults;
 
 use agenttrace_model::{Step, Windows};
 
@@ -86,6 +89,9 @@ pub(crate) const ALL: &[&dyn Mechanism] = &[
     &wakeup_chains::WakeupChains,
     &interrupts::Interrupts,
     &cpu_throttle::CpuThrottle,
+    &faults::Faults,
+    &refaults::Refaults,
+    &page_cache::PageCache,
 ];
 
 /// What each mechanism did in a step. A mechanism that was captured and did nothing gives

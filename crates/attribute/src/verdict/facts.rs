@@ -109,6 +109,14 @@ impl<'a> Facts<'a> {
         self.parts.index.model
     }
 
+    /// The step's place in `Windows::steps`.
+    pub(crate) fn number(&self) -> Option<usize> {
+        let (steps, step) = (&self.parts.index.windows.steps, self.parts.step);
+        let first = steps.partition_point(|s| s.start < step.start);
+        let same = steps.iter().skip(first).take_while(|s| s.start == step.start);
+        same.enumerate().find(|(_, s)| s.id == step.id).map(|(at, _)| first + at)
+    }
+
     pub(crate) fn inclusive(&self) -> &'a Inclusive {
         self.parts.inclusive
     }

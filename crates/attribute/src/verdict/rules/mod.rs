@@ -13,6 +13,7 @@ mod memory_pressure;
 mod minor_fault_storm;
 mod mmap_fault_storm;
 mod network_wait;
+mod refaults;
 mod run_delay;
 mod service_wait;
 mod sleep;
