@@ -7,6 +7,8 @@ use agenttrace_model::parse::{CaptureInfo, Cpu, Nanos};
 use agenttrace_model::{Model, State, SyscallClass, Task, TaskId, Windows};
 use rustc_hash::FxHashMap;
 
+use crate::mechanism::reclaim::MemoryIndex;
+use crate::mechanism::tlb::TlbIndex;
 use crate::report::StepTask;
 
 /// A stretch over which a task works.
@@ -75,6 +77,8 @@ pub(crate) struct Index<'m> {
     pub(super) children: Vec<Vec<(Nanos, TaskId)>>,
     classes: FxHashMap<String, SyscallClass>,
     cpus: OnceLock<CpuLines>,
+    tlb: OnceLock<TlbIndex>,
+    memory: OnceLock<MemoryIndex>,
 }
 
 impl<'m> Index<'m> {
@@ -105,12 +109,31 @@ impl<'m> Index<'m> {
         }
         let classes =
             (0..512).map(|nr| (model.syscalls.name(nr), model.syscalls.class(nr))).collect();
-        Self { model, info, requests, children, classes, cpus: OnceLock::new() }
+        Self {
+            model,
+            info,
+            requests,
+            children,
+            classes,
+            cpus: OnceLock::new(),
+            tlb: OnceLock::new(),
+            memory: OnceLock::new(),
+        }
     }
 
     /// The class of a system call by name.
     pub(crate) fn class(&self, name: &str) -> SyscallClass {
         self.classes.get(name).copied().unwrap_or(SyscallClass::Other)
+    }
+
+    /// TLB flushes by task.
+    pub(crate) fn tlb(&self) -> &TlbIndex {
+        self.tlb.get_or_init(|| TlbIndex::new(self.model))
+    }
+
+    /// Who wrote, and which tasks are kswapd's.
+    pub(crate) fn memory(&self) -> &MemoryIndex {
+        self.memory.get_or_init(|| MemoryIndex::new(self.model))
     }
 
     /// Who ran on a CPU over `[from, to)`, and how long, in time order.

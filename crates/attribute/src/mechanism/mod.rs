@@ -6,6 +6,11 @@
 //! in [`Index`](crate::inclusive::Index), made once for all steps when first asked for.
 //! Verdicts read the same values through functions of the mechanism's file.
 
+pub(crate) mod oom_kills;
+pub(crate) mod reclaim;
+pub(crate) mod tlb;
+pub(crate) mod writeback_throttle;
+
 use agenttrace_model::{Step, Windows};
 
 use crate::detail::{Column, Detail, Value};
@@ -72,7 +77,8 @@ pub(crate) struct SessionView<'a> {
 const MOST_ROWS: usize = 500;
 
 /// Every mechanism, in the order of reports.
-pub(crate) const ALL: &[&dyn Mechanism] = &[];
+pub(crate) const ALL: &[&dyn Mechanism] =
+    &[&reclaim::Reclaim, &oom_kills::OomKills, &writeback_throttle::WritebackThrottle, &tlb::Tlb];
 
 /// What each mechanism did in a step. A mechanism that was captured and did nothing gives
 /// an empty table; one that was not captured gives none.

@@ -1,12 +1,11 @@
-//! Throttling, reclaim and TLB flushes.
+//! Held by a CPU quota.
 //!
 //! # What it detects
-//! Time with the causes `cpu_throttle`, `reclaim`, `writeback_throttle`, `tlb_flush`.
-//! The cause table gives none of them yet: this rule is their place until each has its own.
+//! Time with the cause `cpu_throttle`. The cause table does not give it yet.
 //! # Evidence
 //! The critical path.
 //! # Why it matters
-//! Limits on memory and CPU look like slow work.
+//! Limits on CPU look like slow work.
 //! # When it is wrong
 //! See [`crate::coverage`].
 //! # References
@@ -23,32 +22,16 @@ impl Rule for MemoryPressure {
         "memory_pressure"
     }
     fn causes(&self) -> &'static [Cause] {
-        &[Cause::CpuThrottle, Cause::Reclaim, Cause::WritebackThrottle, Cause::TlbFlush]
+        &[Cause::CpuThrottle]
     }
-    fn failure_mode(&self, cause: Cause) -> &'static str {
-        match cause.name() {
-            "cpu_throttle" => "held by a CPU quota",
-            "reclaim" => "reclaims memory before it gets any",
-            "writeback_throttle" => "paused for too much dirty memory",
-            _ => "waits for other CPUs to flush their TLB",
-        }
+    fn failure_mode(&self, _: Cause) -> &'static str {
+        "held by a CPU quota"
     }
     fn find(&self, facts: &Facts<'_>, cause: Cause) -> Finding {
-        let (text, condition) = match cause.name() {
-            "cpu_throttle" => ("raise cpu.max or its burst", ""),
-            "reclaim" => {
-                ("more memory, or lower memory.high pressure; keep scans out of the cache", "")
-            }
-            "writeback_throttle" => (
-                "write less dirty data at once; lower the background ratio; sync_file_range",
-                "the ratio makes write-back start sooner",
-            ),
-            _ => ("fewer munmap and mprotect; threads on fewer CPUs", ""),
-        };
         Finding {
             title: format!("{}: {}", self.failure_mode(cause), human(facts.own(cause))),
             evidence: shares(facts, cause),
-            recommendations: vec![advice(facts, cause, text, condition)],
+            recommendations: vec![advice(facts, cause, "raise cpu.max or its burst", "")],
             doubts: Vec::new(),
         }
     }

@@ -12,19 +12,24 @@ mod memory_pressure;
 mod minor_fault_storm;
 mod mmap_fault_storm;
 mod network_wait;
+mod oom_kill;
+mod reclaim;
 mod run_delay;
 mod service_wait;
 mod sleep;
 mod spawn_cost;
 mod syscall_cpu;
+mod tlb_flush;
 mod user_cpu;
 mod user_lock;
 mod vfs_metadata_storm;
+mod writeback_throttle;
 
 use super::Rule;
 
 /// All rules.
 pub(super) const ALL: &[&dyn Rule] = &[
+    &oom_kill::Oom,
     &mmap_fault_storm::MmapFaultStorm,
     &minor_fault_storm::MinorFaultStorm,
     &fsync_stalls::FsyncStalls,
@@ -42,6 +47,9 @@ pub(super) const ALL: &[&dyn Rule] = &[
     &sleep::Sleep,
     &syscall_cpu::SyscallCpu,
     &interrupt::Interrupt,
+    &reclaim::Reclaim,
+    &writeback_throttle::WritebackThrottle,
+    &tlb_flush::TlbFlush,
     &memory_pressure::MemoryPressure,
     &user_cpu::UserCpu,
     &cannot_say::CannotSay,
