@@ -185,6 +185,14 @@ impl<'m> Facts<'m> {
             if !matches!(span.state, State::Blocked(_)) {
                 return false;
             }
+            // Waiting for memory is not the operation's own I/O, even where it waits for a disk.
+            let for_memory = t
+                .op_chain(t.op_at(start))
+                .take_while(|(_, o)| !std::ptr::eq(*o, op))
+                .any(|(_, o)| matches!(o.kind, OpKind::Reclaim(_) | OpKind::DirtyPause(_)));
+            if for_memory {
+                return false;
+            }
             if direct {
                 let inner = t
                     .op_chain(t.op_at(start))

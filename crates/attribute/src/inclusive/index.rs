@@ -9,6 +9,8 @@ use rustc_hash::FxHashMap;
 
 use crate::cpu_lines::CpuLines;
 use crate::page_cache::History;
+use crate::mechanism::reclaim::MemoryIndex;
+use crate::mechanism::tlb::TlbIndex;
 use crate::report::StepTask;
 use crate::throttle::Throttles;
 
@@ -80,6 +82,8 @@ pub(crate) struct Index<'m> {
     interrupts: OnceLock<FxHashMap<Cpu, Vec<InterruptSpan>>>,
     seats: Seats,
     cache: OnceLock<History>,
+    tlb: OnceLock<TlbIndex>,
+    memory: OnceLock<MemoryIndex>,
 }
 
 impl<'m> Index<'m> {
@@ -122,12 +126,24 @@ impl<'m> Index<'m> {
             interrupts: OnceLock::new(),
             seats: info.topology.seats(),
             cache: OnceLock::new(),
+            tlb: OnceLock::new(),
+            memory: OnceLock::new(),
         }
     }
 
     /// The class of a system call by name.
     pub(crate) fn class(&self, name: &str) -> SyscallClass {
         self.classes.get(name).copied().unwrap_or(SyscallClass::Other)
+    }
+
+    /// TLB flushes by task.
+    pub(crate) fn tlb(&self) -> &TlbIndex {
+        self.tlb.get_or_init(|| TlbIndex::new(self.model))
+    }
+
+    /// Who wrote, and which tasks are kswapd's.
+    pub(crate) fn memory(&self) -> &MemoryIndex {
+        self.memory.get_or_init(|| MemoryIndex::new(self.model))
     }
 
     /// Who ran on a CPU over `[from, to)`, and how long, in time order.

@@ -14,6 +14,10 @@ mod wakeups;
 pub(crate) mod faults;
 mod page_cache;
 pub(crate) mod refaults;
+pub(crate) mod oom_kills;
+pub(crate) mod reclaim;
+pub(crate) mod tlb;
+pub(crate) mod writeback_throttle;
 
 use agenttrace_model::{Step, Windows};
 
@@ -92,6 +96,10 @@ pub(crate) const ALL: &[&dyn Mechanism] = &[
     &faults::Faults,
     &refaults::Refaults,
     &page_cache::PageCache,
+    &reclaim::Reclaim,
+    &oom_kills::OomKills,
+    &writeback_throttle::WritebackThrottle,
+    &tlb::Tlb,
 ];
 
 /// What each mechanism did in a step. A mechanism that was captured and did nothing gives

@@ -9,24 +9,28 @@ mod interrupt;
 mod ipc_wait;
 mod journal;
 mod kernel_lock;
-mod memory_pressure;
 mod minor_fault_storm;
 mod mmap_fault_storm;
 mod network_wait;
 mod refaults;
+mod oom_kill;
+mod reclaim;
 mod run_delay;
 mod service_wait;
 mod sleep;
 mod spawn_cost;
 mod syscall_cpu;
+mod tlb_flush;
 mod user_cpu;
 mod user_lock;
 mod vfs_metadata_storm;
+mod writeback_throttle;
 
 use super::Rule;
 
 /// All rules.
 pub(super) const ALL: &[&dyn Rule] = &[
+    &oom_kill::Oom,
     &mmap_fault_storm::MmapFaultStorm,
     &minor_fault_storm::MinorFaultStorm,
     &fsync_stalls::FsyncStalls,
@@ -45,7 +49,9 @@ pub(super) const ALL: &[&dyn Rule] = &[
     &sleep::Sleep,
     &syscall_cpu::SyscallCpu,
     &interrupt::Interrupt,
-    &memory_pressure::MemoryPressure,
+    &reclaim::Reclaim,
+    &writeback_throttle::WritebackThrottle,
+    &tlb_flush::TlbFlush,
     &user_cpu::UserCpu,
     &cannot_say::CannotSay,
 ];
