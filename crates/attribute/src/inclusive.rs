@@ -126,7 +126,10 @@ impl Gathered {
             | OpKind::Work(_)
             | OpKind::Commit { .. }
             | OpKind::SyncFile { .. }
-            | OpKind::Exit => {}
+            | OpKind::Exit
+            | OpKind::Reclaim(_)
+            | OpKind::DirtyPause(_)
+            | OpKind::TlbWait(_) => {}
         }
     }
 
@@ -224,24 +227,7 @@ impl Gathered {
 
 fn is_spawn(model: &Model, op: &Op) -> bool {
     match &op.kind {
-        OpKind::Syscall(call) => match model.syscalls.class(call.nr) {
-            SyscallClass::Fork => !call.thread,
-            SyscallClass::Exec => true,
-            SyscallClass::Durability
-            | SyscallClass::Metadata
-            | SyscallClass::Read
-            | SyscallClass::Write
-            | SyscallClass::Exit
-            | SyscallClass::WaitChild
-            | SyscallClass::Futex
-            | SyscallClass::Poll
-            | SyscallClass::Sleep
-            | SyscallClass::SocketSend
-            | SyscallClass::SocketReceive
-            | SyscallClass::Prctl
-            | SyscallClass::IoUring
-            | SyscallClass::Other => false,
-        },
+        OpKind::Syscall(call) => model.syscalls.starts_process(call),
         OpKind::Exit => true,
         OpKind::Fault(_)
         | OpKind::Lock { .. }
@@ -250,7 +236,10 @@ fn is_spawn(model: &Model, op: &Op) -> bool {
         | OpKind::LocalTimer
         | OpKind::Work(_)
         | OpKind::Commit { .. }
-        | OpKind::SyncFile { .. } => false,
+        | OpKind::SyncFile { .. }
+        | OpKind::Reclaim(_)
+        | OpKind::DirtyPause(_)
+        | OpKind::TlbWait(_) => false,
     }
 }
 

@@ -6,9 +6,11 @@ use crate::commit::{Commit, Handle};
 use crate::file_io::{FileWrite, Plug};
 use crate::files::FileInfo;
 use crate::marks::{RawMark, TraceAnchor};
+use crate::reclaim::{KswapdEvent, OomKill};
 use crate::request::Request;
 use crate::syscall_table::SyscallTable;
 use crate::task::{Task, TaskId, Wake, WakeId};
+use crate::tlb::{Shootdown, TlbFlush};
 
 /// Everything that the analysis needs of a capture.
 #[derive(Debug)]
@@ -31,7 +33,15 @@ pub struct Model {
     pub files: Vec<FileInfo>,
     /// Page-cache adds and deletes, in time order.
     pub cache: Vec<CacheEvent>,
-    /// Names of interrupts.
+    /// What kswapd did, in time order.
+    pub kswapd: Vec<KswapdEvent>,
+    /// Processes killed for want of memory, in time order.
+    pub oom_kills: Vec<OomKill>,
+    /// TLB flushes other than those of task switches, in time order.
+    pub tlb_flushes: Vec<TlbFlush>,
+    /// Flushes sent to other CPUs, in time order.
+    pub shootdowns: Vec<Shootdown>,
+    /// Names of interrupts and backing devices.
     pub names: Vec<String>,
     /// In-band marks, in time order.
     pub marks: Vec<RawMark>,
@@ -117,6 +127,10 @@ impl Model {
             plugs: Vec::new(),
             files: Vec::new(),
             cache: Vec::new(),
+            kswapd: Vec::new(),
+            oom_kills: Vec::new(),
+            tlb_flushes: Vec::new(),
+            shootdowns: Vec::new(),
             names: Vec::new(),
             marks: Vec::new(),
             anchors: Vec::new(),

@@ -2,6 +2,8 @@
 
 use agenttrace_parse::Addr;
 
+use crate::op::SyscallOp;
+
 /// What kind of call it is, for the cause table (DESIGN section 6).
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub enum SyscallClass {
@@ -96,6 +98,14 @@ impl SyscallTable {
     #[must_use]
     pub fn class(&self, nr: i32) -> SyscallClass {
         self.entry(nr).map_or(SyscallClass::Other, |e| e.class)
+    }
+
+    /// Whether a call makes a process, or puts a new program into one. A clone of a thread
+    /// does not.
+    #[must_use]
+    pub fn starts_process(&self, call: &SyscallOp) -> bool {
+        let class = self.class(call.nr);
+        class == SyscallClass::Exec || (class == SyscallClass::Fork && !call.thread)
     }
 
     /// The number of a name; linear, for set-up.
