@@ -34,7 +34,7 @@ impl Samples {
 }
 
 /// The operations that begin in a stretch.
-fn ops(task: &Task, stretch: Stretch) -> &[Op] {
+pub(crate) fn ops(task: &Task, stretch: Stretch) -> &[Op] {
     let first = task.ops.partition_point(|op| op.start < stretch.from);
     let last = task.ops.partition_point(|op| op.start < stretch.to);
     task.ops.get(first..last).unwrap_or_default()

@@ -8,6 +8,7 @@ mod facts;
 pub mod histogram;
 mod inclusive;
 mod mechanism;
+mod page_cache;
 pub mod path;
 pub mod record_command;
 pub mod report;

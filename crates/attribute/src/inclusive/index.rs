@@ -7,6 +7,7 @@ use agenttrace_model::parse::{CaptureInfo, Cpu, Nanos};
 use agenttrace_model::{Model, State, SyscallClass, Task, TaskId, Windows};
 use rustc_hash::FxHashMap;
 
+use crate::page_cache::History;
 use crate::report::StepTask;
 
 /// A stretch over which a task works.
@@ -71,14 +72,20 @@ type CpuLines = FxHashMap<Cpu, Vec<(Nanos, Nanos, TaskId)>>;
 pub(crate) struct Index<'m> {
     pub(crate) model: &'m Model,
     pub(crate) info: &'m CaptureInfo,
+    pub(crate) windows: &'m Windows,
     pub(super) requests: Vec<Vec<u32>>,
     pub(super) children: Vec<Vec<(Nanos, TaskId)>>,
     classes: FxHashMap<String, SyscallClass>,
     cpus: OnceLock<CpuLines>,
+    cache: OnceLock<History>,
 }
 
 impl<'m> Index<'m> {
-    pub(crate) fn new(model: &'m Model, info: &'m CaptureInfo) -> Self {
+    pub(crate) fn new(
+        model: &'m Model,
+        info: &'m CaptureInfo,
+        windows: &'m Windows,
+    ) -> Self {
         let mut requests = vec![Vec::new(); model.tasks.len()];
         for (index, request) in model.requests.iter().enumerate() {
             if let Some(list) = request.submitter.and_then(|task| requests.get_mut(task.0 as usize))
@@ -105,7 +112,16 @@ impl<'m> Index<'m> {
         }
         let classes =
             (0..512).map(|nr| (model.syscalls.name(nr), model.syscalls.class(nr))).collect();
-        Self { model, info, requests, children, classes, cpus: OnceLock::new() }
+        Self {
+            model,
+            info,
+            windows,
+            requests,
+            children,
+            classes,
+            cpus: OnceLock::new(),
+            cache: OnceLock::new(),
+        }
     }
 
     /// The class of a system call by name.
@@ -131,6 +147,11 @@ impl<'m> Index<'m> {
             .skip(first)
             .take_while(move |(start, _, _)| *start < to)
             .map(move |(start, end, task)| (*task, (*end).min(to) - (*start).max(from)))
+    }
+
+    /// What left the page cache, by whom, and came back.
+    pub(crate) fn cache(&self) -> &History {
+        self.cache.get_or_init(|| History::new(self.model, self.windows))
     }
 
     pub(super) fn task(&self, id: TaskId) -> Option<&'m Task> {

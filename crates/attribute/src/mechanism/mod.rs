@@ -6,6 +6,10 @@
 //! in [`Index`](crate::inclusive::Index), made once for all steps when first asked for.
 //! Verdicts read the same values through functions of the mechanism's file.
 
+pub(crate) mod faults;
+mod page_cache;
+pub(crate) mod refaults;
+
 use agenttrace_model::{Step, Windows};
 
 use crate::detail::{Column, Detail, Value};
@@ -72,7 +76,8 @@ pub(crate) struct SessionView<'a> {
 const MOST_ROWS: usize = 500;
 
 /// Every mechanism, in the order of reports.
-pub(crate) const ALL: &[&dyn Mechanism] = &[];
+pub(crate) const ALL: &[&dyn Mechanism] =
+    &[&faults::Faults, &refaults::Refaults, &page_cache::PageCache];
 
 /// What each mechanism did in a step. A mechanism that was captured and did nothing gives
 /// an empty table; one that was not captured gives none.

@@ -7,9 +7,11 @@ mod fs;
 mod irq;
 mod lock;
 mod marker;
+mod reclaim;
 mod record;
 mod sched;
 mod syscall;
+mod tlb;
 
 use agenttrace_parse::events::{self, Event, Kind};
 use agenttrace_parse::{CaptureInfo, Cpu, Diagnostics, Nanos, Problem, Tid};
@@ -41,6 +43,8 @@ pub(crate) struct CpuState {
     completed: Option<(u32, Nanos)>,
     /// A timer fired in the interrupt in progress.
     timer: Option<Nanos>,
+    /// Functions that other CPUs asked it to call.
+    calls: tlb::CpuCalls,
     /// The device of the last packet in the soft interrupt in progress: loopback or not.
     packet: Option<bool>,
 }
@@ -72,6 +76,10 @@ pub(crate) struct TaskState {
     plugged: Nanos,
     /// The last call returned a restart code.
     restarting: Option<i32>,
+    /// The pause for dirty memory that it is in.
+    pause: Option<reclaim::OpenPause>,
+    /// The TLB flush that it waits for other CPUs with.
+    flush: Option<tlb::OpenFlush>,
 }
 
 /// Builds a [`Model`] from events in time order.
@@ -85,8 +93,12 @@ pub struct Builder {
     pub(crate) requests: RequestTracker,
     pub(crate) journals: JournalTracker,
     pub(crate) file_io: FileIo,
+    /// For each of the model's shootdowns when its sender was seen to go on; else the maximum.
+    pub(crate) passed: Vec<Nanos>,
     pub(crate) fd_calls: Vec<Option<FdCall>>,
     pub(crate) waking_recorded: bool,
+    /// Calls between CPUs tell when a wait for them ends.
+    pub(crate) calls_recorded: bool,
     /// The format tells which events an interrupt wrote.
     pub(crate) contexts: bool,
     /// What the capture's times are rounded to.
@@ -113,6 +125,8 @@ impl Builder {
             contexts: info.fidelity.context,
             resolution: info.fidelity.resolution,
             waking_recorded: captured.has("sched:sched_waking"),
+            calls_recorded: captured.has("csd:csd_queue_cpu")
+                && captured.has("csd:csd_function_exit"),
             model: Model::new(syscalls, captured),
             live: Vec::new(),
             by_tid: FxHashMap::default(),
@@ -122,6 +136,7 @@ impl Builder {
             requests: RequestTracker::default(),
             journals: JournalTracker::default(),
             file_io: FileIo::default(),
+            passed: Vec::new(),
             fd_calls,
             name_ids: FxHashMap::default(),
             exit_gaps: finish::Gaps::default(),
@@ -153,13 +168,15 @@ impl Builder {
             }
             // A flush for a task switch is written after the switch, still as the old task.
             Kind::Tlb(events::Tlb::TlbFlush(flush)) if flush.reason == 0 => self.seen(event),
+            Kind::Tlb(tlb) => {
+                let current = self.current(event);
+                self.tlb(event, current, tlb);
+            }
+            Kind::Reclaim(reclaim) => {
+                let current = self.current(event);
+                self.reclaim(event, current, reclaim);
+            }
             // Here they prove that the task runs.
-            Kind::Tlb(_) => {
-                self.current(event);
-            }
-            Kind::Reclaim(_) => {
-                self.current(event);
-            }
             Kind::IoUring(_) => {
                 self.current(event);
             }
@@ -338,10 +355,13 @@ impl Builder {
         {
             self.imply_running(id, event.time, event.cpu);
         }
-        if let Some(id) = task
-            && let Some(ended) = self.live(id).ended.take()
-        {
-            self.fill_tail(id, ended, event.time);
+        if let Some(id) = task {
+            if let Some(ended) = self.live(id).ended.take() {
+                self.fill_tail(id, ended, event.time);
+            }
+            if self.live(id).flush.is_some() && !interrupt && !matches!(event.kind, Kind::Tlb(_)) {
+                self.went_on(id, event.time);
+            }
         }
         task
     }
@@ -400,7 +420,11 @@ impl Builder {
         inferred: bool,
     ) {
         if state == State::Running {
-            self.live(id).cpu = cpu;
+            let live = self.live(id);
+            live.cpu = cpu;
+            if live.pause.is_some_and(|pause| pause.asleep) {
+                self.end_pause(id, start, inferred);
+            }
         }
         self.task(id).enter(Span { start, state, cpu, wake, inferred });
     }
