@@ -3,6 +3,7 @@
 mod block;
 mod fault;
 mod finish;
+mod fs;
 mod irq;
 mod lock;
 mod marker;
@@ -16,7 +17,9 @@ use agenttrace_parse::events::{self, Event, Kind};
 use agenttrace_parse::{CaptureInfo, Cpu, Diagnostics, Nanos, Problem, Tid};
 use rustc_hash::FxHashMap;
 
+use crate::commit::JournalTracker;
 use crate::fd::{FdCall, FdTables};
+use crate::file_io::FileIo;
 use crate::files::Files;
 use crate::marks::RawMark;
 use crate::model::{CacheEvent, Captured, LostInterval, Model};
@@ -67,6 +70,12 @@ pub(crate) struct TaskState {
     cpu: Cpu,
     /// The last value of `agent_step_id` seen.
     step_field: u64,
+    /// The file whose pages or blocks it last looked up, and when.
+    looked_up: Option<(u32, Nanos)>,
+    /// The file whose dirty pages it submits.
+    writing_back: Option<u32>,
+    /// Since when it has held requests back.
+    plugged: Nanos,
     /// The last call returned a restart code.
     restarting: Option<i32>,
     /// The pause for dirty memory that it is in.
@@ -84,6 +93,8 @@ pub struct Builder {
     pub(crate) fds: FdTables,
     pub(crate) files: Files,
     pub(crate) requests: RequestTracker,
+    pub(crate) journals: JournalTracker,
+    pub(crate) file_io: FileIo,
     /// For each of the model's shootdowns when its sender was seen to go on; else the maximum.
     pub(crate) passed: Vec<Nanos>,
     pub(crate) fd_calls: Vec<Option<FdCall>>,
@@ -125,6 +136,8 @@ impl Builder {
             fds: FdTables::default(),
             files: Files::default(),
             requests: RequestTracker::default(),
+            journals: JournalTracker::default(),
+            file_io: FileIo::default(),
             passed: Vec::new(),
             fd_calls,
             name_ids: FxHashMap::default(),
@@ -223,6 +236,10 @@ impl Builder {
             // The lookup's end: no change to the cache.
             events::PageCache::MmFilemapGetPages(_) => return,
         };
+        if let Some(id) = task.filter(|_| added && !event.context.interrupt()) {
+            self.looked_up(id, file, event.time);
+            self.wrote(id, file, event.time);
+        }
         self.model.cache.push(CacheEvent {
             time: event.time,
             task,
