@@ -7,6 +7,7 @@ pub mod detail;
 mod facts;
 pub mod histogram;
 mod inclusive;
+mod locks;
 mod mechanism;
 pub mod path;
 pub mod record_command;

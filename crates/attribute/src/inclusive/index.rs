@@ -7,6 +7,8 @@ use agenttrace_model::parse::{CaptureInfo, Cpu, Nanos};
 use agenttrace_model::{Model, State, SyscallClass, Task, TaskId, Windows};
 use rustc_hash::FxHashMap;
 
+use crate::mechanism::metadata;
+use crate::mechanism::watchers::WatchWakes;
 use crate::report::StepTask;
 
 /// A stretch over which a task works.
@@ -75,6 +77,8 @@ pub(crate) struct Index<'m> {
     pub(super) children: Vec<Vec<(Nanos, TaskId)>>,
     classes: FxHashMap<String, SyscallClass>,
     cpus: OnceLock<CpuLines>,
+    metadata_medians: OnceLock<BTreeMap<i32, Nanos>>,
+    watch_wakes: OnceLock<WatchWakes>,
 }
 
 impl<'m> Index<'m> {
@@ -105,7 +109,16 @@ impl<'m> Index<'m> {
         }
         let classes =
             (0..512).map(|nr| (model.syscalls.name(nr), model.syscalls.class(nr))).collect();
-        Self { model, info, requests, children, classes, cpus: OnceLock::new() }
+        Self {
+            model,
+            info,
+            requests,
+            children,
+            classes,
+            cpus: OnceLock::new(),
+            metadata_medians: OnceLock::new(),
+            watch_wakes: OnceLock::new(),
+        }
     }
 
     /// The class of a system call by name.
@@ -131,6 +144,16 @@ impl<'m> Index<'m> {
             .skip(first)
             .take_while(move |(start, _, _)| *start < to)
             .map(move |(start, end, task)| (*task, (*end).min(to) - (*start).max(from)))
+    }
+
+    /// What each metadata call takes that reads nothing, by its number.
+    pub(crate) fn metadata_medians(&self) -> &BTreeMap<i32, Nanos> {
+        self.metadata_medians.get_or_init(|| metadata::medians(self.model))
+    }
+
+    /// Who was woken as a watcher of files.
+    pub(crate) fn watch_wakes(&self) -> &WatchWakes {
+        self.watch_wakes.get_or_init(|| WatchWakes::new(self.model))
     }
 
     pub(super) fn task(&self, id: TaskId) -> Option<&'m Task> {

@@ -6,12 +6,17 @@
 //! in [`Index`](crate::inclusive::Index), made once for all steps when first asked for.
 //! Verdicts read the same values through functions of the mechanism's file.
 
+pub(crate) mod locks;
+pub(crate) mod metadata;
+pub(crate) mod watchers;
+
 use agenttrace_model::{Step, Windows};
 
 use crate::detail::{Column, Detail, Value};
 use crate::inclusive::{Index, Stretch};
 use crate::path::StepPath;
 use crate::report::StepReport;
+use crate::stacks::SampleIndex;
 
 /// One mechanism.
 pub(crate) trait Mechanism: Sync {
@@ -55,6 +60,8 @@ pub(crate) struct StepView<'a> {
     /// Who worked for it, when.
     pub(crate) work: &'a [Stretch],
     pub(crate) path: &'a StepPath,
+    /// Samples with call chains, where the capture has any.
+    pub(crate) stacks: Option<&'a SampleIndex<'a>>,
 }
 
 /// All steps, as mechanisms see them.
@@ -72,7 +79,8 @@ pub(crate) struct SessionView<'a> {
 const MOST_ROWS: usize = 500;
 
 /// Every mechanism, in the order of reports.
-pub(crate) const ALL: &[&dyn Mechanism] = &[];
+pub(crate) const ALL: &[&dyn Mechanism] =
+    &[&metadata::Metadata, &watchers::Watchers, &locks::Locks];
 
 /// What each mechanism did in a step. A mechanism that was captured and did nothing gives
 /// an empty table; one that was not captured gives none.

@@ -3,11 +3,13 @@
 mod block_reads;
 mod block_writes;
 mod cannot_say;
+mod directory_contention;
 mod fsync_stalls;
 mod interrupt;
 mod ipc_wait;
 mod journal;
 mod kernel_lock;
+mod locked;
 mod memory_pressure;
 mod minor_fault_storm;
 mod mmap_fault_storm;
@@ -20,11 +22,14 @@ mod syscall_cpu;
 mod user_cpu;
 mod user_lock;
 mod vfs_metadata_storm;
+mod watch_storm;
 
 use super::Rule;
 
 /// All rules.
 pub(super) const ALL: &[&dyn Rule] = &[
+    &watch_storm::WatchStorm,
+    &directory_contention::DirectoryContention,
     &mmap_fault_storm::MmapFaultStorm,
     &minor_fault_storm::MinorFaultStorm,
     &fsync_stalls::FsyncStalls,
