@@ -300,6 +300,7 @@ fn step_report(
         step,
         work,
         path: &checked.path,
+        stacks: stacks.as_ref(),
     });
     let unknown = sum(&|s| s.cause == Cause::Unknown);
     let inferred = sum(&|s| s.cause != Cause::Unknown && s.inferred);

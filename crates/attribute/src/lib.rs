@@ -8,6 +8,7 @@ pub mod detail;
 mod facts;
 pub mod histogram;
 mod inclusive;
+mod locks;
 mod mechanism;
 mod page_cache;
 pub mod path;

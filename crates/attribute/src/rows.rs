@@ -8,6 +8,7 @@ use agenttrace_model::{
 
 use crate::cause::{Cause, Resource};
 use crate::facts::{Facts, Phase};
+use crate::locks::sign;
 use crate::path::{Frame, StackId, Stacks};
 
 /// What a task was in at a moment: its open operations, innermost first.
@@ -78,8 +79,15 @@ fn tlb_flush(_: &Facts<'_>, context: &Context<'_>, _: Doing<'_>) -> Option<Cause
 }
 
 /// Row 8: waiting for a lock of the kernel.
-fn kernel_lock(_: &Facts<'_>, context: &Context<'_>, _: Doing<'_>) -> Option<Cause> {
-    context.is_in(|kind| matches!(kind, OpKind::Lock { .. })).then_some(Cause::KernelLock)
+fn kernel_lock(facts: &Facts<'_>, context: &Context<'_>, doing: Doing<'_>) -> Option<Cause> {
+    if facts.model.captured.has("lock:contention_begin") {
+        let lock = context.is_in(|kind| matches!(kind, OpKind::Lock { .. }));
+        return lock.then_some(Cause::KernelLock);
+    }
+    // Without its events, by the signs of one.
+    let Doing::Waiting { from, .. } = doing else { return None };
+    let task = facts.model.task(context.task);
+    sign(facts.model, task, task.span_at(from)).map(|_| Cause::KernelLock)
 }
 
 /// Row 9: a wait that the journal thread ended.

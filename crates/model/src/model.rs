@@ -12,8 +12,8 @@ use crate::reclaim::{KswapdEvent, OomKill};
 use crate::request::Request;
 use crate::syscall_table::SyscallTable;
 use crate::task::{Task, TaskId, Wake, WakeId};
-use crate::tlb::{Shootdown, TlbFlush};
 use crate::timer::TimerFire;
+use crate::tlb::{Shootdown, TlbFlush};
 
 /// Everything that the analysis needs of a capture.
 #[derive(Debug)]

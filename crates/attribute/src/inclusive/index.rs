@@ -8,9 +8,11 @@ use agenttrace_model::{InterruptSpan, Model, SyscallClass, Task, TaskId, Windows
 use rustc_hash::FxHashMap;
 
 use crate::cpu_lines::CpuLines;
-use crate::page_cache::History;
+use crate::mechanism::metadata;
 use crate::mechanism::reclaim::MemoryIndex;
 use crate::mechanism::tlb::TlbIndex;
+use crate::mechanism::watchers::WatchWakes;
+use crate::page_cache::History;
 use crate::report::StepTask;
 use crate::throttle::Throttles;
 
@@ -84,6 +86,8 @@ pub(crate) struct Index<'m> {
     cache: OnceLock<History>,
     tlb: OnceLock<TlbIndex>,
     memory: OnceLock<MemoryIndex>,
+    metadata_medians: OnceLock<BTreeMap<i32, Nanos>>,
+    watch_wakes: OnceLock<WatchWakes>,
 }
 
 impl<'m> Index<'m> {
@@ -128,6 +132,8 @@ impl<'m> Index<'m> {
             cache: OnceLock::new(),
             tlb: OnceLock::new(),
             memory: OnceLock::new(),
+            metadata_medians: OnceLock::new(),
+            watch_wakes: OnceLock::new(),
         }
     }
 
@@ -199,6 +205,16 @@ impl<'m> Index<'m> {
     /// What left the page cache, by whom, and came back.
     pub(crate) fn cache(&self) -> &History {
         self.cache.get_or_init(|| History::new(self.model, self.windows))
+    }
+
+    /// What each metadata call takes that reads nothing, by its number.
+    pub(crate) fn metadata_medians(&self) -> &BTreeMap<i32, Nanos> {
+        self.metadata_medians.get_or_init(|| metadata::medians(self.model))
+    }
+
+    /// Who was woken as a watcher of files.
+    pub(crate) fn watch_wakes(&self) -> &WatchWakes {
+        self.watch_wakes.get_or_init(|| WatchWakes::new(self.model))
     }
 
     pub(crate) fn task(&self, id: TaskId) -> Option<&'m Task> {

@@ -7,16 +7,19 @@
 //! Verdicts read the same values through functions of the mechanism's file.
 
 mod cpu_throttle;
+pub(crate) mod faults;
 mod interrupts;
+pub(crate) mod locks;
+pub(crate) mod metadata;
+pub(crate) mod oom_kills;
+mod page_cache;
+pub(crate) mod reclaim;
+pub(crate) mod refaults;
+pub(crate) mod tlb;
 mod wakeup_chains;
 mod wakeup_tail;
 mod wakeups;
-pub(crate) mod faults;
-mod page_cache;
-pub(crate) mod refaults;
-pub(crate) mod oom_kills;
-pub(crate) mod reclaim;
-pub(crate) mod tlb;
+pub(crate) mod watchers;
 pub(crate) mod writeback_throttle;
 
 use agenttrace_model::{Step, Windows};
@@ -25,6 +28,7 @@ use crate::detail::{Column, Detail, Value};
 use crate::inclusive::{Index, Stretch};
 use crate::path::StepPath;
 use crate::report::StepReport;
+use crate::stacks::SampleIndex;
 
 pub(crate) use cpu_throttle::within as throttled_within;
 
@@ -70,6 +74,8 @@ pub(crate) struct StepView<'a> {
     /// Who worked for it, when.
     pub(crate) work: &'a [Stretch],
     pub(crate) path: &'a StepPath,
+    /// Samples with call chains, where the capture has any.
+    pub(crate) stacks: Option<&'a SampleIndex<'a>>,
 }
 
 /// All steps, as mechanisms see them.
@@ -100,6 +106,9 @@ pub(crate) const ALL: &[&dyn Mechanism] = &[
     &oom_kills::OomKills,
     &writeback_throttle::WritebackThrottle,
     &tlb::Tlb,
+    &metadata::Metadata,
+    &watchers::Watchers,
+    &locks::Locks,
 ];
 
 /// What each mechanism did in a step. A mechanism that was captured and did nothing gives

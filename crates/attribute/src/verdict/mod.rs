@@ -18,6 +18,7 @@ use crate::stats::{human, percent, ratio};
 pub(crate) use facts::{Cell, Facts, Parts, cells};
 pub(crate) use fidelity::short;
 pub(crate) use kernel::since;
+pub(crate) use stacks::{lock_caller, tops};
 
 /// One rule: it speaks for the steps in which its causes took much time.
 ///

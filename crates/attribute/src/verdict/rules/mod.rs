@@ -4,17 +4,19 @@ mod block_reads;
 mod block_writes;
 mod cannot_say;
 mod cpu_throttle;
+mod directory_contention;
 mod fsync_stalls;
 mod interrupt;
 mod ipc_wait;
 mod journal;
 mod kernel_lock;
+mod locked;
 mod minor_fault_storm;
 mod mmap_fault_storm;
 mod network_wait;
-mod refaults;
 mod oom_kill;
 mod reclaim;
+mod refaults;
 mod run_delay;
 mod service_wait;
 mod sleep;
@@ -24,6 +26,7 @@ mod tlb_flush;
 mod user_cpu;
 mod user_lock;
 mod vfs_metadata_storm;
+mod watch_storm;
 mod writeback_throttle;
 
 use super::Rule;
@@ -31,6 +34,8 @@ use super::Rule;
 /// All rules.
 pub(super) const ALL: &[&dyn Rule] = &[
     &oom_kill::Oom,
+    &watch_storm::WatchStorm,
+    &directory_contention::DirectoryContention,
     &mmap_fault_storm::MmapFaultStorm,
     &minor_fault_storm::MinorFaultStorm,
     &fsync_stalls::FsyncStalls,
