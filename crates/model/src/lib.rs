@@ -16,6 +16,7 @@ mod request;
 pub mod stacks;
 mod syscall_table;
 mod task;
+mod uring;
 mod window;
 
 pub use agenttrace_parse as parse;
@@ -30,4 +31,5 @@ pub use op::{FaultOp, FdKind, Op, OpKind, SyscallOp};
 pub use request::Request;
 pub use syscall_table::{SyscallClass, SyscallTable};
 pub use task::{Span, State, Task, TaskId, UnknownReason, Wake, WakeId, WakeSource};
+pub use uring::{Uring, UringOp, UringRequest, UringRing, UringWork};
 pub use window::{Claim, Step, Windows};

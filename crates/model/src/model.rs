@@ -7,6 +7,7 @@ use crate::marks::{RawMark, TraceAnchor};
 use crate::request::Request;
 use crate::syscall_table::SyscallTable;
 use crate::task::{Task, TaskId, Wake, WakeId};
+use crate::uring::Uring;
 
 /// Everything that the analysis needs of a capture.
 #[derive(Debug)]
@@ -17,6 +18,8 @@ pub struct Model {
     pub wakes: Vec<Wake>,
     /// Block requests, in the order of their issue.
     pub requests: Vec<Request>,
+    /// Requests of io_uring, and its workers.
+    pub uring: Uring,
     /// Files that faults and the page cache mention.
     pub files: Vec<FileInfo>,
     /// Page-cache adds and deletes, in time order.
@@ -101,6 +104,7 @@ impl Model {
             tasks: Vec::new(),
             wakes: Vec::new(),
             requests: Vec::new(),
+            uring: Uring::default(),
             files: Vec::new(),
             cache: Vec::new(),
             names: Vec::new(),

@@ -153,6 +153,7 @@ impl Builder {
         let unmatched = self.requests.unmatched_completions;
         self.model.diagnostics.add(Problem::UnmatchedCompletion, Cpu::NONE, unmatched, None, None);
         self.model.requests = self.requests.requests;
+        self.model.uring = self.uring.finish(&self.model.tasks);
         self.model.files = self.files.list;
         self.model.calibration = calibration;
         self.model.span = (self.first.unwrap_or(end), end);

@@ -9,6 +9,7 @@ mod marker;
 mod record;
 mod sched;
 mod syscall;
+mod uring;
 
 use agenttrace_parse::events::{self, Event, Kind};
 use agenttrace_parse::{CaptureInfo, Cpu, Diagnostics, Nanos, Problem, Tid};
@@ -22,6 +23,7 @@ use crate::op::{Op, OpKind};
 use crate::request::RequestTracker;
 use crate::syscall_table::{SyscallClass, SyscallTable};
 use crate::task::{Span, State, Task, TaskId, UnknownReason, Wake, WakeId};
+use crate::uring::UringTracker;
 
 /// What is known of one CPU at this point of the capture.
 #[derive(Clone, Debug, Default)]
@@ -74,6 +76,7 @@ pub struct Builder {
     pub(crate) fds: FdTables,
     pub(crate) files: Files,
     pub(crate) requests: RequestTracker,
+    pub(crate) uring: UringTracker,
     pub(crate) fd_calls: Vec<Option<FdCall>>,
     pub(crate) waking_recorded: bool,
     /// The format tells which events an interrupt wrote.
@@ -109,6 +112,7 @@ impl Builder {
             fds: FdTables::default(),
             files: Files::default(),
             requests: RequestTracker::default(),
+            uring: UringTracker::default(),
             fd_calls,
             name_ids: FxHashMap::default(),
             exit_gaps: finish::Gaps::default(),
@@ -147,8 +151,9 @@ impl Builder {
             Kind::Reclaim(_) => {
                 self.current(event);
             }
-            Kind::IoUring(_) => {
-                self.current(event);
+            Kind::IoUring(uring) => {
+                let current = self.current(event);
+                self.io_uring(event, current, uring);
             }
             Kind::Marker(marker) => {
                 let current = self.current(event);
