@@ -16,6 +16,7 @@ pub mod session;
 pub mod stacks;
 pub mod stats;
 pub mod timeline;
+mod uring;
 mod verdict;
 mod walk;
 

@@ -319,6 +319,9 @@ mod tests {
     fn classes_are_those_of_the_calls() {
         assert_eq!(UringOp(3).class(), SyscallClass::Durability);
         assert_eq!((UringOp(22).class(), UringOp(22).name()), (SyscallClass::Read, "READ".into()));
-        assert_eq!((UringOp(999).class(), UringOp(999).name().as_str()), (SyscallClass::Other, "op 999"));
+        assert_eq!(
+            (UringOp(999).class(), UringOp(999).name().as_str()),
+            (SyscallClass::Other, "op 999")
+        );
     }
 }

@@ -284,6 +284,7 @@ fn device(frame: Frame) -> Option<Dev> {
         | Frame::Lock(_)
         | Frame::Irq(_)
         | Frame::Softirq(_)
+        | Frame::Uring(_)
         | Frame::Tick
         | Frame::User => None,
     }

@@ -10,12 +10,7 @@ use crate::uring::{UringOp, UringRing};
 const SQPOLL: u32 = 2;
 
 impl Builder {
-    pub(super) fn io_uring(
-        &mut self,
-        event: &Event<'_>,
-        current: Option<TaskId>,
-        uring: &IoUring,
-    ) {
+    pub(super) fn io_uring(&mut self, event: &Event<'_>, current: Option<TaskId>, uring: &IoUring) {
         let time = event.time;
         // A timer's interrupt may complete a request on top of any task.
         let task = current.filter(|_| !event.context.interrupt());
