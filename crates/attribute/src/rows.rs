@@ -39,7 +39,18 @@ type Row = fn(&Facts<'_>, &Context<'_>, Doing<'_>) -> Option<Cause>;
 /// Rows 4 to 15, in their order: the first that matches decides, for running time
 /// and for waits. Rows 2 and 3 (run delay, interrupts) stand before them and keep the
 /// answer as `under`; rows 16 (waits, by the waker), 17 and 18 after them.
-const ROWS: &[Row] = &[durability, kernel_lock, journal, fault, spawn, vfs_metadata, block];
+const ROWS: &[Row] = &[
+    durability,
+    reclaim,
+    writeback_throttle,
+    tlb_flush,
+    kernel_lock,
+    journal,
+    fault,
+    spawn,
+    vfs_metadata,
+    block,
+];
 
 /// Row 4: a durability operation.
 fn durability(facts: &Facts<'_>, context: &Context<'_>, _: Doing<'_>) -> Option<Cause> {
@@ -51,10 +62,24 @@ fn durability(facts: &Facts<'_>, context: &Context<'_>, _: Doing<'_>) -> Option<
     context.calls().any(durable).then_some(Cause::Fsync)
 }
 
+/// Row 5: direct or cgroup reclaim, compaction, whatever is done or waited for in it.
+fn reclaim(_: &Facts<'_>, context: &Context<'_>, _: Doing<'_>) -> Option<Cause> {
+    context.is_in(|kind| matches!(kind, OpKind::Reclaim(_))).then_some(Cause::Reclaim)
+}
+
+/// Row 6: a pause in `balance_dirty_pages`.
+fn writeback_throttle(_: &Facts<'_>, context: &Context<'_>, _: Doing<'_>) -> Option<Cause> {
+    context.is_in(|kind| matches!(kind, OpKind::DirtyPause(_))).then_some(Cause::WritebackThrottle)
+}
+
+/// Row 7: waiting for other CPUs to flush. The sender does not sleep: it spins.
+fn tlb_flush(_: &Facts<'_>, context: &Context<'_>, _: Doing<'_>) -> Option<Cause> {
+    context.is_in(|kind| matches!(kind, OpKind::TlbWait(_))).then_some(Cause::TlbFlush)
+}
+
 /// Row 8: waiting for a lock of the kernel.
 fn kernel_lock(_: &Facts<'_>, context: &Context<'_>, _: Doing<'_>) -> Option<Cause> {
-    let lock = |op: &&Op| matches!(op.kind, OpKind::Lock { .. });
-    context.ops.iter().any(lock).then_some(Cause::KernelLock)
+    context.is_in(|kind| matches!(kind, OpKind::Lock { .. })).then_some(Cause::KernelLock)
 }
 
 /// Row 9: a wait that the journal thread ended.
@@ -122,6 +147,10 @@ impl<'m> Context<'m> {
     /// The system calls that it is in, the innermost first.
     fn calls(&self) -> impl Iterator<Item = &'m SyscallOp> + '_ {
         self.ops.iter().filter_map(|op| op.syscall())
+    }
+
+    fn is_in(&self, wanted: impl Fn(&OpKind) -> bool) -> bool {
+        self.ops.iter().any(|op| wanted(&op.kind))
     }
 }
 
@@ -334,11 +363,14 @@ impl<'m> Facts<'m> {
                 OpKind::Fault(fault) => {
                     Frame::Fault(self.fault_slept_for_io(context.task, op), fault.file)
                 }
-                OpKind::Lock { addr } => Frame::Lock(addr),
+                OpKind::Lock { addr, .. } => Frame::Lock(addr),
                 OpKind::Irq(name) => Frame::Irq(name),
                 OpKind::Softirq(vec) => Frame::Softirq(vec),
                 OpKind::LocalTimer => Frame::Tick,
                 OpKind::Commit { dev, .. } => Frame::Journal(dev),
+                OpKind::Reclaim(reclaim) => Frame::Reclaim(reclaim.kind),
+                OpKind::DirtyPause(_) => Frame::DirtyPause,
+                OpKind::TlbWait(_) => Frame::TlbWait,
                 OpKind::Work(_) | OpKind::SyncFile { .. } | OpKind::Exit => continue,
             };
             user = false;

@@ -1,5 +1,7 @@
 //! What each process's file descriptors are, from the calls that made them.
 
+use std::num::NonZeroU32;
+
 use agenttrace_parse::{Args, Pid};
 use rustc_hash::FxHashMap;
 
@@ -9,6 +11,8 @@ use crate::syscall_table::{O_CLOEXEC, O_DSYNC};
 #[derive(Clone, Copy, Debug, Default)]
 struct Fd {
     kind: FdKind,
+    /// Which opening it is of.
+    opened: Option<NonZeroU32>,
     close_on_exec: bool,
 }
 
@@ -16,6 +20,8 @@ struct Fd {
 #[derive(Default, Debug)]
 pub(crate) struct FdTables {
     tables: FxHashMap<Pid, FxHashMap<u64, Fd>>,
+    /// How many fds were opened.
+    opened: u32,
 }
 
 /// A call that makes, copies or closes an fd.
@@ -65,8 +71,10 @@ impl FdCall {
 }
 
 impl FdTables {
-    pub(crate) fn kind(&self, pid: Pid, fd: u64) -> FdKind {
-        self.tables.get(&pid).and_then(|t| t.get(&fd)).map_or(FdKind::Unknown, |f| f.kind)
+    /// What an fd is, and which opening it is of.
+    pub(crate) fn look_up(&self, pid: Pid, fd: u64) -> (FdKind, Option<NonZeroU32>) {
+        let found = self.tables.get(&pid).and_then(|t| t.get(&fd));
+        found.map_or((FdKind::Unknown, None), |f| (f.kind, f.opened))
     }
 
     /// Applies a call that has returned.
@@ -74,36 +82,48 @@ impl FdTables {
         let Ok(result) = u64::try_from(ret) else { return };
         let [a0, a1, a2, ..] = args.0;
         let table = self.tables.entry(pid).or_default();
+        let copied = table.get(&a0).copied().unwrap_or_default();
+        let mut opened = None;
+        let mut new = |kind| {
+            self.opened = self.opened.saturating_add(1);
+            opened = NonZeroU32::new(self.opened);
+            kind
+        };
         let (kind, flags) = match call {
             FdCall::Open(position) => {
                 let flags = position.and_then(|p| args.0.get(p).copied()).unwrap_or(0);
-                (if flags & O_DSYNC != 0 { FdKind::SyncFile } else { FdKind::File }, flags)
+                (new(if flags & O_DSYNC != 0 { FdKind::SyncFile } else { FdKind::File }), flags)
             }
             FdCall::Socket => (
-                match a0 {
+                new(match a0 {
                     1 => FdKind::UnixSocket,
                     2 | 10 => FdKind::InetSocket,
                     _ => FdKind::OtherSocket,
-                },
+                }),
                 a1,
             ),
-            FdCall::Accept => (table.get(&a0).map_or(FdKind::OtherSocket, |f| f.kind), args.0[3]),
-            FdCall::Epoll => (FdKind::Epoll, a0),
-            FdCall::Event => (FdKind::Event, a1),
-            FdCall::Notify => (FdKind::Notify, a0),
-            FdCall::Timer => (FdKind::Timer, a1),
-            FdCall::Other => (FdKind::Other, a1),
-            FdCall::Dup => (table.get(&a0).map_or(FdKind::Unknown, |f| f.kind), 0),
+            FdCall::Accept => {
+                let listens = table.get(&a0).map_or(FdKind::OtherSocket, |f| f.kind);
+                (new(listens), args.0[3])
+            }
+            FdCall::Epoll => (new(FdKind::Epoll), a0),
+            FdCall::Event => (new(FdKind::Event), a1),
+            FdCall::Notify => (new(FdKind::Notify), a0),
+            FdCall::Timer => (new(FdKind::Timer), a1),
+            FdCall::Other => (new(FdKind::Other), a1),
+            FdCall::Dup => {
+                opened = copied.opened;
+                (copied.kind, 0)
+            }
             FdCall::DupTo => {
-                let kind = table.get(&a0).map_or(FdKind::Unknown, |f| f.kind);
-                table.insert(a1, Fd { kind, close_on_exec: a2 & O_CLOEXEC != 0 });
+                table.insert(a1, Fd { close_on_exec: a2 & O_CLOEXEC != 0, ..copied });
                 return;
             }
             // F_DUPFD is 0, F_DUPFD_CLOEXEC is 1030.
-            FdCall::Fcntl if a1 == 0 || a1 == 1030 => (
-                table.get(&a0).map_or(FdKind::Unknown, |f| f.kind),
-                if a1 == 1030 { O_CLOEXEC } else { 0 },
-            ),
+            FdCall::Fcntl if a1 == 0 || a1 == 1030 => {
+                opened = copied.opened;
+                (copied.kind, if a1 == 1030 { O_CLOEXEC } else { 0 })
+            }
             FdCall::Fcntl => return,
             FdCall::Close => {
                 table.remove(&a0);
@@ -114,7 +134,7 @@ impl FdTables {
                 return;
             }
         };
-        table.insert(result, Fd { kind, close_on_exec: flags & O_CLOEXEC != 0 });
+        table.insert(result, Fd { kind, opened, close_on_exec: flags & O_CLOEXEC != 0 });
     }
 
     pub(crate) fn forked(&mut self, parent: Pid, child: Pid) {

@@ -1,6 +1,11 @@
 //! What a task does: system calls, faults, lock waits, interrupts, as nested intervals.
 
+use std::num::NonZeroU32;
+
 use agenttrace_parse::{Addr, Args, Dev, Nanos};
+
+use crate::lock::LockKind;
+use crate::reclaim::{DirtyPause, ReclaimOp};
 
 /// One operation of a task.
 #[derive(Clone, Copy, PartialEq, Debug)]
@@ -35,6 +40,8 @@ pub enum OpKind {
     Lock {
         /// Its address.
         addr: Addr,
+        /// What it is.
+        kind: LockKind,
     },
     /// A device's interrupt; index of its name in [`crate::Model::names`].
     Irq(u32),
@@ -60,6 +67,12 @@ pub enum OpKind {
     },
     /// Teardown of an exiting task.
     Exit,
+    /// Reclaiming or compacting memory.
+    Reclaim(ReclaimOp),
+    /// Paused for too much dirty memory, in a write.
+    DirtyPause(DirtyPause),
+    /// Waiting for other CPUs to flush their TLB; index in [`crate::Model::shootdowns`].
+    TlbWait(u32),
 }
 
 /// A system call.
@@ -71,6 +84,9 @@ pub struct SyscallOp {
     pub arg0: u64,
     /// What the fd in the first argument is, where the call takes one.
     pub fd: FdKind,
+    /// Which opening that fd is of: a number for each call that made one, the same for its
+    /// copies. `None`: opened before the capture, or no fd.
+    pub opened: Option<NonZeroU32>,
     /// Result; `None` while open, or where it never returned.
     pub ret: Option<i64>,
     /// Goes on with a call that was interrupted (or that another tid entered):
@@ -204,6 +220,7 @@ impl SyscallOp {
             nr,
             arg0: args.0[0],
             fd: FdKind::Unknown,
+            opened: None,
             ret: None,
             continued: false,
             mark: false,

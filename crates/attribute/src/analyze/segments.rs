@@ -74,6 +74,9 @@ fn object(model: &Model, frame: Frame) -> Option<String> {
         | Frame::Softirq(_)
         | Frame::Uring(_)
         | Frame::Tick
+        | Frame::Reclaim(_)
+        | Frame::DirtyPause
+        | Frame::TlbWait
         | Frame::User => None,
     }
 }

@@ -48,7 +48,7 @@ pub(super) struct LockWait {
 /// The waits of a task, in the order of their start.
 pub(super) fn locks(task: &Task) -> impl Iterator<Item = LockWait> + '_ {
     task.ops.iter().filter_map(|op| match op.kind {
-        OpKind::Lock { addr } => Some(LockWait { start: op.start, end: op.end, addr }),
+        OpKind::Lock { addr, .. } => Some(LockWait { start: op.start, end: op.end, addr }),
         OpKind::Syscall(_)
         | OpKind::Fault(_)
         | OpKind::Irq(_)
@@ -57,7 +57,10 @@ pub(super) fn locks(task: &Task) -> impl Iterator<Item = LockWait> + '_ {
         | OpKind::Work(_)
         | OpKind::Commit { .. }
         | OpKind::SyncFile { .. }
-        | OpKind::Exit => None,
+        | OpKind::Exit
+        | OpKind::Reclaim(_)
+        | OpKind::DirtyPause(_)
+        | OpKind::TlbWait(_) => None,
     })
 }
 

@@ -286,6 +286,9 @@ fn device(frame: Frame) -> Option<Dev> {
         | Frame::Softirq(_)
         | Frame::Uring(_)
         | Frame::Tick
+        | Frame::Reclaim(_)
+        | Frame::DirtyPause
+        | Frame::TlbWait
         | Frame::User => None,
     }
 }

@@ -3,6 +3,7 @@
 use agenttrace_parse::events::{Event, Lock};
 
 use super::Builder;
+use crate::lock::LockKind;
 use crate::op::OpKind;
 use crate::task::TaskId;
 
@@ -17,17 +18,21 @@ impl Builder {
                 // A mutex begins again after adaptive spinning: one wait.
                 let open = self.live(task).stack.last().copied();
                 let again = open.and_then(|i| self.task(task).ops.get(i)).is_some_and(
-                    |op| matches!(op.kind, OpKind::Lock { addr } if addr == e.lock_addr),
+                    |op| matches!(op.kind, OpKind::Lock { addr, .. } if addr == e.lock_addr),
                 );
                 if !again {
-                    self.push_op(task, event.time, OpKind::Lock { addr: e.lock_addr });
+                    self.push_op(
+                        task,
+                        event.time,
+                        OpKind::Lock { addr: e.lock_addr, kind: LockKind::of(e.flags) },
+                    );
                 }
             }
             Lock::ContentionEnd(e) => {
                 self.close_op(
                     task,
                     event.time,
-                    |kind| matches!(kind, OpKind::Lock { addr } if *addr == e.lock_addr),
+                    |kind| matches!(kind, OpKind::Lock { addr, .. } if *addr == e.lock_addr),
                 );
                 self.live(task).ended = None;
             }

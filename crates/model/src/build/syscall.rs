@@ -58,7 +58,7 @@ impl Builder {
             };
         }
         let pid = self.task(task).pid;
-        op.fd = self.fds.kind(pid, args.0[0]);
+        (op.fd, op.opened) = self.fds.look_up(pid, args.0[0]);
         if class == SyscallClass::Prctl && args.0[0] == MARK_MAGIC {
             op.mark = true;
             let [_, id, which, ..] = args.0;
