@@ -20,6 +20,7 @@ pub mod stacks;
 pub mod stats;
 mod throttle;
 pub mod timeline;
+mod uring;
 mod verdict;
 mod wakeup;
 mod walk;
