@@ -5,6 +5,8 @@
 
 /// Computing, sleep and the network: nothing of it is the kernel's.
 mod innocent;
+/// The page cache and page faults: their tables against `mincore`, getrusage and by hand.
+mod refaults;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
