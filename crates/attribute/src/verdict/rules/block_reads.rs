@@ -88,7 +88,7 @@ impl Rule for BlockReads {
         }
         Finding {
             title: match again.title {
-                Some(evicted) => format!("{what}{call}: {evicted}"),
+                Some(evicted) => format!("{}{call}: {evicted}", plural(requests, "block read")),
                 None => format!("{what}{call}: {} on {device}", human(facts.own(cause))),
             },
             evidence,

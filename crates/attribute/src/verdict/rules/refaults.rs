@@ -1,7 +1,7 @@
 //! What the rules on faults and reads say of pages that had been in the page cache before.
 
 use crate::cause::Cause;
-use crate::page_cache::{Evicted, Removal, by, evicted, how};
+use crate::page_cache::{Evicted, Removal, by, evicted, in_full};
 use crate::path::file_name;
 use crate::report::{Evidence, Recommendation};
 use crate::stats::{human, plural, size, thousands};
@@ -28,29 +28,26 @@ pub(super) fn title(facts: &Facts<'_>, evicted: &Evicted) -> String {
     )
 }
 
-/// What proves it: `what` is "faults slept for I/O" or "pages were read", `all` how many,
-/// `again` how many of them were in the cache before.
+/// What proves it, of `all` faults or pages, and `again` of them whose pages were in the cache
+/// before. `what` and `had` are the words around: "faults slept for I/O", "on pages that had".
 pub(super) fn evidence(
     facts: &Facts<'_>,
-    what: &str,
+    [what, had]: [&str; 2],
     all: u64,
     again: u64,
     evicted: &Evicted,
 ) -> Vec<Evidence> {
-    let index = facts.parts.index;
-    let of = if evicted.pages == again {
-        String::new()
-    } else {
-        format!(", {} of them", thousands(evicted.pages))
+    let by = in_full(facts.parts.index, evicted, facts.number());
+    let part = match evicted.pages {
+        pages if pages == again => String::new(),
+        pages => format!("{} of these ", thousands(pages)),
     };
     vec![
         count(
             format!(
-                "{} {what}; {} of their pages had been in the page cache{of} until {} ({})",
+                "{} {what}; {} of them {had} been in the page cache before, {part}evicted by {by}",
                 thousands(all),
                 thousands(again),
-                by(index, evicted, facts.number()),
-                how(index, &evicted.eviction)
             ),
             again,
             SOURCE,
@@ -178,7 +175,13 @@ pub(super) fn reads(facts: &Facts<'_>, cause: Cause) -> Reads {
     let again = groups.iter().map(|e| e.pages).sum();
     let decisive = decisive(added, Some(first));
     Reads {
-        evidence: evidence(facts, "pages were added to the cache", added, again, first),
+        evidence: evidence(
+            facts,
+            ["pages were added to the page cache", "had"],
+            added,
+            again,
+            first,
+        ),
         title: decisive.then(|| title(facts, first)),
         recommendations: if decisive { recommendations(facts, cause, first) } else { Vec::new() },
     }
