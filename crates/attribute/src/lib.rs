@@ -1,12 +1,14 @@
 //! Step windows to critical paths, causes, verdicts and one report.
 
 pub mod analyze;
+mod block_io;
 pub mod cause;
 pub mod coverage;
 pub mod detail;
 mod facts;
 pub mod histogram;
 mod inclusive;
+mod journal;
 mod mechanism;
 mod page_cache;
 pub mod path;

@@ -4,9 +4,11 @@ use std::collections::BTreeMap;
 use std::sync::OnceLock;
 
 use agenttrace_model::parse::{CaptureInfo, Cpu, Nanos};
-use agenttrace_model::{Model, State, SyscallClass, Task, TaskId, Windows};
+use agenttrace_model::{Model, Request, State, SyscallClass, Task, TaskId, Windows};
 use rustc_hash::FxHashMap;
 
+use crate::block_io::BlockIo;
+use crate::journal::Journals;
 use crate::page_cache::History;
 use crate::report::StepTask;
 
@@ -78,14 +80,12 @@ pub(crate) struct Index<'m> {
     classes: FxHashMap<String, SyscallClass>,
     cpus: OnceLock<CpuLines>,
     cache: OnceLock<History>,
+    block_io: OnceLock<BlockIo>,
+    journals: OnceLock<Journals>,
 }
 
 impl<'m> Index<'m> {
-    pub(crate) fn new(
-        model: &'m Model,
-        info: &'m CaptureInfo,
-        windows: &'m Windows,
-    ) -> Self {
+    pub(crate) fn new(model: &'m Model, info: &'m CaptureInfo, windows: &'m Windows) -> Self {
         let mut requests = vec![Vec::new(); model.tasks.len()];
         for (index, request) in model.requests.iter().enumerate() {
             if let Some(list) = request.submitter.and_then(|task| requests.get_mut(task.0 as usize))
@@ -121,7 +121,31 @@ impl<'m> Index<'m> {
             classes,
             cpus: OnceLock::new(),
             cache: OnceLock::new(),
+            block_io: OnceLock::new(),
+            journals: OnceLock::new(),
         }
+    }
+
+    /// Queues of devices, waiters of requests, plugs, writers of files.
+    pub(crate) fn block_io(&self) -> &BlockIo {
+        self.block_io.get_or_init(|| BlockIo::new(self.model))
+    }
+
+    /// Commits and handles.
+    pub(crate) fn journals(&self) -> &Journals {
+        self.journals.get_or_init(|| Journals::new(self.model))
+    }
+
+    /// The requests that a task submitted over a stretch, by the time they were queued.
+    pub(crate) fn submitted(&self, stretch: Stretch) -> impl Iterator<Item = (u32, &'m Request)> {
+        let requests = &self.model.requests;
+        let list = self.requests.get(stretch.task.0 as usize).map(Vec::as_slice);
+        let list = list.unwrap_or_default();
+        let queued = |i: &u32| requests.get(*i as usize).map_or(Nanos::MAX, |r| r.queued);
+        let first = list.partition_point(|i| queued(i) < stretch.from);
+        let last = list.partition_point(|i| queued(i) < stretch.to);
+        let mine = list.get(first..last).unwrap_or_default();
+        mine.iter().filter_map(|i| requests.get(*i as usize).map(|r| (*i, r)))
     }
 
     /// The class of a system call by name.

@@ -6,9 +6,14 @@
 //! in [`Index`](crate::inclusive::Index), made once for all steps when first asked for.
 //! Verdicts read the same values through functions of the mechanism's file.
 
+mod block_delayed_by;
+pub(crate) mod block_files;
+mod block_requests;
+pub(crate) mod commits;
 pub(crate) mod faults;
 mod page_cache;
 pub(crate) mod refaults;
+mod syncs;
 
 use agenttrace_model::{Step, Windows};
 
@@ -76,8 +81,16 @@ pub(crate) struct SessionView<'a> {
 const MOST_ROWS: usize = 500;
 
 /// Every mechanism, in the order of reports.
-pub(crate) const ALL: &[&dyn Mechanism] =
-    &[&faults::Faults, &refaults::Refaults, &page_cache::PageCache];
+pub(crate) const ALL: &[&dyn Mechanism] = &[
+    &faults::Faults,
+    &refaults::Refaults,
+    &page_cache::PageCache,
+    &block_requests::BlockRequests,
+    &block_files::BlockFiles,
+    &block_delayed_by::BlockDelayedBy,
+    &syncs::Syncs,
+    &commits::Commits,
+];
 
 /// What each mechanism did in a step. A mechanism that was captured and did nothing gives
 /// an empty table; one that was not captured gives none.

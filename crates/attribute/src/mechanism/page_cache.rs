@@ -61,7 +61,8 @@ impl Sums {
     }
 }
 
-const HITS: &str = "hits in the page cache leave no event; only what was added and removed is counted";
+const HITS: &str =
+    "hits in the page cache leave no event; only what was added and removed is counted";
 
 impl Mechanism for PageCache {
     fn id(&self) -> &'static str {

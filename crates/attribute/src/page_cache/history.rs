@@ -205,9 +205,9 @@ impl History {
         let covers = |r: &&Refault| {
             page < r.index.saturating_add(r.pages) && since <= r.time && r.time <= until
         };
-        let after = self.by_page.partition_point(|i| {
-            get(i).is_some_and(|r| (r.file, r.index) <= (file, page))
-        });
+        let after = self
+            .by_page
+            .partition_point(|i| get(i).is_some_and(|r| (r.file, r.index) <= (file, page)));
         let before = self.by_page.get(..after).unwrap_or_default().iter().rev();
         before
             .filter_map(get)
@@ -220,9 +220,9 @@ impl History {
     /// When a page was last added, at or before a time; `None`: not within the capture.
     pub(crate) fn added(&self, model: &Model, file: u32, page: u64, until: Nanos) -> Option<Nanos> {
         let get = |i: &u32| model.cache.get(*i as usize);
-        let after = self.adds.partition_point(|i| {
-            get(i).is_some_and(|e| (e.file, e.index) <= (file, page))
-        });
+        let after = self
+            .adds
+            .partition_point(|i| get(i).is_some_and(|e| (e.file, e.index) <= (file, page)));
         let before = self.adds.get(..after).unwrap_or_default().iter().rev();
         before
             .filter_map(get)
@@ -321,9 +321,8 @@ impl Pass<'_> {
             reading = reader.map(|(_, file)| file);
         } else if how.is_reclaim() {
             let last = task.and_then(|t| self.last.get(t.0 as usize).copied().flatten());
-            reading = last
-                .filter(|(time, _)| event.time - *time <= READING_NS)
-                .map(|(_, file)| file);
+            reading =
+                last.filter(|(time, _)| event.time - *time <= READING_NS).map(|(_, file)| file);
         }
         let step = task.and_then(|task| self.windows.claim_at(task, event.time));
         let id = self.intern(Eviction { file: event.file, how, task, step, call, reading });

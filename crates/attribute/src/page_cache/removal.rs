@@ -51,10 +51,7 @@ impl Removal {
 
     /// Whether memory pressure did it.
     pub(crate) fn is_reclaim(self) -> bool {
-        matches!(
-            self,
-            Self::Reclaim | Self::CgroupReclaim | Self::DirectReclaim | Self::Kswapd
-        )
+        matches!(self, Self::Reclaim | Self::CgroupReclaim | Self::DirectReclaim | Self::Kswapd)
     }
 
     /// The words in reports.
@@ -89,9 +86,31 @@ pub(super) struct Calls {
 /// Calls in which pages leave because their file ends, is deleted or unmounted, as far as
 /// no reclaim is recorded around it (callers of `truncate_inode_pages` and of `fput`).
 const TRUNCATE: &[&str] = &[
-    "unlink", "unlinkat", "rmdir", "rename", "renameat", "renameat2", "truncate", "ftruncate",
-    "open", "openat", "openat2", "creat", "close", "close_range", "dup2", "dup3", "fallocate",
-    "munmap", "umount2", "ioctl", "execve", "execveat", "exit", "exit_group", "sendmsg",
+    "unlink",
+    "unlinkat",
+    "rmdir",
+    "rename",
+    "renameat",
+    "renameat2",
+    "truncate",
+    "ftruncate",
+    "open",
+    "openat",
+    "openat2",
+    "creat",
+    "close",
+    "close_range",
+    "dup2",
+    "dup3",
+    "fallocate",
+    "munmap",
+    "umount2",
+    "ioctl",
+    "execve",
+    "execveat",
+    "exit",
+    "exit_group",
+    "sendmsg",
 ];
 
 /// A number as text and a line end: what a write to `drop_caches` holds.
@@ -127,7 +146,8 @@ impl Calls {
             return (reclaim, nr);
         }
         if self.kernel.get(id.0 as usize).copied().unwrap_or(false) {
-            let kswapd = task.names.first().is_some_and(|(_, n)| n.as_bytes().starts_with(b"kswapd"));
+            let kswapd =
+                task.names.first().is_some_and(|(_, n)| n.as_bytes().starts_with(b"kswapd"));
             return (if kswapd { Removal::Kswapd } else { Removal::Truncated }, None);
         }
         if !self.calls {

@@ -48,8 +48,7 @@ impl Builder {
         let file = self.files.at(pid, address.0);
         // The low byte holds every bit that is looked at.
         let error_code = (error_code.0 & 0xff) as u8;
-        let fault =
-            FaultOp { address, error_code, file, major: None, page: None, around: false };
+        let fault = FaultOp { address, error_code, file, major: None, page: None, around: false };
         self.push_op(task, time, OpKind::Fault(fault));
         let live = self.live(task);
         live.fault_evidence = Some(time);
