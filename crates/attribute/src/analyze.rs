@@ -300,11 +300,13 @@ fn step_report(
         step,
         work,
         path: &checked.path,
+        stacks: stacks.as_ref(),
     });
     let unknown = sum(&|s| s.cause == Cause::Unknown);
     let inferred = sum(&|s| s.cause != Cause::Unknown && s.inferred);
     let parts = verdict::Parts {
         index,
+        windows: input.windows,
         step,
         work,
         path: &checked.path,

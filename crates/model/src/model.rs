@@ -2,15 +2,19 @@
 
 use agenttrace_parse::{Calibration, CaptureInfo, Cpu, Diagnostics, Nanos};
 
+use crate::balancing::Balancing;
 use crate::commit::{Commit, Handle};
 use crate::file_io::{FileWrite, Plug};
 use crate::files::FileInfo;
+use crate::interrupt::InterruptSpan;
 use crate::marks::{RawMark, TraceAnchor};
 use crate::reclaim::{KswapdEvent, OomKill};
 use crate::request::Request;
 use crate::syscall_table::SyscallTable;
 use crate::task::{Task, TaskId, Wake, WakeId};
+use crate::timer::TimerFire;
 use crate::tlb::{Shootdown, TlbFlush};
+use crate::uring::Uring;
 
 /// Everything that the analysis needs of a capture.
 #[derive(Debug)]
@@ -29,6 +33,8 @@ pub struct Model {
     pub file_writes: Vec<FileWrite>,
     /// When tasks held requests back, by the end.
     pub plugs: Vec<Plug>,
+    /// Requests of io_uring, and its workers.
+    pub uring: Uring,
     /// Files that faults and the page cache mention.
     pub files: Vec<FileInfo>,
     /// Page-cache adds and deletes, in time order.
@@ -57,6 +63,12 @@ pub struct Model {
     pub lost_samples: u64,
     /// First and last event.
     pub span: (Nanos, Nanos),
+    /// Interrupts of the CPUs, in the order of their begin.
+    pub interrupts: Vec<InterruptSpan>,
+    /// High-resolution timers that fired, in time order.
+    pub timers: Vec<TimerFire>,
+    /// What NUMA balancing decided, in time order.
+    pub balancing: Vec<Balancing>,
     /// System call names and classes.
     pub syscalls: SyscallTable,
     /// Which event types were recorded.
@@ -99,13 +111,20 @@ pub struct LostInterval {
 #[derive(Clone, Debug, Default)]
 pub struct Captured {
     names: Vec<String>,
+    system_wide: bool,
 }
 
 impl Captured {
     pub(crate) fn new(info: &CaptureInfo) -> Self {
         let mut names: Vec<String> = info.event_types.iter().map(|t| t.name.clone()).collect();
         names.sort();
-        Self { names }
+        Self { names, system_wide: info.system_wide }
+    }
+
+    /// Whether events of every task were recorded.
+    #[must_use]
+    pub fn system_wide(&self) -> bool {
+        self.system_wide
     }
 
     /// Whether this event type was recorded, even if it never occurred.
@@ -125,6 +144,7 @@ impl Model {
             handles: Vec::new(),
             file_writes: Vec::new(),
             plugs: Vec::new(),
+            uring: Uring::default(),
             files: Vec::new(),
             cache: Vec::new(),
             kswapd: Vec::new(),
@@ -139,6 +159,9 @@ impl Model {
             lost: Vec::new(),
             lost_samples: 0,
             span: (Nanos::ZERO, Nanos::ZERO),
+            interrupts: Vec::new(),
+            timers: Vec::new(),
+            balancing: Vec::new(),
             syscalls,
             captured,
             calibration: Calibration {

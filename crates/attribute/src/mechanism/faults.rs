@@ -31,7 +31,8 @@ pub(crate) enum FaultKind {
 }
 
 impl FaultKind {
-    fn text(self) -> &'static str {
+    /// The words in reports.
+    pub(crate) fn text(self) -> &'static str {
         match self {
             Self::File => "mapped file",
             Self::CopyOnWrite => "copy-on-write",
@@ -62,6 +63,8 @@ pub(crate) struct FaultGroup {
     /// before: by readahead, or by somebody else.
     pub(crate) cached: u64,
     pub(crate) stats: Stats,
+    /// Time of those that did not sleep for I/O.
+    pub(crate) awake: Nanos,
 }
 
 impl FaultGroup {
@@ -288,6 +291,7 @@ fn group(seen: &[Seen]) -> Option<FaultGroup> {
         major: count(|s| s.major),
         slept: count(|s| s.slept),
         cached: count(|s| s.cached),
+        awake: seen.iter().filter(|s| !s.slept).map(|s| s.ns).sum(),
         stats: stats(&mut times),
     })
 }

@@ -1,7 +1,7 @@
 //! A removal from the page cache to how it came about: evicted by whom, or truncated.
 
 use agenttrace_model::parse::Nanos;
-use agenttrace_model::{Model, Op, SyscallClass, SyscallOp, Task, TaskId};
+use agenttrace_model::{Model, Op, OpKind, ReclaimKind, SyscallClass, SyscallOp, Task, TaskId};
 
 use crate::facts::is_kernel_thread;
 
@@ -187,7 +187,12 @@ impl Calls {
     }
 }
 
-/// The reclaim that an operation is.
-fn reclaim(_: &Op) -> Option<Removal> {
-    None
+/// The reclaim that an operation is; compaction takes nothing out.
+fn reclaim(op: &Op) -> Option<Removal> {
+    let OpKind::Reclaim(reclaim) = op.kind else { return None };
+    match reclaim.kind {
+        ReclaimKind::Direct => Some(Removal::DirectReclaim),
+        ReclaimKind::Cgroup | ReclaimKind::SoftLimit => Some(Removal::CgroupReclaim),
+        ReclaimKind::Compaction => None,
+    }
 }
