@@ -86,12 +86,12 @@ pub(crate) struct Index<'m> {
     interrupts: OnceLock<FxHashMap<Cpu, Vec<InterruptSpan>>>,
     seats: Seats,
     cache: OnceLock<History>,
+    block_io: OnceLock<BlockIo>,
+    journals: OnceLock<Journals>,
     tlb: OnceLock<TlbIndex>,
     memory: OnceLock<MemoryIndex>,
     metadata_medians: OnceLock<BTreeMap<i32, Nanos>>,
     watch_wakes: OnceLock<WatchWakes>,
-    block_io: OnceLock<BlockIo>,
-    journals: OnceLock<Journals>,
 }
 
 impl<'m> Index<'m> {
@@ -134,12 +134,12 @@ impl<'m> Index<'m> {
             interrupts: OnceLock::new(),
             seats: info.topology.seats(),
             cache: OnceLock::new(),
+            block_io: OnceLock::new(),
+            journals: OnceLock::new(),
             tlb: OnceLock::new(),
             memory: OnceLock::new(),
             metadata_medians: OnceLock::new(),
             watch_wakes: OnceLock::new(),
-            block_io: OnceLock::new(),
-            journals: OnceLock::new(),
         }
     }
 

@@ -47,13 +47,20 @@ impl Members {
 const MOST_NAMES: usize = 4;
 
 /// Who is in a commit; `since` is the start of the one before.
-pub(crate) fn members(index: &Index<'_>, step: usize, commit: &Commit, since: Nanos) -> Members {
+pub(crate) fn members(
+    index: &Index<'_>,
+    step: Option<usize>,
+    commit: &Commit,
+    since: Nanos,
+) -> Members {
     let model = index.model;
     let mut sums: BTreeMap<TaskId, u64> = BTreeMap::new();
     let mut ours = 0;
     let mut count = |task, time| {
-        let works = index.windows.works_for(task, time, step)
-            || index.windows.steps.get(step).is_some_and(|s| s.root == task);
+        let works = step.is_some_and(|step| {
+            index.windows.works_for(task, time, step)
+                || index.windows.steps.get(step).is_some_and(|s| s.root == task)
+        });
         if works {
             ours += 1;
         } else {
