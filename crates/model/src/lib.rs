@@ -24,6 +24,7 @@ mod syscall_table;
 mod task;
 mod timer;
 mod tlb;
+mod uring;
 mod window;
 
 pub use agenttrace_parse as parse;
@@ -46,4 +47,5 @@ pub use syscall_table::{SyscallClass, SyscallTable};
 pub use task::{Span, State, Task, TaskId, UnknownReason, Wake, WakeId, WakeSource};
 pub use timer::TimerFire;
 pub use tlb::{FlushKind, Shootdown, TlbFlush};
+pub use uring::{Uring, UringOp, UringRequest, UringRing, UringWork};
 pub use window::{Claim, Step, Windows};

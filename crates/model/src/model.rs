@@ -14,6 +14,7 @@ use crate::syscall_table::SyscallTable;
 use crate::task::{Task, TaskId, Wake, WakeId};
 use crate::timer::TimerFire;
 use crate::tlb::{Shootdown, TlbFlush};
+use crate::uring::Uring;
 
 /// Everything that the analysis needs of a capture.
 #[derive(Debug)]
@@ -32,6 +33,8 @@ pub struct Model {
     pub file_writes: Vec<FileWrite>,
     /// When tasks held requests back, by the end.
     pub plugs: Vec<Plug>,
+    /// Requests of io_uring, and its workers.
+    pub uring: Uring,
     /// Files that faults and the page cache mention.
     pub files: Vec<FileInfo>,
     /// Page-cache adds and deletes, in time order.
@@ -141,6 +144,7 @@ impl Model {
             handles: Vec::new(),
             file_writes: Vec::new(),
             plugs: Vec::new(),
+            uring: Uring::default(),
             files: Vec::new(),
             cache: Vec::new(),
             kswapd: Vec::new(),

@@ -131,6 +131,9 @@ pub(crate) fn verdicts(facts: &Facts<'_>) -> Vec<Verdict> {
         let view = &facts.only(cells);
         let mut finding = rule.find(view, cause);
         finding.evidence.extend(stacks::evidence(view, cause));
+        if let Some(op) = view.uring(cause) {
+            finding.title.push_str(&format!(", through io_uring (opcode {})", op.name()));
+        }
         if first {
             finding.evidence.extend(facts.parts.relative.clone());
         }

@@ -12,6 +12,7 @@ mod record;
 mod sched;
 mod syscall;
 mod tlb;
+mod uring;
 
 use agenttrace_parse::events::{self, Event, Kind};
 use agenttrace_parse::{CaptureInfo, Cpu, Diagnostics, Nanos, Problem, Tid};
@@ -27,6 +28,7 @@ use crate::op::{Op, OpKind};
 use crate::request::RequestTracker;
 use crate::syscall_table::{SyscallClass, SyscallTable};
 use crate::task::{Span, State, Task, TaskId, UnknownReason, Wake, WakeId};
+use crate::uring::UringTracker;
 
 /// What is known of one CPU at this point of the capture.
 #[derive(Clone, Debug, Default)]
@@ -97,6 +99,7 @@ pub struct Builder {
     pub(crate) file_io: FileIo,
     /// For each of the model's shootdowns when its sender was seen to go on; else the maximum.
     pub(crate) passed: Vec<Nanos>,
+    pub(crate) uring: UringTracker,
     pub(crate) fd_calls: Vec<Option<FdCall>>,
     pub(crate) waking_recorded: bool,
     /// Calls between CPUs tell when a wait for them ends.
@@ -142,6 +145,7 @@ impl Builder {
             journals: JournalTracker::default(),
             file_io: FileIo::default(),
             passed: Vec::new(),
+            uring: UringTracker::default(),
             fd_calls,
             name_ids: FxHashMap::default(),
             exit_gaps: finish::Gaps::default(),
@@ -181,9 +185,9 @@ impl Builder {
                 let current = self.current(event);
                 self.reclaim(event, current, reclaim);
             }
-            // Here they prove that the task runs.
-            Kind::IoUring(_) => {
-                self.current(event);
+            Kind::IoUring(uring) => {
+                let current = self.current(event);
+                self.io_uring(event, current, uring);
             }
             Kind::Marker(marker) => {
                 let current = self.current(event);

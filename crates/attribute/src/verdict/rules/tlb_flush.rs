@@ -48,9 +48,9 @@ impl Rule for TlbFlush {
         calls.sort_by_key(|(_, call)| Reverse(call.waits.iter().copied().sum::<Nanos>()));
         if let Some((within, call)) = calls.first() {
             title = format!(
-                "remote TLB flush: {} waited {} times, {} in all",
+                "remote TLB flush: {} waited {}, {} in all",
                 within.name(facts.model()),
-                thousands(call.sent),
+                plural(call.sent, "time"),
                 human(own)
             );
         }
@@ -59,9 +59,9 @@ impl Rule for TlbFlush {
             let waits = stats(&mut call.waits.clone());
             evidence.push(count(
                 format!(
-                    "{} sent in {}: p50 {}, p99 {}",
-                    plural(call.sent, "flush").replace("flushs", "flushes"),
+                    "{} waited {} for other CPUs: p50 {}, p99 {}",
                     within.name(facts.model()),
+                    plural(call.sent, "time"),
                     human(waits.p50),
                     human(waits.p99)
                 ),
@@ -75,8 +75,8 @@ impl Rule for TlbFlush {
             let on = task.map_or_else(|| "idle".to_owned(), |task| facts.name_tid(task));
             evidence.push(time(
                 format!(
-                    "CPU {cpu} ({on}) was the last to be done {} times: {}",
-                    thousands(target.flushes),
+                    "CPU {cpu} ({on}) was the last to be done {}: {}",
+                    plural(target.flushes, "time"),
                     human(target.waited)
                 ),
                 target.waited,
