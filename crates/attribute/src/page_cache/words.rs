@@ -35,24 +35,18 @@ fn actor(index: &Index<'_>, eviction: &Eviction, at: Nanos, own: Option<usize>) 
 pub(crate) fn by(index: &Index<'_>, evicted: &Evicted, own: Option<usize>) -> String {
     let eviction = &evicted.eviction;
     let actor = actor(index, eviction, evicted.left, own);
-    match (eviction.how, actor) {
-        (Removal::Fadvise | Removal::DropCaches | Removal::Madvise, Some(actor)) => {
+    match eviction.how {
+        Removal::Unknown | Removal::NotRecorded => "not recorded".to_owned(),
+        Removal::Fadvise | Removal::DropCaches | Removal::Madvise => {
+            let actor = actor.unwrap_or_else(|| "an unknown task".to_owned());
             format!("{} of {actor}", eviction.how.text())
         }
-        (Removal::Unknown | Removal::NotRecorded, _) | (_, None) => match eviction.how {
-            Removal::Kswapd => "kswapd".to_owned(),
-            Removal::Unknown
-            | Removal::NotRecorded
-            | Removal::Reclaim
-            | Removal::CgroupReclaim
-            | Removal::DirectReclaim
-            | Removal::DropCaches
-            | Removal::Fadvise
-            | Removal::Madvise
-            | Removal::Invalidated
-            | Removal::Truncated => "something that was not recorded".to_owned(),
-        },
-        (_, Some(actor)) => actor,
+        Removal::Kswapd
+        | Removal::Reclaim
+        | Removal::CgroupReclaim
+        | Removal::DirectReclaim
+        | Removal::Invalidated
+        | Removal::Truncated => actor.unwrap_or_else(|| eviction.how.text().to_owned()),
     }
 }
 
@@ -63,11 +57,14 @@ pub(crate) fn how(index: &Index<'_>, eviction: &Eviction) -> String {
     format!("{}{call}", eviction.how.text())
 }
 
-/// All of it, for evidence: `step 141 (scan_repo): cgroup reclaim in read, reading repo.pack`;
-/// `posix_fadvise of cleaner (tid 7)`.
+/// All of it, for evidence: `evicted by step 141 (scan_repo): cgroup reclaim in read, reading
+/// repo.pack`; `evicted by posix_fadvise of cleaner (tid 7)`.
 pub(crate) fn in_full(index: &Index<'_>, evicted: &Evicted, own: Option<usize>) -> String {
     let eviction = &evicted.eviction;
-    let mut words = by(index, evicted, own);
+    if matches!(eviction.how, Removal::Unknown | Removal::NotRecorded) {
+        return "(how they left it was not recorded)".to_owned();
+    }
+    let mut words = format!("evicted by {}", by(index, evicted, own));
     if eviction.step.is_none()
         && let Some(task) = eviction.task.and_then(|id| index.model.tasks.get(id.0 as usize))
     {

@@ -45,7 +45,7 @@ pub(super) fn evidence(
     vec![
         count(
             format!(
-                "{} {what}; {} of them {had} been in the page cache before, {part}evicted by {by}",
+                "{} {what}; {} of them {had} been in the page cache before, {part}{by}",
                 thousands(all),
                 thousands(again),
             ),
@@ -96,29 +96,24 @@ pub(super) fn recommendations(
                 "protect the working set: memory.low of its cgroup, or mlock",
                 "as large as the working set; memory.min can invoke the OOM killer",
             ));
-            let own_doing = evicted.eviction.step.is_some() && evicted.eviction.step == own;
-            let reads = evicted
-                .eviction
-                .reading
-                .map_or_else(|| "what it reads".to_owned(), |file| file_name(facts.model(), file));
-            if own_doing {
+            if evicted.eviction.step.is_some() && evicted.eviction.step == own {
                 out.push(advice(
                     facts,
                     cause,
-                    "give the step's cgroup or machine more memory: it evicts what it needs itself",
+                    "more memory for the step's cgroup or machine: it evicts what it needs itself",
                     "where the working set is larger than the limit",
                 ));
             }
-            if let Some(condition) = since(facts, 6, 3) {
-                let text = format!(
-                    "POSIX_FADV_NOREUSE by {who} on {reads}, so that it stays out of the cache's way"
-                );
-                let condition = format!("{condition}; ignored from 2.6.18 to 6.2");
+            // Only what reads through the page cache can leave it alone.
+            let reading = evicted.eviction.reading.map(|file| file_name(facts.model(), file));
+            if let (Some(file), Some(when)) = (&reading, since(facts, 6, 3)) {
+                let text = format!("POSIX_FADV_NOREUSE on {file} by {who}");
+                let condition = format!("{when}; ignored from 2.6.18 to 6.2");
                 out.push(advice(facts, cause, &text, &condition));
             }
-            if let Some(condition) = since(facts, 6, 14) {
-                let text = format!("RWF_DONTCACHE reads (preadv2) by {who} of {reads}");
-                let condition = format!("{condition}; where the file system supports it");
+            if let (Some(file), Some(when)) = (&reading, since(facts, 6, 14)) {
+                let text = format!("RWF_DONTCACHE reads (preadv2) of {file} by {who}");
+                let condition = format!("{when}; where the file system supports it");
                 out.push(advice(facts, cause, &text, &condition));
             }
         }
