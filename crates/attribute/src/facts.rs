@@ -7,6 +7,7 @@ use agenttrace_model::{Model, OpKind, State, SyscallClass, Task, TaskId, Windows
 use rustc_hash::FxHashMap;
 
 use crate::throttle::Throttles;
+use crate::uring::Completions;
 
 /// The spawn phases of one task (DESIGN section 6, row 13).
 #[derive(Clone, Default, Debug)]
@@ -51,6 +52,7 @@ pub(crate) struct Facts<'m> {
     forks: FxHashMap<Pid, Vec<(Nanos, Nanos)>>,
     requests: FxHashMap<TaskId, Vec<u32>>,
     pub(crate) throttles: Throttles,
+    pub(crate) completions: Completions<'m>,
 }
 
 const KERNEL_NAMES: &[&[u8]] = &[
@@ -113,7 +115,8 @@ impl<'m> Facts<'m> {
             }
         }
         let throttles = Throttles::new(model, windows, &OnceLock::new());
-        Self { model, windows, kernel, phases, forks, requests, throttles }
+        let completions = Completions::new(model);
+        Self { model, windows, kernel, phases, forks, requests, throttles, completions }
     }
 
     pub(crate) fn is_kernel_thread(&self, task: TaskId) -> bool {

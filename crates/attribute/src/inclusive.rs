@@ -6,9 +6,11 @@ mod rows;
 use std::collections::BTreeMap;
 
 use agenttrace_model::parse::{Dev, Distance, Nanos};
-use agenttrace_model::{FdKind, Model, Op, OpKind, State, SyscallClass, SyscallOp, Task, TaskId};
+use agenttrace_model::{
+    FdKind, FlushKind, Model, Op, OpKind, State, SyscallClass, SyscallOp, Task, TaskId,
+};
 
-use crate::report::{Distribution, FaultRows, Inclusive, Migrations, Spawns};
+use crate::report::{Distribution, FaultRows, Inclusive, Migrations, Spawns, TlbFlushes};
 use crate::stats::stats;
 use crate::wakeup::wakeups;
 pub(crate) use index::{Index, Stretch, step_tasks, union, work};
@@ -51,7 +53,7 @@ impl Samples {
 }
 
 /// The operations that begin in a stretch.
-fn ops(task: &Task, stretch: Stretch) -> &[Op] {
+pub(crate) fn ops(task: &Task, stretch: Stretch) -> &[Op] {
     let first = task.ops.partition_point(|op| op.start < stretch.from);
     let last = task.ops.partition_point(|op| op.start < stretch.to);
     task.ops.get(first..last).unwrap_or_default()
@@ -93,6 +95,7 @@ struct Gathered {
     migrations: u64,
     cross_node: u64,
     spawns: Spawns,
+    tlb: TlbFlushes,
 }
 
 /// Whether a call makes data durable (DESIGN section 6).
@@ -261,6 +264,10 @@ pub(crate) fn inclusive(index: &Index<'_>, stretches: &[Stretch]) -> (Inclusive,
         sums.states(index, task, *stretch);
         sums.spawns(index, stretch.task, task, *stretch);
         sums.requests(index, stretch.task, *stretch);
+        for flush in index.tlb().of(index.model, *stretch) {
+            sums.tlb.local += u64::from(flush.kind == FlushKind::Local);
+            sums.tlb.remote += u64::from(matches!(flush.kind, FlushKind::Sent(_)));
+        }
         let first = task.migrations.partition_point(|(time, _, _)| *time < stretch.from);
         for (_, from, to) in
             task.migrations.iter().skip(first).take_while(|(time, _, _)| *time < stretch.to)
@@ -308,7 +315,7 @@ fn finish(index: &Index<'_>, mut sums: Gathered) -> (Inclusive, Samples) {
         migrations: has("sched:sched_migrate_task").then_some(migrations),
         spawns: forks.then_some(sums.spawns),
         fsyncs: calls.then(|| stats(&mut sums.fsyncs)),
-        tlb_flushes: None,
+        tlb_flushes: has("tlb:tlb_flush").then_some(sums.tlb),
         cpu: switches.then_some(sums.cpu),
         lock_waits: has("lock:contention_begin").then(|| stats(&mut sums.locks)),
     };

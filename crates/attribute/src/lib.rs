@@ -1,6 +1,7 @@
 //! Step windows to critical paths, causes, verdicts and one report.
 
 pub mod analyze;
+mod block_io;
 pub mod cause;
 pub mod coverage;
 mod cpu_lines;
@@ -8,7 +9,10 @@ pub mod detail;
 mod facts;
 pub mod histogram;
 mod inclusive;
+mod journal;
+mod locks;
 mod mechanism;
+mod page_cache;
 pub mod path;
 pub mod record_command;
 pub mod report;
@@ -18,6 +22,7 @@ pub mod stacks;
 pub mod stats;
 mod throttle;
 pub mod timeline;
+mod uring;
 mod verdict;
 mod wakeup;
 mod walk;

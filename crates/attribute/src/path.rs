@@ -1,7 +1,7 @@
 //! The critical path of a step as data: segments, their entry stacks, their objects.
 
 use agenttrace_model::parse::{Addr, BlockOp, Dev, Nanos};
-use agenttrace_model::{Model, OpKind, ReclaimKind, TaskId};
+use agenttrace_model::{Model, OpKind, ReclaimKind, TaskId, UringOp};
 use rustc_hash::FxHashMap;
 
 use crate::cause::{Cause, Resource};
@@ -92,6 +92,8 @@ pub enum Frame {
     Irq(u32),
     /// A soft interrupt, by vector.
     Softirq(u32),
+    /// A request of io_uring.
+    Uring(UringOp),
     /// The timer tick.
     Tick,
     /// Reclaim or compaction.
@@ -229,6 +231,7 @@ impl Frame {
                 format!("irq {}", model.names.get(name as usize).map_or("?", String::as_str))
             }
             Self::Softirq(vec) => format!("softirq {}", softirq_name(vec)),
+            Self::Uring(op) => format!("io_uring {}", op.name()),
             Self::Tick => "timer tick".to_owned(),
             Self::Reclaim(kind) => kind.name().to_owned(),
             Self::DirtyPause => "balance_dirty_pages".to_owned(),

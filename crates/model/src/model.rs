@@ -3,6 +3,8 @@
 use agenttrace_parse::{Calibration, CaptureInfo, Cpu, Diagnostics, Nanos};
 
 use crate::balancing::Balancing;
+use crate::commit::{Commit, Handle};
+use crate::file_io::{FileWrite, Plug};
 use crate::files::FileInfo;
 use crate::interrupt::InterruptSpan;
 use crate::marks::{RawMark, TraceAnchor};
@@ -12,6 +14,7 @@ use crate::syscall_table::SyscallTable;
 use crate::task::{Task, TaskId, Wake, WakeId};
 use crate::timer::TimerFire;
 use crate::tlb::{Shootdown, TlbFlush};
+use crate::uring::Uring;
 
 /// Everything that the analysis needs of a capture.
 #[derive(Debug)]
@@ -22,6 +25,16 @@ pub struct Model {
     pub wakes: Vec<Wake>,
     /// Block requests, in the order of their issue.
     pub requests: Vec<Request>,
+    /// Journal commits, by their start.
+    pub commits: Vec<Commit>,
+    /// Parts of tasks in transactions, by their start.
+    pub handles: Vec<Handle>,
+    /// Who put data of which file into the page cache by a write call, by the first time.
+    pub file_writes: Vec<FileWrite>,
+    /// When tasks held requests back, by the end.
+    pub plugs: Vec<Plug>,
+    /// Requests of io_uring, and its workers.
+    pub uring: Uring,
     /// Files that faults and the page cache mention.
     pub files: Vec<FileInfo>,
     /// Page-cache adds and deletes, in time order.
@@ -127,6 +140,11 @@ impl Model {
             tasks: Vec::new(),
             wakes: Vec::new(),
             requests: Vec::new(),
+            commits: Vec::new(),
+            handles: Vec::new(),
+            file_writes: Vec::new(),
+            plugs: Vec::new(),
+            uring: Uring::default(),
             files: Vec::new(),
             cache: Vec::new(),
             kswapd: Vec::new(),

@@ -4,10 +4,17 @@ use std::collections::BTreeMap;
 use std::sync::OnceLock;
 
 use agenttrace_model::parse::{CaptureInfo, Cpu, Nanos, Seats};
-use agenttrace_model::{InterruptSpan, Model, SyscallClass, Task, TaskId, Windows};
+use agenttrace_model::{InterruptSpan, Model, Request, SyscallClass, Task, TaskId, Windows};
 use rustc_hash::FxHashMap;
 
+use crate::block_io::BlockIo;
 use crate::cpu_lines::CpuLines;
+use crate::journal::Journals;
+use crate::mechanism::metadata;
+use crate::mechanism::reclaim::MemoryIndex;
+use crate::mechanism::tlb::TlbIndex;
+use crate::mechanism::watchers::WatchWakes;
+use crate::page_cache::History;
 use crate::report::StepTask;
 use crate::throttle::Throttles;
 
@@ -70,6 +77,7 @@ pub(crate) fn union(work: &[Vec<Stretch>]) -> Vec<Stretch> {
 pub(crate) struct Index<'m> {
     pub(crate) model: &'m Model,
     pub(crate) info: &'m CaptureInfo,
+    pub(crate) windows: &'m Windows,
     pub(super) requests: Vec<Vec<u32>>,
     pub(super) children: Vec<Vec<(Nanos, TaskId)>>,
     classes: FxHashMap<String, SyscallClass>,
@@ -77,10 +85,17 @@ pub(crate) struct Index<'m> {
     throttles: OnceLock<Throttles>,
     interrupts: OnceLock<FxHashMap<Cpu, Vec<InterruptSpan>>>,
     seats: Seats,
+    cache: OnceLock<History>,
+    block_io: OnceLock<BlockIo>,
+    journals: OnceLock<Journals>,
+    tlb: OnceLock<TlbIndex>,
+    memory: OnceLock<MemoryIndex>,
+    metadata_medians: OnceLock<BTreeMap<i32, Nanos>>,
+    watch_wakes: OnceLock<WatchWakes>,
 }
 
 impl<'m> Index<'m> {
-    pub(crate) fn new(model: &'m Model, info: &'m CaptureInfo) -> Self {
+    pub(crate) fn new(model: &'m Model, info: &'m CaptureInfo, windows: &'m Windows) -> Self {
         let mut requests = vec![Vec::new(); model.tasks.len()];
         for (index, request) in model.requests.iter().enumerate() {
             if let Some(list) = request.submitter.and_then(|task| requests.get_mut(task.0 as usize))
@@ -110,6 +125,7 @@ impl<'m> Index<'m> {
         Self {
             model,
             info,
+            windows,
             requests,
             children,
             classes,
@@ -117,12 +133,51 @@ impl<'m> Index<'m> {
             throttles: OnceLock::new(),
             interrupts: OnceLock::new(),
             seats: info.topology.seats(),
+            cache: OnceLock::new(),
+            block_io: OnceLock::new(),
+            journals: OnceLock::new(),
+            tlb: OnceLock::new(),
+            memory: OnceLock::new(),
+            metadata_medians: OnceLock::new(),
+            watch_wakes: OnceLock::new(),
         }
+    }
+
+    /// Queues of devices, waiters of requests, plugs, writers of files.
+    pub(crate) fn block_io(&self) -> &BlockIo {
+        self.block_io.get_or_init(|| BlockIo::new(self.model))
+    }
+
+    /// Commits and handles.
+    pub(crate) fn journals(&self) -> &Journals {
+        self.journals.get_or_init(|| Journals::new(self.model))
+    }
+
+    /// The requests that a task submitted over a stretch, by the time they were queued.
+    pub(crate) fn submitted(&self, stretch: Stretch) -> impl Iterator<Item = (u32, &'m Request)> {
+        let requests = &self.model.requests;
+        let list = self.requests.get(stretch.task.0 as usize).map(Vec::as_slice);
+        let list = list.unwrap_or_default();
+        let queued = |i: &u32| requests.get(*i as usize).map_or(Nanos::MAX, |r| r.queued);
+        let first = list.partition_point(|i| queued(i) < stretch.from);
+        let last = list.partition_point(|i| queued(i) < stretch.to);
+        let mine = list.get(first..last).unwrap_or_default();
+        mine.iter().filter_map(|i| requests.get(*i as usize).map(|r| (*i, r)))
     }
 
     /// The class of a system call by name.
     pub(crate) fn class(&self, name: &str) -> SyscallClass {
         self.classes.get(name).copied().unwrap_or(SyscallClass::Other)
+    }
+
+    /// TLB flushes by task.
+    pub(crate) fn tlb(&self) -> &TlbIndex {
+        self.tlb.get_or_init(|| TlbIndex::new(self.model))
+    }
+
+    /// Who wrote, and which tasks are kswapd's.
+    pub(crate) fn memory(&self) -> &MemoryIndex {
+        self.memory.get_or_init(|| MemoryIndex::new(self.model))
     }
 
     /// Who ran on a CPU over `[from, to)`, and how long, in time order.
@@ -173,6 +228,21 @@ impl<'m> Index<'m> {
     /// Where the CPUs sit.
     pub(crate) fn seats(&self) -> &Seats {
         &self.seats
+    }
+
+    /// What left the page cache, by whom, and came back.
+    pub(crate) fn cache(&self) -> &History {
+        self.cache.get_or_init(|| History::new(self.model, self.windows))
+    }
+
+    /// What each metadata call takes that reads nothing, by its number.
+    pub(crate) fn metadata_medians(&self) -> &BTreeMap<i32, Nanos> {
+        self.metadata_medians.get_or_init(|| metadata::medians(self.model))
+    }
+
+    /// Who was woken as a watcher of files.
+    pub(crate) fn watch_wakes(&self) -> &WatchWakes {
+        self.watch_wakes.get_or_init(|| WatchWakes::new(self.model))
     }
 
     pub(crate) fn task(&self, id: TaskId) -> Option<&'m Task> {

@@ -106,6 +106,7 @@ impl Builder {
                 }
             }
         }
+        self.went_on(id, time);
         let held = self.live(id).held.take();
         if state.is_dead() {
             self.close_all(id, time, false);
