@@ -15,10 +15,12 @@ pub(crate) mod faults;
 mod interrupts;
 pub(crate) mod locks;
 pub(crate) mod metadata;
+mod migrations;
 pub(crate) mod oom_kills;
 mod page_cache;
 pub(crate) mod reclaim;
 pub(crate) mod refaults;
+mod steal;
 mod syncs;
 pub(crate) mod tlb;
 mod wakeup_chains;
@@ -36,6 +38,7 @@ use crate::report::StepReport;
 use crate::stacks::SampleIndex;
 
 pub(crate) use cpu_throttle::within as throttled_within;
+pub(crate) use steal::within as holes_within;
 
 /// One mechanism.
 pub(crate) trait Mechanism: Sync {
@@ -104,6 +107,8 @@ pub(crate) const ALL: &[&dyn Mechanism] = &[
     &wakeup_chains::WakeupChains,
     &interrupts::Interrupts,
     &cpu_throttle::CpuThrottle,
+    &migrations::Migrations,
+    &steal::Steal,
     &faults::Faults,
     &refaults::Refaults,
     &page_cache::PageCache,
