@@ -9,6 +9,8 @@ mod innocent;
 mod memory;
 /// The page cache and page faults: their tables against `mincore`, getrusage and by hand.
 mod refaults;
+/// Wakeups, moves between CPUs, interrupts, quotas.
+mod scheduling;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
