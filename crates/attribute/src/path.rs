@@ -80,6 +80,8 @@ pub enum Frame {
     Spawn,
     /// The dynamic loader.
     Loader,
+    /// An interpreter that looks for and reads what it needs to run a program.
+    Startup,
     /// The teardown of an exiting task.
     Exit,
     /// A wait for a lock of the kernel.
@@ -210,6 +212,7 @@ impl Frame {
             }
             Self::Spawn => "spawn".to_owned(),
             Self::Loader => "loader".to_owned(),
+            Self::Startup => "start-up".to_owned(),
             Self::Exit => "exit".to_owned(),
             Self::Lock(addr) => format!("kernel lock {:#x}", addr.0),
             Self::Journal(dev) => format!("journal commit {}", device_name(model, dev)),

@@ -7,14 +7,17 @@ use agenttrace_model::{
 };
 
 use crate::cause::{Cause, Resource};
-use crate::facts::{Facts, Phase};
+use crate::facts::Facts;
 use crate::path::{Frame, StackId, Stacks};
+use crate::phases::Phase;
 
 /// What a task was in at a moment: its open operations, innermost first.
 pub(crate) struct Context<'m> {
     pub(crate) task: TaskId,
     pub(crate) ops: Vec<&'m Op>,
     pub(crate) phase: Option<Phase>,
+    /// An interpreter's start-up: of its own rows, only a frame.
+    pub(crate) starts_up: bool,
 }
 
 /// What the task of a context does meanwhile.
@@ -166,6 +169,7 @@ impl<'m> Facts<'m> {
             task,
             ops: t.op_chain(t.op_at(time)).map(|(_, op)| op).collect(),
             phase: self.phase(task, time),
+            starts_up: self.starts_up(task, time),
         }
     }
 
@@ -354,6 +358,7 @@ impl<'m> Facts<'m> {
             Some(Phase::BeforeExec) => stack = stacks.push(stack, Frame::Spawn),
             Some(Phase::Loader) => stack = stacks.push(stack, Frame::Loader),
             Some(Phase::Exit) => stack = stacks.push(stack, Frame::Exit),
+            None if context.starts_up => stack = stacks.push(stack, Frame::Startup),
             None => {}
         }
         let mut user = true;

@@ -4,6 +4,7 @@ use agenttrace_parse::{Calibration, CaptureInfo, Cpu, Diagnostics, Nanos};
 
 use crate::files::FileInfo;
 use crate::marks::{RawMark, TraceAnchor};
+use crate::peer::Peers;
 use crate::reclaim::{KswapdEvent, OomKill};
 use crate::request::Request;
 use crate::syscall_table::SyscallTable;
@@ -53,6 +54,8 @@ pub struct Model {
     pub captured: Captured,
     /// What leaving calls and faults costs, measured here; in each operation's end.
     pub calibration: Calibration,
+    /// The other ends of TCP connections.
+    pub peers: Peers,
     /// Problems that only the model can see.
     pub diagnostics: Diagnostics,
 }
@@ -132,6 +135,7 @@ impl Model {
                 fault_cost: Nanos::ZERO,
                 fault_reach: Nanos::ZERO,
             },
+            peers: Peers::default(),
             diagnostics: Diagnostics::default(),
         }
     }

@@ -133,7 +133,19 @@ impl<'m> Index<'m> {
             .map(move |(start, end, task)| (*task, (*end).min(to) - (*start).max(from)))
     }
 
-    pub(super) fn task(&self, id: TaskId) -> Option<&'m Task> {
+    /// The processes that a task made in `[from, to)`: (birth, child), by birth.
+    pub(crate) fn children_born(
+        &self,
+        parent: TaskId,
+        from: Nanos,
+        to: Nanos,
+    ) -> impl Iterator<Item = (Nanos, TaskId)> + '_ {
+        let all = self.children.get(parent.0 as usize).map(Vec::as_slice).unwrap_or_default();
+        let first = all.partition_point(|(birth, _)| *birth < from);
+        all.iter().skip(first).copied().take_while(move |(birth, _)| *birth < to)
+    }
+
+    pub(crate) fn task(&self, id: TaskId) -> Option<&'m Task> {
         self.model.tasks.get(id.0 as usize)
     }
 }

@@ -6,6 +6,11 @@
 //! in [`Index`](crate::inclusive::Index), made once for all steps when first asked for.
 //! Verdicts read the same values through functions of the mechanism's file.
 
+pub(crate) mod network;
+pub(crate) mod polling;
+pub(crate) mod services;
+pub(crate) mod spawns;
+
 use agenttrace_model::{Step, Windows};
 
 use crate::detail::{Column, Detail, Value};
@@ -72,7 +77,13 @@ pub(crate) struct SessionView<'a> {
 const MOST_ROWS: usize = 500;
 
 /// Every mechanism, in the order of reports.
-pub(crate) const ALL: &[&dyn Mechanism] = &[];
+pub(crate) const ALL: &[&dyn Mechanism] = &[
+    &spawns::Spawns,
+    &spawns::SpawnList,
+    &polling::Polling,
+    &network::NetworkWaits,
+    &services::Services,
+];
 
 /// What each mechanism did in a step. A mechanism that was captured and did nothing gives
 /// an empty table; one that was not captured gives none.

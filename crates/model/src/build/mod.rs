@@ -6,6 +6,7 @@ mod finish;
 mod irq;
 mod lock;
 mod marker;
+mod net;
 mod record;
 mod sched;
 mod syscall;
@@ -63,6 +64,8 @@ pub(crate) struct TaskState {
     step_field: u64,
     /// The last call returned a restart code.
     restarting: Option<i32>,
+    /// Bytes that the fork in progress has copied the page tables of, by kind of page.
+    copied: [u64; 4],
 }
 
 /// Builds a [`Model`] from events in time order.
@@ -187,8 +190,8 @@ impl Builder {
                 self.irq(event, current, irq);
             }
             Kind::Net(net) => {
-                self.current(event);
-                self.net(event, net);
+                let current = self.current(event);
+                self.net(event, current, net);
             }
         }
     }
@@ -212,17 +215,6 @@ impl Builder {
             pages: 1_u64.checked_shl(order.unwrap_or(0)).unwrap_or(1),
             added,
         });
-    }
-
-    fn net(&mut self, event: &Event<'_>, net: &events::Net<'_>) {
-        match net {
-            events::Net::NetifReceiveSkb(packet) => {
-                let loopback = packet.name.0 == b"lo";
-                self.cpu(event.cpu).packet = Some(loopback);
-            }
-            // Addresses and readiness refine names later; no transition.
-            events::Net::InetSockSetState(_) | events::Net::SkDataReady(_) => {}
-        }
     }
 
     pub(crate) fn cpu(&mut self, cpu: Cpu) -> &mut CpuState {

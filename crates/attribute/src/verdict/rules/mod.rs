@@ -3,6 +3,7 @@
 mod block_reads;
 mod block_writes;
 mod cannot_say;
+mod cold_start;
 mod fsync_stalls;
 mod interrupt;
 mod ipc_wait;
@@ -12,6 +13,7 @@ mod memory_pressure;
 mod minor_fault_storm;
 mod mmap_fault_storm;
 mod network_wait;
+mod polling_loop;
 mod run_delay;
 mod service_wait;
 mod sleep;
@@ -25,6 +27,8 @@ use super::Rule;
 
 /// All rules.
 pub(super) const ALL: &[&dyn Rule] = &[
+    &cold_start::ColdStart,
+    &polling_loop::PollingLoop,
     &mmap_fault_storm::MmapFaultStorm,
     &minor_fault_storm::MinorFaultStorm,
     &fsync_stalls::FsyncStalls,
