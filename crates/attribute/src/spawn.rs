@@ -101,6 +101,8 @@ pub(crate) struct Spawn {
     pub(crate) program: String,
     /// It executed a program.
     pub(crate) executed: bool,
+    /// The first program that it executed, where that is not the last.
+    pub(crate) first: Option<String>,
     pub(crate) how: How,
     pub(crate) start: Nanos,
     pub(crate) end: Nanos,
@@ -131,10 +133,13 @@ impl Spawn {
         self.phases.get(part as usize).copied().unwrap_or(Nanos::ZERO)
     }
 
-    /// What starting and ending it costs: all but the program's own time; of a shell that
-    /// only starts a program, all but that program's.
+    /// What starting and ending it costs: all but the program's own time, and that of a
+    /// shell that did more than to execute it.
     pub(crate) fn cost(&self) -> Nanos {
-        self.total() - self.part(Part::Program)
+        let scripted = self.shell.is_none()
+            && self.first.as_deref().is_some_and(|first| SHELLS.contains(&first));
+        let own = if scripted { self.part(Part::Earlier) } else { Nanos::ZERO };
+        self.total() - self.part(Part::Program) - own
     }
 }
 
@@ -298,6 +303,9 @@ fn spawn(
             None => task.name_at(birth).to_text(),
         },
         executed: first_exec.is_some(),
+        first: (task.execs.len() > 1)
+            .then(|| task.execs.first().map(|(_, path)| base(path).to_owned()))
+            .flatten(),
         how,
         start,
         end,

@@ -112,43 +112,49 @@ fn polls(
     }
     let own = tasks.len() == 1;
     let mut sums: BTreeMap<i32, Check> = BTreeMap::new();
-    let (mut looked, mut worked) = (0_usize, 0_usize);
-    for (from, to) in &gaps {
-        let (looks, works) = between_sleeps(index, owner, (*from, *to), &mut sums);
-        looked += usize::from(looks);
+    let (mut denied, mut worked) = (0_usize, 0_usize);
+    for gap in &gaps {
+        let (no, works) = between_sleeps(index, owner, own, *gap, &mut sums);
+        denied += usize::from(no);
         worked += usize::from(works);
     }
     let most = |n: usize| n.saturating_mul(2) >= gaps.len();
     let timer = index.model.syscalls.class(nr) == SyscallClass::Poll;
-    // An event loop's timer may tick for anything; a program that writes each time works.
-    if own && ((timer && !most(looked)) || (most(worked) && !most(looked))) {
+    // An event loop's timer may tick for anything, so may a script; who writes each time works.
+    if (timer || !own || most(worked)) && !most(denied) {
         return None;
     }
     let mut checks: Vec<Check> = sums.into_values().collect();
-    checks.sort_by_key(|check| std::cmp::Reverse(check.count));
+    checks.sort_by_key(|check| std::cmp::Reverse((check.failed, check.count)));
     let count = spans.len() as u64;
     Some(Loop { tasks, owner, nr, count, interval, total, checks })
 }
 
-/// What a task called in a gap: adds it up, and tells whether it looked at anything, and
-/// whether it did anything.
+/// What a task called in a gap: adds it up, and tells whether a look at something said no,
+/// and whether the task did anything. `own`: the sleeps are the task's own; else it waits
+/// for the processes that sleep.
 fn between_sleeps(
     index: &Index<'_>,
     owner: TaskId,
+    own: bool,
     (from, to): (Nanos, Nanos),
     sums: &mut BTreeMap<i32, Check>,
 ) -> (bool, bool) {
-    let (mut looks, mut works) = (false, false);
+    let (mut denied, mut works) = (false, false);
     let Some(task) = index.task(owner) else { return (false, false) };
+    let close = index.model.syscalls.number("close");
     let first = task.ops.partition_point(|op| op.start < from);
     let calls = task.ops.iter().skip(first).take_while(|op| op.start < to);
     for call in calls.filter_map(Op::syscall).filter(|call| !call.mark) {
-        match index.model.syscalls.class(call.nr) {
-            SyscallClass::Metadata
-            | SyscallClass::WaitChild
-            | SyscallClass::SocketReceive
-            | SyscallClass::Read => looks = true,
-            SyscallClass::SocketSend if is_connect(index, call) => looks = true,
+        let failed = call.ret.is_some_and(|ret| ret < 0);
+        let nothing = call.ret == Some(0);
+        let no = match index.model.syscalls.class(call.nr) {
+            SyscallClass::Metadata if Some(call.nr) == close => continue,
+            SyscallClass::Metadata => failed,
+            SyscallClass::SocketSend if is_connect(index, call) => failed,
+            // wait4 with WNOHANG returns 0 while no child has ended, read at a file's end.
+            SyscallClass::WaitChild if own => failed || nothing,
+            SyscallClass::SocketReceive | SyscallClass::Read if failed || nothing => true,
             SyscallClass::Write
             | SyscallClass::SocketSend
             | SyscallClass::Durability
@@ -159,28 +165,30 @@ fn between_sleeps(
                 continue;
             }
             SyscallClass::Exit
+            | SyscallClass::WaitChild
+            | SyscallClass::SocketReceive
+            | SyscallClass::Read
             | SyscallClass::Futex
             | SyscallClass::Poll
             | SyscallClass::Sleep
             | SyscallClass::Prctl
             | SyscallClass::Other => continue,
-        }
+        };
+        denied |= no;
         let check =
             sums.entry(call.nr).or_insert(Check { nr: call.nr, count: 0, failed: 0, last: *call });
         check.count += 1;
         check.last = *call;
-        let waits = index.model.syscalls.class(call.nr) == SyscallClass::WaitChild;
-        // wait4 with WNOHANG returns 0 while no child has ended.
-        check.failed += u64::from(call.ret.is_some_and(|ret| ret < 0 || (waits && ret == 0)));
+        check.failed += u64::from(no);
     }
-    (looks, works)
+    (denied, works)
 }
 
 pub(crate) fn is_connect(index: &Index<'_>, call: &SyscallOp) -> bool {
     index.model.syscalls.number("connect") == Some(call.nr)
 }
 
-/// The check in words: `newfstatat (49 of 50 said no)`.
+/// The check in words: `newfstatat (49 of 50 failed)`.
 pub(crate) fn check_words(index: &Index<'_>, owner: TaskId, check: &Check) -> String {
     let name = index.model.syscalls.name(check.nr);
     let peer = index

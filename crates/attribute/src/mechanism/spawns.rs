@@ -19,20 +19,21 @@ pub(super) struct SpawnList;
 const NEEDS: &[&str] = &["sched:sched_switch", "raw_syscalls:sys_enter", "raw_syscalls:sys_exit"];
 
 const ADD_UP: &str = "the phases of a spawn add up to its total: from the entry of the call that made the process to the \
-return of the wait that was told of its end; to its death where the parent did not wait then; to the end of the step where \
+return of the wait that was told of its end (fork, delay until it runs, its own setup, images before the last, the exec \
+up to its point of no return and after it, loader, the program's work, exit, wakeup); to its death where the parent did not wait then; to the end of the step where \
 it lives on";
 
 /// The keys and titles of the phases, in the order of [`Part`].
 const fn phase_columns() -> [Column; PHASES] {
     [
         Column::time("fork_ns", "fork"),
-        Column::time("delay_ns", "to run"),
+        Column::time("delay_ns", "delay"),
         Column::time("setup_ns", "setup"),
-        Column::time("earlier_ns", "earlier image"),
-        Column::time("exec_prepare_ns", "exec finds"),
-        Column::time("exec_image_ns", "exec loads"),
+        Column::time("earlier_ns", "before"),
+        Column::time("exec_prepare_ns", "find"),
+        Column::time("exec_image_ns", "exec"),
         Column::time("loader_ns", "loader"),
-        Column::time("program_ns", "program"),
+        Column::time("program_ns", "works"),
         Column::time("exit_ns", "exit"),
         Column::time("wakeup_ns", "wakeup"),
     ]
@@ -125,7 +126,8 @@ fn shell_words(spawn: &Spawn) -> Option<String> {
 pub(crate) fn groups(spawns: &[Spawn]) -> Vec<Group> {
     let mut by: BTreeMap<_, Group> = BTreeMap::new();
     for spawn in spawns {
-        let key = (spawn.program.clone(), spawn.how, shell_words(spawn), spawn.in_shell);
+        let key =
+            (spawn.program.clone(), spawn.how, shell_words(spawn), spawn.in_shell, &spawn.first);
         let group = by.entry(key).or_insert_with(|| Group {
             first: spawn.clone(),
             count: 0,

@@ -67,14 +67,13 @@ impl Rule for PollingLoop {
         let Some(main) = loops.first() else { return Finding::default() };
         let name = |nr| index.model.syscalls.name(nr);
         let looks = main.checks.first().map_or_else(
-            || "no call in between".to_owned(),
-            |check| format!("{} in between", check_words(index, main.owner, check)),
+            || "no call between".to_owned(),
+            |check| format!("{} between", check_words(index, main.owner, check)),
         );
         let title = format!(
-            "not the kernel: polling loop, {} sleeps of {} in {}, {looks}",
+            "not the kernel: polling loop, {} sleeps of {}, {looks}",
             thousands(main.count),
-            human(main.interval),
-            name(main.nr)
+            human(main.interval)
         );
         let mut evidence = Vec::new();
         for l in loops.iter().take(3) {

@@ -19,7 +19,7 @@
 use crate::cause::Cause;
 use crate::mechanism::spawns::{Group, groups};
 use crate::report::{Evidence, Recommendation};
-use crate::spawn::{How, Part, Shell, Spawn, spawns};
+use crate::spawn::{How, Part, SHELLS, Spawn, spawns};
 use crate::stats::{human, mean, plural, size, thousands};
 use crate::verdict::{Facts, Finding, Rule, ZERO, advice, count, shares, time};
 use agenttrace_model::parse::Nanos;
@@ -114,13 +114,15 @@ impl Rule for SpawnCost {
             ));
         }
         let forks = spawns.iter().filter(|s| s.how == How::Fork && s.executed);
-        let forked: Nanos = forks.map(|s| s.part(Part::Fork) + s.copies.1).sum();
+        // With it goes the freeing of the copy, in the exec.
+        let forked: Nanos =
+            forks.map(|s| s.part(Part::Fork) + s.part(Part::Image) + s.copies.1).sum();
         if forked > ZERO {
             recommendations.push(saving(
                 facts,
                 "posix_spawn or vfork instead of fork",
-                "fork copies the page tables of the parent: it grows with resident memory; the \
-                 vfork parent waits until the exec",
+                "fork copies the page tables of the parent, and the exec frees the copy: both grow with \
+                 resident memory; the vfork parent waits until the exec",
                 forked,
             ));
         }
@@ -173,17 +175,17 @@ fn parts(group: &Group) -> Vec<(Nanos, String)> {
         (How::Vfork, _) => "vfork".to_owned(),
         (How::PosixSpawn, _) => "posix_spawn's clone".to_owned(),
     };
-    let earlier = match &group.first.shell {
-        Some(Shell { name, executes: true, .. }) => {
-            format!("{name}, before it executes the program")
-        }
-        Some(_) | None => "images before the last".to_owned(),
+    let earlier = match (&group.first.first, &group.first.shell) {
+        // A shell that did more than that worked: its time is no cost of the start.
+        (Some(first), None) if SHELLS.contains(&first.as_str()) => (ZERO, String::new()),
+        (Some(first), _) => (of(Part::Earlier), format!("{first}, before it executes the program")),
+        (None, _) => (ZERO, String::new()),
     };
     let mut parts = vec![
         (of(Part::Fork), fork),
         (of(Part::Delay), "until the child first runs".to_owned()),
         (of(Part::Setup), "the child's own code before its exec".to_owned()),
-        (of(Part::Earlier), earlier),
+        earlier,
         (of(Part::Prepare) + of(Part::Image), "execve".to_owned()),
         (of(Part::Loader), "the dynamic loader".to_owned()),
         (of(Part::Teardown), "exit".to_owned()),
@@ -195,12 +197,14 @@ fn parts(group: &Group) -> Vec<(Nanos, String)> {
 
 /// The phases of a group that matter, the longest first.
 fn phases(group: &Group) -> impl Iterator<Item = Evidence> {
-    let (n, cost) = (group.count, group.cost);
+    let (n, cost, program) = (group.count, group.cost, group.first.program.clone());
     parts(group)
         .into_iter()
         .take(5)
         .filter(move |(ns, _)| ns.0.saturating_mul(20) >= cost.0 && *ns > ZERO)
-        .map(move |(ns, words)| time(format!("{} each in {words}", human(mean(ns, n))), ns, PHASES))
+        .map(move |(ns, words)| {
+            time(format!("{program}: {} each in {words}", human(mean(ns, n))), ns, PHASES)
+        })
 }
 
 /// How many of which program, what each costs, and most of it.
@@ -219,12 +223,27 @@ fn title(main: &Group, groups: &[Group]) -> String {
         );
     }
     let to_start = main.part(Part::Program).0.saturating_mul(10) > main.cost.0;
-    let most = parts(main).into_iter().next().map_or_else(String::new, |(ns, words)| {
-        format!(", {} of it {words}", human(main.each(ns)))
-    });
-    format!(
-        "{times}: {} each{}{most}",
-        human(main.each(main.cost)),
-        if to_start { " to start and end" } else { "" }
-    )
+    let fork = main.part(Part::Fork);
+    let freed = main.part(Part::Image);
+    // The exec of a forked child frees the page tables that its fork copied (`exec_mmap`).
+    let most = match main.copied {
+        Some(bytes) if main.first.how == How::Fork && fork.0 > freed.0 / 2 && dear(fork, main) => {
+            format!(", {} of it fork of a {} parent", human(main.each(fork)), size(bytes))
+        }
+        Some(_) | None => parts(main).into_iter().next().map_or_else(String::new, |(ns, words)| {
+            format!(", {} of it {words}", human(main.each(ns)))
+        }),
+    };
+    let words = match (main.count, to_start) {
+        (1, false) => "",
+        (1, true) => " to start and end",
+        (_, false) => " each",
+        (_, true) => " each to start and end",
+    };
+    format!("{times}: {}{words}{most}", human(main.each(main.cost)))
+}
+
+/// Whether a part is at least a fifth of the whole.
+fn dear(part: Nanos, group: &Group) -> bool {
+    part.0.saturating_mul(5) >= group.cost.0
 }
