@@ -1,10 +1,14 @@
 //! Facts of a model that every walk needs, computed once: kernel threads, spawn phases, own requests.
 
+use std::sync::OnceLock;
+
 use agenttrace_model::parse::{Nanos, Pid};
 use agenttrace_model::{Model, Task, TaskId, Windows};
 use rustc_hash::FxHashMap;
 
 use crate::phases::{Phase, Phases, phases_of};
+use crate::throttle::Throttles;
+use crate::uring::Completions;
 
 /// What walks look up.
 pub(crate) struct Facts<'m> {
@@ -14,6 +18,8 @@ pub(crate) struct Facts<'m> {
     phases: FxHashMap<TaskId, Phases>,
     forks: FxHashMap<Pid, Vec<(Nanos, Nanos)>>,
     requests: FxHashMap<TaskId, Vec<u32>>,
+    pub(crate) throttles: Throttles,
+    pub(crate) completions: Completions<'m>,
 }
 
 const KERNEL_NAMES: &[&[u8]] = &[
@@ -75,7 +81,9 @@ impl<'m> Facts<'m> {
                 requests.entry(task).or_default().push(u32::try_from(index).unwrap_or(u32::MAX));
             }
         }
-        Self { model, windows, kernel, phases, forks, requests }
+        let throttles = Throttles::new(model, windows, &OnceLock::new());
+        let completions = Completions::new(model);
+        Self { model, windows, kernel, phases, forks, requests, throttles, completions }
     }
 
     pub(crate) fn is_kernel_thread(&self, task: TaskId) -> bool {

@@ -1,13 +1,18 @@
 //! Step windows to critical paths, causes, verdicts and one report.
 
 pub mod analyze;
+mod block_io;
 pub mod cause;
 pub mod coverage;
+mod cpu_lines;
 pub mod detail;
 mod facts;
 pub mod histogram;
 mod inclusive;
+mod journal;
+mod locks;
 mod mechanism;
+mod page_cache;
 pub mod path;
 mod phases;
 pub mod record_command;
@@ -18,8 +23,11 @@ mod spawn;
 pub mod stacks;
 mod startup;
 pub mod stats;
+mod throttle;
 pub mod timeline;
+mod uring;
 mod verdict;
+mod wakeup;
 mod walk;
 
 pub use agenttrace_model as model;

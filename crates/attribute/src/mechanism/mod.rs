@@ -6,10 +6,30 @@
 //! in [`Index`](crate::inclusive::Index), made once for all steps when first asked for.
 //! Verdicts read the same values through functions of the mechanism's file.
 
+mod block_delayed_by;
+pub(crate) mod block_files;
+mod block_requests;
+pub(crate) mod commits;
+mod cpu_throttle;
+pub(crate) mod faults;
+mod interrupts;
+pub(crate) mod locks;
+pub(crate) mod metadata;
 pub(crate) mod network;
+pub(crate) mod oom_kills;
+mod page_cache;
 pub(crate) mod polling;
+pub(crate) mod reclaim;
+pub(crate) mod refaults;
 pub(crate) mod services;
 pub(crate) mod spawns;
+mod syncs;
+pub(crate) mod tlb;
+mod wakeup_chains;
+mod wakeup_tail;
+mod wakeups;
+pub(crate) mod watchers;
+pub(crate) mod writeback_throttle;
 
 use agenttrace_model::{Step, Windows};
 
@@ -17,6 +37,9 @@ use crate::detail::{Column, Detail, Value};
 use crate::inclusive::{Index, Stretch};
 use crate::path::StepPath;
 use crate::report::StepReport;
+use crate::stacks::SampleIndex;
+
+pub(crate) use cpu_throttle::within as throttled_within;
 
 /// One mechanism.
 pub(crate) trait Mechanism: Sync {
@@ -60,6 +83,8 @@ pub(crate) struct StepView<'a> {
     /// Who worked for it, when.
     pub(crate) work: &'a [Stretch],
     pub(crate) path: &'a StepPath,
+    /// Samples with call chains, where the capture has any.
+    pub(crate) stacks: Option<&'a SampleIndex<'a>>,
 }
 
 /// All steps, as mechanisms see them.
@@ -78,6 +103,26 @@ const MOST_ROWS: usize = 500;
 
 /// Every mechanism, in the order of reports.
 pub(crate) const ALL: &[&dyn Mechanism] = &[
+    &wakeups::Wakeups,
+    &wakeup_tail::WakeupTail,
+    &wakeup_chains::WakeupChains,
+    &interrupts::Interrupts,
+    &cpu_throttle::CpuThrottle,
+    &faults::Faults,
+    &refaults::Refaults,
+    &page_cache::PageCache,
+    &reclaim::Reclaim,
+    &oom_kills::OomKills,
+    &writeback_throttle::WritebackThrottle,
+    &tlb::Tlb,
+    &metadata::Metadata,
+    &watchers::Watchers,
+    &locks::Locks,
+    &block_requests::BlockRequests,
+    &block_files::BlockFiles,
+    &block_delayed_by::BlockDelayedBy,
+    &syncs::Syncs,
+    &commits::Commits,
     &spawns::Spawns,
     &spawns::SpawnList,
     &polling::Polling,

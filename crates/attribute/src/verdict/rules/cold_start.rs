@@ -44,27 +44,16 @@ enum Part {
 fn start(facts: &Facts<'_>, cell: &Cell) -> Option<(TaskId, Part)> {
     let mut owner = facts.parts.step.root;
     for frame in &cell.frames {
-        match frame {
-            Frame::Task(id) => owner = *id,
-            Frame::Loader => return Some((owner, Part::Loader)),
-            Frame::Startup => return Some((owner, Part::Startup)),
-            Frame::Syscall(nr) if facts.model().syscalls.class(*nr) == SyscallClass::Exec => {
-                return Some((owner, Part::Exec));
-            }
-            Frame::Syscall(_)
-            | Frame::Fault(..)
-            | Frame::Spawn
-            | Frame::Exit
-            | Frame::Lock(_)
-            | Frame::Journal(_)
-            | Frame::Block(..)
-            | Frame::Irq(_)
-            | Frame::Softirq(_)
-            | Frame::Tick
-            | Frame::Reclaim(_)
-            | Frame::DirtyPause
-            | Frame::TlbWait
-            | Frame::User => {}
+        if let Frame::Task(id) = frame {
+            owner = *id;
+        } else if *frame == Frame::Loader {
+            return Some((owner, Part::Loader));
+        } else if *frame == Frame::Startup {
+            return Some((owner, Part::Startup));
+        } else if let Frame::Syscall(nr) = frame
+            && facts.model().syscalls.class(*nr) == SyscallClass::Exec
+        {
+            return Some((owner, Part::Exec));
         }
     }
     None
