@@ -183,6 +183,7 @@ impl Dialect {
         ReadOptions {
             trace_clock: self.capture.contains(".txt").then_some(ClockId::Monotonic),
             formats: (!texts.is_empty()).then(|| Formats::new(texts)),
+            ..ReadOptions::default()
         }
     }
 

@@ -26,6 +26,8 @@ mod golden;
 mod invariants;
 /// JSON text to values: the tests read reports with a reader of their own.
 mod json;
+/// Each mechanism's firing example and near miss, and the numbers of its tables.
+mod mechanisms;
 /// Event counts and times against `perf script`.
 mod oracle;
 /// One recording with ftrace's stacks in its three forms.

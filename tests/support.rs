@@ -1,5 +1,6 @@
 //! Finds fixtures, runs the stages and the program.
 
+use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -7,7 +8,7 @@ use agenttrace_attribute::path::StepPath;
 use agenttrace_model::{Builder, MarkOptions, Model, Windows, claim_tasks, place_marks};
 use agenttrace_parse::{
     Capture, CaptureInfo, Diagnostics, Input, Limits, ReadOptions, StepFile, Totals, Unpacked,
-    read_steps, write_event, write_events_header,
+    plain_reader, read_steps, write_event, write_events_header,
 };
 
 use crate::json::Json;
@@ -48,6 +49,18 @@ const LARGEST: u64 = 32 << 20;
 impl Fixture {
     pub(crate) fn bytes(&self) -> Vec<u8> {
         read(&self.dir.join(self.capture))
+    }
+
+    /// Its bytes without the packing, for tests that damage what is inside.
+    pub(crate) fn plain(&self) -> Vec<u8> {
+        let bytes = self.bytes();
+        if self.capture != "perf.data.xz" {
+            return bytes;
+        }
+        let mut plain = Vec::new();
+        let mut reader = plain_reader(&bytes).expect("it is packed");
+        reader.read_to_end(&mut plain).expect("the fixture unpacks");
+        plain
     }
 
     pub(crate) fn step_bytes(&self) -> Option<Vec<u8>> {

@@ -163,6 +163,7 @@ fn nothing_unfinished_and_no_place_of_a_machine() {
         "fixtures/record_ftrace_stacks.sh",
         "fixtures/ftrace_stacks/README.md",
         "docs/FORMATS.md",
+        "docs/MECHANISMS.md",
     ];
     let pages = pages.into_iter().map(|name| (name.to_owned(), text(name)));
     for (file, text) in sources().into_iter().chain(pages) {

@@ -88,6 +88,10 @@ pub(crate) struct ReadArgs {
     /// perf.data of the same boot, or a copy of /sys/kernel/tracing/events
     #[arg(long, value_name = "FILE|DIR")]
     pub(crate) formats: Option<PathBuf>,
+    /// Where the CPUs sit, in place of what the capture tells: what
+    /// `lscpu -p=CPU,CORE,SOCKET,NODE,CACHE` printed on the traced machine
+    #[arg(long, value_name = "FILE")]
+    pub(crate) topology: Option<PathBuf>,
     /// How many bytes compressed input may expand to [default: 64 MiB and 256 times
     /// its size]
     #[arg(long, value_name = "BYTES")]

@@ -8,8 +8,8 @@ use agenttrace_attribute::analyze::{self, Input};
 use agenttrace_attribute::stacks::Named;
 use agenttrace_attribute::{report::Report, walk};
 use agenttrace_model::parse::{
-    Calibration, Capture, Diagnostics, Formats, Limits, Pid, ReadOptions, StepFile, StepId, Totals,
-    Unpacked, read_steps,
+    Calibration, Capture, Diagnostics, Formats, Limits, Pid, ReadOptions, StepFile, StepId,
+    Topology, Totals, Unpacked, read_steps,
 };
 use agenttrace_model::{Builder, MarkOptions, Marked, Model, Windows, claim_tasks, place_marks};
 use anyhow::{Context as _, Result, anyhow, bail};
@@ -61,8 +61,16 @@ pub(crate) fn unpack<'f>(files: &'f Files, args: &ReadArgs) -> Result<Unpacked<'
 /// Opens a capture: everything but its records.
 pub(crate) fn open<'a>(unpacked: &'a Unpacked<'_>, args: &ReadArgs) -> Result<Capture<'a>> {
     let formats = args.formats.as_deref().map(formats).transpose()?;
-    let options = ReadOptions { trace_clock: args.trace_clock, formats };
+    let topology = args.topology.as_deref().map(topology).transpose()?;
+    let options = ReadOptions { trace_clock: args.trace_clock, formats, topology };
     Capture::open(unpacked, &options).map_err(|e| anyhow!("{}: {e}", args.path.display()))
+}
+
+/// Where the CPUs sit, as lscpu printed it.
+fn topology(path: &Path) -> Result<Topology> {
+    let text =
+        std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
+    Topology::read_lscpu(&text).map_err(|e| anyhow!("{} {e}", path.display()))
 }
 
 /// Formats from elsewhere: of another capture, or tracefs's own files.

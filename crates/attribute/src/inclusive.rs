@@ -126,7 +126,10 @@ impl Gathered {
             | OpKind::Work(_)
             | OpKind::Commit { .. }
             | OpKind::SyncFile { .. }
-            | OpKind::Exit => {}
+            | OpKind::Exit
+            | OpKind::Reclaim(_)
+            | OpKind::DirtyPause(_)
+            | OpKind::TlbWait(_) => {}
         }
     }
 
@@ -233,7 +236,10 @@ fn is_spawn(model: &Model, op: &Op) -> bool {
         | OpKind::LocalTimer
         | OpKind::Work(_)
         | OpKind::Commit { .. }
-        | OpKind::SyncFile { .. } => false,
+        | OpKind::SyncFile { .. }
+        | OpKind::Reclaim(_)
+        | OpKind::DirtyPause(_)
+        | OpKind::TlbWait(_) => false,
     }
 }
 

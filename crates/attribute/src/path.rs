@@ -1,7 +1,7 @@
 //! The critical path of a step as data: segments, their entry stacks, their objects.
 
 use agenttrace_model::parse::{Addr, BlockOp, Dev, Nanos};
-use agenttrace_model::{Model, TaskId};
+use agenttrace_model::{Model, ReclaimKind, TaskId};
 use rustc_hash::FxHashMap;
 
 use crate::cause::{Cause, Resource};
@@ -94,6 +94,12 @@ pub enum Frame {
     Softirq(u32),
     /// The timer tick.
     Tick,
+    /// Reclaim or compaction.
+    Reclaim(ReclaimKind),
+    /// A pause for dirty memory.
+    DirtyPause,
+    /// Waiting for other CPUs to flush their TLB.
+    TlbWait,
     /// User mode of the task.
     User,
 }
@@ -213,6 +219,9 @@ impl Frame {
             }
             Self::Softirq(vec) => format!("softirq {}", softirq_name(vec)),
             Self::Tick => "timer tick".to_owned(),
+            Self::Reclaim(kind) => kind.name().to_owned(),
+            Self::DirtyPause => "balance_dirty_pages".to_owned(),
+            Self::TlbWait => "remote TLB flush".to_owned(),
             Self::User => "user".to_owned(),
         }
     }

@@ -40,7 +40,18 @@ type Row = fn(&Facts<'_>, &Context<'_>, Doing<'_>) -> Option<Cause>;
 /// Rows 4 to 15, in their order: the first that matches decides, for running time
 /// and for waits. Rows 2 and 3 (run delay, interrupts) stand before them and keep the
 /// answer as `under`; rows 16 (waits, by the waker), 17 and 18 after them.
-const ROWS: &[Row] = &[durability, kernel_lock, journal, fault, spawn, vfs_metadata, block];
+const ROWS: &[Row] = &[
+    durability,
+    reclaim,
+    writeback_throttle,
+    tlb_flush,
+    kernel_lock,
+    journal,
+    fault,
+    spawn,
+    vfs_metadata,
+    block,
+];
 
 /// Row 4: a durability operation.
 fn durability(facts: &Facts<'_>, context: &Context<'_>, _: Doing<'_>) -> Option<Cause> {
@@ -52,11 +63,26 @@ fn durability(facts: &Facts<'_>, context: &Context<'_>, _: Doing<'_>) -> Option<
     context.calls().any(durable).then_some(Cause::Fsync)
 }
 
+/// Row 5: direct or cgroup reclaim, compaction, whatever is done or waited for in it.
+fn reclaim(_: &Facts<'_>, context: &Context<'_>, _: Doing<'_>) -> Option<Cause> {
+    context.is_in(|kind| matches!(kind, OpKind::Reclaim(_))).then_some(Cause::Reclaim)
+}
+
+/// Row 6: a pause in `balance_dirty_pages`.
+fn writeback_throttle(_: &Facts<'_>, context: &Context<'_>, _: Doing<'_>) -> Option<Cause> {
+    context.is_in(|kind| matches!(kind, OpKind::DirtyPause(_))).then_some(Cause::WritebackThrottle)
+}
+
+/// Row 7: waiting for other CPUs to flush. The sender does not sleep: it spins.
+fn tlb_flush(_: &Facts<'_>, context: &Context<'_>, _: Doing<'_>) -> Option<Cause> {
+    context.is_in(|kind| matches!(kind, OpKind::TlbWait(_))).then_some(Cause::TlbFlush)
+}
+
 /// Row 8: waiting for a lock of the kernel.
 fn kernel_lock(facts: &Facts<'_>, context: &Context<'_>, doing: Doing<'_>) -> Option<Cause> {
     if facts.model.captured.has("lock:contention_begin") {
-        let lock = |op: &&Op| matches!(op.kind, OpKind::Lock { .. });
-        return context.ops.iter().any(lock).then_some(Cause::KernelLock);
+        let waits = context.is_in(|kind| matches!(kind, OpKind::Lock { .. }));
+        return waits.then_some(Cause::KernelLock);
     }
     // Without its events, by the signs of one.
     let Doing::Waiting { from, .. } = doing else { return None };
@@ -129,6 +155,10 @@ impl<'m> Context<'m> {
     /// The system calls that it is in, the innermost first.
     fn calls(&self) -> impl Iterator<Item = &'m SyscallOp> + '_ {
         self.ops.iter().filter_map(|op| op.syscall())
+    }
+
+    fn is_in(&self, wanted: impl Fn(&OpKind) -> bool) -> bool {
+        self.ops.iter().any(|op| wanted(&op.kind))
     }
 }
 
@@ -346,6 +376,9 @@ impl<'m> Facts<'m> {
                 OpKind::Softirq(vec) => Frame::Softirq(vec),
                 OpKind::LocalTimer => Frame::Tick,
                 OpKind::Commit { dev, .. } => Frame::Journal(dev),
+                OpKind::Reclaim(reclaim) => Frame::Reclaim(reclaim.kind),
+                OpKind::DirtyPause(_) => Frame::DirtyPause,
+                OpKind::TlbWait(_) => Frame::TlbWait,
                 OpKind::Work(_) | OpKind::SyncFile { .. } | OpKind::Exit => continue,
             };
             user = false;

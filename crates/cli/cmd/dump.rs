@@ -179,6 +179,13 @@ fn timeline(model: &Model, id: TaskId, out: &mut Pieces) {
             OpKind::Commit { dev, transaction } => format!("journal commit {dev} {transaction}"),
             OpKind::SyncFile { dev, ino } => format!("sync {dev} ino {ino}"),
             OpKind::Exit => "exit".to_owned(),
+            OpKind::Reclaim(reclaim) => format!(
+                "{}{}",
+                reclaim.kind.name(),
+                reclaim.pages.map_or(String::new(), |pages| format!(" {pages} pages"))
+            ),
+            OpKind::DirtyPause(_) => "pause for dirty memory".to_owned(),
+            OpKind::TlbWait(_) => "remote TLB flush".to_owned(),
         };
         let end = if op.end == agenttrace_model::parse::Nanos::MAX {
             "open".to_owned()

@@ -4,9 +4,11 @@ use agenttrace_parse::{Calibration, CaptureInfo, Cpu, Diagnostics, Nanos};
 
 use crate::files::FileInfo;
 use crate::marks::{RawMark, TraceAnchor};
+use crate::reclaim::{KswapdEvent, OomKill};
 use crate::request::Request;
 use crate::syscall_table::SyscallTable;
 use crate::task::{Task, TaskId, Wake, WakeId};
+use crate::tlb::{Shootdown, TlbFlush};
 
 /// Everything that the analysis needs of a capture.
 #[derive(Debug)]
@@ -21,7 +23,15 @@ pub struct Model {
     pub files: Vec<FileInfo>,
     /// Page-cache adds and deletes, in time order.
     pub cache: Vec<CacheEvent>,
-    /// Names of interrupts.
+    /// What kswapd did, in time order.
+    pub kswapd: Vec<KswapdEvent>,
+    /// Processes killed for want of memory, in time order.
+    pub oom_kills: Vec<OomKill>,
+    /// TLB flushes other than those of task switches, in time order.
+    pub tlb_flushes: Vec<TlbFlush>,
+    /// Flushes sent to other CPUs, in time order.
+    pub shootdowns: Vec<Shootdown>,
+    /// Names of interrupts and backing devices.
     pub names: Vec<String>,
     /// In-band marks, in time order.
     pub marks: Vec<RawMark>,
@@ -103,6 +113,10 @@ impl Model {
             requests: Vec::new(),
             files: Vec::new(),
             cache: Vec::new(),
+            kswapd: Vec::new(),
+            oom_kills: Vec::new(),
+            tlb_flushes: Vec::new(),
+            shootdowns: Vec::new(),
             names: Vec::new(),
             marks: Vec::new(),
             anchors: Vec::new(),

@@ -5,6 +5,7 @@ use std::num::NonZeroU32;
 use agenttrace_parse::{Addr, Args, Dev, Nanos};
 
 use crate::lock::LockKind;
+use crate::reclaim::{DirtyPause, ReclaimOp};
 
 /// One operation of a task.
 #[derive(Clone, Copy, PartialEq, Debug)]
@@ -66,6 +67,12 @@ pub enum OpKind {
     },
     /// Teardown of an exiting task.
     Exit,
+    /// Reclaiming or compacting memory.
+    Reclaim(ReclaimOp),
+    /// Paused for too much dirty memory, in a write.
+    DirtyPause(DirtyPause),
+    /// Waiting for other CPUs to flush their TLB; index in [`crate::Model::shootdowns`].
+    TlbWait(u32),
 }
 
 /// A system call.

@@ -1,5 +1,6 @@
 //! What a capture says of itself: format, machine, clock, event types.
 
+use crate::topology::Topology;
 use crate::units::{Cpu, Nanos};
 
 /// The facts of a capture that are not events. A fact that the capture does not
@@ -163,23 +164,6 @@ impl ClockId {
             11 => Some(Self::Tai),
             _ => None,
         }
-    }
-}
-
-/// Where the CPUs sit. Empty where the capture does not tell.
-#[derive(Clone, Default, PartialEq, Eq, Debug)]
-pub struct Topology {
-    /// For each CPU (core, socket).
-    pub cpus: Vec<(Cpu, u32, u32)>,
-    /// For each NUMA node its CPUs.
-    pub nodes: Vec<(u32, Vec<Cpu>)>,
-}
-
-impl Topology {
-    /// The NUMA node of a CPU.
-    #[must_use]
-    pub fn node(&self, cpu: Cpu) -> Option<u32> {
-        self.nodes.iter().find(|(_, cpus)| cpus.contains(&cpu)).map(|(node, _)| *node)
     }
 }
 

@@ -230,6 +230,11 @@ fn header(comment: &str, info: &mut CaptureInfo) -> Result<(), String> {
                 })?,
             );
         }
+        "cache" => {
+            info.topology.caches.push(cpu_list(value.trim()).ok_or_else(|| {
+                "cache: the CPUs that share it are needed, as in `0-3`".to_owned()
+            })?)
+        }
         _ => {}
     }
     Ok(())

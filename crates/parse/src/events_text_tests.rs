@@ -151,6 +151,7 @@ fn the_header_reads_back() {
     };
     info.topology.cpus = vec![(Cpu(0), 0, 0), (Cpu(1), 1, 0)];
     info.topology.nodes = vec![(0, vec![Cpu(0), Cpu(1)])];
+    info.topology.caches = vec![vec![Cpu(0), Cpu(1)]];
     info.clock.id = Some(ClockId::Local);
     info.clock.wall = Some((Nanos(1), Nanos(2)));
     info.fidelity = crate::Fidelity { resolution: Nanos(1000), context: false, processes: false };

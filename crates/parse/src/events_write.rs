@@ -69,6 +69,10 @@ pub fn write_events_header(info: &CaptureInfo, out: &mut String) {
         let cpus: Vec<String> = cpus.iter().map(ToString::to_string).collect();
         line("node", &format!("{node} {}", cpus.join(",")));
     }
+    for cpus in &info.topology.caches {
+        let cpus: Vec<String> = cpus.iter().map(ToString::to_string).collect();
+        line("cache", &cpus.join(","));
+    }
     if !info.system_wide {
         line("system-wide", "no");
     }

@@ -44,13 +44,14 @@ mod steps_read;
 mod stream;
 #[cfg(test)]
 mod support_tests;
+mod topology;
 mod trace_dat;
 mod tracepoint;
 mod units;
 mod unpack;
 
 pub use build_id::BuildId;
-pub use capture::{CaptureInfo, Clock, ClockId, CpuTotals, EventType, Fidelity, Topology, Totals};
+pub use capture::{CaptureInfo, Clock, ClockId, CpuTotals, EventType, Fidelity, Totals};
 pub use diagnostics::{Count, Diagnostics, Problem, Severity};
 pub use error::Error;
 pub use events::{Context, Event, Kind};
@@ -62,5 +63,6 @@ pub use perf_data::{Redactor, cut};
 pub use source::{Capture, ReadOptions};
 pub use steps::{Calibration, ClockAnchor, MarkClock, StepFile, StepId, StepMark, StepProblem};
 pub use steps_read::read_steps;
+pub use topology::{BadTopology, Distance, Seats, Topology};
 pub use units::{Cpu, Dev, FileId, Nanos, Pid, Tid};
 pub use unpack::{Input, Unpacked};

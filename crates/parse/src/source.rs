@@ -11,6 +11,7 @@ use crate::ftrace::{self, FtraceText};
 use crate::perf_data::{self, PerfData};
 use crate::stack::{ListedModule, StackEvent};
 use crate::stream;
+use crate::topology::Topology;
 use crate::trace_dat::{self, TraceDat};
 use crate::unpack::{Plain, Unpacked};
 
@@ -22,6 +23,8 @@ pub struct ReadOptions {
     pub trace_clock: Option<ClockId>,
     /// Formats for a perf.data that lacks them (`--formats`).
     pub formats: Option<Formats>,
+    /// Where the CPUs sit, in place of what the capture tells (`--topology`, `--context`).
+    pub topology: Option<Topology>,
 }
 
 /// An opened capture, of any format.
@@ -73,6 +76,9 @@ impl<'a> Capture<'a> {
             Form::Text(text) => &mut text.info,
             Form::Events(text) => &mut text.info,
         };
+        if let Some(topology) = &options.topology {
+            info.topology = topology.clone();
+        }
         info.bytes = unpacked.size;
         info.compression = unpacked.compression();
         Ok(capture)

@@ -73,6 +73,9 @@ fn object(model: &Model, frame: Frame) -> Option<String> {
         | Frame::Irq(_)
         | Frame::Softirq(_)
         | Frame::Tick
+        | Frame::Reclaim(_)
+        | Frame::DirtyPause
+        | Frame::TlbWait
         | Frame::User => None,
     }
 }

@@ -306,6 +306,9 @@ fn device(frame: Frame) -> Option<Dev> {
         | Frame::Irq(_)
         | Frame::Softirq(_)
         | Frame::Tick
+        | Frame::Reclaim(_)
+        | Frame::DirtyPause
+        | Frame::TlbWait
         | Frame::User => None,
     }
 }

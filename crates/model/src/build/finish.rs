@@ -81,7 +81,10 @@ impl Builder {
             | OpKind::Work(_)
             | OpKind::Commit { .. }
             | OpKind::SyncFile { .. }
-            | OpKind::Exit => {}
+            | OpKind::Exit
+            | OpKind::Reclaim(_)
+            | OpKind::DirtyPause(_)
+            | OpKind::TlbWait(_) => {}
         }
     }
 
@@ -122,7 +125,10 @@ impl Builder {
                     | OpKind::Work(_)
                     | OpKind::Commit { .. }
                     | OpKind::SyncFile { .. }
-                    | OpKind::Exit => continue,
+                    | OpKind::Exit
+                    | OpKind::Reclaim(_)
+                    | OpKind::DirtyPause(_)
+                    | OpKind::TlbWait(_) => continue,
                 };
                 if op.tail != u32::MAX {
                     // A gap that the cost may have been rounded up to is all cost.

@@ -26,6 +26,7 @@ const COPIED: &[u32] = &[
     feature::EVENT_DESC,
     feature::CPU_TOPOLOGY,
     feature::NUMA_TOPOLOGY,
+    feature::CACHE,
     feature::PMU_MAPPINGS,
     feature::CLOCKID,
     feature::CLOCK_DATA,

@@ -2,8 +2,9 @@
 
 use super::attrs::{Attr, flag};
 use super::header::{Head, feature};
-use crate::capture::{CaptureInfo, Clock, ClockId, Topology};
+use crate::capture::{CaptureInfo, Clock, ClockId};
 use crate::cursor::Cursor;
+use crate::topology::Topology;
 use crate::units::{Cpu, Nanos};
 
 /// Fills in everything but the event types.
@@ -29,6 +30,7 @@ pub(crate) fn read(head: &Head<'_>) -> CaptureInfo {
                 .and_then(|cursor| cpu_topology(cursor, cpus.map_or(0, |(avail, _)| avail)))
                 .unwrap_or_default(),
             nodes: head.cursor(feature::NUMA_TOPOLOGY).and_then(numa_topology).unwrap_or_default(),
+            caches: head.cursor(feature::CACHE).and_then(last_level_caches).unwrap_or_default(),
         },
         clock: clock(&head.attrs, head.cursor(feature::CLOCK_DATA)),
         data_mmaps: head.attrs.iter().any(|a| a.has(flag::MMAP_DATA)),
@@ -66,6 +68,31 @@ fn numa_topology(mut cursor: Cursor<'_>) -> Option<Vec<(u32, Vec<Cpu>)>> {
         nodes.push((node, cpu_list(&text(cursor.perf_string()?))?));
     }
     Some(nodes)
+}
+
+/// `write_cache` (tools/perf/util/header.c): version, count; for each cache its level, line
+/// size, sets and ways, type, size, and the CPUs that share it. Those of the highest level.
+fn last_level_caches(mut cursor: Cursor<'_>) -> Option<Vec<Vec<Cpu>>> {
+    let (version, count) = (cursor.u32()?, cursor.u32()?);
+    if version != 1 {
+        return None;
+    }
+    let (mut last, mut caches) = (0, Vec::new());
+    for _ in 0..count {
+        let level = cursor.u32()?;
+        let (_line_size, _sets, _ways) = (cursor.u32()?, cursor.u32()?, cursor.u32()?);
+        let (_kind, _size) = (cursor.perf_string()?, cursor.perf_string()?);
+        let cpus = cpu_list(&text(cursor.perf_string()?))?;
+        if level > last {
+            last = level;
+            caches.clear();
+        }
+        if level == last {
+            caches.push(cpus);
+        }
+    }
+    caches.sort();
+    Some(caches)
 }
 
 /// `0-3,8` to CPUs. `None` for anything else.

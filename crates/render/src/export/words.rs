@@ -67,6 +67,8 @@ pub(super) fn op_group(kind: &OpKind) -> &'static str {
         OpKind::Irq(_) | OpKind::Softirq(_) | OpKind::LocalTimer => "interrupt",
         OpKind::Work(_) | OpKind::Commit { .. } | OpKind::SyncFile { .. } => "kernel work",
         OpKind::Exit => "exit",
+        OpKind::Reclaim(_) | OpKind::DirtyPause(_) => "memory",
+        OpKind::TlbWait(_) => "TLB flush",
     }
 }
 
@@ -98,6 +100,9 @@ pub(super) fn op(model: &Model, op: &Op) -> String {
             format!("sync {} ino {ino}", path::device_name(model, dev))
         }
         OpKind::Exit => "exit".to_owned(),
+        OpKind::Reclaim(reclaim) => reclaim.kind.name().to_owned(),
+        OpKind::DirtyPause(_) => "pause for dirty memory".to_owned(),
+        OpKind::TlbWait(_) => "remote TLB flush".to_owned(),
     }
 }
 

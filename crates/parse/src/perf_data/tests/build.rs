@@ -288,6 +288,10 @@ impl Builder {
             |words: &[u32]| -> Vec<u8> { words.iter().flat_map(|w| w.to_le_bytes()).collect() };
         let topology = [strings(&["0-1"]), strings(&["0", "1"]), words(&[0, 0, 1, 0])].concat();
         let numa = [words(&[1, 0, 9, 0, 9, 0]), string("0-1")].concat();
+        let cache = |level: u32, cpus: &str| {
+            [words(&[level, 64, 64, 8]), string("Unified"), string("32K"), string(cpus)].concat()
+        };
+        let caches = [words(&[1, 3]), cache(3, "0-1"), cache(1, "0"), cache(1, "1")].concat();
         let clock =
             [words(&[1, 1]), 2_000_u64.to_le_bytes().to_vec(), 1_000_u64.to_le_bytes().to_vec()]
                 .concat();
@@ -304,6 +308,7 @@ impl Builder {
             (feature::EVENT_DESC, event_desc()),
             (feature::CPU_TOPOLOGY, topology),
             (feature::NUMA_TOPOLOGY, numa),
+            (feature::CACHE, caches),
             (feature::CLOCK_DATA, clock),
         ]
     }

@@ -79,6 +79,7 @@ fn facts_of_the_capture() {
     assert_eq!((info.cpus_online, info.system_wide, info.data_mmaps), (Some(2), true, true));
     assert_eq!(info.topology.cpus, [(Cpu(0), 0, 0), (Cpu(1), 1, 0)]);
     assert_eq!(info.topology.nodes, [(0, vec![Cpu(0), Cpu(1)])]);
+    assert_eq!(info.topology.caches, [[Cpu(0), Cpu(1)]]);
     assert_eq!(
         (info.clock.id, info.clock.wall),
         (Some(ClockId::Monotonic), Some((Nanos(1_000), Nanos(2_000))))

@@ -161,7 +161,12 @@ impl OpMarker {
             | OpKind::Work(_)
             | OpKind::Commit { .. }
             | OpKind::SyncFile { .. }
-            | OpKind::Exit => String::new(),
+            | OpKind::Exit
+            | OpKind::DirtyPause(_)
+            | OpKind::TlbWait(_) => String::new(),
+            OpKind::Reclaim(reclaim) => {
+                reclaim.pages.map_or_else(String::new, |pages| format!("{pages} pages"))
+            }
         };
         let fields = [words::op(model, op), result];
         let fields = fields.iter().map(|text| profile.intern_string(text)).collect();

@@ -225,6 +225,13 @@ fn op_arguments(job: &ExportJob<'_>, op: &Op, writer: &mut Writer<'_>) -> Vec<De
                 arguments.push(writer.text("file", &visible(path)));
             }
         }
+        OpKind::Reclaim(reclaim) => {
+            arguments.extend(
+                reclaim
+                    .pages
+                    .map(|pages| writer.signed("pages", i64::try_from(pages).unwrap_or(i64::MAX))),
+            );
+        }
         OpKind::Lock { .. }
         | OpKind::Irq(_)
         | OpKind::Softirq(_)
@@ -232,7 +239,9 @@ fn op_arguments(job: &ExportJob<'_>, op: &Op, writer: &mut Writer<'_>) -> Vec<De
         | OpKind::Work(_)
         | OpKind::Commit { .. }
         | OpKind::SyncFile { .. }
-        | OpKind::Exit => {}
+        | OpKind::Exit
+        | OpKind::DirtyPause(_)
+        | OpKind::TlbWait(_) => {}
     }
     if op.estimated {
         arguments.push(writer.bool("end estimated", true));
