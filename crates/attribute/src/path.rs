@@ -154,9 +154,13 @@ pub struct StepPath {
     pub stacks: Stacks,
 }
 
-/// A device's name where something tells it: its journal thread, or its number.
+/// A device's name where something tells it: a context, its journal's thread, its driver's
+/// fixed number; else its number.
 #[must_use]
 pub fn device_name(model: &Model, dev: Dev) -> String {
+    if let Some(info) = model.devices.get(&dev) {
+        return info.name.clone();
+    }
     // Fixed numbers: Documentation/admin-guide/devices.txt.
     match dev.major() {
         7 => return format!("loop{}", dev.minor()),
@@ -164,7 +168,6 @@ pub fn device_name(model: &Model, dev: Dev) -> String {
         9 => return format!("md{}", dev.minor()),
         _ => {}
     }
-    let _ = model;
     dev.to_string()
 }
 
