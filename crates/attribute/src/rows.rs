@@ -8,6 +8,7 @@ use agenttrace_model::{
 
 use crate::cause::{Cause, Resource};
 use crate::facts::{Facts, Phase};
+use crate::locks::sign;
 use crate::path::{Frame, StackId, Stacks};
 use crate::uring::{OnUring, is_uring_thread};
 
@@ -82,8 +83,15 @@ fn tlb_flush(_: &Facts<'_>, context: &Context<'_>, _: Doing<'_>) -> Option<Cause
 }
 
 /// Row 8: waiting for a lock of the kernel.
-fn kernel_lock(_: &Facts<'_>, context: &Context<'_>, _: Doing<'_>) -> Option<Cause> {
-    context.is_in(|kind| matches!(kind, OpKind::Lock { .. })).then_some(Cause::KernelLock)
+fn kernel_lock(facts: &Facts<'_>, context: &Context<'_>, doing: Doing<'_>) -> Option<Cause> {
+    if facts.model.captured.has("lock:contention_begin") {
+        let lock = context.is_in(|kind| matches!(kind, OpKind::Lock { .. }));
+        return lock.then_some(Cause::KernelLock);
+    }
+    // Without its events, by the signs of one.
+    let Doing::Waiting { from, .. } = doing else { return None };
+    let task = facts.model.task(context.task);
+    sign(facts.model, task, task.span_at(from)).map(|_| Cause::KernelLock)
 }
 
 /// Row 9: a wait that the journal thread ended.
@@ -193,6 +201,14 @@ impl<'m> Facts<'m> {
         let t = self.model.task(task);
         t.spans(op.start, op.end).any(|(index, start, _, span)| {
             if !matches!(span.state, State::Blocked(_)) {
+                return false;
+            }
+            // Waiting for memory is not the operation's own I/O, even where it waits for a disk.
+            let for_memory = t
+                .op_chain(t.op_at(start))
+                .take_while(|(_, o)| !std::ptr::eq(*o, op))
+                .any(|(_, o)| matches!(o.kind, OpKind::Reclaim(_) | OpKind::DirtyPause(_)));
+            if for_memory {
                 return false;
             }
             if direct {

@@ -227,6 +227,11 @@ impl Walker<'_, '_> {
             if id != self.root {
                 next = next.min(self.claim_edge(id, at));
             }
+            if span.state == State::Runnable
+                && let Some(throttle) = self.facts.throttles.at(id, at)
+            {
+                next = next.min(throttle.to);
+            }
             let next = next.max(at + Nanos(1)).min(to);
             let charge = self.on_cpu_charge(id, at, span, base, opaque);
             self.emit(id, at, next, charge);
@@ -262,7 +267,12 @@ impl Walker<'_, '_> {
         let stack = self.facts.frames(&mut self.path.stacks, base, &context, running);
         let (cause, resource) = self.facts.cpu_cause(&context);
         let charge = if !running {
-            Charge { under: Some(cause), ..Charge::new(Cause::RunDelay, Resource::RunQueue, stack) }
+            // Row 2. Nothing but its period's timer lets a throttled task go on.
+            let (held, by) = match self.facts.throttles.at(id, at) {
+                Some(_) => (Cause::CpuThrottle, Resource::Timer),
+                None => (Cause::RunDelay, Resource::RunQueue),
+            };
+            Charge { under: Some(cause), ..Charge::new(held, by, stack) }
         } else if self.facts.interrupt(&context) {
             Charge {
                 under: Some(cause),

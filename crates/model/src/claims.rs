@@ -14,7 +14,7 @@ use rustc_hash::FxHashSet;
 
 use crate::marks_join::Marked;
 use crate::model::Model;
-use crate::op::SyscallOp;
+use crate::op::{OpKind, SyscallOp};
 use crate::syscall_table::SyscallClass;
 use crate::task::{State, Task, TaskId, WakeSource};
 use crate::uring::UringRequest;
@@ -168,10 +168,16 @@ impl Claimer<'_> {
         }
     }
 
-    /// Whether this wakeup hands over a lock: that passes on no work. A lock's
-    /// word is waited on for "contended", or both sides wait on it in turn.
+    /// Whether this wakeup hands over a lock, of the kernel or a program's: that passes on
+    /// no work. A lock's word is waited on for "contended", or both sides wait on it in turn.
     fn passes_a_lock(&self, time: Nanos, waker: TaskId, wakee: TaskId) -> bool {
-        wait_key(self.model.task(wakee), Nanos(time.0.saturating_sub(1))).is_some_and(|call| {
+        let before = Nanos(time.0.saturating_sub(1));
+        let asleep = self.model.task(wakee);
+        let innermost = asleep.op_at(before).and_then(|op| asleep.ops.get(op));
+        if innermost.is_some_and(|op| matches!(op.kind, OpKind::Lock { .. })) {
+            return true;
+        }
+        wait_key(asleep, before).is_some_and(|call| {
             self.model.syscalls.class(call.nr) == SyscallClass::Futex
                 && (call.lock || (!call.no_entry && self.futex_waits.contains(&(waker, call.arg0))))
         })

@@ -5,13 +5,18 @@ use std::collections::BTreeMap;
 use agenttrace_parse::context::{CgroupCount, Machine, Mount};
 use agenttrace_parse::{Addr, Calibration, CaptureInfo, Cpu, Dev, Diagnostics, Nanos};
 
+use crate::balancing::Balancing;
+use crate::commit::{Commit, Handle};
+use crate::file_io::{FileWrite, Plug};
 use crate::files::FileInfo;
+use crate::interrupt::InterruptSpan;
 use crate::marks::{RawMark, TraceAnchor};
 use crate::names::DeviceInfo;
 use crate::reclaim::{KswapdEvent, OomKill};
 use crate::request::Request;
 use crate::syscall_table::SyscallTable;
 use crate::task::{Task, TaskId, Wake, WakeId};
+use crate::timer::TimerFire;
 use crate::tlb::{Shootdown, TlbFlush};
 use crate::uring::Uring;
 
@@ -24,6 +29,14 @@ pub struct Model {
     pub wakes: Vec<Wake>,
     /// Block requests, in the order of their issue.
     pub requests: Vec<Request>,
+    /// Journal commits, by their start.
+    pub commits: Vec<Commit>,
+    /// Parts of tasks in transactions, by their start.
+    pub handles: Vec<Handle>,
+    /// Who put data of which file into the page cache by a write call, by the first time.
+    pub file_writes: Vec<FileWrite>,
+    /// When tasks held requests back, by the end.
+    pub plugs: Vec<Plug>,
     /// Requests of io_uring, and its workers.
     pub uring: Uring,
     /// Files that faults and the page cache mention.
@@ -54,6 +67,12 @@ pub struct Model {
     pub lost_samples: u64,
     /// First and last event.
     pub span: (Nanos, Nanos),
+    /// Interrupts of the CPUs, in the order of their begin.
+    pub interrupts: Vec<InterruptSpan>,
+    /// High-resolution timers that fired, in time order.
+    pub timers: Vec<TimerFire>,
+    /// What NUMA balancing decided, in time order.
+    pub balancing: Vec<Balancing>,
     /// System call names and classes.
     pub syscalls: SyscallTable,
     /// Which event types were recorded.
@@ -106,13 +125,20 @@ pub struct LostInterval {
 #[derive(Clone, Debug, Default)]
 pub struct Captured {
     names: Vec<String>,
+    system_wide: bool,
 }
 
 impl Captured {
     pub(crate) fn new(info: &CaptureInfo) -> Self {
         let mut names: Vec<String> = info.event_types.iter().map(|t| t.name.clone()).collect();
         names.sort();
-        Self { names }
+        Self { names, system_wide: info.system_wide }
+    }
+
+    /// Whether events of every task were recorded.
+    #[must_use]
+    pub fn system_wide(&self) -> bool {
+        self.system_wide
     }
 
     /// Whether this event type was recorded, even if it never occurred.
@@ -128,6 +154,10 @@ impl Model {
             tasks: Vec::new(),
             wakes: Vec::new(),
             requests: Vec::new(),
+            commits: Vec::new(),
+            handles: Vec::new(),
+            file_writes: Vec::new(),
+            plugs: Vec::new(),
             uring: Uring::default(),
             files: Vec::new(),
             cache: Vec::new(),
@@ -143,6 +173,9 @@ impl Model {
             lost: Vec::new(),
             lost_samples: 0,
             span: (Nanos::ZERO, Nanos::ZERO),
+            interrupts: Vec::new(),
+            timers: Vec::new(),
+            balancing: Vec::new(),
             syscalls,
             captured,
             calibration: Calibration {

@@ -11,6 +11,7 @@ use super::rows::{Rows, amount};
 use super::select::Selection;
 use super::{Named, StackFilter, StackGraph, StackKind, StackRow, StackUnit};
 use super::{events, times, wall};
+use crate::locks::kernel_waits;
 use crate::report::Report;
 
 /// What a graph is made from.
@@ -235,7 +236,7 @@ fn intervals(scene: Scene<'_>, ask: &Ask, select: &Selection<'_>) -> Result<Made
     if !with_stack {
         let there = model.tasks.iter().any(|task| {
             if locks {
-                times::locks(task).next().is_some()
+                kernel_waits(&task.ops).next().is_some()
             } else {
                 task.states.iter().any(|s| matches!(s.state, State::Blocked(_)))
             }

@@ -1,13 +1,14 @@
 //! Blocked time and waits for locks to weights by stack.
 
-use agenttrace_model::parse::{Addr, Nanos, Tid};
+use agenttrace_model::parse::{Nanos, Tid};
 use agenttrace_model::stacks::{ChainId, What};
-use agenttrace_model::{Model, OpKind, State, Task};
+use agenttrace_model::{Model, State};
 
 use super::path::switched_out;
 use super::rows::Rows;
 use super::select::Selection;
 use super::{Named, SampleIndex};
+use crate::locks::{KernelWait, kernel_waits};
 
 /// Adds the blocked time of the selected tasks by the stack with which they left their CPU.
 pub(super) fn add_blocked(
@@ -37,33 +38,6 @@ pub(super) fn add_blocked(
     }
 }
 
-/// A wait for a lock of the kernel.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) struct LockWait {
-    start: Nanos,
-    end: Nanos,
-    addr: Addr,
-}
-
-/// The waits of a task, in the order of their start.
-pub(super) fn locks(task: &Task) -> impl Iterator<Item = LockWait> + '_ {
-    task.ops.iter().filter_map(|op| match op.kind {
-        OpKind::Lock { addr, .. } => Some(LockWait { start: op.start, end: op.end, addr }),
-        OpKind::Syscall(_)
-        | OpKind::Fault(_)
-        | OpKind::Irq(_)
-        | OpKind::Softirq(_)
-        | OpKind::LocalTimer
-        | OpKind::Work(_)
-        | OpKind::Commit { .. }
-        | OpKind::SyncFile { .. }
-        | OpKind::Exit
-        | OpKind::Reclaim(_)
-        | OpKind::DirtyPause(_)
-        | OpKind::TlbWait(_) => None,
-    })
-}
-
 /// Adds the waits for locks of the selected tasks by the stack at their begin. Where a
 /// wait begins within another, the time is the inner one's. Returns how many waits in the
 /// selection have no recorded end, and are not added.
@@ -77,7 +51,7 @@ pub(super) fn add_locks(
     let mut open = 0;
     for (id, task) in model.task_ids() {
         let mut waits = Vec::new();
-        for wait in locks(task) {
+        for wait in kernel_waits(&task.ops) {
             if wait.end == Nanos::MAX {
                 open += u64::from(select.at(Some(id), wait.start).is_some());
             } else {
@@ -102,17 +76,17 @@ pub(super) fn add_locks(
 }
 
 /// The stack of the event that begins a wait.
-fn begun(samples: &SampleIndex<'_>, tid: Tid, wait: LockWait) -> Option<ChainId> {
+fn begun(samples: &SampleIndex<'_>, tid: Tid, wait: KernelWait) -> Option<ChainId> {
     let mut at = samples.between(tid, wait.start, wait.start + Nanos(1));
     at.find(|s| s.what == What::LockBegin(wait.addr) && s.chain.is_some())?.chain
 }
 
 /// Nested waits to stretches that do not overlap, each the innermost wait's.
-fn innermost(waits: &[LockWait]) -> Vec<(LockWait, Nanos, Nanos)> {
+fn innermost(waits: &[KernelWait]) -> Vec<(KernelWait, Nanos, Nanos)> {
     let mut out = Vec::with_capacity(waits.len());
-    let mut around: Vec<LockWait> = Vec::new();
+    let mut around: Vec<KernelWait> = Vec::new();
     let mut at = Nanos::ZERO;
-    let mut emit = |wait: LockWait, at: &mut Nanos, to: Nanos| {
+    let mut emit = |wait: KernelWait, at: &mut Nanos, to: Nanos| {
         if *at < to {
             out.push((wait, *at, to));
             *at = to;

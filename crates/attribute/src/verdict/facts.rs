@@ -5,11 +5,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
 use agenttrace_model::parse::{CaptureInfo, Cpu, Dev, Diagnostics, Nanos, Problem, Tid};
-use agenttrace_model::{Model, State, Step, SyscallClass, TaskId, UringOp};
+use agenttrace_model::{Model, State, Step, SyscallClass, TaskId, UringOp, Windows};
 use rustc_hash::FxHashMap;
 
 use crate::cause::{Cause, Resource};
 use crate::inclusive::{Index, Stretch};
+use crate::locks::{Wait, waits};
 use crate::path::{Frame, Reason, StackId, StepPath, device_name};
 use crate::report::{Coverage, CoverageStatus, Evidence, Inclusive};
 use crate::stacks::SampleIndex;
@@ -18,6 +19,7 @@ use crate::uring::call_name;
 /// What [`Facts`] is made of.
 pub(crate) struct Parts<'a> {
     pub(crate) index: &'a Index<'a>,
+    pub(crate) windows: &'a Windows,
     pub(crate) step: &'a Step,
     pub(crate) work: &'a [Stretch],
     pub(crate) path: &'a StepPath,
@@ -107,6 +109,14 @@ impl<'a> Facts<'a> {
 
     pub(crate) fn model(&self) -> &'a Model {
         self.parts.index.model
+    }
+
+    /// The step's place in `Windows::steps`.
+    pub(crate) fn number(&self) -> Option<usize> {
+        let (steps, step) = (&self.parts.index.windows.steps, self.parts.step);
+        let first = steps.partition_point(|s| s.start < step.start);
+        let same = steps.iter().skip(first).take_while(|s| s.start == step.start);
+        same.enumerate().find(|(_, s)| s.id == step.id).map(|(at, _)| first + at)
     }
 
     pub(crate) fn inclusive(&self) -> &'a Inclusive {
@@ -202,6 +212,26 @@ impl<'a> Facts<'a> {
             let on = Some(cell.task).filter(|t| !self.tasks.contains(t));
             tasks().find(|id| !self.tasks.contains(id)).or(on).or_else(|| tasks().next_back())
         })
+    }
+
+    /// Whether the path holds a part of a stretch of time with this cause. What another task
+    /// did meanwhile splits one into segments, some on that task.
+    pub(crate) fn on_path(&self, cause: Cause) -> impl Fn(Nanos, Nanos) -> bool + use<> {
+        let segments = self.parts.path.segments.iter().filter(|s| s.cause == cause);
+        let path: Vec<(Nanos, Nanos)> = segments.map(|s| (s.start, s.end)).collect();
+        move |from, to| {
+            let first = path.partition_point(|(_, end)| *end <= from);
+            path.get(first).is_some_and(|(start, _)| *start < to)
+        }
+    }
+
+    /// The waits for locks of which the path holds a part with this cause.
+    pub(crate) fn lock_waits(&self, cause: Cause) -> Vec<Wait> {
+        let on_path = self.on_path(cause);
+        let all = self.parts.work.iter().flat_map(|s| waits(self.model(), *s));
+        all.filter(|wait| wait.lock.is_kernel() == (cause == Cause::KernelLock))
+            .filter(|wait| on_path(wait.from, wait.to))
+            .collect()
     }
 
     /// A task's thread id.

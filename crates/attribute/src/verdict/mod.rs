@@ -2,6 +2,7 @@
 
 mod facts;
 mod fidelity;
+mod kernel;
 mod rules;
 mod stacks;
 
@@ -16,6 +17,8 @@ use crate::stats::{human, percent, ratio};
 
 pub(crate) use facts::{Cell, Facts, Parts, cells};
 pub(crate) use fidelity::short;
+pub(crate) use kernel::since;
+pub(crate) use stacks::{lock_caller, tops};
 
 /// One rule: it speaks for the steps in which its causes took much time.
 ///

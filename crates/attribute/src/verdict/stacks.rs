@@ -4,10 +4,10 @@
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
-use agenttrace_model::parse::Nanos;
 use agenttrace_model::parse::stack::Mode;
+use agenttrace_model::parse::{Nanos, Tid};
 use agenttrace_model::stacks::{ChainId, StackSample, What};
-use agenttrace_model::{OpKind, TaskId, WakeSource};
+use agenttrace_model::{OpKind, TaskId};
 
 use crate::cause::Cause;
 use crate::path::PathSegment;
@@ -91,19 +91,7 @@ fn operations(
     cause: Cause,
     keep: impl Fn(OpKind) -> bool,
 ) -> Vec<(TaskId, Nanos, Nanos)> {
-    // What another task did meanwhile splits one into segments, some on that task.
-    let path: Vec<(Nanos, Nanos)> = facts
-        .parts
-        .path
-        .segments
-        .iter()
-        .filter(|s| s.cause == cause)
-        .map(|s| (s.start, s.end))
-        .collect();
-    let on_path = |from: Nanos, to: Nanos| {
-        let first = path.partition_point(|(_, end)| *end <= from);
-        path.get(first).is_some_and(|(start, _)| *start < to)
-    };
+    let on_path = facts.on_path(cause);
     let mut found = Vec::new();
     for work in facts.parts.work {
         let Some(task) = facts.model().tasks.get(work.task.0 as usize) else { continue };
@@ -115,18 +103,18 @@ fn operations(
     found
 }
 
-fn lock_waits(facts: &Facts<'_>) -> Vec<(TaskId, Nanos, Nanos)> {
-    operations(facts, Cause::KernelLock, |kind| matches!(kind, OpKind::Lock { .. }))
+/// The function of the kernel in which a task began to wait for a lock at a time.
+pub(crate) fn lock_caller(samples: &SampleIndex<'_>, tid: Tid, time: Nanos) -> Option<String> {
+    let mut at = samples.between(tid, time, next(time));
+    let begin = at.find(|sample| matches!(sample.what, What::LockBegin(_)))?;
+    function(samples.named, begin.chain, |mode, name| mode == Mode::Kernel && !locks(name))
 }
 
 /// The function that asks for the contended locks.
 fn waiting(facts: &Facts<'_>, samples: &SampleIndex<'_>) -> Option<Evidence> {
-    let waits = lock_waits(facts);
-    let callers = waits.iter().filter_map(|(task, from, _)| {
-        let mut at = samples.between(facts.tid(*task)?, *from, next(*from));
-        let begin = at.find(|sample| matches!(sample.what, What::LockBegin(_)))?;
-        function(samples.named, begin.chain, |mode, name| mode == Mode::Kernel && !locks(name))
-    });
+    let waits = facts.lock_waits(Cause::KernelLock);
+    let callers =
+        waits.iter().filter_map(|wait| lock_caller(samples, facts.tid(wait.task)?, wait.from));
     let mut tops = tops(callers).into_iter();
     let (name, n) = tops.next()?;
     let mut text =
@@ -140,13 +128,9 @@ fn waiting(facts: &Facts<'_>, samples: &SampleIndex<'_>) -> Option<Evidence> {
 /// The function in which the lock's holder was: where it woke the waiter, else what it did
 /// meanwhile.
 fn holding(facts: &Facts<'_>, samples: &SampleIndex<'_>) -> Option<Evidence> {
-    let waits = lock_waits(facts);
-    let holders = waits.iter().filter_map(|(waiter, from, to)| {
-        let task = facts.model().tasks.get(waiter.0 as usize)?;
-        let spans = task.spans(*from, next(*to));
-        let wakes = spans.filter_map(|(.., span)| facts.model().wakes.get(span.wake?.0 as usize));
-        let wake = wakes.filter(|wake| wake.time > *from && wake.time <= *to).last()?;
-        let WakeSource::Task(holder) = wake.source else { return None };
+    let waits = facts.lock_waits(Cause::KernelLock);
+    let holders = waits.iter().filter_map(|wait| {
+        let (released, holder) = wait.release?;
         let tid = facts.tid(holder)?;
         let name = |from: Nanos, to: Nanos| {
             let at = samples.between(tid, from, next(to));
@@ -157,8 +141,8 @@ fn holding(facts: &Facts<'_>, samples: &SampleIndex<'_>) -> Option<Evidence> {
             });
             tops(found).into_iter().next().map(|(name, _)| name)
         };
-        let released = name(wake.time, wake.time).map(|name| (holder, "released it in", name));
-        released.or_else(|| Some((holder, "was meanwhile in", name(*from, wake.time)?)))
+        let at = name(released, released).map(|name| (holder, "released it in", name));
+        at.or_else(|| Some((holder, "was meanwhile in", name(wait.from, released)?)))
     });
     let ((holder, how, name), n) = most(holders)?;
     let text = format!(
@@ -201,7 +185,7 @@ fn function(
 }
 
 /// Names by how often they occur, most often first; ties by name.
-fn tops(names: impl Iterator<Item = String>) -> Vec<(String, u64)> {
+pub(crate) fn tops(names: impl Iterator<Item = String>) -> Vec<(String, u64)> {
     let mut counts: BTreeMap<String, u64> = BTreeMap::new();
     for name in names {
         *counts.entry(name).or_default() += 1;

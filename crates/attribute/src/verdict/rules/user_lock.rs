@@ -3,17 +3,21 @@
 //! # What it detects
 //! Waits on a futex that were ended by a task which does not work for the step.
 //! # Evidence
-//! The task that ended the wait, and what it did meanwhile.
+//! The futex's address, whether it is waited on as a mutex, who ended the wait, and what he
+//! did meanwhile: ran, was runnable behind others, or was blocked, in which call.
 //! # Why it matters
 //! The step waits for work that is not its own: the holder's time is its time.
 //! # When it is wrong
-//! The waker is taken for the holder. A condition variable looks like a lock.
+//! The waker is taken for the holder. Where the word is not waited on for the value that
+//! means "contended", it may be a condition variable: the title then says futex, not mutex.
 //! # References
-//! futex(2), EVENTS 10.
+//! futex(2); glibc nptl/lowlevellock.c (2 is "locked, with waiters").
 
+use super::locked;
 use crate::cause::Cause;
+use crate::locks::{Lock, by_lock};
 use crate::stats::human;
-use crate::verdict::{Facts, Finding, Rule, advice};
+use crate::verdict::{Facts, Finding, Rule, advice, hint, shares};
 
 pub(crate) struct UserLock;
 
@@ -28,28 +32,58 @@ impl Rule for UserLock {
         "lock held by another task"
     }
     fn find(&self, facts: &Facts<'_>, cause: Cause) -> Finding {
-        let by = facts.peer(cause).map_or_else(
-            || "a task that is not known".to_owned(),
-            |(task, _)| facts.name_tid(task),
+        let mut evidence = shares(facts, cause);
+        let waits = facts.lock_waits(cause);
+        let locks = by_lock(&waits);
+        let holders = locked::holders(facts, &waits);
+        evidence.extend(locked::evidence(facts, &waits, &holders, "raw_syscalls, sched_switch"));
+        let main = locks.first();
+        let lock = main.map_or_else(
+            || "a lock".to_owned(),
+            |(lock, _)| {
+                let at = lock.addr().map_or_else(String::new, |addr| format!(" at {:#x}", addr.0));
+                format!("{}{at}", lock.kind())
+            },
         );
-        Finding {
-            title: format!("lock held by {by}: {} waiting", human(facts.own(cause))),
-            evidence: super::service_wait::evidence(facts, cause),
-            recommendations: vec![
-                advice(
-                    facts,
-                    cause,
-                    "hold the lock for shorter: no I/O or long work inside",
-                    "not the kernel's to fix: in the program that holds it",
-                ),
-                advice(
-                    facts,
-                    cause,
-                    "split the lock, or readers and writers",
-                    "where the holder only reads",
-                ),
-            ],
-            doubts: Vec::new(),
+        let mutex = main.is_some_and(|(lock, _)| matches!(lock, Lock::Mutex(..)));
+        let own = human(facts.own(cause));
+        let others = match locks.len().saturating_sub(1) {
+            0 => String::new(),
+            n => format!(" and {n} more"),
+        };
+        let title = match holders.first() {
+            Some((task, held)) => {
+                let verb = if mutex { "held by" } else { "waited on for" };
+                let name = facts.name_tid(*task);
+                format!("{lock}{others} {verb} {name}: {own}, {}", locked::did(facts, held))
+            }
+            None => format!("{lock}{others} held by a task that is not known: {own}"),
+        };
+        let starved = holders.first().is_some_and(|(_, held)| held.starved());
+        let mut recommendations = Vec::new();
+        if starved {
+            recommendations.push(advice(
+                facts,
+                cause,
+                "let the holder run: a CPU of its own, or a higher weight than what it waits behind",
+                "priority inheritance mutexes (PTHREAD_PRIO_INHERIT) help real-time threads alone",
+            ));
         }
+        recommendations.push(advice(
+            facts,
+            cause,
+            "hold the lock for shorter: no I/O or long work inside",
+            "not the kernel's to fix: in the program that holds it",
+        ));
+        recommendations
+            .push(hint("split the lock, or let readers share it", "where the holder only reads"));
+        let mut doubts = Vec::new();
+        if !mutex && main.is_some() {
+            doubts.push(
+                "the futex is not waited on as a mutex: it may be a condition variable or a queue"
+                    .to_owned(),
+            );
+        }
+        Finding { title, evidence, recommendations, doubts }
     }
 }

@@ -3,20 +3,23 @@
 //! # What it detects
 //! Time of the critical path inside metadata system calls (open, stat, getdents, rename, ...).
 //! # Evidence
-//! The calls by name with their counts and time; how much of it waited for a device.
+//! The calls by name with their counts and time, how many names were missing, in how many
+//! directories; how much of it waited for a device, and what a call takes warm and cold.
 //! # Why it matters
 //! Each call is cheap; thousands in each step are not. Cold, each may read from the disk.
 //! # When it is wrong
-//! Tracing every system call makes each dearer (EVENTS 12): the share is an upper bound
-//! for very cheap calls.
+//! Tracing every system call makes each dearer: the share is an upper bound for very cheap
+//! calls. Directories are counted by open fds; those that a path names are not known.
 //! # References
 //! Documentation/filesystems/path-lookup.rst; git-status(1), git-update-index(1).
 
 use agenttrace_model::SyscallClass;
+use agenttrace_model::parse::Nanos;
 
 use crate::cause::{Cause, Resource};
-use crate::stats::{human, thousands};
-use crate::verdict::{Facts, Finding, Rule, ZERO, advice, count, shares, time};
+use crate::mechanism::metadata::{CallSum, directories, sums};
+use crate::stats::{human, percentile, plural, thousands};
+use crate::verdict::{Facts, Finding, Rule, ZERO, advice, count, hint, shares, time};
 
 pub(crate) struct VfsMetadataStorm;
 
@@ -33,7 +36,9 @@ impl Rule for VfsMetadataStorm {
     fn find(&self, facts: &Facts<'_>, cause: Cause) -> Finding {
         let mut evidence = shares(facts, cause);
         let own = facts.own(cause);
-        let mut calls = facts.calls(SyscallClass::Metadata);
+        let model = facts.model();
+        let sums = sums(facts.parts.index, facts.parts.work);
+        let calls = facts.calls(SyscallClass::Metadata);
         for (name, times, total) in calls.iter().take(4) {
             evidence.push(count(
                 format!("{name} {} times, {} in all", thousands(*times), human(*total)),
@@ -42,29 +47,92 @@ impl Rule for VfsMetadataStorm {
             ));
         }
         let waited = facts.on(cause, Resource::Device) + facts.on(cause, Resource::DeviceQueue);
-        let temperature = if waited > ZERO {
-            let device =
-                facts.device(cause).map_or_else(|| "the disk".to_owned(), |(name, _)| name);
+        let device = facts.device(cause).map_or_else(|| "the disk".to_owned(), |(name, _)| name);
+        if waited > ZERO {
             evidence.push(time(
                 format!("{} waiting for {device}", human(waited)),
                 waited,
                 "block requests on the critical path",
             ));
-            format!("{} of it waiting for {device}", human(waited))
-        } else {
-            "warm".to_owned()
-        };
-        calls.sort_by_key(|(name, times, _)| (std::cmp::Reverse(*times), *name));
+        }
+        let by_count = sums.by_count();
+        let missing: u64 = by_count.iter().map(|(_, sum)| sum.missing).sum();
+        if missing > 0 {
+            evidence.push(count(
+                format!("{} of them looked for a name that is not there", thousands(missing)),
+                missing,
+                "raw_syscalls that returned ENOENT",
+            ));
+        }
+        let mut cold: Vec<Nanos> =
+            by_count.iter().flat_map(|(_, sum)| &sum.cold).copied().collect();
+        cold.sort_unstable();
+        if !cold.is_empty() {
+            evidence.push(count(
+                format!(
+                    "{} read from a device, p50 {}, p99 {}",
+                    plural(cold.len() as u64, "call"),
+                    human(percentile(&cold, 50)),
+                    human(percentile(&cold, 99))
+                ),
+                cold.len() as u64,
+                "block requests submitted or awaited inside the calls",
+            ));
+        }
+        let uncached: u64 = by_count.iter().map(|(_, sum)| sum.uncached).sum();
+        if uncached > 0 {
+            evidence.push(count(
+                format!(
+                    "{} ran for more than ten times the capture's median without a read: not \
+                     in the kernel's caches of names and inodes",
+                    plural(uncached, "call")
+                ),
+                uncached,
+                "raw_syscalls, sched_switch",
+            ));
+        }
         // A close follows from its open.
-        let opens = calls.iter().any(|(name, ..)| *name != "close");
-        let told = calls.iter().filter(|(name, ..)| !opens || *name != "close");
-        let named: Vec<String> =
-            told.take(2).map(|(name, times, _)| format!("{} {name}", thousands(*times))).collect();
+        let told: Vec<_> = {
+            let open = |(nr, _): &&(i32, &CallSum)| model.syscalls.name(*nr) != "close";
+            let others: Vec<_> = by_count.iter().filter(open).collect();
+            if others.is_empty() { by_count.iter().collect() } else { others }
+        };
+        let most = told.first().map_or(0, |(_, sum)| sum.count);
+        // Those that are few beside the first say nothing.
+        let named: Vec<String> = told
+            .iter()
+            .take(2)
+            .filter(|(_, sum)| sum.count.saturating_mul(10) >= most)
+            .map(|(nr, sum)| {
+                let missing = match sum.missing {
+                    0 => String::new(),
+                    n => format!(" ({} missing)", thousands(n)),
+                };
+                format!("{} {}{missing}", thousands(sum.count), model.syscalls.name(*nr))
+            })
+            .collect();
         let what = if named.is_empty() { "metadata calls".to_owned() } else { named.join(" and ") };
-        let kind =
-            if calls.iter().map(|c| c.1).sum::<u64>() >= 100 { "stat/open cascade: " } else { "" };
+        let places = match sums.directories {
+            0 => String::new(),
+            n => format!(" in {}", directories(n)),
+        };
+        let each = told.first().filter(|(_, sum)| !sum.warm.is_empty());
+        let each = each.map_or_else(String::new, |(_, sum)| {
+            format!(", {} each warm", human(percentile(&sum.warm, 50)))
+        });
+        // Where much of the time is not calls into caches, that is what is to be said.
+        let temperature = if waited.0.saturating_mul(5) >= own.0 && waited > ZERO {
+            format!(", {} of it waiting for {device}", human(waited))
+        } else {
+            each
+        };
+        let kind = if by_count.iter().map(|(_, sum)| sum.count).sum::<u64>() >= 100 {
+            "stat/open cascade: "
+        } else {
+            ""
+        };
         Finding {
-            title: format!("{kind}{what} in {}, {temperature}", human(own)),
+            title: format!("{kind}{what}{places}: {}{temperature}", human(own)),
             evidence,
             recommendations: vec![
                 advice(
@@ -72,6 +140,10 @@ impl Rule for VfsMetadataStorm {
                     cause,
                     "cache the tree listing between steps",
                     "where the tree is watched or known not to change",
+                ),
+                hint(
+                    "fewer places on search paths (PATH, PYTHONPATH, include and module paths)",
+                    "where most of the names are missing",
                 ),
                 advice(
                     facts,

@@ -1,0 +1,126 @@
+//! Waits for locks to rows: which lock, how long, who held it and what he did meanwhile.
+
+use agenttrace_model::Model;
+use agenttrace_model::parse::Nanos;
+
+use super::{Mechanism, Rows, StepView};
+use crate::detail::{Column, Value};
+use crate::locks::{Act, Wait, by_lock, held, total, waits};
+use crate::stacks::SampleIndex;
+use crate::stats::{percentile, plural};
+
+pub(crate) struct Locks;
+
+const COLUMNS: &[Column] = &[
+    Column::text("kind", "lock"),
+    Column::text("address", "address"),
+    Column::text("call", "asked for in"),
+    Column::text("caller", "by"),
+    Column::count("waits", "waits"),
+    Column::time("total_ns", "in all"),
+    Column::time("p50_ns", "p50"),
+    Column::time("p99_ns", "p99"),
+    Column::text("holder", "held by"),
+    Column::time("holder_ran_ns", "who ran"),
+    Column::time("holder_runnable_ns", "was runnable"),
+    Column::time("holder_blocked_ns", "was blocked"),
+    Column::text("holder_in", "mostly in"),
+];
+
+impl Mechanism for Locks {
+    fn id(&self) -> &'static str {
+        "locks"
+    }
+    fn title(&self) -> &'static str {
+        "waits for locks, by lock and call"
+    }
+    fn needs(&self) -> &'static [&'static str] {
+        &["sched:sched_switch", "raw_syscalls:sys_enter"]
+    }
+    fn columns(&self) -> &'static [Column] {
+        COLUMNS
+    }
+    fn step(&self, view: &StepView<'_>) -> Rows {
+        let model = view.index.model;
+        let all: Vec<Wait> = view.work.iter().flat_map(|s| waits(model, *s)).collect();
+        let mut rows = Vec::new();
+        for (lock, waits) in by_lock(&all) {
+            let mut calls: Vec<Option<i32>> = waits.iter().map(|wait| wait.call).collect();
+            calls.sort_unstable();
+            calls.dedup();
+            for call in calls {
+                let waits: Vec<Wait> = waits.iter().filter(|w| w.call == call).copied().collect();
+                let mut times: Vec<Nanos> = waits.iter().map(Wait::duration).collect();
+                times.sort_unstable();
+                let holders = held(view.index, waits.iter());
+                let most = holders.first();
+                let name = most.map(|(id, _)| task_name(model, *id, view.step.end));
+                let others = (holders.len() as u64).saturating_sub(1);
+                let name = name.map(|name| match others {
+                    0 => name,
+                    n => format!("{name} and {}", plural(n, "other")),
+                });
+                let act = most.and_then(|(_, held)| held.act());
+                let part = |of: fn(&crate::locks::Held) -> Nanos| most.map(|(_, held)| of(held));
+                rows.push((
+                    std::cmp::Reverse(total(&waits)),
+                    vec![
+                        lock.kind().into(),
+                        lock.addr().map(|addr| format!("{:#x}", addr.0)).into(),
+                        call.map(|nr| model.syscalls.name(nr)).into(),
+                        view.stacks.and_then(|stacks| caller(model, stacks, &waits)).into(),
+                        Value::from(waits.len() as u64),
+                        total(&waits).into(),
+                        percentile(&times, 50).into(),
+                        percentile(&times, 99).into(),
+                        name.into(),
+                        part(|held| held.ran).into(),
+                        part(|held| held.runnable).into(),
+                        part(|held| held.blocked).into(),
+                        act.map(|(act, _)| act_name(model, act)).into(),
+                    ],
+                ));
+            }
+        }
+        rows.sort_by_key(|(total, _)| *total);
+        let rows = rows.into_iter().map(|(_, row)| row).collect();
+        let mut notes = vec![
+            "who held a lock is not recorded: it is he who ended the wait, and while he waited \
+             for the same lock himself, he who ended that"
+                .to_owned(),
+        ];
+        if !model.captured.has("lock:contention_begin") {
+            notes.push(
+                "lock:contention_begin was not captured: locks of the kernel are suspected by \
+                 the sleeps alone"
+                    .to_owned(),
+            );
+        }
+        Rows { rows, notes }
+    }
+}
+
+/// A task with its thread id.
+pub(crate) fn task_name(model: &Model, id: agenttrace_model::TaskId, time: Nanos) -> String {
+    model.tasks.get(id.0 as usize).map_or_else(String::new, |task| {
+        format!("{} (tid {})", task.name_at(time).to_text(), task.tid.0)
+    })
+}
+
+/// What a holder was in, in words.
+pub(crate) fn act_name(model: &Model, act: Act) -> String {
+    match act {
+        Act::Call(nr) => model.syscalls.name(nr),
+        Act::Fault => "page faults".to_owned(),
+        Act::Computing => "computing".to_owned(),
+    }
+}
+
+/// The function of the kernel that most of the waits were asked for in.
+fn caller(model: &Model, stacks: &SampleIndex<'_>, waits: &[Wait]) -> Option<String> {
+    let names = waits.iter().filter_map(|wait| {
+        let tid = model.tasks.get(wait.task.0 as usize)?.tid;
+        crate::verdict::lock_caller(stacks, tid, wait.from)
+    });
+    crate::verdict::tops(names).into_iter().next().map(|(name, _)| name)
+}

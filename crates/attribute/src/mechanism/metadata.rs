@@ -1,0 +1,360 @@
+//! Metadata calls to rows: how many, how many in vain, cold against warm, in how many directories.
+//!
+//! Cold is a call that read from a device: it submitted a block read, or slept for one.
+//! There is no event of path lookup itself (fs/namei.c). A call without a read that ran for
+//! more than ten times the capture's median of such calls is *uncached*: names or inodes
+//! were in the page cache at most, not in the dentry and inode caches.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use agenttrace_model::parse::{Nanos, Pid};
+use agenttrace_model::{Model, Op, OpKind, State, SyscallClass, SyscallOp, Task, WakeSource};
+
+use super::{Mechanism, Rows, StepView};
+use crate::detail::{Column, Value};
+use crate::inclusive::{Index, Stretch};
+use crate::stats::{percentile, plural, thousands};
+
+pub(crate) struct Metadata;
+
+const COLUMNS: &[Column] = &[
+    Column::text("call", "call"),
+    Column::count("count", "count"),
+    Column::count("enoent", "missing"),
+    Column::count("directories", "directories"),
+    Column::count("warm", "warm"),
+    Column::time("warm_p50_ns", "p50"),
+    Column::time("warm_p99_ns", "p99"),
+    Column::count("uncached", "uncached"),
+    Column::count("cold", "cold"),
+    Column::time("cold_p50_ns", "p50"),
+    Column::time("cold_p99_ns", "p99"),
+    Column::time("total_ns", "in all"),
+];
+
+/// One call's sums.
+#[derive(Default)]
+pub(crate) struct CallSum {
+    pub(crate) count: u64,
+    /// They returned ENOENT: a name that is not there.
+    pub(crate) missing: u64,
+    /// Times of those that read nothing, sorted.
+    pub(crate) warm: Vec<Nanos>,
+    /// Times of those that read from a device, sorted.
+    pub(crate) cold: Vec<Nanos>,
+    /// Of the warm ones, those that ran too long for a cached name.
+    pub(crate) uncached: u64,
+    pub(crate) total: Nanos,
+    directories: BTreeSet<Directory>,
+}
+
+impl CallSum {
+    /// Distinct directories that were named by an open fd.
+    pub(crate) fn directories(&self) -> u64 {
+        self.directories.len() as u64
+    }
+}
+
+/// A directory, by its opening; by its fd where that was not recorded.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Directory {
+    Opened(u32),
+    Fd(Pid, u64),
+}
+
+/// All metadata calls of a step.
+#[derive(Default)]
+pub(crate) struct Sums {
+    /// By number.
+    pub(crate) calls: BTreeMap<i32, CallSum>,
+    /// Distinct directories, over all calls.
+    pub(crate) directories: u64,
+    /// Of them, listed.
+    pub(crate) listed: u64,
+    /// Calls whose directory is told by a path alone, which no event holds.
+    pub(crate) by_path: u64,
+}
+
+impl Sums {
+    /// The calls, the most frequent first.
+    pub(crate) fn by_count(&self) -> Vec<(i32, &CallSum)> {
+        let mut calls: Vec<(i32, &CallSum)> = self.calls.iter().map(|(nr, s)| (*nr, s)).collect();
+        calls.sort_by_key(|(_, sum)| std::cmp::Reverse(sum.count));
+        calls
+    }
+}
+
+/// What a call's first argument is.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Takes {
+    /// A directory for the path in the second (`*at`), or `AT_FDCWD`.
+    DirFd,
+    /// As that, but the path may be empty, and the fd any file.
+    DirFdOrFile,
+    /// A directory to list.
+    Listed,
+    /// A path.
+    Path,
+    /// An fd of anything.
+    Fd,
+}
+
+fn takes(name: &str) -> Takes {
+    match name {
+        "getdents" | "getdents64" => Takes::Listed,
+        "newfstatat" | "statx" | "fchownat" | "utimensat" | "name_to_handle_at" | "linkat" => {
+            Takes::DirFdOrFile
+        }
+        "openat" | "openat2" | "faccessat" | "faccessat2" | "readlinkat" | "renameat"
+        | "renameat2" | "unlinkat" | "mkdirat" | "mknodat" | "fchmodat" | "fchmodat2"
+        | "futimesat" => Takes::DirFd,
+        "close" | "fstat" | "fchmod" | "fchown" | "ftruncate" | "fstatfs" | "fgetxattr"
+        | "flistxattr" | "fsetxattr" | "fremovexattr" | "fchdir" | "inotify_add_watch" => Takes::Fd,
+        _ => Takes::Path,
+    }
+}
+
+/// `AT_FDCWD`, as an int.
+const AT_FDCWD: i32 = -100;
+/// `-ENOENT`.
+const ENOENT: i64 = -2;
+/// A call that runs this many times longer than the median is not a look into caches.
+const UNCACHED: u64 = 10;
+
+/// What a step's tasks did with names and inodes.
+pub(crate) fn sums(index: &Index<'_>, work: &[Stretch]) -> Sums {
+    let model = index.model;
+    let kinds: BTreeMap<i32, Takes> = metadata_calls(model).collect();
+    let medians = index.metadata_medians();
+    let mut sums = Sums::default();
+    let mut listed: BTreeSet<Directory> = BTreeSet::new();
+    let mut known: BTreeSet<Directory> = BTreeSet::new();
+    let mut maybe: Vec<(i32, Directory)> = Vec::new();
+    for stretch in work {
+        let Some(task) = model.tasks.get(stretch.task.0 as usize) else { continue };
+        for (op, call) in calls(task, *stretch) {
+            let Some(takes) = kinds.get(&call.nr).copied() else { continue };
+            let sum = sums.calls.entry(call.nr).or_default();
+            if !call.continued && !call.no_entry {
+                sum.count += 1;
+            }
+            sum.missing += u64::from(call.ret == Some(ENOENT));
+            sum.total += op.duration();
+            let median = medians.get(&call.nr).copied().unwrap_or(Nanos::ZERO);
+            match temperature(model, task, op, median) {
+                Temperature::Cold => sum.cold.push(op.duration()),
+                Temperature::Uncached => {
+                    sum.uncached += 1;
+                    sum.warm.push(op.duration());
+                }
+                Temperature::Warm => sum.warm.push(op.duration()),
+            }
+            let directory = directory(task, call);
+            match takes {
+                Takes::Listed => {
+                    listed.insert(directory);
+                    known.insert(directory);
+                    sum.directories.insert(directory);
+                }
+                Takes::DirFd | Takes::DirFdOrFile if at_cwd(call) => sums.by_path += 1,
+                Takes::DirFd => {
+                    known.insert(directory);
+                    sum.directories.insert(directory);
+                }
+                Takes::DirFdOrFile => maybe.push((call.nr, directory)),
+                Takes::Path => sums.by_path += 1,
+                Takes::Fd => {}
+            }
+        }
+    }
+    // Of a file alone nobody lists names or opens them.
+    for (nr, directory) in maybe {
+        if known.contains(&directory)
+            && let Some(sum) = sums.calls.get_mut(&nr)
+        {
+            sum.directories.insert(directory);
+        }
+    }
+    for sum in sums.calls.values_mut() {
+        sum.warm.sort_unstable();
+        sum.cold.sort_unstable();
+    }
+    let all: BTreeSet<Directory> =
+        sums.calls.values().flat_map(|sum| &sum.directories).copied().collect();
+    sums.directories = all.len() as u64;
+    sums.listed = listed.len() as u64;
+    sums
+}
+
+/// The metadata calls of this architecture.
+fn metadata_calls(model: &Model) -> impl Iterator<Item = (i32, Takes)> + '_ {
+    (0..512)
+        .filter(|nr| model.syscalls.class(*nr) == SyscallClass::Metadata)
+        .map(|nr| (nr, takes(&model.syscalls.name(nr))))
+}
+
+/// The system calls that begin in a stretch.
+fn calls(task: &Task, stretch: Stretch) -> impl Iterator<Item = (&Op, &SyscallOp)> {
+    let first = task.ops.partition_point(|op| op.start < stretch.from);
+    let within = task.ops.iter().skip(first).take_while(move |op| op.start < stretch.to);
+    within.filter_map(|op| op.syscall().map(|call| (op, call)))
+}
+
+fn directory(task: &Task, call: &SyscallOp) -> Directory {
+    match call.opened {
+        Some(opened) => Directory::Opened(opened.get()),
+        None => Directory::Fd(task.pid, call.arg0),
+    }
+}
+
+fn at_cwd(call: &SyscallOp) -> bool {
+    // An int in a register of 64 bits: the upper half is whatever was there.
+    u32::try_from(call.arg0 & 0xffff_ffff).is_ok_and(|low| low.cast_signed() == AT_FDCWD)
+}
+
+enum Temperature {
+    Warm,
+    Uncached,
+    Cold,
+}
+
+fn temperature(model: &Model, task: &Task, op: &Op, median: Nanos) -> Temperature {
+    if op.reads {
+        return Temperature::Cold;
+    }
+    let long = |ns: Nanos| median > Nanos::ZERO && ns.0 > median.0.saturating_mul(UNCACHED);
+    if !long(op.duration()) {
+        return Temperature::Warm;
+    }
+    let mut ran = Nanos::ZERO;
+    for (index, from, to, span) in task.spans(op.start, op.end) {
+        match span.state {
+            State::Running => ran += to - from,
+            State::Blocked(_) => {
+                let wake = task.states.get(index + 1).and_then(|next| next.wake);
+                let wake = wake.and_then(|id| model.wakes.get(id.0 as usize));
+                let request = wake.and_then(|wake| {
+                    let WakeSource::Block(request) = wake.source else { return None };
+                    model.requests.get(request as usize)
+                });
+                if request.is_some_and(|r| r.rwbs.op == agenttrace_model::parse::BlockOp::Read) {
+                    return Temperature::Cold;
+                }
+            }
+            State::Runnable | State::Unknown(_) | State::New | State::Dead => {}
+        }
+    }
+    // Interrupts on top of it are not its own.
+    let inside = task.ops.partition_point(|other| other.start < op.start);
+    let nested = task.ops.iter().skip(inside).take_while(|other| other.start < op.end);
+    let stolen: Nanos = nested
+        .filter(|other| {
+            matches!(other.kind, OpKind::Irq(_) | OpKind::Softirq(_) | OpKind::LocalTimer)
+        })
+        .map(Op::duration)
+        .sum();
+    if long(Nanos(ran.0.saturating_sub(stolen.0))) {
+        Temperature::Uncached
+    } else {
+        Temperature::Warm
+    }
+}
+
+/// The capture's median time of each metadata call that read nothing and did not sleep for it.
+pub(crate) fn medians(model: &Model) -> BTreeMap<i32, Nanos> {
+    let mut times: BTreeMap<i32, Vec<Nanos>> = BTreeMap::new();
+    let metadata: Vec<bool> =
+        (0..512).map(|nr| model.syscalls.class(nr) == SyscallClass::Metadata).collect();
+    let is_metadata = |nr: i32| {
+        usize::try_from(nr).ok().and_then(|nr| metadata.get(nr)).copied().unwrap_or(false)
+    };
+    for task in &model.tasks {
+        for op in &task.ops {
+            if let Some(call) = op.syscall()
+                && is_metadata(call.nr)
+                && !op.reads
+                && op.end != Nanos::MAX
+            {
+                times.entry(call.nr).or_default().push(op.duration());
+            }
+        }
+    }
+    times
+        .into_iter()
+        .map(|(nr, mut times)| {
+            let middle = (times.len().saturating_sub(1)) / 2;
+            let (_, median, _) = times.select_nth_unstable(middle);
+            (nr, *median)
+        })
+        .collect()
+}
+
+/// `1 directory`, `12 directories`.
+pub(crate) fn directories(n: u64) -> String {
+    if n == 1 { "1 directory".to_owned() } else { format!("{} directories", thousands(n)) }
+}
+
+impl Mechanism for Metadata {
+    fn id(&self) -> &'static str {
+        "metadata"
+    }
+    fn title(&self) -> &'static str {
+        "metadata calls"
+    }
+    fn needs(&self) -> &'static [&'static str] {
+        &["raw_syscalls:sys_enter", "raw_syscalls:sys_exit"]
+    }
+    fn columns(&self) -> &'static [Column] {
+        COLUMNS
+    }
+    fn step(&self, view: &StepView<'_>) -> Rows {
+        let model = view.index.model;
+        let sums = sums(view.index, view.work);
+        let reads = model.captured.has("block:block_rq_issue");
+        let mut rows: Vec<(std::cmp::Reverse<Nanos>, Vec<Value>)> = Vec::new();
+        for (nr, sum) in &sums.calls {
+            let at =
+                |times: &[Nanos], percent| (!times.is_empty()).then(|| percentile(times, percent));
+            rows.push((
+                std::cmp::Reverse(sum.total),
+                vec![
+                    model.syscalls.name(*nr).into(),
+                    sum.count.into(),
+                    sum.missing.into(),
+                    (sum.directories() > 0).then(|| sum.directories()).into(),
+                    (sum.warm.len() as u64).into(),
+                    at(&sum.warm, 50).into(),
+                    at(&sum.warm, 99).into(),
+                    sum.uncached.into(),
+                    reads.then_some(sum.cold.len() as u64).into(),
+                    at(&sum.cold, 50).into(),
+                    at(&sum.cold, 99).into(),
+                    sum.total.into(),
+                ],
+            ));
+        }
+        rows.sort_by_key(|(total, _)| *total);
+        let mut notes = Vec::new();
+        if sums.directories > 0 {
+            let all = sums.directories.saturating_sub(sums.listed);
+            notes.push(format!(
+                "{} listed, {all} more named by an open fd",
+                directories(sums.listed)
+            ));
+        }
+        if sums.by_path > 0 {
+            notes.push(format!(
+                "{} by path: in which directory, no event tells",
+                plural(sums.by_path, "call")
+            ));
+        }
+        if sums.calls.values().any(|sum| sum.uncached > 0) {
+            notes.push(
+                "uncached: ran for more than ten times the capture's median of the call, \
+                 without a read: the name or inode was not in the kernel's caches of them"
+                    .to_owned(),
+            );
+        }
+        Rows { rows: rows.into_iter().map(|(_, row)| row).collect(), notes }
+    }
+}

@@ -1,0 +1,84 @@
+//! What all rules on locks say of the holders.
+
+use crate::locks::{Act, Held, Wait, held, total};
+use crate::mechanism::locks::act_name;
+use crate::report::Evidence;
+use crate::stats::{human, percentile, plural};
+use crate::verdict::{Facts, count, time};
+use agenttrace_model::TaskId;
+use agenttrace_model::parse::Nanos;
+
+/// Who held the locks, who explains most first.
+pub(super) fn holders(facts: &Facts<'_>, waits: &[Wait]) -> Vec<(TaskId, Held)> {
+    held(facts.parts.index, waits.iter())
+}
+
+/// What the main holder did, for a title: `18.9 ms of it in fsync`.
+pub(super) fn did(facts: &Facts<'_>, held: &Held) -> String {
+    if held.starved() {
+        let behind = held
+            .rival()
+            .map_or_else(String::new, |rival| format!(", behind {}", facts.name_tid(rival)));
+        return format!("{} of it waiting for a CPU{behind}", human(held.runnable));
+    }
+    match held.act() {
+        None => "which is not known to have done anything".to_owned(),
+        Some((Act::Computing, ns)) => format!("{} of it computing", human(ns)),
+        Some((act @ (Act::Call(_) | Act::Fault), ns)) => {
+            format!("{} of it in {}", human(ns), act_name(facts.model(), act))
+        }
+    }
+}
+
+/// The waits and their holders, as evidence.
+pub(super) fn evidence(
+    facts: &Facts<'_>,
+    waits: &[Wait],
+    holders: &[(TaskId, Held)],
+    source: &'static str,
+) -> Vec<Evidence> {
+    let mut evidence = Vec::new();
+    let mut times: Vec<Nanos> = waits.iter().map(Wait::duration).collect();
+    times.sort_unstable();
+    evidence.push(count(
+        format!(
+            "{} on the path, {} in all, p50 {}, p99 {}",
+            plural(waits.len() as u64, "wait"),
+            human(total(waits)),
+            human(percentile(&times, 50)),
+            human(percentile(&times, 99))
+        ),
+        waits.len() as u64,
+        source,
+    ));
+    for (task, held) in holders.iter().take(3) {
+        evidence.push(time(
+            format!(
+                "{} held it for {}: ran {}, runnable {}, blocked {}",
+                facts.name_tid(*task),
+                human(held.total),
+                human(held.ran),
+                human(held.runnable),
+                human(held.blocked)
+            ),
+            held.total,
+            "sched_waking at the wait's end, and that task's states",
+        ));
+        let mut acts: Vec<(Act, Nanos)> = held.acts.iter().map(|(a, ns)| (*a, *ns)).collect();
+        acts.sort_by_key(|(_, ns)| std::cmp::Reverse(*ns));
+        let texts = acts
+            .iter()
+            .take(3)
+            .map(|(act, ns)| format!("{} {}", act_name(facts.model(), *act), human(*ns)));
+        if let Some((_, most)) = acts.first() {
+            let texts: Vec<String> = texts.collect();
+            let name = facts.name_tid(*task);
+            evidence.push(time(
+                format!("{name} meanwhile: {}", texts.join(", ")),
+                *most,
+                "raw_syscalls of the holder",
+            ));
+        }
+    }
+    evidence
+}
