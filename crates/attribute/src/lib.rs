@@ -10,6 +10,7 @@ pub mod histogram;
 mod inclusive;
 mod locks;
 mod mechanism;
+mod names;
 mod page_cache;
 pub mod path;
 pub mod record_command;

@@ -33,8 +33,8 @@ pub struct Machine {
     pub arch: Option<String>,
     /// `/proc/sys/kernel/random/boot_id`.
     pub boot_id: Option<String>,
-    /// When the machine's monotonic clock was 0, in ns since 1970, UTC.
-    pub monotonic_began_ns: Option<u64>,
+    /// When it started, in seconds since 1970, UTC.
+    pub boot_s: Option<u64>,
     /// CPU flags of /proc/cpuinfo (`Features` on ARM), sorted.
     pub cpu_flags: Option<Vec<String>>,
 }
@@ -197,7 +197,7 @@ pub fn read_machine(text: &[u8]) -> Result<Machine, ContextError> {
             b"release" => machine.release = Some(name(value)),
             b"arch" => machine.arch = Some(name(value)),
             b"boot_id" => machine.boot_id = Some(name(value)),
-            b"monotonic_began_ns" => machine.monotonic_began_ns = number(value),
+            b"boot_s" => machine.boot_s = number(value),
             b"cpu_flags" => {
                 let text = String::from_utf8_lossy(value);
                 let mut flags: Vec<String> = text.split_whitespace().map(str::to_owned).collect();
@@ -361,11 +361,11 @@ mod tests {
     fn machines_devices_mounts_and_cgroups() {
         let machine = read_machine(
             b"# agenttrace.context/1 machine\nhostname box\nrelease 6.18.0\ncpu_flags fpu pcid aes\n\
-              monotonic_began_ns 17\n",
+              boot_s 17\n",
         );
         let machine = machine.unwrap_or_default();
         assert_eq!((machine.hostname.as_deref(), machine.boot_id), (Some("box"), None));
-        assert_eq!(machine.monotonic_began_ns, Some(17));
+        assert_eq!(machine.boot_s, Some(17));
         let flags = Machine { cpu_flags: machine.cpu_flags, ..Machine::default() };
         assert_eq!((flags.has_flag("pcid"), flags.has_flag("invpcid")), (Some(true), Some(false)));
         assert_eq!(Machine::default().has_flag("pcid"), None);
