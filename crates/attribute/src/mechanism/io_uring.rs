@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use agenttrace_model::parse::Nanos;
-use agenttrace_model::{State, TaskId, UringOp, UringRequest};
+use agenttrace_model::{State, SyscallClass, TaskId, UringOp, UringRequest};
 
 use super::{Mechanism, Rows, StepView};
 use crate::detail::{Column, Value};
@@ -24,6 +24,21 @@ struct Sum {
     durations: Vec<Nanos>,
 }
 
+const COLUMNS: &[Column] = &[
+    Column::text("opcode", "opcode"),
+    Column::count("submitted", "submitted"),
+    Column::count("inline", "inline"),
+    Column::count("punted", "to a worker"),
+    Column::count("polled", "by SQPOLL"),
+    Column::count("armed", "polled for"),
+    Column::count("failed", "failed"),
+    Column::count("open", "not completed"),
+    Column::time("p50_ns", "p50"),
+    Column::time("p99_ns", "p99"),
+    Column::time("max_ns", "max"),
+    Column::time("total_ns", "total"),
+];
+
 impl Mechanism for IoUring {
     fn id(&self) -> &'static str {
         "io_uring"
@@ -36,22 +51,7 @@ impl Mechanism for IoUring {
         &["io_uring:io_uring_complete"]
     }
     fn columns(&self) -> &'static [Column] {
-        const {
-            &[
-                Column::text("opcode", "opcode"),
-                Column::count("submitted", "submitted"),
-                Column::count("inline", "inline"),
-                Column::count("punted", "to a worker"),
-                Column::count("polled", "by SQPOLL"),
-                Column::count("armed", "polled for"),
-                Column::count("failed", "failed"),
-                Column::count("open", "not completed"),
-                Column::time("p50_ns", "p50"),
-                Column::time("p99_ns", "p99"),
-                Column::time("max_ns", "max"),
-                Column::time("total_ns", "total"),
-            ]
-        }
+        COLUMNS
     }
     fn step(&self, view: &StepView<'_>) -> Rows {
         let mut sums: BTreeMap<UringOp, Sum> = BTreeMap::new();
@@ -63,7 +63,7 @@ impl Mechanism for IoUring {
             sum.polled += u64::from(request.polled);
             sum.armed += u64::from(request.armed);
             // A timeout that runs out says ETIME: that is what it is for.
-            let timeout = request.op.class() == agenttrace_model::SyscallClass::Sleep;
+            let timeout = request.op.class() == SyscallClass::Sleep;
             sum.failed += u64::from(!timeout && request.result.is_some_and(|r| r < 0));
             match request.completed {
                 Some(completed) => sum.durations.push(completed - request.submitted),
@@ -74,8 +74,15 @@ impl Mechanism for IoUring {
         for (op, mut sum) in sums {
             let times = stats(&mut sum.durations);
             let mut row: Vec<Value> = vec![op.name().into()];
-            let counts =
-                [sum.submitted, sum.inline, sum.punted, sum.polled, sum.armed, sum.failed, sum.open];
+            let counts = [
+                sum.submitted,
+                sum.inline,
+                sum.punted,
+                sum.polled,
+                sum.armed,
+                sum.failed,
+                sum.open,
+            ];
             row.extend(counts.map(Value::from));
             row.extend([times.p50, times.p99, times.max, times.total].map(Value::from));
             rows.push((times.total, row));
@@ -155,19 +162,4 @@ fn notes(view: &StepView<'_>) -> Vec<String> {
         ));
     }
     notes
-}
-
-/// The durability operations among a step's requests: submission to completion.
-pub(crate) fn syncs(
-    requests: &[UringRequest],
-    task: TaskId,
-    from: Nanos,
-    to: Nanos,
-) -> impl Iterator<Item = Nanos> + '_ {
-    let first = requests.partition_point(|r| r.submitted < from);
-    let within = requests.iter().skip(first).take_while(move |r| r.submitted < to);
-    within.filter_map(move |r| {
-        let sync = r.op.class() == agenttrace_model::SyscallClass::Durability;
-        (sync && r.submitter == Some(task)).then_some(r.completed? - r.submitted)
-    })
 }
