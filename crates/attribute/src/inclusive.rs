@@ -261,6 +261,7 @@ pub(crate) fn inclusive(index: &Index<'_>, stretches: &[Stretch]) -> (Inclusive,
         for op in ops(task, *stretch) {
             sums.op(index.model, task, op);
         }
+        sums.fsyncs.extend(index.uring_syncs(*stretch));
         sums.states(index, task, *stretch);
         sums.spawns(index, stretch.task, task, *stretch);
         sums.requests(index, stretch.task, *stretch);

@@ -12,6 +12,7 @@ mod inclusive;
 mod journal;
 mod locks;
 mod mechanism;
+mod names;
 mod page_cache;
 pub mod path;
 pub mod record_command;

@@ -13,6 +13,7 @@ pub(crate) mod commits;
 mod cpu_throttle;
 pub(crate) mod faults;
 mod interrupts;
+mod io_uring;
 pub(crate) mod locks;
 pub(crate) mod metadata;
 pub(crate) mod oom_kills;
@@ -119,6 +120,7 @@ pub(crate) const ALL: &[&dyn Mechanism] = &[
     &block_delayed_by::BlockDelayedBy,
     &syncs::Syncs,
     &commits::Commits,
+    &io_uring::IoUring,
 ];
 
 /// What each mechanism did in a step. A mechanism that was captured and did nothing gives
