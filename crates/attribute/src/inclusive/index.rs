@@ -16,6 +16,7 @@ use crate::mechanism::tlb::TlbIndex;
 use crate::mechanism::watchers::WatchWakes;
 use crate::page_cache::History;
 use crate::report::StepTask;
+use crate::steal::{Hole, holes};
 use crate::throttle::Throttles;
 
 /// A stretch over which a task works.
@@ -102,6 +103,7 @@ pub(crate) struct Index<'m> {
     throttles: OnceLock<Throttles>,
     interrupts: OnceLock<FxHashMap<Cpu, Vec<InterruptSpan>>>,
     seats: Seats,
+    holes: OnceLock<Vec<Hole>>,
     cache: OnceLock<History>,
     block_io: OnceLock<BlockIo>,
     journals: OnceLock<Journals>,
@@ -151,6 +153,7 @@ impl<'m> Index<'m> {
             throttles: OnceLock::new(),
             interrupts: OnceLock::new(),
             seats: info.topology.seats(),
+            holes: OnceLock::new(),
             cache: OnceLock::new(),
             block_io: OnceLock::new(),
             journals: OnceLock::new(),
@@ -223,6 +226,11 @@ impl<'m> Index<'m> {
     /// Who ran on each CPU.
     pub(crate) fn lines(&self) -> &CpuLines {
         self.cpus.get_or_init(|| CpuLines::new(self.model))
+    }
+
+    /// Where a hypervisor may have had a CPU.
+    pub(crate) fn holes(&self) -> &[Hole] {
+        self.holes.get_or_init(|| holes(self.model, self.lines()))
     }
 
     /// Whom a CPU quota held.

@@ -16,10 +16,12 @@ mod interrupts;
 mod io_uring;
 pub(crate) mod locks;
 pub(crate) mod metadata;
+mod migrations;
 pub(crate) mod oom_kills;
 mod page_cache;
 pub(crate) mod reclaim;
 pub(crate) mod refaults;
+mod steal;
 mod syncs;
 pub(crate) mod tlb;
 mod wakeup_chains;
@@ -37,6 +39,7 @@ use crate::report::StepReport;
 use crate::stacks::SampleIndex;
 
 pub(crate) use cpu_throttle::within as throttled_within;
+pub(crate) use steal::within as holes_within;
 
 /// One mechanism.
 pub(crate) trait Mechanism: Sync {
@@ -105,6 +108,8 @@ pub(crate) const ALL: &[&dyn Mechanism] = &[
     &wakeup_chains::WakeupChains,
     &interrupts::Interrupts,
     &cpu_throttle::CpuThrottle,
+    &migrations::Migrations,
+    &steal::Steal,
     &faults::Faults,
     &refaults::Refaults,
     &page_cache::PageCache,
