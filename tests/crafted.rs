@@ -495,3 +495,66 @@ fn fault_end_without_address() {
          1700 5000 user_cpu cpu_user | user",
     );
 }
+
+#[test]
+fn direct_reclaim() {
+    expect(
+        "direct_reclaim",
+        0,
+        "1000 1500 user_cpu cpu_user | user
+         1500 1520 minor_fault cpu_kernel | page fault anon
+         1520 1700 reclaim cpu_kernel | page fault anon > direct reclaim
+         1700 2700 reclaim timer | page fault anon > direct reclaim
+         2700 2800 run_delay run_queue (reclaim) | page fault anon > direct reclaim
+         2800 2900 reclaim cpu_kernel | page fault anon > direct reclaim
+         2900 3000 minor_fault cpu_kernel | page fault anon
+         3000 3000008 ns user_cpu cpu_user | user
+         3000008 ns 3100 syscall_cpu cpu_kernel | getpid
+         3100 3500 user_cpu cpu_user | user",
+    );
+    expect("direct_reclaim", 1, "6000 9000 user_cpu cpu_user | user");
+}
+
+#[test]
+fn dirty_pause() {
+    expect(
+        "dirty_pause",
+        0,
+        "1000 1500 user_cpu cpu_user | user
+         1500 1700 syscall_cpu cpu_kernel | write
+         1700 1710 writeback_throttle cpu_kernel | write > balance_dirty_pages
+         1710 1810 run_delay run_queue (writeback_throttle) | write > balance_dirty_pages
+         1810 1900 writeback_throttle cpu_kernel | write > balance_dirty_pages
+         1900 3900 writeback_throttle timer | write > balance_dirty_pages
+         3900 4000 run_delay run_queue (writeback_throttle) | write > balance_dirty_pages
+         4000 4100 syscall_cpu cpu_kernel | write
+         4100 5000 user_cpu cpu_user | user",
+    );
+}
+
+#[test]
+fn remote_flush() {
+    expect(
+        "remote_flush",
+        0,
+        "1000 1500 user_cpu cpu_user | user
+         1500 1600 syscall_cpu cpu_kernel | munmap
+         1600 2600 tlb_flush cpu_kernel | munmap > remote TLB flush
+         2600 3100 syscall_cpu cpu_kernel | munmap
+         3100 3200 user_cpu cpu_user | user",
+    );
+    expect(
+        "remote_flush",
+        1,
+        "6000 6500 user_cpu cpu_user | user
+         6500 8500 syscall_cpu cpu_kernel | munmap
+         8500 9000 user_cpu cpu_user | user",
+    );
+    expect(
+        "remote_flush",
+        2,
+        "10000 10200 user_cpu cpu_user | user
+         10200 11800 syscall_cpu cpu_kernel | munmap
+         11800 12000 user_cpu cpu_user | user",
+    );
+}

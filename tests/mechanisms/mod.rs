@@ -5,6 +5,8 @@
 
 /// Computing, sleep and the network: nothing of it is the kernel's.
 mod innocent;
+/// Memory: reclaim, pauses, OOM kills, TLB flushes.
+mod memory;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;

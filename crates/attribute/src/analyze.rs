@@ -71,7 +71,7 @@ pub fn report(input: &Input<'_>, mut paths: Vec<StepPath>) -> Report {
     let checked: Vec<Checked> =
         paths.into_par_iter().enumerate().map(|(i, path)| check(input, i, path)).collect();
     let shared = Shared {
-        index: Index::new(input.model, input.info),
+        index: Index::new(input.model, input.info, input.windows),
         stacks: input.stacks.map(SampleIndex::new),
         coverage: coverage(input.info),
         tools: Tools::new(input, &checked),
@@ -306,6 +306,7 @@ fn step_report(
     let inferred = sum(&|s| s.cause != Cause::Unknown && s.inferred);
     let parts = verdict::Parts {
         index,
+        windows: input.windows,
         step,
         work,
         path: &checked.path,

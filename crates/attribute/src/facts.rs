@@ -1,8 +1,13 @@
 //! Facts of a model that every walk needs, computed once: kernel threads, spawn phases, own requests.
 
+use std::sync::OnceLock;
+
 use agenttrace_model::parse::{Nanos, Pid};
 use agenttrace_model::{Model, OpKind, State, SyscallClass, Task, TaskId, Windows};
 use rustc_hash::FxHashMap;
+
+use crate::throttle::Throttles;
+use crate::uring::Completions;
 
 /// The spawn phases of one task (DESIGN section 6, row 13).
 #[derive(Clone, Default, Debug)]
@@ -46,6 +51,8 @@ pub(crate) struct Facts<'m> {
     phases: FxHashMap<TaskId, Phases>,
     forks: FxHashMap<Pid, Vec<(Nanos, Nanos)>>,
     requests: FxHashMap<TaskId, Vec<u32>>,
+    pub(crate) throttles: Throttles,
+    pub(crate) completions: Completions<'m>,
 }
 
 const KERNEL_NAMES: &[&[u8]] = &[
@@ -107,7 +114,9 @@ impl<'m> Facts<'m> {
                 requests.entry(task).or_default().push(u32::try_from(index).unwrap_or(u32::MAX));
             }
         }
-        Self { model, windows, kernel, phases, forks, requests }
+        let throttles = Throttles::new(model, windows, &OnceLock::new());
+        let completions = Completions::new(model);
+        Self { model, windows, kernel, phases, forks, requests, throttles, completions }
     }
 
     pub(crate) fn is_kernel_thread(&self, task: TaskId) -> bool {

@@ -3,7 +3,7 @@
 use agenttrace_model::parse::Nanos;
 
 use crate::inclusive::Samples;
-use crate::report::{Distribution, Histogram};
+use crate::report::{Distribution, Histogram, HistogramClass};
 use crate::stats::{percentile, stats};
 
 /// The bucket of a duration: 0 below 1 us, else n for `[2^(n-1), 2^n)` us.
@@ -25,16 +25,12 @@ pub fn histogram(mechanism: Distribution, values: Option<&[Nanos]>) -> Histogram
             p50: Nanos::ZERO,
             p99: Nanos::ZERO,
             max: Nanos::ZERO,
+            classes: Vec::new(),
         };
     };
     let mut sorted = values.to_vec();
     let stats = stats(&mut sorted);
-    let mut buckets = vec![0_u64; sorted.last().map_or(0, |max| bucket(*max) + 1)];
-    for value in &sorted {
-        if let Some(count) = buckets.get_mut(bucket(*value)) {
-            *count += 1;
-        }
-    }
+    let buckets = buckets(&sorted);
     Histogram {
         mechanism,
         buckets: Some(buckets),
@@ -43,12 +39,47 @@ pub fn histogram(mechanism: Distribution, values: Option<&[Nanos]>) -> Histogram
         p50: percentile(&sorted, 50),
         p99: stats.p99,
         max: stats.max,
+        classes: Vec::new(),
     }
+}
+
+/// Counts of sorted values by bucket, up to the last that holds one.
+fn buckets(sorted: &[Nanos]) -> Vec<u64> {
+    let mut buckets = vec![0_u64; sorted.last().map_or(0, |max| bucket(*max) + 1)];
+    for value in sorted {
+        if let Some(count) = buckets.get_mut(bucket(*value)) {
+            *count += 1;
+        }
+    }
+    buckets
+}
+
+/// The classes that have values, with theirs.
+fn classes(samples: &Samples, mechanism: Distribution) -> Vec<HistogramClass> {
+    let values = samples.by_class(mechanism).into_iter().filter(|(_, values)| !values.is_empty());
+    values
+        .map(|(name, mut values)| {
+            let stats = stats(&mut values);
+            HistogramClass {
+                name,
+                buckets: buckets(&values),
+                count: stats.count,
+                p50: stats.p50,
+                p99: stats.p99,
+                max: stats.max,
+            }
+        })
+        .collect()
 }
 
 /// All mechanisms, in the order of [`Distribution::ALL`].
 pub(crate) fn histograms(samples: &Samples) -> Vec<Histogram> {
-    Distribution::ALL.map(|mechanism| histogram(mechanism, samples.of(mechanism))).to_vec()
+    Distribution::ALL
+        .map(|mechanism| Histogram {
+            classes: classes(samples, mechanism),
+            ..histogram(mechanism, samples.of(mechanism))
+        })
+        .to_vec()
 }
 
 #[cfg(test)]

@@ -5,11 +5,14 @@ mod rows;
 
 use std::collections::BTreeMap;
 
-use agenttrace_model::parse::{Dev, Nanos};
-use agenttrace_model::{FdKind, Model, Op, OpKind, State, SyscallClass, SyscallOp, Task, TaskId};
+use agenttrace_model::parse::{Dev, Distance, Nanos};
+use agenttrace_model::{
+    FdKind, FlushKind, Model, Op, OpKind, State, SyscallClass, SyscallOp, Task, TaskId,
+};
 
-use crate::report::{Distribution, FaultRows, Inclusive, Migrations, Spawns};
+use crate::report::{Distribution, FaultRows, Inclusive, Migrations, Spawns, TlbFlushes};
 use crate::stats::stats;
+use crate::wakeup::wakeups;
 pub(crate) use index::{Index, Stretch, step_tasks, union, work};
 use rows::{block_rows, file_rows, syscall_rows};
 
@@ -17,6 +20,8 @@ use rows::{block_rows, file_rows, syscall_rows};
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Samples {
     wakeups: Option<Vec<Nanos>>,
+    /// Parallel to `wakeups`.
+    distances: Vec<Distance>,
     faults: Option<Vec<Nanos>>,
     block: Option<Vec<Nanos>>,
     fsyncs: Option<Vec<Nanos>>,
@@ -31,10 +36,24 @@ impl Samples {
             Distribution::Fsync => self.fsyncs.as_deref(),
         }
     }
+
+    /// The values by class, where the mechanism has classes.
+    pub(crate) fn by_class(&self, mechanism: Distribution) -> Vec<(&'static str, Vec<Nanos>)> {
+        let of = |class: Distance| -> Vec<Nanos> {
+            let all = self.wakeups.iter().flatten().zip(&self.distances);
+            all.filter(|(_, d)| **d == class).map(|(ns, _)| *ns).collect()
+        };
+        match mechanism {
+            Distribution::WakeupLatency => {
+                Distance::ALL.map(|class| (class.name(), of(class))).to_vec()
+            }
+            Distribution::PageFault | Distribution::BlockIo | Distribution::Fsync => Vec::new(),
+        }
+    }
 }
 
 /// The operations that begin in a stretch.
-fn ops(task: &Task, stretch: Stretch) -> &[Op] {
+pub(crate) fn ops(task: &Task, stretch: Stretch) -> &[Op] {
     let first = task.ops.partition_point(|op| op.start < stretch.from);
     let last = task.ops.partition_point(|op| op.start < stretch.to);
     task.ops.get(first..last).unwrap_or_default()
@@ -69,11 +88,14 @@ struct Gathered {
     locks: Vec<Nanos>,
     block: BTreeMap<(Dev, &'static str), BlockSum>,
     wakeups: Vec<Nanos>,
+    /// Of each of them.
+    distances: Vec<Distance>,
     run_delay: Nanos,
     cpu: Nanos,
     migrations: u64,
     cross_node: u64,
     spawns: Spawns,
+    tlb: TlbFlushes,
 }
 
 /// Whether a call makes data durable (DESIGN section 6).
@@ -145,27 +167,15 @@ impl Gathered {
         }
     }
 
-    fn states(&mut self, model: &Model, task: &Task, stretch: Stretch) {
-        for (index, from, to, span) in task.spans(stretch.from, stretch.to) {
+    fn states(&mut self, index: &Index<'_>, task: &Task, stretch: Stretch) {
+        for wakeup in wakeups(index.model, task, stretch) {
+            self.wakeups.push(wakeup.latency());
+            self.distances.push(wakeup.distance(index.seats()));
+        }
+        for (_, from, to, span) in task.spans(stretch.from, stretch.to) {
             match span.state {
                 State::Running => self.cpu += to - from,
-                State::Runnable => {
-                    self.run_delay += to - from;
-                    let wake = span.wake.and_then(|id| model.wakes.get(id.0 as usize));
-                    if let Some(wake) = wake
-                        && !wake.birth
-                        && span.start >= stretch.from
-                        && let Some(since) = task
-                            .states
-                            .get(index + 1..)
-                            .unwrap_or_default()
-                            .iter()
-                            .find(|s| s.state != State::Runnable)
-                        && since.state == State::Running
-                    {
-                        self.wakeups.push(since.start - wake.time);
-                    }
-                }
+                State::Runnable => self.run_delay += to - from,
                 State::Blocked(_) | State::Unknown(_) | State::New | State::Dead => {}
             }
         }
@@ -251,9 +261,13 @@ pub(crate) fn inclusive(index: &Index<'_>, stretches: &[Stretch]) -> (Inclusive,
         for op in ops(task, *stretch) {
             sums.op(index.model, task, op);
         }
-        sums.states(index.model, task, *stretch);
+        sums.states(index, task, *stretch);
         sums.spawns(index, stretch.task, task, *stretch);
         sums.requests(index, stretch.task, *stretch);
+        for flush in index.tlb().of(index.model, *stretch) {
+            sums.tlb.local += u64::from(flush.kind == FlushKind::Local);
+            sums.tlb.remote += u64::from(matches!(flush.kind, FlushKind::Sent(_)));
+        }
         let first = task.migrations.partition_point(|(time, _, _)| *time < stretch.from);
         for (_, from, to) in
             task.migrations.iter().skip(first).take_while(|(time, _, _)| *time < stretch.to)
@@ -282,6 +296,7 @@ fn finish(index: &Index<'_>, mut sums: Gathered) -> (Inclusive, Samples) {
     };
     let samples = Samples {
         wakeups: wakings.then(|| sums.wakeups.clone()),
+        distances: std::mem::take(&mut sums.distances),
         faults: faults.then(|| sums.minor.iter().chain(&sums.major).copied().collect()),
         block: block.then(|| sums.block.values().flat_map(|sum| &sum.durations).copied().collect()),
         fsyncs: calls.then(|| sums.fsyncs.clone()),
@@ -300,7 +315,7 @@ fn finish(index: &Index<'_>, mut sums: Gathered) -> (Inclusive, Samples) {
         migrations: has("sched:sched_migrate_task").then_some(migrations),
         spawns: forks.then_some(sums.spawns),
         fsyncs: calls.then(|| stats(&mut sums.fsyncs)),
-        tlb_flushes: None,
+        tlb_flushes: has("tlb:tlb_flush").then_some(sums.tlb),
         cpu: switches.then_some(sums.cpu),
         lock_waits: has("lock:contention_begin").then(|| stats(&mut sums.locks)),
     };

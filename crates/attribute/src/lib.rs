@@ -3,12 +3,14 @@
 pub mod analyze;
 pub mod cause;
 pub mod coverage;
+mod cpu_lines;
 pub mod detail;
 mod facts;
 pub mod histogram;
 mod inclusive;
 mod locks;
 mod mechanism;
+mod page_cache;
 pub mod path;
 pub mod record_command;
 pub mod report;
@@ -16,8 +18,11 @@ mod rows;
 pub mod session;
 pub mod stacks;
 pub mod stats;
+mod throttle;
 pub mod timeline;
+mod uring;
 mod verdict;
+mod wakeup;
 mod walk;
 
 pub use agenttrace_model as model;

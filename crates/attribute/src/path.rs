@@ -1,7 +1,7 @@
 //! The critical path of a step as data: segments, their entry stacks, their objects.
 
 use agenttrace_model::parse::{Addr, BlockOp, Dev, Nanos};
-use agenttrace_model::{Model, ReclaimKind, TaskId};
+use agenttrace_model::{Model, OpKind, ReclaimKind, TaskId, UringOp};
 use rustc_hash::FxHashMap;
 
 use crate::cause::{Cause, Resource};
@@ -92,6 +92,8 @@ pub enum Frame {
     Irq(u32),
     /// A soft interrupt, by vector.
     Softirq(u32),
+    /// A request of io_uring.
+    Uring(UringOp),
     /// The timer tick.
     Tick,
     /// Reclaim or compaction.
@@ -197,6 +199,17 @@ pub fn softirq_name(vec: u32) -> &'static str {
 }
 
 impl Frame {
+    /// The frame of an interrupt; `None` for any other operation.
+    pub(crate) fn of_interrupt(kind: OpKind) -> Option<Self> {
+        if let OpKind::Irq(name) = kind {
+            Some(Self::Irq(name))
+        } else if let OpKind::Softirq(vec) = kind {
+            Some(Self::Softirq(vec))
+        } else {
+            (kind == OpKind::LocalTimer).then_some(Self::Tick)
+        }
+    }
+
     /// The frame's words; the same for every format. `at` picks a task's name.
     #[must_use]
     pub fn text(self, model: &Model, at: Nanos) -> String {
@@ -218,6 +231,7 @@ impl Frame {
                 format!("irq {}", model.names.get(name as usize).map_or("?", String::as_str))
             }
             Self::Softirq(vec) => format!("softirq {}", softirq_name(vec)),
+            Self::Uring(op) => format!("io_uring {}", op.name()),
             Self::Tick => "timer tick".to_owned(),
             Self::Reclaim(kind) => kind.name().to_owned(),
             Self::DirtyPause => "balance_dirty_pages".to_owned(),

@@ -48,11 +48,23 @@ const EVENTS: &[(&str, u32, u32)] = &[
     ("vmscan:mm_vmscan_direct_reclaim_end", 2, 6),
     ("vmscan:mm_vmscan_memcg_reclaim_begin", 3, 0),
     ("vmscan:mm_vmscan_memcg_reclaim_end", 3, 0),
+    ("vmscan:mm_vmscan_throttled", 5, 16),
+    ("vmscan:mm_vmscan_wakeup_kswapd", 2, 6),
+    ("vmscan:mm_vmscan_kswapd_wake", 2, 6),
+    ("vmscan:mm_vmscan_kswapd_sleep", 2, 6),
+    ("compaction:mm_compaction_begin", 3, 14),
+    ("compaction:mm_compaction_end", 3, 14),
+    ("oom:mark_victim", 4, 14),
     ("writeback:balance_dirty_pages", 3, 1),
+    ("tlb:tlb_flush", 3, 17),
+    ("csd:csd_queue_cpu", 6, 5),
+    ("csd:csd_function_entry", 6, 5),
+    ("csd:csd_function_exit", 6, 5),
 ];
 
 /// Events that exist on x86 alone.
-const X86_ONLY: &[&str] = &["exceptions:page_fault_user", "exceptions:page_fault_kernel"];
+const X86_ONLY: &[&str] =
+    &["exceptions:page_fault_user", "exceptions:page_fault_kernel", "tlb:tlb_flush"];
 
 /// A `perf record` command line for the kernel that the capture was recorded on:
 /// all recommended events that this release has, or that the capture shows it to have.
@@ -98,7 +110,8 @@ pub fn stack_command(kind: StackKind) -> &'static str {
     }
 }
 
-fn parse_release(release: &str) -> Option<(u32, u32)> {
+/// The first two numbers of a kernel release.
+pub(crate) fn parse_release(release: &str) -> Option<(u32, u32)> {
     let mut parts = release.split(|c: char| !c.is_ascii_digit());
     Some((parts.next()?.parse().ok()?, parts.next()?.parse().ok()?))
 }

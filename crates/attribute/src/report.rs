@@ -160,6 +160,25 @@ pub struct Histogram {
     pub p99: Nanos,
     /// Largest.
     pub max: Nanos,
+    /// The same values by class, the classes that have any. Empty for what has no classes.
+    pub classes: Vec<HistogramClass>,
+}
+
+/// The values of one class of a histogram.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct HistogramClass {
+    /// The class: of wakeups the distance, such as `same core`.
+    pub name: &'static str,
+    /// Counts, in the histogram's buckets, without trailing zeros.
+    pub buckets: Vec<u64>,
+    /// Number of values.
+    pub count: u64,
+    /// Median, nearest-rank.
+    pub p50: Nanos,
+    /// 99th percentile, nearest-rank.
+    pub p99: Nanos,
+    /// Largest.
+    pub max: Nanos,
 }
 
 /// What a histogram measures.

@@ -10,12 +10,15 @@ use crate::cause::{Cause, Resource};
 use crate::facts::{Facts, Phase};
 use crate::locks::sign;
 use crate::path::{Frame, StackId, Stacks};
+use crate::uring::{OnUring, is_uring_thread};
 
 /// What a task was in at a moment: its open operations, innermost first.
 pub(crate) struct Context<'m> {
     pub(crate) task: TaskId,
     pub(crate) ops: Vec<&'m Op>,
     pub(crate) phase: Option<Phase>,
+    /// The request of io_uring that it is on, or waits for.
+    pub(crate) uring: Option<OnUring<'m>>,
 }
 
 /// What the task of a context does meanwhile.
@@ -60,7 +63,8 @@ fn durability(facts: &Facts<'_>, context: &Context<'_>, _: Doing<'_>) -> Option<
         class == SyscallClass::Durability
             || (class == SyscallClass::Write && call.fd == FdKind::SyncFile)
     };
-    context.calls().any(durable).then_some(Cause::Fsync)
+    let durable = context.calls().any(durable) || context.works_on_uring(SyscallClass::Durability);
+    durable.then_some(Cause::Fsync)
 }
 
 /// Row 5: direct or cgroup reclaim, compaction, whatever is done or waited for in it.
@@ -81,8 +85,8 @@ fn tlb_flush(_: &Facts<'_>, context: &Context<'_>, _: Doing<'_>) -> Option<Cause
 /// Row 8: waiting for a lock of the kernel.
 fn kernel_lock(facts: &Facts<'_>, context: &Context<'_>, doing: Doing<'_>) -> Option<Cause> {
     if facts.model.captured.has("lock:contention_begin") {
-        let waits = context.is_in(|kind| matches!(kind, OpKind::Lock { .. }));
-        return waits.then_some(Cause::KernelLock);
+        let lock = context.is_in(|kind| matches!(kind, OpKind::Lock { .. }));
+        return lock.then_some(Cause::KernelLock);
     }
     // Without its events, by the signs of one.
     let Doing::Waiting { from, .. } = doing else { return None };
@@ -157,6 +161,11 @@ impl<'m> Context<'m> {
         self.ops.iter().filter_map(|op| op.syscall())
     }
 
+    /// Whether it is a worker on a request that does what a call of this class does.
+    fn works_on_uring(&self, class: SyscallClass) -> bool {
+        self.uring.is_some_and(|on| on.worker && on.request.op.class() == class)
+    }
+
     fn is_in(&self, wanted: impl Fn(&OpKind) -> bool) -> bool {
         self.ops.iter().any(|op| wanted(&op.kind))
     }
@@ -174,6 +183,7 @@ impl<'m> Facts<'m> {
             task,
             ops: t.op_chain(t.op_at(time)).map(|(_, op)| op).collect(),
             phase: self.phase(task, time),
+            uring: self.uring_work(task, time),
         }
     }
 
@@ -191,6 +201,14 @@ impl<'m> Facts<'m> {
         let t = self.model.task(task);
         t.spans(op.start, op.end).any(|(index, start, _, span)| {
             if !matches!(span.state, State::Blocked(_)) {
+                return false;
+            }
+            // Waiting for memory is not the operation's own I/O, even where it waits for a disk.
+            let for_memory = t
+                .op_chain(t.op_at(start))
+                .take_while(|(_, o)| !std::ptr::eq(*o, op))
+                .any(|(_, o)| matches!(o.kind, OpKind::Reclaim(_) | OpKind::DirtyPause(_)));
+            if for_memory {
                 return false;
             }
             if direct {
@@ -259,18 +277,23 @@ impl<'m> Facts<'m> {
     }
 
     fn in_call(&self, context: &Context<'_>, class: SyscallClass) -> bool {
-        context.calls().any(|call| self.class(call) == class)
+        context.calls().any(|call| self.class(call) == class) || context.works_on_uring(class)
     }
 
     /// The block request that a wait is for.
     fn awaited(&self, context: &Context<'_>, doing: Doing<'_>) -> Option<u32> {
         let Doing::Waiting { from, to, wake } = doing else { return None };
         let since = context.ops.last().map_or(from, |op| op.start);
-        self.io_wait(context.task, since, from, to, wake, 0)
+        self.io_wait(context.task, since, from, to, wake, 0).or_else(|| self.polled_block(context))
     }
 
     /// The cause that a read or write call has which slept for a block request itself.
     fn block_call(&self, context: &Context<'_>) -> Option<Cause> {
+        if self.uring_slept_for_io(context) {
+            let read = context.works_on_uring(SyscallClass::Read);
+            let write = context.works_on_uring(SyscallClass::Write);
+            return read.then_some(Cause::BlockRead).or_else(|| write.then_some(Cause::BlockWrite));
+        }
         let op = context.ops.iter().find(|op| op.syscall().is_some())?;
         let class = self.class(op.syscall()?);
         let cause = if class == SyscallClass::Read {
@@ -285,13 +308,18 @@ impl<'m> Facts<'m> {
 
     /// Rows 4 to 18 for a task that runs, or would run.
     pub(crate) fn cpu_cause(&self, context: &Context<'_>) -> (Cause, Resource) {
-        let in_kernel = context
-            .ops
-            .iter()
-            .any(|op| op.syscall().is_some() || op.fault().is_some() || op.kind == OpKind::Exit);
+        let for_uring = is_uring_thread(self.model, context.task);
+        let in_kernel = for_uring
+            || context.ops.iter().any(|op| {
+                op.syscall().is_some() || op.fault().is_some() || op.kind == OpKind::Exit
+            });
         let resource = if in_kernel { Resource::CpuKernel } else { Resource::CpuUser };
         let cause = self.cause(context, Doing::Running).unwrap_or_else(|| {
-            if context.calls().next().is_some() { Cause::SyscallCpu } else { Cause::UserCpu }
+            if for_uring || context.calls().next().is_some() {
+                Cause::SyscallCpu
+            } else {
+                Cause::UserCpu
+            }
         });
         (cause, resource)
     }
@@ -364,7 +392,15 @@ impl<'m> Facts<'m> {
             Some(Phase::Exit) => stack = stacks.push(stack, Frame::Exit),
             None => {}
         }
-        let mut user = true;
+        let mut user = !is_uring_thread(self.model, context.task);
+        // A worker's request is around all that it does; who waits for one is in its call.
+        let (around, inside) = match context.uring {
+            Some(on) if on.worker => (Some(on.request.op), None),
+            on => (None, on.map(|on| on.request.op)),
+        };
+        if let Some(op) = around {
+            stack = stacks.push(stack, Frame::Uring(op));
+        }
         for op in context.ops.iter().rev() {
             let frame = match op.kind {
                 OpKind::Syscall(call) => Frame::Syscall(call.nr),
@@ -383,6 +419,9 @@ impl<'m> Facts<'m> {
             };
             user = false;
             stack = stacks.push(stack, frame);
+        }
+        if let Some(op) = inside {
+            stack = stacks.push(stack, Frame::Uring(op));
         }
         if user && running && context.phase.is_none() {
             stack = stacks.push(stack, Frame::User);

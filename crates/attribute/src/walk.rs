@@ -17,6 +17,7 @@ use crate::cause::{Cause, Resource};
 use crate::facts::Facts;
 use crate::path::{Frame, PathSegment, Reason, StackId, StepPath};
 use crate::rows::{Context, Doing};
+use crate::uring::{OnUring, is_uring_thread};
 
 /// Wakers of wakers are followed this deep.
 const MAX_DEPTH: u16 = 64;
@@ -187,7 +188,18 @@ impl Walker<'_, '_> {
     }
 
     fn works(&self, id: TaskId, time: Nanos) -> bool {
-        id == self.root || self.facts.windows.works_for(id, time, self.step)
+        id == self.root
+            || self.facts.windows.works_for(id, time, self.step)
+            || self.polls_for_root(id)
+    }
+
+    /// The thread that takes a ring's submissions (SQPOLL) serves the process that made it,
+    /// and nothing tells for which of its steps; here a step's task waits for it.
+    fn polls_for_root(&self, id: TaskId) -> bool {
+        let model = self.facts.model;
+        model.task(id).pid == model.task(self.root).pid
+            && !model.uring.work.contains_key(&id)
+            && is_uring_thread(model, id)
     }
 
     /// Running or runnable: split where operations begin and end.
@@ -214,6 +226,11 @@ impl Walker<'_, '_> {
             }
             if id != self.root {
                 next = next.min(self.claim_edge(id, at));
+            }
+            if span.state == State::Runnable
+                && let Some(throttle) = self.facts.throttles.at(id, at)
+            {
+                next = next.min(throttle.to);
             }
             let next = next.max(at + Nanos(1)).min(to);
             let charge = self.on_cpu_charge(id, at, span, base, opaque);
@@ -250,7 +267,12 @@ impl Walker<'_, '_> {
         let stack = self.facts.frames(&mut self.path.stacks, base, &context, running);
         let (cause, resource) = self.facts.cpu_cause(&context);
         let charge = if !running {
-            Charge { under: Some(cause), ..Charge::new(Cause::RunDelay, Resource::RunQueue, stack) }
+            // Row 2. Nothing but its period's timer lets a throttled task go on.
+            let (held, by) = match self.facts.throttles.at(id, at) {
+                Some(_) => (Cause::CpuThrottle, Resource::Timer),
+                None => (Cause::RunDelay, Resource::RunQueue),
+            };
+            Charge { under: Some(cause), ..Charge::new(held, by, stack) }
         } else if self.facts.interrupt(&context) {
             Charge {
                 under: Some(cause),
@@ -282,10 +304,21 @@ impl Walker<'_, '_> {
         let until = next.map_or(Nanos::MAX, |n| n.start);
         let wake = next.and_then(|n| n.wake).map(|w| *facts.model.wake(w));
         let inferred = span.inferred || (wake.is_none() && next.is_some_and(|n| n.inferred));
-        let context = facts.context(id, span.start);
+        let mut context = facts.context(id, span.start);
+        // A wait in io_uring_enter is for what completed last. A worker's part is its own.
+        let waited = facts.uring_wait(&context, span.start, until, wake.as_ref());
+        if let Some(request) = waited
+            && !request.completer.is_some_and(|task| facts.model.uring.work.contains_key(&task))
+        {
+            context.uring = Some(OnUring { request, worker: false });
+        }
         let stack = facts.frames(&mut self.path.stacks, base, &context, false);
         let doing = Doing::Waiting { from: span.start, to: until, wake: wake.as_ref() };
         if let Some(cause) = facts.cause(&context, doing) {
+            if let Some(request) = facts.polled_block(&context) {
+                self.request(id, request, from, to, stack, cause, inferred);
+                return;
+            }
             let wait = Wait { id, since: span.start, until, wake, inferred };
             self.nested_wait(&wait, from, to, stack, cause, depth + 1);
             return;

@@ -17,6 +17,7 @@ use crate::model::Model;
 use crate::op::{OpKind, SyscallOp};
 use crate::syscall_table::SyscallClass;
 use crate::task::{State, Task, TaskId, WakeSource};
+use crate::uring::UringRequest;
 use crate::window::{Claim, Step, Windows};
 
 /// Two futex words this near belong to one condition variable.
@@ -42,6 +43,7 @@ pub fn claim_tasks(model: &Model, marked: Marked) -> Windows {
             claimer.wake(wake.time, waker, wake.wakee, wake.birth);
         }
     }
+    claimer.uring_workers();
     claimer.windows
 }
 
@@ -240,6 +242,55 @@ impl Claimer<'_> {
                 && a.arg0.abs_diff(b.arg0) <= FUTEX_NEIGHBOUR;
         }
         a.nr == b.nr && a.arg0 == b.arg0
+    }
+
+    /// A worker of io-wq works for whom its request is: no wakeup tells that as well, for
+    /// one that is awake takes the next request without any.
+    fn uring_workers(&mut self) {
+        for (worker, work) in &self.model.uring.work {
+            if !self.windows.is_in_tree(*worker) {
+                continue;
+            }
+            let task = self.model.task(*worker);
+            let mut claims: Vec<Claim> = Vec::new();
+            for (index, on) in work.iter().enumerate() {
+                let Some(request) = self.model.uring.requests.get(on.request as usize) else {
+                    continue;
+                };
+                let Some(step) = self.asked_for(request) else { continue };
+                // The wakeup of who waits follows the completion; then it idles, or goes on.
+                let next = work.get(index + 1).map_or(Nanos::MAX, |next| next.from.max(on.to));
+                let idle = task
+                    .states
+                    .iter()
+                    .skip(task.span_at(on.to) + 1)
+                    .find(|span| matches!(span.state, State::Blocked(_) | State::Dead))
+                    .map_or(Nanos::MAX, |span| span.start);
+                match claims.last_mut() {
+                    Some(last) if last.step == step && last.to >= on.from => {
+                        last.to = next.min(idle);
+                    }
+                    Some(_) | None => {
+                        let (from, to) = (on.from, next.min(idle));
+                        claims.push(Claim { from, to, step, inferred: false });
+                    }
+                }
+            }
+            if let Some(slot) = self.windows.claims.get_mut(worker.0 as usize) {
+                *slot = claims;
+            }
+        }
+    }
+
+    /// The step that a request of io_uring is for: its submitter's, or where that is the
+    /// ring's own thread, the one that the process's root task was in.
+    fn asked_for(&self, request: &UringRequest) -> Option<usize> {
+        let submitter = request.submitter?;
+        self.windows.claim_at(submitter, request.submitted).or_else(|| {
+            let pid = self.model.task(submitter).pid;
+            let same = self.roots.iter().filter(|root| self.model.task(**root).pid == pid);
+            same.filter_map(|root| self.windows.claim_at(*root, request.submitted)).next()
+        })
     }
 
     fn add(&mut self, task: TaskId, claim: Claim, forked: bool) {

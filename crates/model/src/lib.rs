@@ -1,12 +1,16 @@
 //! Events to task timelines, wakeup edges, requests and step windows.
 
+mod balancing;
 mod build;
 mod claims;
 mod clock_fit;
 mod clocks;
+mod commit;
 mod cut;
 mod fd;
+mod file_io;
 mod files;
+mod interrupt;
 mod lock;
 mod marks;
 mod marks_check;
@@ -18,14 +22,20 @@ mod request;
 pub mod stacks;
 mod syscall_table;
 mod task;
+mod timer;
 mod tlb;
+mod uring;
 mod window;
 
 pub use agenttrace_parse as parse;
+pub use balancing::{Balancing, BalancingKind};
 pub use build::Builder;
 pub use claims::claim_tasks;
+pub use commit::{Commit, Handle};
 pub use cut::Selection;
+pub use file_io::{FileWrite, Plug};
 pub use files::FileInfo;
+pub use interrupt::InterruptSpan;
 pub use lock::LockKind;
 pub use marks::{MarkEdge, RawMark, TraceAnchor};
 pub use marks_join::{MarkOptions, Marked, MarkerSource, place_marks};
@@ -35,5 +45,7 @@ pub use reclaim::{DirtyPause, Kswapd, KswapdEvent, OomKill, ReclaimKind, Reclaim
 pub use request::Request;
 pub use syscall_table::{SyscallClass, SyscallTable};
 pub use task::{Span, State, Task, TaskId, UnknownReason, Wake, WakeId, WakeSource};
+pub use timer::TimerFire;
 pub use tlb::{FlushKind, Shootdown, TlbFlush};
+pub use uring::{Uring, UringOp, UringRequest, UringRing, UringWork};
 pub use window::{Claim, Step, Windows};

@@ -2,13 +2,19 @@
 
 use agenttrace_parse::{Calibration, CaptureInfo, Cpu, Diagnostics, Nanos};
 
+use crate::balancing::Balancing;
+use crate::commit::{Commit, Handle};
+use crate::file_io::{FileWrite, Plug};
 use crate::files::FileInfo;
+use crate::interrupt::InterruptSpan;
 use crate::marks::{RawMark, TraceAnchor};
 use crate::reclaim::{KswapdEvent, OomKill};
 use crate::request::Request;
 use crate::syscall_table::SyscallTable;
 use crate::task::{Task, TaskId, Wake, WakeId};
+use crate::timer::TimerFire;
 use crate::tlb::{Shootdown, TlbFlush};
+use crate::uring::Uring;
 
 /// Everything that the analysis needs of a capture.
 #[derive(Debug)]
@@ -19,6 +25,16 @@ pub struct Model {
     pub wakes: Vec<Wake>,
     /// Block requests, in the order of their issue.
     pub requests: Vec<Request>,
+    /// Journal commits, by their start.
+    pub commits: Vec<Commit>,
+    /// Parts of tasks in transactions, by their start.
+    pub handles: Vec<Handle>,
+    /// Who put data of which file into the page cache by a write call, by the first time.
+    pub file_writes: Vec<FileWrite>,
+    /// When tasks held requests back, by the end.
+    pub plugs: Vec<Plug>,
+    /// Requests of io_uring, and its workers.
+    pub uring: Uring,
     /// Files that faults and the page cache mention.
     pub files: Vec<FileInfo>,
     /// Page-cache adds and deletes, in time order.
@@ -47,6 +63,12 @@ pub struct Model {
     pub lost_samples: u64,
     /// First and last event.
     pub span: (Nanos, Nanos),
+    /// Interrupts of the CPUs, in the order of their begin.
+    pub interrupts: Vec<InterruptSpan>,
+    /// High-resolution timers that fired, in time order.
+    pub timers: Vec<TimerFire>,
+    /// What NUMA balancing decided, in time order.
+    pub balancing: Vec<Balancing>,
     /// System call names and classes.
     pub syscalls: SyscallTable,
     /// Which event types were recorded.
@@ -89,13 +111,20 @@ pub struct LostInterval {
 #[derive(Clone, Debug, Default)]
 pub struct Captured {
     names: Vec<String>,
+    system_wide: bool,
 }
 
 impl Captured {
     pub(crate) fn new(info: &CaptureInfo) -> Self {
         let mut names: Vec<String> = info.event_types.iter().map(|t| t.name.clone()).collect();
         names.sort();
-        Self { names }
+        Self { names, system_wide: info.system_wide }
+    }
+
+    /// Whether events of every task were recorded.
+    #[must_use]
+    pub fn system_wide(&self) -> bool {
+        self.system_wide
     }
 
     /// Whether this event type was recorded, even if it never occurred.
@@ -111,6 +140,11 @@ impl Model {
             tasks: Vec::new(),
             wakes: Vec::new(),
             requests: Vec::new(),
+            commits: Vec::new(),
+            handles: Vec::new(),
+            file_writes: Vec::new(),
+            plugs: Vec::new(),
+            uring: Uring::default(),
             files: Vec::new(),
             cache: Vec::new(),
             kswapd: Vec::new(),
@@ -125,6 +159,9 @@ impl Model {
             lost: Vec::new(),
             lost_samples: 0,
             span: (Nanos::ZERO, Nanos::ZERO),
+            interrupts: Vec::new(),
+            timers: Vec::new(),
+            balancing: Vec::new(),
             syscalls,
             captured,
             calibration: Calibration {

@@ -114,6 +114,11 @@ pub struct FaultOp {
     pub file: Option<u32>,
     /// Whether the kernel counted it major; `None` where it did not tell.
     pub major: Option<bool>,
+    /// The page of its file that it asked for, where the kernel told.
+    pub page: Option<u32>,
+    /// Cached pages around it were mapped and it looked for no page itself (`do_fault_around`,
+    /// mm/memory.c): what it asked for was in the page cache.
+    pub around: bool,
 }
 
 impl FaultOp {

@@ -217,6 +217,8 @@ pub struct Wake {
     pub current: Option<TaskId>,
     /// Who or what really did it.
     pub source: WakeSource,
+    /// On which CPU it happened: the waker's, or that of the interrupt.
+    pub cpu: Cpu,
     /// Whether this wakeup made a birth: the parent's `sched_wakeup_new`.
     pub birth: bool,
 }

@@ -58,6 +58,7 @@ pub(crate) fn histogram(buckets: &[u64]) -> Histogram {
         p50: Nanos(40_100),
         p99: Nanos(310_000),
         max: Nanos(9_200_000),
+        classes: Vec::new(),
     }
 }
 

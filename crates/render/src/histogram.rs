@@ -5,6 +5,7 @@ mod picture;
 pub use picture::svg;
 
 use agenttrace_attribute::report::Histogram;
+use agenttrace_attribute::stats::apportion;
 
 use crate::duration::{human, thousands};
 use crate::escape::pad_left;
@@ -52,6 +53,22 @@ pub(crate) fn summary(hist: &Histogram) -> String {
     )
 }
 
+/// A mark for each class in text bars, the first also without classes.
+fn marks(hist: &Histogram) -> impl Iterator<Item = char> {
+    ['@', '#', '=', '+', '-', '.', '?'].into_iter().take(hist.classes.len().max(1))
+}
+
+/// A bar's length, shared out over the classes of its values; whole where there are none.
+fn parts(hist: &Histogram, bucket: usize, length: usize) -> Vec<usize> {
+    if hist.classes.is_empty() {
+        return vec![length];
+    }
+    let counts: Vec<u64> =
+        hist.classes.iter().map(|c| c.buckets.get(bucket).copied().unwrap_or(0)).collect();
+    let shares = apportion(&counts, length as u64);
+    shares.into_iter().map(|n| usize::try_from(n).unwrap_or(0)).collect()
+}
+
 /// The histogram as text bars; ends with a newline.
 #[must_use]
 pub fn text(hist: &Histogram, style: &Style) -> String {
@@ -64,6 +81,16 @@ pub fn text(hist: &Histogram, style: &Style) -> String {
         return format!(" {title}: none\n");
     }
     let mut out = format!(" {title}, in microseconds\n   {}\n", summary(hist));
+    for (class, mark) in hist.classes.iter().zip(marks(hist)) {
+        out.push_str(&format!(
+            "   {mark} {:<21} n {}   p50 {}   p99 {}   max {}\n",
+            class.name,
+            thousands(class.count),
+            human(class.p50),
+            human(class.p99),
+            human(class.max)
+        ));
+    }
     let most = rows.iter().map(|(_, n)| *n).max().unwrap_or(1).max(1);
     let count_w = rows.iter().map(|(_, n)| thousands(*n).len()).max().unwrap_or(0);
     let bar_w = style.columns().saturating_sub(2 + 14 + 1 + count_w + 4).min(52);
@@ -71,7 +98,12 @@ pub fn text(hist: &Histogram, style: &Style) -> String {
         let (from, to) = bounds(bucket);
         let label = format!("[{}, {})", edge(from), edge(to));
         let length = (u128::from(n) * bar_w as u128).div_ceil(u128::from(most));
-        let bar = "@".repeat(usize::try_from(length).unwrap_or(bar_w).min(bar_w));
+        let length = usize::try_from(length).unwrap_or(bar_w).min(bar_w);
+        let bar: String = parts(hist, bucket, length)
+            .into_iter()
+            .zip(marks(hist))
+            .map(|(length, mark)| mark.to_string().repeat(length))
+            .collect();
         let bar = style.ink(Ink::Bar, &format!("{bar:bar_w$}"));
         out.push_str(&format!("   {label:<14} {} |{bar}|\n", pad_left(&thousands(n), count_w)));
     }

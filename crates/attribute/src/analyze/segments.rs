@@ -72,6 +72,7 @@ fn object(model: &Model, frame: Frame) -> Option<String> {
         | Frame::Lock(_)
         | Frame::Irq(_)
         | Frame::Softirq(_)
+        | Frame::Uring(_)
         | Frame::Tick
         | Frame::Reclaim(_)
         | Frame::DirtyPause

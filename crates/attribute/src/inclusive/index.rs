@@ -3,13 +3,18 @@
 use std::collections::BTreeMap;
 use std::sync::OnceLock;
 
-use agenttrace_model::parse::{CaptureInfo, Cpu, Nanos};
-use agenttrace_model::{Model, State, SyscallClass, Task, TaskId, Windows};
+use agenttrace_model::parse::{CaptureInfo, Cpu, Nanos, Seats};
+use agenttrace_model::{InterruptSpan, Model, SyscallClass, Task, TaskId, Windows};
 use rustc_hash::FxHashMap;
 
+use crate::cpu_lines::CpuLines;
 use crate::mechanism::metadata;
+use crate::mechanism::reclaim::MemoryIndex;
+use crate::mechanism::tlb::TlbIndex;
 use crate::mechanism::watchers::WatchWakes;
+use crate::page_cache::History;
 use crate::report::StepTask;
+use crate::throttle::Throttles;
 
 /// A stretch over which a task works.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -66,23 +71,27 @@ pub(crate) fn union(work: &[Vec<Stretch>]) -> Vec<Stretch> {
     out
 }
 
-/// For each CPU who ran on it: (from, to, task), in time order.
-type CpuLines = FxHashMap<Cpu, Vec<(Nanos, Nanos, TaskId)>>;
-
 /// Look-ups by task, built once for all steps.
 pub(crate) struct Index<'m> {
     pub(crate) model: &'m Model,
     pub(crate) info: &'m CaptureInfo,
+    pub(crate) windows: &'m Windows,
     pub(super) requests: Vec<Vec<u32>>,
     pub(super) children: Vec<Vec<(Nanos, TaskId)>>,
     classes: FxHashMap<String, SyscallClass>,
     cpus: OnceLock<CpuLines>,
+    throttles: OnceLock<Throttles>,
+    interrupts: OnceLock<FxHashMap<Cpu, Vec<InterruptSpan>>>,
+    seats: Seats,
+    cache: OnceLock<History>,
+    tlb: OnceLock<TlbIndex>,
+    memory: OnceLock<MemoryIndex>,
     metadata_medians: OnceLock<BTreeMap<i32, Nanos>>,
     watch_wakes: OnceLock<WatchWakes>,
 }
 
 impl<'m> Index<'m> {
-    pub(crate) fn new(model: &'m Model, info: &'m CaptureInfo) -> Self {
+    pub(crate) fn new(model: &'m Model, info: &'m CaptureInfo, windows: &'m Windows) -> Self {
         let mut requests = vec![Vec::new(); model.tasks.len()];
         for (index, request) in model.requests.iter().enumerate() {
             if let Some(list) = request.submitter.and_then(|task| requests.get_mut(task.0 as usize))
@@ -112,10 +121,17 @@ impl<'m> Index<'m> {
         Self {
             model,
             info,
+            windows,
             requests,
             children,
             classes,
             cpus: OnceLock::new(),
+            throttles: OnceLock::new(),
+            interrupts: OnceLock::new(),
+            seats: info.topology.seats(),
+            cache: OnceLock::new(),
+            tlb: OnceLock::new(),
+            memory: OnceLock::new(),
             metadata_medians: OnceLock::new(),
             watch_wakes: OnceLock::new(),
         }
@@ -126,6 +142,16 @@ impl<'m> Index<'m> {
         self.classes.get(name).copied().unwrap_or(SyscallClass::Other)
     }
 
+    /// TLB flushes by task.
+    pub(crate) fn tlb(&self) -> &TlbIndex {
+        self.tlb.get_or_init(|| TlbIndex::new(self.model))
+    }
+
+    /// Who wrote, and which tasks are kswapd's.
+    pub(crate) fn memory(&self) -> &MemoryIndex {
+        self.memory.get_or_init(|| MemoryIndex::new(self.model))
+    }
+
     /// Who ran on a CPU over `[from, to)`, and how long, in time order.
     pub(crate) fn ran(
         &self,
@@ -133,17 +159,52 @@ impl<'m> Index<'m> {
         from: Nanos,
         to: Nanos,
     ) -> impl Iterator<Item = (TaskId, Nanos)> + '_ {
-        let list = self
-            .cpus
-            .get_or_init(|| running(self.model))
-            .get(&cpu)
-            .map(Vec::as_slice)
-            .unwrap_or_default();
-        let first = list.partition_point(|(_, end, _)| *end <= from);
-        list.iter()
-            .skip(first)
-            .take_while(move |(start, _, _)| *start < to)
-            .map(move |(start, end, task)| (*task, (*end).min(to) - (*start).max(from)))
+        let runs = self.lines().runs(cpu, from, to);
+        runs.map(move |run| (run.task, run.to.min(to) - run.from.max(from)))
+    }
+
+    /// Who ran on each CPU.
+    pub(crate) fn lines(&self) -> &CpuLines {
+        self.cpus.get_or_init(|| CpuLines::new(self.model))
+    }
+
+    /// Whom a CPU quota held.
+    pub(crate) fn throttles(&self, windows: &Windows) -> &Throttles {
+        self.throttles.get_or_init(|| Throttles::new(self.model, windows, &self.cpus))
+    }
+
+    /// The interrupts on a CPU that overlap `[from, to)`, whole, in time order.
+    pub(crate) fn interrupts(
+        &self,
+        cpu: Cpu,
+        from: Nanos,
+        to: Nanos,
+    ) -> impl Iterator<Item = InterruptSpan> + '_ {
+        let by_cpu = self.interrupts.get_or_init(|| {
+            let mut by_cpu: FxHashMap<Cpu, Vec<InterruptSpan>> = FxHashMap::default();
+            for span in &self.model.interrupts {
+                by_cpu.entry(span.cpu).or_default().push(*span);
+            }
+            by_cpu
+        });
+        let list = by_cpu.get(&cpu).map(Vec::as_slice).unwrap_or_default();
+        let first = list.partition_point(|span| span.to <= from);
+        list.iter().skip(first).take_while(move |span| span.from < to).copied()
+    }
+
+    /// Whether interrupts were recorded.
+    pub(crate) fn tells_interrupts(&self) -> bool {
+        self.model.captured.has("irq:irq_handler_entry")
+    }
+
+    /// Where the CPUs sit.
+    pub(crate) fn seats(&self) -> &Seats {
+        &self.seats
+    }
+
+    /// What left the page cache, by whom, and came back.
+    pub(crate) fn cache(&self) -> &History {
+        self.cache.get_or_init(|| History::new(self.model, self.windows))
     }
 
     /// What each metadata call takes that reads nothing, by its number.
@@ -156,26 +217,9 @@ impl<'m> Index<'m> {
         self.watch_wakes.get_or_init(|| WatchWakes::new(self.model))
     }
 
-    pub(super) fn task(&self, id: TaskId) -> Option<&'m Task> {
+    pub(crate) fn task(&self, id: TaskId) -> Option<&'m Task> {
         self.model.tasks.get(id.0 as usize)
     }
-}
-
-fn running(model: &Model) -> CpuLines {
-    let mut cpus = CpuLines::default();
-    for (id, task) in model.task_ids() {
-        for (index, span) in task.states.iter().enumerate() {
-            if span.state == State::Running && span.cpu != Cpu::NONE {
-                let end = task.states.get(index + 1).map_or(model.span.1, |next| next.start);
-                cpus.entry(span.cpu).or_default().push((span.start, end, id));
-            }
-        }
-    }
-    #[expect(clippy::iter_over_hash_type, reason = "each list is sorted by itself")]
-    for list in cpus.values_mut() {
-        list.sort_unstable();
-    }
-    cpus
 }
 
 /// The tasks of a step, the root first, then by first appearance.

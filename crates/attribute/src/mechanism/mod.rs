@@ -6,9 +6,21 @@
 //! in [`Index`](crate::inclusive::Index), made once for all steps when first asked for.
 //! Verdicts read the same values through functions of the mechanism's file.
 
+mod cpu_throttle;
+pub(crate) mod faults;
+mod interrupts;
 pub(crate) mod locks;
 pub(crate) mod metadata;
+pub(crate) mod oom_kills;
+mod page_cache;
+pub(crate) mod reclaim;
+pub(crate) mod refaults;
+pub(crate) mod tlb;
+mod wakeup_chains;
+mod wakeup_tail;
+mod wakeups;
 pub(crate) mod watchers;
+pub(crate) mod writeback_throttle;
 
 use agenttrace_model::{Step, Windows};
 
@@ -17,6 +29,8 @@ use crate::inclusive::{Index, Stretch};
 use crate::path::StepPath;
 use crate::report::StepReport;
 use crate::stacks::SampleIndex;
+
+pub(crate) use cpu_throttle::within as throttled_within;
 
 /// One mechanism.
 pub(crate) trait Mechanism: Sync {
@@ -79,8 +93,23 @@ pub(crate) struct SessionView<'a> {
 const MOST_ROWS: usize = 500;
 
 /// Every mechanism, in the order of reports.
-pub(crate) const ALL: &[&dyn Mechanism] =
-    &[&metadata::Metadata, &watchers::Watchers, &locks::Locks];
+pub(crate) const ALL: &[&dyn Mechanism] = &[
+    &wakeups::Wakeups,
+    &wakeup_tail::WakeupTail,
+    &wakeup_chains::WakeupChains,
+    &interrupts::Interrupts,
+    &cpu_throttle::CpuThrottle,
+    &faults::Faults,
+    &refaults::Refaults,
+    &page_cache::PageCache,
+    &reclaim::Reclaim,
+    &oom_kills::OomKills,
+    &writeback_throttle::WritebackThrottle,
+    &tlb::Tlb,
+    &metadata::Metadata,
+    &watchers::Watchers,
+    &locks::Locks,
+];
 
 /// What each mechanism did in a step. A mechanism that was captured and did nothing gives
 /// an empty table; one that was not captured gives none.

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
 use agenttrace_model::parse::{CaptureInfo, Cpu, Dev, Diagnostics, Nanos, Problem, Tid};
-use agenttrace_model::{Model, State, Step, SyscallClass, TaskId};
+use agenttrace_model::{Model, State, Step, SyscallClass, TaskId, UringOp, Windows};
 use rustc_hash::FxHashMap;
 
 use crate::cause::{Cause, Resource};
@@ -14,10 +14,12 @@ use crate::locks::{Wait, waits};
 use crate::path::{Frame, Reason, StackId, StepPath, device_name};
 use crate::report::{Coverage, CoverageStatus, Evidence, Inclusive};
 use crate::stacks::SampleIndex;
+use crate::uring::call_name;
 
 /// What [`Facts`] is made of.
 pub(crate) struct Parts<'a> {
     pub(crate) index: &'a Index<'a>,
+    pub(crate) windows: &'a Windows,
     pub(crate) step: &'a Step,
     pub(crate) work: &'a [Stretch],
     pub(crate) path: &'a StepPath,
@@ -109,6 +111,14 @@ impl<'a> Facts<'a> {
         self.parts.index.model
     }
 
+    /// The step's place in `Windows::steps`.
+    pub(crate) fn number(&self) -> Option<usize> {
+        let (steps, step) = (&self.parts.index.windows.steps, self.parts.step);
+        let first = steps.partition_point(|s| s.start < step.start);
+        let same = steps.iter().skip(first).take_while(|s| s.start == step.start);
+        same.enumerate().find(|(_, s)| s.id == step.id).map(|(at, _)| first + at)
+    }
+
     pub(crate) fn inclusive(&self) -> &'a Inclusive {
         self.parts.inclusive
     }
@@ -161,15 +171,27 @@ impl<'a> Facts<'a> {
         self.top(cause, key).into_iter().next()
     }
 
-    /// The innermost system call of most of a cause's time, by name.
+    /// The innermost system call of most of a cause's time, by name. A request of io_uring
+    /// is the call that does the same.
     pub(crate) fn call(&self, cause: Cause) -> Option<(String, Nanos)> {
-        self.first(cause, |cell| {
-            cell.frames
-                .iter()
-                .rev()
-                .find_map(|f| if let Frame::Syscall(nr) = f { Some(*nr) } else { None })
+        let call = |f: &&Frame| matches!(f, Frame::Syscall(_) | Frame::Uring(_));
+        let found = self.first(cause, |cell| cell.frames.iter().rev().find(call).copied());
+        found.and_then(|(frame, ns)| {
+            if let Frame::Syscall(nr) = frame {
+                Some((self.model().syscalls.name(nr), ns))
+            } else if let Frame::Uring(op) = frame {
+                Some((call_name(op), ns))
+            } else {
+                None
+            }
         })
-        .map(|(nr, ns)| (self.model().syscalls.name(nr), ns))
+    }
+
+    /// The opcode of io_uring through which most of a cause's time came, if it did.
+    pub(crate) fn uring(&self, cause: Cause) -> Option<UringOp> {
+        let op = |f: &Frame| if let Frame::Uring(op) = f { Some(*op) } else { None };
+        let (op, ns) = self.first(cause, |cell| cell.frames.iter().rev().find_map(op))?;
+        (ns.0 >= self.own(cause).0.div_ceil(2)).then_some(op)
     }
 
     /// The device that a cause's time waited for most.
@@ -305,6 +327,7 @@ fn device(frame: Frame) -> Option<Dev> {
         | Frame::Lock(_)
         | Frame::Irq(_)
         | Frame::Softirq(_)
+        | Frame::Uring(_)
         | Frame::Tick
         | Frame::Reclaim(_)
         | Frame::DirtyPause

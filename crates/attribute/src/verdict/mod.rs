@@ -2,6 +2,7 @@
 
 mod facts;
 mod fidelity;
+mod kernel;
 mod rules;
 mod stacks;
 
@@ -16,6 +17,7 @@ use crate::stats::{human, percent, ratio};
 
 pub(crate) use facts::{Cell, Facts, Parts, cells};
 pub(crate) use fidelity::short;
+pub(crate) use kernel::since;
 pub(crate) use stacks::{lock_caller, tops};
 
 /// One rule: it speaks for the steps in which its causes took much time.
@@ -129,6 +131,9 @@ pub(crate) fn verdicts(facts: &Facts<'_>) -> Vec<Verdict> {
         let view = &facts.only(cells);
         let mut finding = rule.find(view, cause);
         finding.evidence.extend(stacks::evidence(view, cause));
+        if let Some(op) = view.uring(cause) {
+            finding.title.push_str(&format!(", through io_uring (opcode {})", op.name()));
+        }
         if first {
             finding.evidence.extend(facts.parts.relative.clone());
         }

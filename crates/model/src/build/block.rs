@@ -1,10 +1,13 @@
-//! Block requests, filesystem syncs and journal commits.
+//! Block requests and plugs, and the files that they belong to.
 
-use agenttrace_parse::BlockOp;
-use agenttrace_parse::events::{Block, Event, Fs};
+use agenttrace_parse::events::{Block, Event};
+use agenttrace_parse::{BlockOp, Nanos, Rwbs};
 
 use super::Builder;
+use crate::file_io::Plug;
 use crate::op::OpKind;
+use crate::request::Bio;
+use crate::syscall_table::SyscallClass;
 use crate::task::TaskId;
 
 impl Builder {
@@ -14,7 +17,9 @@ impl Builder {
         let submitter = current.filter(|_| !event.context.interrupt());
         match block {
             Block::BlockBioQueue(e) => {
-                self.requests.queue(e.dev, e.sector, e.nr_sector, e.rwbs, time, submitter);
+                let file = submitter.and_then(|id| self.file_of_io(id, e.rwbs));
+                let bio = Bio::new(e.sector, e.nr_sector, e.rwbs, time, submitter, file);
+                self.requests.queue(e.dev, bio);
                 if let Some(id) = submitter {
                     self.submitted(id, e.rwbs.op);
                 }
@@ -27,17 +32,31 @@ impl Builder {
                 self.cpu(event.cpu).completed = done.map(|request| (request, time));
             }
             Block::BlockBioRemap(e) => self.requests.remap(e.dev, e.old_dev),
-            // Merges, splits and bounces show in the range and time of the next
-            // issue; plugs and inserts lie within the queue time.
+            Block::BlockRqInsert(e) if e.nr_sector > 0 => {
+                self.requests.insert(e.dev, e.sector, time);
+            }
+            Block::BlockPlug(_) => {
+                if let Some(id) = submitter {
+                    self.live(id).plugged = time;
+                }
+            }
+            Block::BlockUnplug(e) => {
+                if let Some(task) = submitter {
+                    // Several devices are let go by an event each: all of the same plug.
+                    let from = self.live(task).plugged;
+                    let requests = u32::try_from(e.nr_rq).unwrap_or(0);
+                    self.file_io.plugs.push(Plug { task, from, to: time, requests });
+                }
+            }
+            // Merges, splits and bounces show in the range and time of the next issue: a
+            // request knows how many bios went into it.
             Block::BlockSplit(_)
             | Block::BlockBioBackmerge(_)
             | Block::BlockBioFrontmerge(_)
             | Block::BlockGetrq(_)
             | Block::BlockRqInsert(_)
             | Block::BlockRqMerge(_)
-            | Block::BlockRqRequeue(_)
-            | Block::BlockPlug(_)
-            | Block::BlockUnplug(_) => {}
+            | Block::BlockRqRequeue(_) => {}
         }
     }
 
@@ -59,24 +78,46 @@ impl Builder {
         }
     }
 
-    pub(super) fn fs(&mut self, event: &Event<'_>, task: TaskId, fs: &Fs) {
-        let time = event.time;
-        match fs {
-            Fs::Ext4SyncFileEnter(e) => {
-                self.push_op(task, time, OpKind::SyncFile { dev: e.dev, ino: e.ino });
-            }
-            Fs::Ext4SyncFileExit(_) => {
-                self.close_op(task, time, |kind| matches!(kind, OpKind::SyncFile { .. }));
-                self.live(task).ended = None;
-            }
-            Fs::Jbd2StartCommit(e) => {
-                self.push_op(task, time, OpKind::Commit { dev: e.dev, transaction: e.transaction });
-            }
-            Fs::Jbd2EndCommit(_) => {
-                self.close_op(task, time, |kind| matches!(kind, OpKind::Commit { .. }));
-            }
-            // Phases inside the commit.
-            Fs::Jbd2CommitLocking(_) | Fs::Jbd2CommitFlushing(_) | Fs::Jbd2CommitLogging(_) => {}
+    /// The innermost call, fault or work item of a task: its index.
+    fn innermost(&self, id: TaskId) -> Option<usize> {
+        let stack = &self.live.get(id.0 as usize)?.stack;
+        let ops = &self.model.tasks.get(id.0 as usize)?.ops;
+        stack.iter().rev().copied().find(|i| {
+            ops.get(*i).is_some_and(|op| {
+                matches!(op.kind, OpKind::Syscall(_) | OpKind::Fault(_) | OpKind::Work(_))
+            })
+        })
+    }
+
+    /// A task looked up pages or blocks of a file.
+    pub(super) fn looked_up(&mut self, id: TaskId, file: u32, time: Nanos) {
+        self.live(id).looked_up = Some((file, time));
+    }
+
+    /// Notes a write of a file, if the task is in a write call: the data is in the page cache
+    /// and will be written back later.
+    pub(super) fn wrote(&mut self, id: TaskId, file: u32, time: Nanos) {
+        let Some(op) = self.innermost(id).and_then(|i| self.task(id).ops.get(i).copied()) else {
+            return;
+        };
+        if op.syscall().is_some_and(|call| self.class(call.nr) == SyscallClass::Write) {
+            self.file_io.wrote(id, file, op.start, time);
         }
+    }
+
+    /// The file that a bio belongs to, which a task submits now: the one whose dirty pages
+    /// it writes back, else the one that it looked up in the same call, else that of its
+    /// fault. Metadata (`M`) belongs to none: it lies in blocks that files share.
+    fn file_of_io(&self, id: TaskId, rwbs: Rwbs) -> Option<u32> {
+        if rwbs.meta || !matches!(rwbs.op, BlockOp::Read | BlockOp::Write) {
+            return None;
+        }
+        let live = self.live.get(id.0 as usize)?;
+        if live.writing_back.is_some() {
+            return live.writing_back;
+        }
+        let op = self.model.tasks.get(id.0 as usize)?.ops.get(self.innermost(id)?)?;
+        let same = live.looked_up.filter(|(_, time)| *time >= op.start).map(|(file, _)| file);
+        same.or_else(|| op.fault().and_then(|fault| fault.file))
     }
 }

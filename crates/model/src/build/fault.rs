@@ -23,10 +23,22 @@ impl Builder {
             Fault::MinorFaults(e) => self.completed(task, event.time, e.addr, false),
             Fault::MajorFaults(e) => self.completed(task, event.time, e.addr, true),
             Fault::MmFilemapFault(e) => {
-                self.fault_file(task, event.time, |b| b.files.intern(e.s_dev, e.i_ino))
+                let file = self.files.intern(e.s_dev, e.i_ino);
+                self.fault_file(task, event.time, |fault| {
+                    fault.file = Some(file);
+                    fault.page = u32::try_from(e.index).ok();
+                    fault.around = false;
+                });
             }
             Fault::MmFilemapMapPages(e) => {
-                self.fault_file(task, event.time, |b| b.files.intern(e.s_dev, e.i_ino))
+                let file = self.files.intern(e.s_dev, e.i_ino);
+                self.fault_file(task, event.time, |fault| {
+                    fault.file = Some(file);
+                    if fault.page.is_none() {
+                        fault.around = true;
+                        fault.page = around(fault.address, e.index, e.last_index);
+                    }
+                });
             }
         }
     }
@@ -36,7 +48,8 @@ impl Builder {
         let file = self.files.at(pid, address.0);
         // The low byte holds every bit that is looked at.
         let error_code = (error_code.0 & 0xff) as u8;
-        self.push_op(task, time, OpKind::Fault(FaultOp { address, error_code, file, major: None }));
+        let fault = FaultOp { address, error_code, file, major: None, page: None, around: false };
+        self.push_op(task, time, OpKind::Fault(fault));
         let live = self.live(task);
         live.fault_evidence = Some(time);
         live.fault_slept = false;
@@ -65,13 +78,12 @@ impl Builder {
         self.close_op(task, time, |kind| matches!(kind, OpKind::Fault(_)));
     }
 
-    fn fault_file(&mut self, task: TaskId, time: Nanos, file: impl Fn(&mut Self) -> u32) {
+    fn fault_file(&mut self, task: TaskId, time: Nanos, told: impl FnOnce(&mut FaultOp)) {
         let Some(index) = self.open_fault(task) else { return };
-        let file = file(self);
         if let Some(op) = self.task(task).ops.get_mut(index)
             && let OpKind::Fault(fault) = &mut op.kind
         {
-            fault.file = Some(file);
+            told(fault);
         }
         self.live(task).fault_evidence = Some(time);
     }
@@ -81,6 +93,9 @@ impl Builder {
         let live = self.live(task);
         live.fault_slept = true;
         live.fault_evidence = Some(time);
+        if let Some(pause) = &mut live.pause {
+            pause.asleep = true;
+        }
     }
 
     /// An event proves that the task's open faults have ended (EVENTS 3.3).
@@ -108,4 +123,12 @@ impl Builder {
             self.count(Problem::EstimatedFaultEnd, cpu, time);
         }
     }
+}
+
+/// The page that a fault asked for which `first..=last` were mapped around: the kernel takes
+/// the 16 pages (`fault_around_bytes`, mm/memory.c) which are aligned around the address, and
+/// fewer at the edges of a mapping, where this may be some pages too high.
+fn around(address: Addr, first: u64, last: u64) -> Option<u32> {
+    let page = first.saturating_add(page(address) & 15).min(last);
+    u32::try_from(page).ok()
 }

@@ -159,6 +159,11 @@ impl Builder {
         let unmatched = self.requests.unmatched_completions;
         self.model.diagnostics.add(Problem::UnmatchedCompletion, Cpu::NONE, unmatched, None, None);
         self.model.requests = self.requests.requests;
+        self.model.commits = self.journals.commits;
+        self.model.handles = self.journals.handles;
+        self.model.file_writes = self.file_io.writes;
+        self.model.plugs = self.file_io.plugs;
+        self.model.uring = self.uring.finish(&self.model.tasks);
         self.model.files = self.files.list;
         self.model.calibration = calibration;
         self.model.span = (self.first.unwrap_or(end), end);

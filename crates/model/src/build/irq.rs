@@ -3,8 +3,10 @@
 use agenttrace_parse::events::{Event, Irq};
 
 use super::Builder;
+use crate::interrupt::InterruptSpan;
 use crate::op::OpKind;
 use crate::task::TaskId;
+use crate::timer::TimerFire;
 
 impl Builder {
     pub(super) fn irq(&mut self, event: &Event<'_>, current: Option<TaskId>, irq: &Irq<'_>) {
@@ -29,7 +31,10 @@ impl Builder {
             Irq::LocalTimerExit(_) => {
                 self.end(event, current, |kind| matches!(kind, OpKind::LocalTimer))
             }
-            Irq::HrtimerExpireEntry(_) => self.cpu(event.cpu).timer = Some(time),
+            Irq::HrtimerExpireEntry(e) => {
+                self.cpu(event.cpu).timer = Some(time);
+                self.model.timers.push(TimerFire { time, cpu: event.cpu, timer: e.hrtimer });
+            }
             Irq::WorkqueueExecuteStart(e) => {
                 if let Some(id) = current {
                     self.push_op(id, time, OpKind::Work(e.function));
@@ -44,6 +49,11 @@ impl Builder {
     }
 
     fn begin(&mut self, event: &Event<'_>, current: Option<TaskId>, kind: OpKind) {
+        if self.cpu(event.cpu).irqs.is_empty() {
+            let (cpu, time) = (event.cpu, event.time);
+            self.cpu(cpu).outermost = Some(self.model.interrupts.len());
+            self.model.interrupts.push(InterruptSpan { cpu, from: time, to: time, kind });
+        }
         let cpu = self.cpu(event.cpu);
         // Interrupts nest a few deep at most; more is damage.
         if cpu.irqs.len() < 16 {
@@ -63,6 +73,12 @@ impl Builder {
         let cpu = self.cpu(event.cpu);
         if let Some(position) = cpu.irqs.iter().rposition(&wanted) {
             cpu.irqs.truncate(position);
+            if position == 0
+                && let Some(outermost) = cpu.outermost.take()
+                && let Some(span) = self.model.interrupts.get_mut(outermost)
+            {
+                span.to = event.time;
+            }
         }
         if let Some(id) = current {
             self.close_op(id, event.time, wanted);

@@ -3,18 +3,24 @@
 mod block;
 mod fault;
 mod finish;
+mod fs;
 mod irq;
 mod lock;
 mod marker;
+mod reclaim;
 mod record;
 mod sched;
 mod syscall;
+mod tlb;
+mod uring;
 
 use agenttrace_parse::events::{self, Event, Kind};
 use agenttrace_parse::{CaptureInfo, Cpu, Diagnostics, Nanos, Problem, Tid};
 use rustc_hash::FxHashMap;
 
+use crate::commit::JournalTracker;
 use crate::fd::{FdCall, FdTables};
+use crate::file_io::FileIo;
 use crate::files::Files;
 use crate::marks::RawMark;
 use crate::model::{CacheEvent, Captured, LostInterval, Model};
@@ -22,6 +28,7 @@ use crate::op::{Op, OpKind};
 use crate::request::RequestTracker;
 use crate::syscall_table::{SyscallClass, SyscallTable};
 use crate::task::{Span, State, Task, TaskId, UnknownReason, Wake, WakeId};
+use crate::uring::UringTracker;
 
 /// What is known of one CPU at this point of the capture.
 #[derive(Clone, Debug, Default)]
@@ -34,10 +41,14 @@ pub(crate) struct CpuState {
     tainted: Option<Nanos>,
     /// Interrupts in progress, the innermost last.
     irqs: Vec<OpKind>,
+    /// The outermost of them in the model's list.
+    outermost: Option<usize>,
     /// The last completed request, and when, until a task runs on.
     completed: Option<(u32, Nanos)>,
     /// A timer fired in the interrupt in progress.
     timer: Option<Nanos>,
+    /// Functions that other CPUs asked it to call.
+    calls: tlb::CpuCalls,
     /// The device of the last packet in the soft interrupt in progress: loopback or not.
     packet: Option<bool>,
 }
@@ -61,8 +72,18 @@ pub(crate) struct TaskState {
     cpu: Cpu,
     /// The last value of `agent_step_id` seen.
     step_field: u64,
+    /// The file whose pages or blocks it last looked up, and when.
+    looked_up: Option<(u32, Nanos)>,
+    /// The file whose dirty pages it submits.
+    writing_back: Option<u32>,
+    /// Since when it has held requests back.
+    plugged: Nanos,
     /// The last call returned a restart code.
     restarting: Option<i32>,
+    /// The pause for dirty memory that it is in.
+    pause: Option<reclaim::OpenPause>,
+    /// The TLB flush that it waits for other CPUs with.
+    flush: Option<tlb::OpenFlush>,
 }
 
 /// Builds a [`Model`] from events in time order.
@@ -74,8 +95,15 @@ pub struct Builder {
     pub(crate) fds: FdTables,
     pub(crate) files: Files,
     pub(crate) requests: RequestTracker,
+    pub(crate) journals: JournalTracker,
+    pub(crate) file_io: FileIo,
+    /// For each of the model's shootdowns when its sender was seen to go on; else the maximum.
+    pub(crate) passed: Vec<Nanos>,
+    pub(crate) uring: UringTracker,
     pub(crate) fd_calls: Vec<Option<FdCall>>,
     pub(crate) waking_recorded: bool,
+    /// Calls between CPUs tell when a wait for them ends.
+    pub(crate) calls_recorded: bool,
     /// The format tells which events an interrupt wrote.
     pub(crate) contexts: bool,
     /// What the capture's times are rounded to.
@@ -102,6 +130,8 @@ impl Builder {
             contexts: info.fidelity.context,
             resolution: info.fidelity.resolution,
             waking_recorded: captured.has("sched:sched_waking"),
+            calls_recorded: captured.has("csd:csd_queue_cpu")
+                && captured.has("csd:csd_function_exit"),
             model: Model::new(syscalls, captured),
             live: Vec::new(),
             by_tid: FxHashMap::default(),
@@ -109,6 +139,10 @@ impl Builder {
             fds: FdTables::default(),
             files: Files::default(),
             requests: RequestTracker::default(),
+            journals: JournalTracker::default(),
+            file_io: FileIo::default(),
+            passed: Vec::new(),
+            uring: UringTracker::default(),
             fd_calls,
             name_ids: FxHashMap::default(),
             exit_gaps: finish::Gaps::default(),
@@ -140,15 +174,17 @@ impl Builder {
             }
             // A flush for a task switch is written after the switch, still as the old task.
             Kind::Tlb(events::Tlb::TlbFlush(flush)) if flush.reason == 0 => self.seen(event),
-            // Here they prove that the task runs.
-            Kind::Tlb(_) => {
-                self.current(event);
+            Kind::Tlb(tlb) => {
+                let current = self.current(event);
+                self.tlb(event, current, tlb);
             }
-            Kind::Reclaim(_) => {
-                self.current(event);
+            Kind::Reclaim(reclaim) => {
+                let current = self.current(event);
+                self.reclaim(event, current, reclaim);
             }
-            Kind::IoUring(_) => {
-                self.current(event);
+            Kind::IoUring(uring) => {
+                let current = self.current(event);
+                self.io_uring(event, current, uring);
             }
             Kind::Marker(marker) => {
                 let current = self.current(event);
@@ -204,6 +240,10 @@ impl Builder {
             // The lookup's end: no change to the cache.
             events::PageCache::MmFilemapGetPages(_) => return,
         };
+        if let Some(id) = task.filter(|_| added && !event.context.interrupt()) {
+            self.looked_up(id, file, event.time);
+            self.wrote(id, file, event.time);
+        }
         self.model.cache.push(CacheEvent {
             time: event.time,
             task,
@@ -321,10 +361,13 @@ impl Builder {
         {
             self.imply_running(id, event.time, event.cpu);
         }
-        if let Some(id) = task
-            && let Some(ended) = self.live(id).ended.take()
-        {
-            self.fill_tail(id, ended, event.time);
+        if let Some(id) = task {
+            if let Some(ended) = self.live(id).ended.take() {
+                self.fill_tail(id, ended, event.time);
+            }
+            if self.live(id).flush.is_some() && !interrupt && !matches!(event.kind, Kind::Tlb(_)) {
+                self.went_on(id, event.time);
+            }
         }
         task
     }
@@ -383,7 +426,11 @@ impl Builder {
         inferred: bool,
     ) {
         if state == State::Running {
-            self.live(id).cpu = cpu;
+            let live = self.live(id);
+            live.cpu = cpu;
+            if live.pause.is_some_and(|pause| pause.asleep) {
+                self.end_pause(id, start, inferred);
+            }
         }
         self.task(id).enter(Span { start, state, cpu, wake, inferred });
     }

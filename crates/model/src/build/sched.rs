@@ -4,6 +4,7 @@ use agenttrace_parse::events::{Event, Sched, SchedSwitch};
 use agenttrace_parse::{Comm, Cpu, Nanos, Pid, Problem, SwitchState, Tid};
 
 use super::Builder;
+use crate::balancing::{Balancing, BalancingKind};
 use crate::op::{OpKind, SyscallOp};
 use crate::syscall_table::{SyscallClass, is_thread, shares_files};
 use crate::task::{Span, State, TaskId, UnknownReason, Wake, WakeSource};
@@ -24,6 +25,7 @@ impl Builder {
         cpu.timer = None;
         cpu.packet = None;
         cpu.irqs.clear();
+        cpu.outermost = None;
         if tainted.is_some() {
             // A consistent switch: from here the CPU is known again.
             for lost in self.model.lost.iter_mut().rev() {
@@ -104,6 +106,7 @@ impl Builder {
                 }
             }
         }
+        self.went_on(id, time);
         let held = self.live(id).held.take();
         if state.is_dead() {
             self.close_all(id, time, false);
@@ -181,6 +184,18 @@ impl Builder {
     pub(super) fn sched(&mut self, event: &Event<'_>, current: Option<TaskId>, sched: &Sched<'_>) {
         let time = event.time;
         match sched {
+            Sched::SchedMoveNuma(e) => self.balanced(time, e.pid, BalancingKind::Moved),
+            Sched::SchedStickNuma(e) => self.balanced(time, e.src_pid, BalancingKind::Stuck),
+            Sched::SchedSwapNuma(e) => {
+                self.balanced(time, e.src_pid, BalancingKind::Swapped);
+                self.balanced(time, e.dst_pid, BalancingKind::Swapped);
+            }
+            Sched::SchedSkipVmaNuma(_) => {
+                self.balanced(time, event.tid, BalancingKind::SkippedMapping);
+            }
+            Sched::SchedSkipCpusetNuma(e) => {
+                self.balanced(time, e.pid, BalancingKind::SkippedTask);
+            }
             // Handled before anybody was taken for current.
             Sched::SchedSwitch(switch) => self.switch(event, switch),
             Sched::SchedWaking(e) => self.waking(event, current, e.pid, e.comm),
@@ -200,8 +215,14 @@ impl Builder {
                 if let Some(id) = self.lookup(e.pid) {
                     self.name(id, time, e.comm);
                     let source = current.map_or(WakeSource::Unknown, WakeSource::Task);
-                    let wake =
-                        self.add_wake(Wake { time, wakee: id, current, source, birth: true });
+                    let wake = self.add_wake(Wake {
+                        time,
+                        wakee: id,
+                        current,
+                        source,
+                        cpu: event.cpu,
+                        birth: true,
+                    });
                     self.enter(id, time, State::Runnable, e.target_cpu, Some(wake), false);
                 }
             }
@@ -269,6 +290,12 @@ impl Builder {
                     self.task(id).rename(time, e.newcomm);
                 }
             }
+        }
+    }
+
+    fn balanced(&mut self, time: Nanos, tid: Tid, kind: BalancingKind) {
+        if let Some(task) = self.lookup(tid) {
+            self.model.balancing.push(Balancing { time, task, kind });
         }
     }
 
@@ -370,7 +397,8 @@ impl Builder {
             State::Running | State::Blocked(_) | State::Unknown(_) => {}
         }
         let source = self.wake_source(event, current, id);
-        let wake = self.add_wake(Wake { time, wakee: id, current, source, birth: false });
+        let wake =
+            self.add_wake(Wake { time, wakee: id, current, source, cpu: event.cpu, birth: false });
         match span.state {
             State::Running => self.live(id).held = Some(wake),
             State::Unknown(reason) => {

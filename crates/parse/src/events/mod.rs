@@ -255,7 +255,7 @@ kinds! {
     /// Lock contention.
     Lock,
     /// Reclaim, compaction, dirty throttling.
-    Reclaim,
+    Reclaim<'a>,
     /// Interrupts, timers, deferred work.
     Irq<'a>,
     /// Sockets and packets.

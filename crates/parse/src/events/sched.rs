@@ -19,6 +19,11 @@ impl Sched<'_> {
             | Self::SchedWaking(_)
             | Self::SchedWakeup(_)
             | Self::SchedMigrateTask(_)
+            | Self::SchedMoveNuma(_)
+            | Self::SchedStickNuma(_)
+            | Self::SchedSwapNuma(_)
+            | Self::SchedSkipVmaNuma(_)
+            | Self::SchedSkipCpusetNuma(_)
             | Self::SchedProcessExec(_)
             | Self::SchedPrepareExec(_)
             | Self::SchedProcessExit(_)
@@ -95,6 +100,63 @@ tracepoints! {
             orig_cpu: Cpu = "orig_cpu",
             /// To.
             dest_cpu: Cpu = "dest_cpu",
+        }
+        /// NUMA balancing moves a task to another node (include/trace/events/sched.h, Linux 3.13).
+        "sched:sched_move_numa" SchedMoveNuma
+            prints "pid={pid} tgid={} ngid={} src_cpu={src_cpu} src_nid={src_nid} dst_cpu={dst_cpu} dst_nid={dst_nid}"
+        {
+            /// The task.
+            pid: Tid = "pid",
+            /// From this CPU,
+            src_cpu: Cpu = "src_cpu",
+            /// of this node,
+            src_nid: i32 = "src_nid",
+            /// to this CPU,
+            dst_cpu: Cpu = "dst_cpu",
+            /// of this node.
+            dst_nid: i32 = "dst_nid",
+        }
+        /// NUMA balancing wanted to move a task, and could not. Until Linux 5.0 the task's
+        /// fields were named as those of `sched_move_numa`.
+        "sched:sched_stick_numa" SchedStickNuma
+            prints "src_pid={src_pid} src_tgid={} src_ngid={} src_cpu={src_cpu} src_nid={src_nid} dst_pid={} dst_tgid={} dst_ngid={} dst_cpu={} dst_nid={dst_nid}"
+            | "pid={src_pid} tgid={} ngid={} src_cpu={src_cpu} src_nid={src_nid} dst_cpu={} dst_nid={dst_nid}"
+        {
+            /// The task that stays.
+            src_pid: Tid = "src_pid" | "pid",
+            /// On this CPU,
+            src_cpu: Cpu = "src_cpu",
+            /// of this node.
+            src_nid: i32 = "src_nid",
+            /// The node that it was meant for; -1 for none.
+            dst_nid: i32 = "dst_nid",
+        }
+        /// NUMA balancing lets two tasks change places.
+        "sched:sched_swap_numa" SchedSwapNuma
+            prints "src_pid={src_pid} src_tgid={} src_ngid={} src_cpu={src_cpu} src_nid={src_nid} dst_pid={dst_pid} dst_tgid={} dst_ngid={} dst_cpu={dst_cpu} dst_nid={dst_nid}"
+        {
+            /// The one,
+            src_pid: Tid = "src_pid",
+            /// which was on this CPU,
+            src_cpu: Cpu = "src_cpu",
+            /// of this node.
+            src_nid: i32 = "src_nid",
+            /// The other,
+            dst_pid: Tid = "dst_pid",
+            /// which was on this CPU,
+            dst_cpu: Cpu = "dst_cpu",
+            /// of this node.
+            dst_nid: i32 = "dst_nid",
+        }
+        /// NUMA balancing's scan leaves out a mapping of the current task (Linux 6.6).
+        "sched:sched_skip_vma_numa" SchedSkipVmaNuma {
+            /// Where it begins.
+            vm_start: Addr = "vm_start",
+        }
+        /// NUMA balancing leaves out a task whose cpuset allows one node only (Linux 6.16).
+        "sched:sched_skip_cpuset_numa" SchedSkipCpusetNuma {
+            /// The task.
+            pid: Tid = "pid",
         }
         /// A task forked; thread or process is told by [`TaskNewtask`] or [`Fork`](super::Fork).
         "sched:sched_process_fork" SchedProcessFork

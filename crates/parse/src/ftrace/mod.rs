@@ -27,6 +27,7 @@ use head::Style;
 use line::{Line, line, line_at};
 use scan::{Chunk, NameAt};
 pub(crate) use stacks::Stacks;
+pub(crate) use symbols::URING;
 pub(crate) use values::LineFields;
 use walk::{Entry, Walk, What};
 

@@ -48,7 +48,7 @@ pub(super) const BOOL: Symbols = &[(b"true", 1), (b"false", 0)];
 
 /// `enum io_uring_op` (include/uapi/linux/io_uring.h), in its order, by the names of
 /// io_uring/opdef.c.
-pub(super) const URING: &[&[u8]] = &[
+pub(crate) const URING: &[&[u8]] = &[
     b"NOP",
     b"READV",
     b"WRITEV",

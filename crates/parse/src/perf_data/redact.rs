@@ -50,6 +50,7 @@ struct Name {
 fn is_hardware(system: &str, field: &str) -> bool {
     match field {
         "rwbs" | "cmd" => system == "block",
+        "bdi" => system == "writeback",
         "name" => matches!(system, "irq" | "net" | "napi" | "power" | "clk" | "writeback"),
         "dev_name" | "driver" | "device" => true,
         _ => false,

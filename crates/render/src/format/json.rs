@@ -181,11 +181,35 @@ fn histograms<W: Write>(j: &mut JsonWriter<'_, W>, all: &[Histogram]) -> io::Res
                         max: hist.max,
                     },
                 )?;
+                classes(j, hist)?;
             }
             None => {
                 j.key("log2_us_counts")?.null()?;
             }
         }
+        j.end()?;
+    }
+    j.end().map(|_| ())
+}
+
+/// The values by class, for what has classes.
+fn classes<W: Write>(j: &mut JsonWriter<'_, W>, hist: &Histogram) -> io::Result<()> {
+    if hist.classes.is_empty() {
+        return Ok(());
+    }
+    j.key("classes")?.array(true)?;
+    for class in &hist.classes {
+        j.item()?.object(false)?;
+        j.key("class")?.text(class.name)?;
+        j.key("log2_us_counts")?.array(false)?;
+        for n in &class.buckets {
+            j.item()?.number(*n)?;
+        }
+        j.end()?;
+        j.key("count")?.number(class.count)?;
+        j.key("p50_ns")?.number(class.p50.0)?;
+        j.key("p99_ns")?.number(class.p99.0)?;
+        j.key("max_ns")?.number(class.max.0)?;
         j.end()?;
     }
     j.end().map(|_| ())

@@ -282,10 +282,15 @@ fn histograms(out: &mut String, title: &str, all: &[Histogram]) {
     for hist in some {
         let facts = summary(hist).replace("   ", ", ");
         let _ = writeln!(out, "\n{}: {facts}\n", hist.mechanism.title());
-        head(out, &[("microseconds", '-'), ("count", ':')]);
+        let mut columns = vec![("microseconds", '-'), ("count", ':')];
+        columns.extend(hist.classes.iter().map(|class| (class.name, ':')));
+        head(out, &columns);
         for (bucket, n) in occupied(hist) {
             let (from, to) = bounds(bucket);
-            row(out, &[format!("{} to {}", edge(from), edge(to)), thousands(n)]);
+            let mut cells = vec![format!("{} to {}", edge(from), edge(to)), thousands(n)];
+            let of = |buckets: &[u64]| thousands(buckets.get(bucket).copied().unwrap_or(0));
+            cells.extend(hist.classes.iter().map(|class| of(&class.buckets)));
+            row(out, &cells);
         }
     }
 }

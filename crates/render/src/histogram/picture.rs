@@ -3,6 +3,7 @@
 use std::error::Error;
 use std::io;
 
+use agenttrace_attribute::model::parse::Distance;
 use agenttrace_attribute::report::Histogram;
 use plotters::coord::Shift;
 use plotters::prelude::{
@@ -12,9 +13,12 @@ use plotters::prelude::{
 use plotters::style::text_anchor::{HPos, Pos, VPos};
 use plotters::style::{Color as _, FontTransform};
 
-use super::{bounds, edge, occupied, summary};
+use super::{bounds, edge, occupied, parts, summary};
+use crate::duration::{human, thousands};
 
 const HEIGHT: u32 = 420;
+/// A line of the legend.
+const LEGEND: i32 = 20;
 /// The plot's edges, and what is free beside it.
 const LEFT: i32 = 76;
 const MARGIN: i32 = 24;
@@ -29,6 +33,16 @@ const PAPER: RGBColor = RGBColor(250, 250, 250);
 const INK: RGBColor = RGBColor(32, 32, 32);
 const GRID: RGBColor = RGBColor(216, 216, 216);
 const BAR: RGBColor = RGBColor(62, 116, 178);
+/// Of the classes, the nearest first; told apart by lightness too. The last is "unknown".
+const CLASSES: [RGBColor; 7] = [
+    RGBColor(38, 70, 120),
+    RGBColor(62, 116, 178),
+    RGBColor(116, 173, 209),
+    RGBColor(171, 217, 233),
+    RGBColor(253, 174, 97),
+    RGBColor(215, 48, 39),
+    RGBColor(150, 150, 150),
+];
 
 type Canvas<'a> = DrawingArea<SVGBackend<'a>, Shift>;
 
@@ -49,7 +63,9 @@ fn draw(hist: &Histogram, out: &mut String) -> Result<(), Box<dyn Error>> {
     let slot = (PLOT.1 / slots).clamp(1, WIDEST);
     let right = LEFT + slot.saturating_mul(slots).clamp(PLOT.0, PLOT.1);
     let size = (right + MARGIN).unsigned_abs();
-    let canvas = SVGBackend::with_string(out, (size, HEIGHT)).into_drawing_area();
+    let classes = u32::try_from(hist.classes.len()).unwrap_or(0).min(16);
+    let tall = HEIGHT + classes * LEGEND.unsigned_abs();
+    let canvas = SVGBackend::with_string(out, (size, tall)).into_drawing_area();
     canvas.fill(&PAPER)?;
     let (left, below) = (Pos::new(HPos::Left, VPos::Top), Pos::new(HPos::Center, VPos::Top));
     let bold = ("sans-serif", px(17), FontStyle::Bold).into_text_style(&canvas).color(&INK);
@@ -79,7 +95,16 @@ fn draw(hist: &Histogram, out: &mut String) -> Result<(), Box<dyn Error>> {
         tick(&canvas, x + slot)?;
         if *n > 0 {
             let y = height(*n, top).min(BOTTOM - 1);
-            canvas.draw(&Rectangle::new([(x + 1, y), (x + slot - 1, BOTTOM)], BAR.filled()))?;
+            let tall = usize::try_from(BOTTOM - y).unwrap_or(0);
+            let mut low = BOTTOM;
+            for (part, color) in parts(hist, *bucket, tall).into_iter().zip(colors(hist)) {
+                let high = low - i32::try_from(part).unwrap_or(0);
+                if high < low {
+                    let bar = [(x + 1, high), (x + slot - 1, low)];
+                    canvas.draw(&Rectangle::new(bar, color.filled()))?;
+                }
+                low = high;
+            }
             let above = label.pos(Pos::new(HPos::Center, VPos::Bottom));
             let count = short(*n);
             // Hides the grid line behind the digits.
@@ -90,9 +115,41 @@ fn draw(hist: &Histogram, out: &mut String) -> Result<(), Box<dyn Error>> {
             canvas.draw_text(&count, &above, (middle, y - 3))?;
         }
     }
+    legend(&canvas, hist)?;
     let unit = "duration in microseconds, buckets [from, to); K = 1024, M = 1024 K";
     canvas.draw_text(unit, &style(&canvas, 13, &INK).pos(left), (LEFT, BOTTOM + 34))?;
     canvas.present()?;
+    Ok(())
+}
+
+/// A color for each class, the same in every picture; one without classes.
+fn colors(hist: &Histogram) -> Vec<RGBColor> {
+    if hist.classes.is_empty() {
+        return vec![BAR];
+    }
+    let color = |name: &str| {
+        let place = Distance::ALL.iter().position(|d| d.name() == name);
+        place.and_then(|i| CLASSES.get(i)).copied().unwrap_or(BAR)
+    };
+    hist.classes.iter().map(|class| color(class.name)).collect()
+}
+
+/// The classes with their counts, below the picture.
+fn legend(canvas: &Canvas<'_>, hist: &Histogram) -> Result<(), Box<dyn Error>> {
+    let label = style(canvas, 13, &INK).pos(Pos::new(HPos::Left, VPos::Top));
+    for (i, (class, color)) in (0_i32..).zip(hist.classes.iter().zip(colors(hist))) {
+        let y = BOTTOM + 62 + i * LEGEND;
+        canvas.draw(&Rectangle::new([(LEFT, y), (LEFT + 12, y + 12)], color.filled()))?;
+        let text = format!(
+            "{}: n {}, p50 {}, p99 {}, max {}",
+            class.name,
+            thousands(class.count),
+            human(class.p50),
+            human(class.p99),
+            human(class.max)
+        );
+        canvas.draw_text(&text, &label, (LEFT + 20, y - 1))?;
+    }
     Ok(())
 }
 

@@ -4,7 +4,8 @@
 //! Time of the critical path in read calls that slept for the device, and in other
 //! waits for block reads, outside durability operations, faults and metadata calls.
 //! # Evidence
-//! Requests and bytes by device, time on the device and in its queue.
+//! Requests and bytes by device, time on the device and in its queue; of the pages added to
+//! the page cache how many had been in it before, and who evicted them.
 //! # Why it matters
 //! Queue time can be had back by less competing I/O; device time only by less I/O.
 //! # When it is wrong
@@ -12,6 +13,7 @@
 //! # References
 //! Documentation/block/; EVENTS 4.
 
+use super::refaults;
 use crate::cause::{Cause, Resource};
 use crate::stats::{human, plural, size};
 use crate::verdict::{Facts, Finding, Rule, ZERO, advice, count, shares, time};
@@ -65,20 +67,15 @@ impl Rule for BlockReads {
         } else {
             format!("{} ({} in all)", plural(requests, "block read"), size(bytes))
         };
-        let mut recommendations = vec![
-            advice(
-                facts,
-                cause,
-                "read ahead: posix_fadvise(WILLNEED) or io_uring before the step needs the data",
-                "where the step knows early what it reads",
-            ),
-            advice(
-                facts,
-                cause,
-                "keep the data in memory: memory.low of its cgroup",
-                "if it had been in memory and was evicted",
-            ),
-        ];
+        let again = refaults::reads(facts, cause);
+        evidence.extend(again.evidence);
+        let mut recommendations = again.recommendations;
+        recommendations.push(advice(
+            facts,
+            cause,
+            "read ahead: posix_fadvise(WILLNEED) or io_uring before the step needs the data",
+            "where the step knows early what it reads",
+        ));
         if queue > ZERO {
             let mut fix = advice(
                 facts,
@@ -90,7 +87,10 @@ impl Rule for BlockReads {
             recommendations.push(fix);
         }
         Finding {
-            title: format!("{what}{call}: {} on {device}", human(facts.own(cause))),
+            title: match again.title {
+                Some(evicted) => format!("{what}{call}: {evicted}"),
+                None => format!("{what}{call}: {} on {device}", human(facts.own(cause))),
+            },
             evidence,
             recommendations,
             doubts: Vec::new(),

@@ -3,6 +3,7 @@
 mod block_reads;
 mod block_writes;
 mod cannot_say;
+mod cpu_throttle;
 mod directory_contention;
 mod fsync_stalls;
 mod interrupt;
@@ -10,24 +11,29 @@ mod ipc_wait;
 mod journal;
 mod kernel_lock;
 mod locked;
-mod memory_pressure;
 mod minor_fault_storm;
 mod mmap_fault_storm;
 mod network_wait;
+mod oom_kill;
+mod reclaim;
+mod refaults;
 mod run_delay;
 mod service_wait;
 mod sleep;
 mod spawn_cost;
 mod syscall_cpu;
+mod tlb_flush;
 mod user_cpu;
 mod user_lock;
 mod vfs_metadata_storm;
 mod watch_storm;
+mod writeback_throttle;
 
 use super::Rule;
 
 /// All rules.
 pub(super) const ALL: &[&dyn Rule] = &[
+    &oom_kill::Oom,
     &watch_storm::WatchStorm,
     &directory_contention::DirectoryContention,
     &mmap_fault_storm::MmapFaultStorm,
@@ -38,6 +44,7 @@ pub(super) const ALL: &[&dyn Rule] = &[
     &vfs_metadata_storm::VfsMetadataStorm,
     &block_reads::BlockReads,
     &block_writes::BlockWrites,
+    &cpu_throttle::CpuThrottle,
     &run_delay::RunDelay,
     &user_lock::UserLock,
     &kernel_lock::KernelLock,
@@ -47,7 +54,9 @@ pub(super) const ALL: &[&dyn Rule] = &[
     &sleep::Sleep,
     &syscall_cpu::SyscallCpu,
     &interrupt::Interrupt,
-    &memory_pressure::MemoryPressure,
+    &reclaim::Reclaim,
+    &writeback_throttle::WritebackThrottle,
+    &tlb_flush::TlbFlush,
     &user_cpu::UserCpu,
     &cannot_say::CannotSay,
 ];

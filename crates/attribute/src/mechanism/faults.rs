@@ -1,0 +1,297 @@
+//! Page faults by kind, file and address range, with what they slept on and what they found.
+
+use std::cmp::Reverse;
+use std::collections::BTreeSet;
+
+use agenttrace_model::parse::{Nanos, Pid};
+use agenttrace_model::{FaultOp, Model, Op, State, Task, WakeSource};
+
+use crate::detail::{Column, Value};
+use crate::inclusive::{Index, Stretch, ops};
+use crate::mechanism::{Mechanism, Rows, SessionView, StepView};
+use crate::path::file_name;
+use crate::report::Stats;
+use crate::stats::stats;
+
+pub(crate) struct Faults;
+
+/// What kind of memory a fault was on.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub(crate) enum FaultKind {
+    /// A page of a mapped file.
+    File,
+    /// A write to a page that was shared until then: it was copied.
+    CopyOnWrite,
+    /// Memory of no file, 4 KiB or a small folio at a time.
+    Anonymous,
+    /// Memory of no file, 2 MiB at once, as its time and address tell.
+    HugePage,
+    /// Without a file, in a capture that does not tell the files of faults.
+    Untold,
+}
+
+impl FaultKind {
+    /// The words in reports.
+    pub(crate) fn text(self) -> &'static str {
+        match self {
+            Self::File => "mapped file",
+            Self::CopyOnWrite => "copy-on-write",
+            Self::Anonymous => "anonymous",
+            Self::HugePage => "huge page (inferred)",
+            Self::Untold => "anonymous, or of a file not told",
+        }
+    }
+}
+
+/// Faults of one kind on one file (or none) in one process, whose addresses lie close together.
+#[derive(Clone, PartialEq, Debug)]
+pub(crate) struct FaultGroup {
+    pub(crate) kind: FaultKind,
+    pub(crate) file: Option<u32>,
+    pub(crate) pid: Pid,
+    /// First byte of the lowest page.
+    pub(crate) from: u64,
+    /// First byte after the highest page.
+    pub(crate) to: u64,
+    /// Pages that faulted, each once.
+    pub(crate) pages: u64,
+    /// By the kernel's count.
+    pub(crate) major: u64,
+    /// Those that slept for I/O.
+    pub(crate) slept: u64,
+    /// Those that did not sleep, on pages that were read into the cache within the capture
+    /// before: by readahead, or by somebody else.
+    pub(crate) cached: u64,
+    pub(crate) stats: Stats,
+    /// Time of those that did not sleep for I/O.
+    pub(crate) awake: Nanos,
+}
+
+impl FaultGroup {
+    /// What was touched, in bytes.
+    pub(crate) fn bytes(&self) -> u64 {
+        let page = if self.kind == FaultKind::HugePage { HUGE } else { PAGE };
+        self.pages.saturating_mul(page)
+    }
+}
+
+const PAGE: u64 = 4096;
+const HUGE: u64 = 2 << 20;
+/// Faults of files this far apart are of two mappings.
+const FILE_GAP: u64 = 256 << 20;
+/// Clearing 2 MiB takes longer than this on any machine (50 GB/s); clearing 4 KiB takes
+/// a few microseconds at most.
+const CLEARS_HUGE: Nanos = Nanos(40_000);
+
+const COLUMNS: &[Column] = &[
+    Column::text("kind", "memory"),
+    Column::text("file", "file"),
+    Column::text("range", "addresses"),
+    Column::count("faults", "faults"),
+    Column::count("minor", "minor"),
+    Column::count("major", "major"),
+    Column::count("slept", "slept for I/O"),
+    Column::count("cached", "readahead hits"),
+    Column::time("p50_ns", "p50"),
+    Column::time("p99_ns", "p99"),
+    Column::time("total_ns", "total"),
+];
+
+impl Mechanism for Faults {
+    fn id(&self) -> &'static str {
+        "faults"
+    }
+    fn title(&self) -> &'static str {
+        "page faults, by memory and address range"
+    }
+    fn needs(&self) -> &'static [&'static str] {
+        &["exceptions:page_fault_user"]
+    }
+    fn columns(&self) -> &'static [Column] {
+        COLUMNS
+    }
+    fn step(&self, view: &StepView<'_>) -> Rows {
+        rows(view.index, view.work)
+    }
+    fn session(&self, view: &SessionView<'_>) -> Rows {
+        rows(view.index, &crate::inclusive::union(view.work))
+    }
+}
+
+fn rows(index: &Index<'_>, work: &[Stretch]) -> Rows {
+    let groups = fault_groups(index, work);
+    let tells = |name| index.model.captured.has(name);
+    let reads = tells("filemap:mm_filemap_add_to_page_cache");
+    let mut notes = Vec::new();
+    if groups.iter().any(|g| g.kind == FaultKind::HugePage) {
+        notes.push(
+            "no event tells the size of a page: a huge page is inferred where one fault alone \
+             touched 2 MiB and took as long as clearing that much"
+                .to_owned(),
+        );
+    }
+    let rows = groups.iter().map(|g| row(index.model, g, reads)).collect();
+    Rows { rows, notes }
+}
+
+fn row(model: &Model, group: &FaultGroup, reads: bool) -> Vec<Value> {
+    let stats = group.stats;
+    // What found its page in the cache can be told only of files, and from their adds.
+    let cached = (reads && group.file.is_some()).then_some(group.cached);
+    vec![
+        group.kind.text().into(),
+        group.file.map(|file| file_name(model, file)).into(),
+        format!("{:#x}-{:#x}", group.from, group.to).into(),
+        stats.count.into(),
+        stats.count.saturating_sub(group.major).into(),
+        group.major.into(),
+        group.slept.into(),
+        cached.into(),
+        stats.p50.into(),
+        stats.p99.into(),
+        stats.total.into(),
+    ]
+}
+
+/// One fault.
+struct Seen {
+    kind: FaultKind,
+    file: Option<u32>,
+    pid: Pid,
+    page: u64,
+    major: bool,
+    slept: bool,
+    cached: bool,
+    long: bool,
+    ns: Nanos,
+}
+
+/// The completed faults over some stretches of work: (task, operation, fault).
+pub(crate) fn completed<'m>(
+    index: &'m Index<'_>,
+    work: &'m [Stretch],
+) -> impl Iterator<Item = (&'m Stretch, &'m Task, &'m Op, &'m FaultOp)> + 'm {
+    let captured = &index.model.captured;
+    // An entry without a completion was tried again, or refused.
+    let told = captured.has("software:minor-faults") && captured.has("software:major-faults");
+    work.iter().flat_map(move |stretch| {
+        let task = index.model.tasks.get(stretch.task.0 as usize);
+        let list = task.map_or(&[][..], |task| ops(task, *stretch));
+        list.iter().filter_map(move |op| {
+            let fault = op.fault()?;
+            (!told || fault.major.is_some()).then_some((stretch, task?, op, fault))
+        })
+    })
+}
+
+/// Whether a fault slept, for a block request of its own or one that another has under way.
+pub(crate) fn slept_for_io(model: &Model, task: &Task, op: &Op, fault: &FaultOp) -> bool {
+    let mut slept = false;
+    for (index, _, _, span) in task.spans(op.start, op.end) {
+        if !matches!(span.state, State::Blocked(_)) {
+            continue;
+        }
+        slept = true;
+        let wake = task.states.get(index + 1).and_then(|next| next.wake);
+        if wake.is_some_and(|w| matches!(model.wake(w).source, WakeSource::Block(_))) {
+            return true;
+        }
+    }
+    slept && (op.reads || fault.major == Some(true))
+}
+
+/// Time on a CPU within an operation.
+fn on_cpu(task: &Task, op: &Op) -> Nanos {
+    task.spans(op.start, op.end)
+        .filter(|(_, _, _, span)| span.state == State::Running)
+        .map(|(_, from, to, _)| to - from)
+        .sum()
+}
+
+/// The faults of some stretches of work, the most total time first.
+pub(crate) fn fault_groups(index: &Index<'_>, work: &[Stretch]) -> Vec<FaultGroup> {
+    let model = index.model;
+    let files_told = model.captured.has("filemap:mm_filemap_fault");
+    let mut seen: Vec<Seen> = Vec::new();
+    for (_, task, op, fault) in completed(index, work) {
+        let kind = match fault.file {
+            _ if fault.is_copy_on_write() => FaultKind::CopyOnWrite,
+            Some(_) => FaultKind::File,
+            None if files_told => FaultKind::Anonymous,
+            None => FaultKind::Untold,
+        };
+        let slept = slept_for_io(model, task, op, fault);
+        let cached = match (fault.file, fault.page) {
+            (Some(file), Some(page)) if !slept => {
+                index.cache().added(model, file, u64::from(page), op.start).is_some()
+            }
+            _ => false,
+        };
+        let ns = op.duration();
+        seen.push(Seen {
+            kind,
+            file: fault.file,
+            pid: task.pid,
+            page: fault.address.0 / PAGE,
+            major: fault.major == Some(true),
+            slept,
+            cached,
+            long: ns >= CLEARS_HUGE && on_cpu(task, op) >= CLEARS_HUGE,
+            ns,
+        });
+    }
+    find_huge(&mut seen);
+    seen.sort_by_key(|s| (s.kind, s.file, s.pid, s.page));
+    let mut groups: Vec<FaultGroup> = seen
+        .chunk_by(|a, b| {
+            (a.kind, a.file, a.pid) == (b.kind, b.file, b.pid) && near(a.file, a.page, b.page)
+        })
+        .filter_map(group)
+        .collect();
+    groups.sort_by_key(|g| (Reverse(g.stats.total), g.kind, g.file, g.pid, g.from));
+    groups
+}
+
+/// Whether the pages, the lower first, belong to one range.
+fn near(file: Option<u32>, low: u64, high: u64) -> bool {
+    if file.is_some() {
+        return high.saturating_sub(low).saturating_mul(PAGE) <= FILE_GAP;
+    }
+    let block = |page: u64| page.saturating_mul(PAGE) / HUGE;
+    block(high).saturating_sub(block(low)) <= 1
+}
+
+/// Anonymous faults that were alone in their 2 MiB, and took as long as clearing these.
+fn find_huge(seen: &mut [Seen]) {
+    let block = |s: &Seen| (s.pid, s.page.saturating_mul(PAGE) / HUGE);
+    seen.sort_by_key(block);
+    for faults in seen.chunk_by_mut(|a, b| block(a) == block(b)) {
+        if let [one] = faults
+            && one.kind == FaultKind::Anonymous
+            && one.long
+            && !one.slept
+        {
+            one.kind = FaultKind::HugePage;
+        }
+    }
+}
+
+fn group(seen: &[Seen]) -> Option<FaultGroup> {
+    let (first, last) = (seen.first()?, seen.last()?);
+    let count = |keep: fn(&Seen) -> bool| seen.iter().filter(|s| keep(s)).count() as u64;
+    let mut times: Vec<Nanos> = seen.iter().map(|s| s.ns).collect();
+    let pages: BTreeSet<u64> = seen.iter().map(|s| s.page).collect();
+    Some(FaultGroup {
+        kind: first.kind,
+        file: first.file,
+        pid: first.pid,
+        from: first.page.saturating_mul(PAGE),
+        to: last.page.saturating_add(1).saturating_mul(PAGE),
+        pages: pages.len() as u64,
+        major: count(|s| s.major),
+        slept: count(|s| s.slept),
+        cached: count(|s| s.cached),
+        awake: seen.iter().filter(|s| !s.slept).map(|s| s.ns).sum(),
+        stats: stats(&mut times),
+    })
+}

@@ -1,0 +1,133 @@
+//! The page cache: what a step added to it and took out of it, by file, with the sizes of folios.
+
+use std::cmp::Reverse;
+use std::collections::BTreeMap;
+
+use agenttrace_model::CacheEvent;
+
+use super::refaults::PAGE;
+use crate::detail::{Column, Value};
+use crate::inclusive::Index;
+use crate::mechanism::{Mechanism, Rows, SessionView, StepView};
+use crate::page_cache::Removal;
+use crate::path::file_name;
+
+pub(crate) struct PageCache;
+
+const COLUMNS: &[Column] = &[
+    Column::text("file", "file"),
+    Column::count("added", "pages added"),
+    Column::bytes("added_bytes", "added"),
+    Column::count("again", "of these again"),
+    Column::count("reclaimed", "pages reclaimed"),
+    Column::count("dropped", "dropped on demand"),
+    Column::count("truncated", "truncated"),
+    Column::count("untold", "removed, cause not told"),
+    Column::text("orders", "folios added by order"),
+];
+
+/// What happened to one file's pages.
+#[derive(Default)]
+struct Sums {
+    added: u64,
+    again: u64,
+    reclaimed: u64,
+    dropped: u64,
+    truncated: u64,
+    untold: u64,
+    /// Folios added, by order.
+    orders: BTreeMap<u32, u64>,
+}
+
+impl Sums {
+    fn event(&mut self, event: &CacheEvent, how: Option<Removal>) {
+        match how {
+            None => {
+                self.added += event.pages;
+                *self.orders.entry(event.pages.max(1).ilog2()).or_default() += 1;
+            }
+            Some(
+                Removal::Reclaim
+                | Removal::CgroupReclaim
+                | Removal::DirectReclaim
+                | Removal::Kswapd,
+            ) => self.reclaimed += event.pages,
+            Some(
+                Removal::DropCaches | Removal::Fadvise | Removal::Madvise | Removal::Invalidated,
+            ) => self.dropped += event.pages,
+            Some(Removal::Truncated) => self.truncated += event.pages,
+            Some(Removal::Unknown | Removal::NotRecorded) => self.untold += event.pages,
+        }
+    }
+}
+
+const HITS: &str =
+    "hits in the page cache leave no event; only what was added and removed is counted";
+
+impl Mechanism for PageCache {
+    fn id(&self) -> &'static str {
+        "page_cache"
+    }
+    fn title(&self) -> &'static str {
+        "page cache, by file"
+    }
+    fn needs(&self) -> &'static [&'static str] {
+        &["filemap:mm_filemap_add_to_page_cache", "filemap:mm_filemap_delete_from_page_cache"]
+    }
+    fn columns(&self) -> &'static [Column] {
+        COLUMNS
+    }
+    fn step(&self, view: &StepView<'_>) -> Rows {
+        let history = view.index.cache();
+        let mut files: BTreeMap<u32, Sums> = BTreeMap::new();
+        for stretch in view.work {
+            for (event, how) in history.events(view.index.model, stretch) {
+                files.entry(event.file).or_default().event(event, how);
+            }
+            for refault in history.refaults(stretch) {
+                files.entry(refault.file).or_default().again += refault.pages;
+            }
+        }
+        rows(view.index, files)
+    }
+    fn session(&self, view: &SessionView<'_>) -> Rows {
+        let (history, model) = (view.index.cache(), view.index.model);
+        let mut files: BTreeMap<u32, Sums> = BTreeMap::new();
+        for (event, how) in (0..model.cache.len()).filter_map(|at| history.event(model, at)) {
+            files.entry(event.file).or_default().event(event, how);
+        }
+        for refault in history.all() {
+            files.entry(refault.file).or_default().again += refault.pages;
+        }
+        let mut rows = rows(view.index, files);
+        if !rows.rows.is_empty() {
+            rows.notes.push("all tasks of the machine, within steps or not".to_owned());
+        }
+        rows
+    }
+}
+
+fn rows(index: &Index<'_>, files: BTreeMap<u32, Sums>) -> Rows {
+    let mut files: Vec<(u32, Sums)> = files.into_iter().collect();
+    files.sort_by_key(|(file, s)| {
+        (Reverse(s.added + s.reclaimed + s.dropped + s.truncated + s.untold), *file)
+    });
+    let rows: Vec<Vec<Value>> = files.iter().map(|(file, s)| row(index, *file, s)).collect();
+    let notes = if rows.is_empty() { Vec::new() } else { vec![HITS.to_owned()] };
+    Rows { rows, notes }
+}
+
+fn row(index: &Index<'_>, file: u32, s: &Sums) -> Vec<Value> {
+    let orders: Vec<String> = s.orders.iter().map(|(order, n)| format!("{order}: {n}")).collect();
+    vec![
+        file_name(index.model, file).into(),
+        s.added.into(),
+        s.added.saturating_mul(PAGE).into(),
+        s.again.into(),
+        s.reclaimed.into(),
+        s.dropped.into(),
+        s.truncated.into(),
+        s.untold.into(),
+        orders.join(", ").into(),
+    ]
+}

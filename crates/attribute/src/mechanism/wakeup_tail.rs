@@ -1,0 +1,201 @@
+//! The slowest wakeups, each with what held it.
+
+use std::cmp::Reverse;
+use std::collections::BTreeMap;
+
+use agenttrace_model::parse::{Cpu, Nanos};
+use agenttrace_model::{Step, TaskId, Windows};
+
+use super::{Mechanism, Rows, SessionView, StepView};
+use crate::detail::{Column, Value};
+use crate::inclusive::{Index, Stretch, union};
+use crate::path::Frame;
+use crate::stats::stats;
+use crate::wakeup::{Wakeup, queues, wakeups};
+
+/// Wakeups up to here are never a tail.
+const USUAL: Nanos = Nanos(64_000);
+
+pub(super) struct WakeupTail;
+
+const COLUMNS: &[Column] = &[
+    Column::text("step", "step"),
+    Column::time("at_ns", "after its start"),
+    Column::text("task", "task"),
+    Column::time("latency_ns", "latency"),
+    Column::text("class", "distance"),
+    Column::text("why", "why"),
+    Column::text("culprit", "who ran meanwhile"),
+    Column::time("culprit_ns", "for"),
+    Column::time("busy_ns", "CPU busy"),
+    Column::time("interrupts_ns", "in interrupts"),
+    Column::time("idle_ns", "CPU idle"),
+    Column::text("moved", "moved, or idle elsewhere"),
+];
+
+impl Mechanism for WakeupTail {
+    fn id(&self) -> &'static str {
+        "wakeup_tail"
+    }
+    fn title(&self) -> &'static str {
+        "slowest wakeups (above p99 and 64 us), and what held them"
+    }
+    fn needs(&self) -> &'static [&'static str] {
+        &["sched:sched_switch", "sched:sched_waking"]
+    }
+    fn columns(&self) -> &'static [Column] {
+        COLUMNS
+    }
+    fn step(&self, view: &StepView<'_>) -> Rows {
+        rows(view.index, view.windows, view.work, Some(view.step))
+    }
+    fn session(&self, view: &SessionView<'_>) -> Rows {
+        rows(view.index, view.windows, &union(view.work), None)
+    }
+}
+
+fn rows(index: &Index<'_>, windows: &Windows, work: &[Stretch], step: Option<&Step>) -> Rows {
+    let mut all: Vec<Wakeup<'_>> = Vec::new();
+    for stretch in work {
+        if let Some(task) = index.task(stretch.task) {
+            all.extend(wakeups(index.model, task, *stretch));
+        }
+    }
+    let mut latencies: Vec<Nanos> = all.iter().map(Wakeup::latency).collect();
+    let limit = stats(&mut latencies).p99.max(USUAL);
+    // With less than a hundred, the largest is the p99.
+    let few = latencies.len() < 100;
+    all.retain(|w| w.latency() > limit || (few && w.latency() == limit && limit > USUAL));
+    all.sort_by_key(|w| (Reverse(w.latency()), w.wake.time, w.task));
+    let rows = all.iter().map(|wakeup| {
+        let step = step.or_else(|| {
+            let at = windows.steps.partition_point(|s| s.start <= wakeup.wake.time);
+            windows.steps.iter().take(at).rev().find(|s| s.end > wakeup.wake.time)
+        });
+        row(index, windows, wakeup, step)
+    });
+    Rows { rows: rows.collect(), notes: Vec::new() }
+}
+
+/// What happened on the CPUs on whose queues a task waited.
+pub(crate) struct Held {
+    /// Who ran, most first.
+    pub(crate) runners: Vec<(TaskId, Nanos)>,
+    /// A task ran, interrupts over it apart.
+    pub(crate) busy: Nanos,
+    /// An interrupt ran, whatever was below.
+    pub(crate) interrupts: Nanos,
+    /// Which took longest.
+    pub(crate) interrupt: Option<Frame>,
+    /// Nothing ran.
+    pub(crate) idle: Nanos,
+    /// A CPU quota held it.
+    pub(crate) throttled: bool,
+}
+
+/// What held a task that was runnable over `[from, to)` and then ran on `cpu`.
+pub(crate) fn held(
+    index: &Index<'_>,
+    windows: &Windows,
+    task: TaskId,
+    from: Nanos,
+    to: Nanos,
+    cpu: Cpu,
+) -> Held {
+    let mut runners: BTreeMap<TaskId, Nanos> = BTreeMap::new();
+    let mut names: BTreeMap<Frame, Nanos> = BTreeMap::new();
+    let (mut interrupts, mut over_tasks, mut idle) = (Nanos::ZERO, Nanos::ZERO, Nanos::ZERO);
+    let waits = index.task(task).map(|t| queues(t, from, to, cpu)).unwrap_or_default();
+    for (cpu, from, to) in waits {
+        for run in index.lines().runs(cpu, from, to).filter(|run| run.task != task) {
+            *runners.entry(run.task).or_default() += run.to.min(to) - run.from.max(from);
+        }
+        let gaps = index.lines().idle(cpu, from, to);
+        idle += gaps.iter().map(|(from, to)| *to - *from).sum();
+        for span in index.interrupts(cpu, from, to) {
+            let (start, end) = (span.from.max(from), span.to.min(to));
+            interrupts += end - start;
+            if let Some(frame) = Frame::of_interrupt(span.kind) {
+                *names.entry(frame).or_default() += end - start;
+            }
+            let first = gaps.partition_point(|(_, gap)| *gap <= start);
+            let below = gaps.iter().skip(first).take_while(|(gap, _)| *gap < end);
+            let in_idle: Nanos = below.map(|(a, b)| (*b).min(end) - (*a).max(start)).sum();
+            idle = Nanos(idle.0.saturating_sub(in_idle.0));
+            over_tasks += (end - start) - in_idle;
+        }
+    }
+    let busy: Nanos = runners.values().copied().sum();
+    let mut runners: Vec<_> = runners.into_iter().collect();
+    runners.sort_by_key(|(task, ns)| (Reverse(*ns), *task));
+    Held {
+        runners,
+        busy: Nanos(busy.0.saturating_sub(over_tasks.0)),
+        interrupts,
+        interrupt: names.into_iter().max_by_key(|(_, ns)| *ns).map(|(frame, _)| frame),
+        idle,
+        throttled: index.throttles(windows).at(task, from).is_some(),
+    }
+}
+
+fn row(
+    index: &Index<'_>,
+    windows: &Windows,
+    wakeup: &Wakeup<'_>,
+    step: Option<&Step>,
+) -> Vec<Value> {
+    let (from, to) = (wakeup.wake.time, wakeup.ran);
+    let held = held(index, windows, wakeup.task, from, to, wakeup.cpu);
+    let name = |task: TaskId| {
+        index
+            .task(task)
+            .map_or_else(String::new, |t| format!("{} (tid {})", t.name_at(to).to_text(), t.tid))
+    };
+    let why = if held.throttled {
+        "CPU quota".to_owned()
+    } else if held.interrupts >= held.busy && held.interrupts >= held.idle {
+        match held.interrupt {
+            Some(frame) => format!("interrupts: {}", frame.text(index.model, to)),
+            None => "not known".to_owned(),
+        }
+    } else if held.busy >= held.idle {
+        "CPU busy".to_owned()
+    } else {
+        "woken on an idle CPU".to_owned()
+    };
+    let culprit = held.runners.first();
+    let moved = moved(index, wakeup, &held);
+    vec![
+        step.map(|s| s.id.to_string()).into(),
+        step.map(|s| from - s.start).into(),
+        name(wakeup.task).into(),
+        wakeup.latency().into(),
+        wakeup.distance(index.seats()).name().into(),
+        why.into(),
+        culprit.map(|(task, _)| name(*task)).into(),
+        culprit.map(|(_, ns)| *ns).into(),
+        held.busy.into(),
+        index.tells_interrupts().then_some(held.interrupts).into(),
+        held.idle.into(),
+        moved.into(),
+    ]
+}
+
+/// Where it was moved meanwhile; or the CPU that was idle all the while it waited behind others.
+fn moved(index: &Index<'_>, wakeup: &Wakeup<'_>, held: &Held) -> Option<String> {
+    let (from, to) = (wakeup.wake.time, wakeup.ran);
+    let task = index.task(wakeup.task)?;
+    let first = task.migrations.partition_point(|(time, _, _)| *time < from);
+    let last = task.migrations.partition_point(|(time, _, _)| *time < to);
+    if let Some((_, old, new)) = task.migrations.get(first..last).and_then(<[_]>::last) {
+        return Some(format!("moved from CPU {old} to {new}"));
+    }
+    if held.busy <= held.idle {
+        return None;
+    }
+    let idle = index
+        .lines()
+        .cpus()
+        .find(|cpu| *cpu != wakeup.cpu && index.lines().runs(*cpu, from, to).next().is_none())?;
+    Some(format!("CPU {idle} was idle"))
+}

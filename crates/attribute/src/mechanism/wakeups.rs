@@ -1,0 +1,66 @@
+//! Wakeups by the distance between waker and wakee, as a table.
+
+use std::collections::BTreeMap;
+
+use agenttrace_model::parse::{Distance, Nanos};
+
+use super::{Mechanism, Rows, SessionView, StepView};
+use crate::detail::{Column, Value};
+use crate::inclusive::{Index, Stretch, union};
+use crate::stats::stats;
+use crate::wakeup::wakeups;
+
+pub(super) struct Wakeups;
+
+impl Mechanism for Wakeups {
+    fn id(&self) -> &'static str {
+        "wakeups"
+    }
+    fn title(&self) -> &'static str {
+        "wakeups by distance, from the waker's CPU to where the task ran"
+    }
+    fn needs(&self) -> &'static [&'static str] {
+        &["sched:sched_switch", "sched:sched_waking"]
+    }
+    fn columns(&self) -> &'static [Column] {
+        const COLUMNS: &[Column] = &[
+            Column::text("class", "distance"),
+            Column::count("count", "wakeups"),
+            Column::time("p50_ns", "p50"),
+            Column::time("p99_ns", "p99"),
+            Column::time("max_ns", "max"),
+            Column::time("total_ns", "total"),
+        ];
+        COLUMNS
+    }
+    fn step(&self, view: &StepView<'_>) -> Rows {
+        rows(view.index, view.work)
+    }
+    fn session(&self, view: &SessionView<'_>) -> Rows {
+        rows(view.index, &union(view.work))
+    }
+}
+
+fn rows(index: &Index<'_>, work: &[Stretch]) -> Rows {
+    let mut classes: BTreeMap<Distance, Vec<Nanos>> = BTreeMap::new();
+    for stretch in work {
+        let Some(task) = index.task(stretch.task) else { continue };
+        for wakeup in wakeups(index.model, task, *stretch) {
+            classes.entry(wakeup.distance(index.seats())).or_default().push(wakeup.latency());
+        }
+    }
+    let unplaced = index.info.topology.is_empty() && classes.contains_key(&Distance::Unknown);
+    let notes = unplaced.then(|| {
+        "the capture does not tell where its CPUs sit: pass --topology with what \
+         `lscpu -p=CPU,CORE,SOCKET,NODE,CACHE` prints on that machine"
+            .to_owned()
+    });
+    let rows = classes.into_iter().map(|(class, mut values)| {
+        let s = stats(&mut values);
+        let times = [s.p50, s.p99, s.max, s.total].map(Value::from);
+        let mut row: Vec<Value> = vec![class.name().into(), s.count.into()];
+        row.extend(times);
+        row
+    });
+    Rows { rows: rows.collect(), notes: notes.into_iter().collect() }
+}

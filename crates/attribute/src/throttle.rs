@@ -1,0 +1,228 @@
+//! Runnable tasks that a CPU quota held: found by what their CPU did meanwhile, for no event tells.
+//!
+//! ```text
+//! task       [run]|....... runnable ........|[run]
+//! its CPU    [run]|          idle           |[run]      straight to idle, 1 ms or more
+//! timer                                    ^            the same timer fires before each end
+//! ```
+//! A scheduler never leaves a CPU idle that a task on its queue could have: a task that
+//! leaves its CPU runnable, straight to idle, was taken off the queue
+//! (`throttle_cfs_rq`, kernel/sched/fair.c). It comes back by the timer of its cgroup's
+//! period (`sched_cfs_period_timer`), which is one kernel object for each cgroup: its address
+//! tells the same timer again without any symbols. Where another task takes the CPU meanwhile,
+//! the timer alone tells, and only by a pattern: it ends wait after wait, begins none, and does
+//! little else.
+
+use std::sync::OnceLock;
+
+use agenttrace_model::parse::{Addr, Cpu, Nanos};
+use agenttrace_model::{Model, State, Task, TaskId, Windows};
+use rustc_hash::FxHashMap;
+
+use crate::cpu_lines::CpuLines;
+
+/// Shorter waits are not told from races of the scheduler.
+const LEAST: Nanos = Nanos(1_000_000);
+/// A period's timer ends a wait within this time.
+const REACH: Nanos = Nanos(100_000);
+/// Without idle CPUs, a timer must have ended so many waits of a task.
+const WAITS: usize = 3;
+
+/// A task was held over `[from, to)`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Throttle {
+    pub(crate) from: Nanos,
+    pub(crate) to: Nanos,
+    /// Where it had run.
+    pub(crate) cpu: Cpu,
+    /// Its CPU was idle meanwhile. Otherwise the timer alone tells.
+    pub(crate) idle: bool,
+    /// The timer that fired just before its end, where it ends others too.
+    pub(crate) timer: Option<Addr>,
+}
+
+/// Whom a quota held, when. Tasks of the agent's tree alone.
+#[derive(Default)]
+pub(crate) struct Throttles {
+    by_task: FxHashMap<TaskId, Vec<Throttle>>,
+}
+
+/// A runnable stretch that may have been a throttle.
+struct Candidate {
+    task: TaskId,
+    from: Nanos,
+    to: Nanos,
+    cpu: Cpu,
+    /// It was woken, not taken off its CPU.
+    woken: bool,
+}
+
+impl Throttles {
+    pub(crate) fn new(model: &Model, windows: &Windows, lines: &OnceLock<CpuLines>) -> Self {
+        // Where not all tasks were recorded, a CPU that looks idle need not be.
+        if !model.captured.system_wide() {
+            return Self::default();
+        }
+        let candidates: Vec<Candidate> = model
+            .task_ids()
+            .filter(|(id, _)| windows.is_in_tree(*id))
+            .flat_map(|(id, task)| candidates(id, task))
+            .filter(|c| !lost(model, c))
+            .collect();
+        if candidates.iter().all(|c| c.woken) {
+            return Self::default();
+        }
+        let lines = lines.get_or_init(|| CpuLines::new(model));
+        let fires = Fires { model };
+        let mut found: Vec<(TaskId, Throttle)> = Vec::new();
+        let (mut others, mut woken) = (Vec::new(), Vec::new());
+        for c in candidates {
+            if c.woken {
+                woken.push(c);
+            } else if let Some(to) = idle_end(lines, &c) {
+                let Candidate { task, from, cpu, .. } = c;
+                found.push((task, Throttle { from, to, cpu, idle: true, timer: None }));
+            } else {
+                others.push(c);
+            }
+        }
+        let timer = fires.period(found.iter().map(|(_, t)| t.to));
+        for (_, throttle) in &mut found {
+            throttle.timer = timer.filter(|timer| fires.ended(*timer, throttle.to));
+        }
+        let mut by_timer: FxHashMap<TaskId, Vec<&Candidate>> = FxHashMap::default();
+        for c in &others {
+            by_timer.entry(c.task).or_default().push(c);
+        }
+        let mut tasks: Vec<_> = by_timer.into_iter().collect();
+        tasks.sort_unstable_by_key(|(task, _)| *task);
+        let mut known: Vec<Addr> = timer.into_iter().collect();
+        for (task, waits) in tasks {
+            let timer = timer
+                .filter(|timer| waits.iter().any(|c| fires.ended(*timer, c.to)))
+                .or_else(|| fires.pattern(model, lines, &waits));
+            let Some(timer) = timer else { continue };
+            known.push(timer);
+            for c in waits.iter().filter(|c| fires.ended(timer, c.to) && yields(model, lines, c)) {
+                let Candidate { from, to, cpu, .. } = **c;
+                found.push((task, Throttle { from, to, cpu, idle: false, timer: Some(timer) }));
+            }
+        }
+        // A task that is woken while its group is held waits for the same timer.
+        for c in &woken {
+            let timer = known.iter().copied().find(|timer| fires.ended(*timer, c.to));
+            let idle = lines.runs(c.cpu, c.from, c.to).next().is_none();
+            if timer.is_some() && idle && c.cpu != Cpu::NONE {
+                let Candidate { task, from, to, cpu, .. } = *c;
+                found.push((task, Throttle { from, to, cpu, idle, timer }));
+            }
+        }
+        let mut by_task: FxHashMap<TaskId, Vec<Throttle>> = FxHashMap::default();
+        found.sort_unstable_by_key(|(task, throttle)| (*task, throttle.from));
+        for (task, throttle) in found {
+            by_task.entry(task).or_default().push(throttle);
+        }
+        Self { by_task }
+    }
+
+    /// The throttles of a task, in time order.
+    pub(crate) fn of(&self, task: TaskId) -> &[Throttle] {
+        self.by_task.get(&task).map(Vec::as_slice).unwrap_or_default()
+    }
+
+    /// The throttle that holds a task at a time.
+    pub(crate) fn at(&self, task: TaskId, time: Nanos) -> Option<Throttle> {
+        let list = self.of(task);
+        let after = list.partition_point(|t| t.to <= time);
+        list.get(after).copied().filter(|t| t.from <= time)
+    }
+}
+
+/// Runnable stretches of 1 ms or more, from a known run or wakeup to a known run.
+fn candidates(id: TaskId, task: &Task) -> impl Iterator<Item = Candidate> + '_ {
+    task.states.windows(3).filter_map(move |spans| {
+        let [before, span, after] = spans else { return None };
+        let taken_off = before.state == State::Running && !before.inferred && span.wake.is_none();
+        let fits = span.state == State::Runnable
+            && after.state == State::Running
+            && !after.inferred
+            && after.start - span.start >= LEAST
+            && (taken_off || span.wake.is_some());
+        let cpu = if taken_off { before.cpu } else { span.cpu };
+        let (from, to) = (span.start, after.start);
+        fits.then_some(Candidate { task: id, from, to, cpu, woken: !taken_off })
+    })
+}
+
+fn lost(model: &Model, c: &Candidate) -> bool {
+    model.lost.iter().any(|l| l.cpu == c.cpu && l.from < c.to && l.to > c.from)
+}
+
+/// Until when the candidate was surely held: the end of the last idle stretch, where the first
+/// begins with it and lasts 1 ms. Who ran after that was simply before it.
+fn idle_end(lines: &CpuLines, c: &Candidate) -> Option<Nanos> {
+    let idle = lines.idle(c.cpu, c.from, c.to);
+    let (from, to) = *idle.first()?;
+    let straight = from == c.from && to - from >= LEAST;
+    straight.then(|| idle.last().map_or(c.to, |(_, to)| *to))
+}
+
+/// Whether who ran before the candidate had to leave: a CPU that became free proves nothing.
+fn yields(model: &Model, lines: &CpuLines, c: &Candidate) -> bool {
+    let Some(run) = lines.before(c.cpu, c.to).filter(|run| run.to == c.to) else { return false };
+    let task = model.task(run.task);
+    task.states.get(task.span_at(c.to)).is_some_and(|s| s.state == State::Runnable)
+}
+
+/// Timers that fired.
+struct Fires<'m> {
+    model: &'m Model,
+}
+
+impl Fires<'_> {
+    /// The timers that fired in the last moments before a time.
+    fn before(&self, time: Nanos) -> impl Iterator<Item = Addr> + '_ {
+        let timers = &self.model.timers;
+        let first = timers.partition_point(|t| t.time + REACH < time);
+        timers.iter().skip(first).take_while(move |t| t.time <= time).map(|t| t.timer)
+    }
+
+    fn ended(&self, timer: Addr, time: Nanos) -> bool {
+        self.before(time).any(|t| t == timer)
+    }
+
+    /// The timer that fired before most of these times, and before more than one.
+    fn period(&self, ends: impl Iterator<Item = Nanos>) -> Option<Addr> {
+        let mut counts: FxHashMap<Addr, usize> = FxHashMap::default();
+        for end in ends {
+            let mut timers: Vec<Addr> = self.before(end).filter(|t| t.0 != 0).collect();
+            timers.sort_unstable_by_key(|t| t.0);
+            timers.dedup();
+            for timer in timers {
+                *counts.entry(timer).or_default() += 1;
+            }
+        }
+        let most = counts.into_iter().max_by_key(|(timer, n)| (*n, timer.0));
+        most.filter(|(_, n)| *n > 1).map(|(timer, _)| timer)
+    }
+
+    /// A timer that ends most of a task's waits, begins none of them, and fires for little
+    /// else. The tick is none: it also begins waits, and fires between.
+    fn pattern(&self, model: &Model, lines: &CpuLines, waits: &[&Candidate]) -> Option<Addr> {
+        let timer = self.period(waits.iter().map(|c| c.to))?;
+        let ended = |c: &&&Candidate| self.ended(timer, c.to) && yields(model, lines, c);
+        let count = waits.iter().filter(ended).count();
+        let begins = waits.iter().any(|c| self.ended(timer, c.from));
+        let (first, last) = (waits.first()?.from, waits.last()?.to);
+        let start = model.timers.partition_point(|t| t.time < first);
+        let fires = model
+            .timers
+            .iter()
+            .skip(start)
+            .take_while(|t| t.time <= last)
+            .filter(|t| t.timer == timer)
+            .count();
+        let fits = count >= WAITS && count * 2 >= waits.len() && count * 10 >= fires * 7 && !begins;
+        fits.then_some(timer)
+    }
+}
