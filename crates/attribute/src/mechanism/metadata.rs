@@ -205,12 +205,10 @@ pub(crate) fn sums(index: &Index<'_>, work: &[Stretch]) -> Sums {
 
 /// The metadata calls of this architecture.
 fn metadata_calls(model: &Model) -> impl Iterator<Item = (i32, (Takes, bool))> + '_ {
-    (0..512)
-        .filter(|nr| model.syscalls.class(*nr) == SyscallClass::Metadata)
-        .map(|nr| {
-            let name = model.syscalls.name(nr);
-            (nr, (takes(&name), looks_up(&name)))
-        })
+    (0..512).filter(|nr| model.syscalls.class(*nr) == SyscallClass::Metadata).map(|nr| {
+        let name = model.syscalls.name(nr);
+        (nr, (takes(&name), looks_up(&name)))
+    })
 }
 
 /// The system calls that begin in a stretch.
