@@ -7,6 +7,8 @@
 mod innocent;
 /// Memory: reclaim, pauses, OOM kills, TLB flushes.
 mod memory;
+/// The page cache and page faults: their tables against `mincore`, getrusage and by hand.
+mod refaults;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;

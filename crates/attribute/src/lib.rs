@@ -1,6 +1,7 @@
 //! Step windows to critical paths, causes, verdicts and one report.
 
 pub mod analyze;
+mod block_io;
 pub mod cause;
 pub mod coverage;
 mod cpu_lines;
@@ -8,6 +9,7 @@ pub mod detail;
 mod facts;
 pub mod histogram;
 mod inclusive;
+mod journal;
 mod locks;
 mod mechanism;
 mod page_cache;

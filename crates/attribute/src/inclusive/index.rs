@@ -4,10 +4,12 @@ use std::collections::BTreeMap;
 use std::sync::OnceLock;
 
 use agenttrace_model::parse::{CaptureInfo, Cpu, Nanos, Seats};
-use agenttrace_model::{InterruptSpan, Model, SyscallClass, Task, TaskId, Windows};
+use agenttrace_model::{InterruptSpan, Model, Request, SyscallClass, Task, TaskId, Windows};
 use rustc_hash::FxHashMap;
 
+use crate::block_io::BlockIo;
 use crate::cpu_lines::CpuLines;
+use crate::journal::Journals;
 use crate::mechanism::metadata;
 use crate::mechanism::reclaim::MemoryIndex;
 use crate::mechanism::tlb::TlbIndex;
@@ -84,6 +86,8 @@ pub(crate) struct Index<'m> {
     interrupts: OnceLock<FxHashMap<Cpu, Vec<InterruptSpan>>>,
     seats: Seats,
     cache: OnceLock<History>,
+    block_io: OnceLock<BlockIo>,
+    journals: OnceLock<Journals>,
     tlb: OnceLock<TlbIndex>,
     memory: OnceLock<MemoryIndex>,
     metadata_medians: OnceLock<BTreeMap<i32, Nanos>>,
@@ -130,11 +134,35 @@ impl<'m> Index<'m> {
             interrupts: OnceLock::new(),
             seats: info.topology.seats(),
             cache: OnceLock::new(),
+            block_io: OnceLock::new(),
+            journals: OnceLock::new(),
             tlb: OnceLock::new(),
             memory: OnceLock::new(),
             metadata_medians: OnceLock::new(),
             watch_wakes: OnceLock::new(),
         }
+    }
+
+    /// Queues of devices, waiters of requests, plugs, writers of files.
+    pub(crate) fn block_io(&self) -> &BlockIo {
+        self.block_io.get_or_init(|| BlockIo::new(self.model))
+    }
+
+    /// Commits and handles.
+    pub(crate) fn journals(&self) -> &Journals {
+        self.journals.get_or_init(|| Journals::new(self.model))
+    }
+
+    /// The requests that a task submitted over a stretch, by the time they were queued.
+    pub(crate) fn submitted(&self, stretch: Stretch) -> impl Iterator<Item = (u32, &'m Request)> {
+        let requests = &self.model.requests;
+        let list = self.requests.get(stretch.task.0 as usize).map(Vec::as_slice);
+        let list = list.unwrap_or_default();
+        let queued = |i: &u32| requests.get(*i as usize).map_or(Nanos::MAX, |r| r.queued);
+        let first = list.partition_point(|i| queued(i) < stretch.from);
+        let last = list.partition_point(|i| queued(i) < stretch.to);
+        let mine = list.get(first..last).unwrap_or_default();
+        mine.iter().filter_map(|i| requests.get(*i as usize).map(|r| (*i, r)))
     }
 
     /// The class of a system call by name.

@@ -6,6 +6,10 @@
 //! in [`Index`](crate::inclusive::Index), made once for all steps when first asked for.
 //! Verdicts read the same values through functions of the mechanism's file.
 
+mod block_delayed_by;
+pub(crate) mod block_files;
+mod block_requests;
+pub(crate) mod commits;
 mod cpu_throttle;
 pub(crate) mod faults;
 mod interrupts;
@@ -15,6 +19,7 @@ pub(crate) mod oom_kills;
 mod page_cache;
 pub(crate) mod reclaim;
 pub(crate) mod refaults;
+mod syncs;
 pub(crate) mod tlb;
 mod wakeup_chains;
 mod wakeup_tail;
@@ -109,6 +114,11 @@ pub(crate) const ALL: &[&dyn Mechanism] = &[
     &metadata::Metadata,
     &watchers::Watchers,
     &locks::Locks,
+    &block_requests::BlockRequests,
+    &block_files::BlockFiles,
+    &block_delayed_by::BlockDelayedBy,
+    &syncs::Syncs,
+    &commits::Commits,
 ];
 
 /// What each mechanism did in a step. A mechanism that was captured and did nothing gives

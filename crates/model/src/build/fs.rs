@@ -12,6 +12,7 @@ impl Builder {
         let time = event.time;
         match fs {
             Fs::Ext4SyncFileEnter(e) => {
+                self.files.intern(e.dev, e.ino);
                 self.push_op(task, time, OpKind::SyncFile { dev: e.dev, ino: e.ino });
             }
             Fs::Ext4SyncFileExit(_) => {

@@ -1,7 +1,6 @@
 //! The rules, one file each.
 
-mod block_reads;
-mod block_writes;
+mod block_requests;
 mod cannot_say;
 mod cpu_throttle;
 mod directory_contention;
@@ -42,8 +41,8 @@ pub(super) const ALL: &[&dyn Rule] = &[
     &journal::Journal,
     &spawn_cost::SpawnCost,
     &vfs_metadata_storm::VfsMetadataStorm,
-    &block_reads::BlockReads,
-    &block_writes::BlockWrites,
+    &block_requests::READS,
+    &block_requests::WRITES,
     &cpu_throttle::CpuThrottle,
     &run_delay::RunDelay,
     &user_lock::UserLock,

@@ -72,10 +72,10 @@ impl Rule for TlbFlush {
         let mut targets: Vec<_> = all.targets.iter().collect();
         targets.sort_by_key(|(_, target)| Reverse(target.waited));
         for ((cpu, task), target) in targets.into_iter().take(3) {
-            let on = task.map_or_else(|| "idle".to_owned(), |task| facts.name_tid(task));
+            let on = task.map_or_else(|| "no task".to_owned(), |task| facts.name_tid(task));
             evidence.push(time(
                 format!(
-                    "CPU {cpu} ({on}) was the last to be done {}: {}",
+                    "CPU {cpu}, with {on}, was the last to be done {}: {}",
                     plural(target.flushes, "time"),
                     human(target.waited)
                 ),
@@ -120,7 +120,7 @@ impl Rule for TlbFlush {
 fn whom(facts: &Facts<'_>, all: &Flushes) -> String {
     let first = all.targets.iter().max_by_key(|(key, target)| (target.waited, Reverse(*key)));
     first.map_or_else(String::new, |((cpu, task), _)| match task {
-        Some(task) => format!(", for CPU {cpu} ({})", facts.name_tid(*task)),
+        Some(task) => format!(", for {} on CPU {cpu}", facts.name_tid(*task)),
         None => format!(", for CPU {cpu}"),
     })
 }

@@ -1,0 +1,73 @@
+//! A commit to who asked for it: the last wakeup of the journal's thread before it.
+
+use agenttrace_model::parse::Nanos;
+use agenttrace_model::{Commit, Model, TaskId, WakeSource};
+
+use crate::inclusive::is_durability;
+
+/// Who asked for a commit.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Asked {
+    /// A task, in this system call, if any.
+    Task {
+        /// Who.
+        task: TaskId,
+        /// When.
+        time: Nanos,
+        /// The call that it was in.
+        call: Option<i32>,
+        /// That call makes data durable.
+        sync: bool,
+    },
+    /// The journal's own timer (5 s by default).
+    Timer,
+    /// The capture does not tell.
+    Unknown,
+}
+
+/// Who asked for a commit. The thread of the journal sleeps between commits, unless
+/// somebody asks for the next while one is under way: then nothing tells.
+pub(crate) fn asked(model: &Model, commit: &Commit) -> Asked {
+    let Some(journal) = model.tasks.get(commit.task.0 as usize) else { return Asked::Unknown };
+    if commit.fast {
+        return by_task(model, commit.task, commit.start);
+    }
+    let since = journal
+        .op_chain(journal.op_at(commit.start))
+        .find(|(_, op)| op.commit().is_some())
+        .and_then(|(i, _)| i.checked_sub(1))
+        .and_then(|i| journal.ops.get(i))
+        .filter(|op| op.commit().is_some())
+        .map_or(Nanos::ZERO, |op| op.end);
+    let before = journal.states.partition_point(|span| span.start <= commit.start);
+    let woken = journal.states.get(..before).unwrap_or_default().iter().rev();
+    let waits = woken.take_while(|span| span.start >= since).filter_map(|span| span.wake);
+    // Before it commits, the thread may sleep for its superblock's write: the earliest
+    // wakeup since the last commit is the one that asked.
+    let first = waits.last().map(|id| *model.wake(id));
+    match first.map(|wake| (wake.source, wake.time)) {
+        Some((WakeSource::Task(task), time)) => by_task(model, task, time),
+        Some((WakeSource::Timer, _)) => Asked::Timer,
+        Some((
+            WakeSource::Block(_)
+            | WakeSource::Network
+            | WakeSource::Interrupt(_)
+            | WakeSource::Unknown,
+            _,
+        ))
+        | None => Asked::Unknown,
+    }
+}
+
+fn by_task(model: &Model, task: TaskId, time: Nanos) -> Asked {
+    let call = model
+        .tasks
+        .get(task.0 as usize)
+        .and_then(|t| t.op_chain(t.op_at(time)).find_map(|(_, op)| op.syscall()).copied());
+    Asked::Task {
+        task,
+        time,
+        call: call.map(|call| call.nr),
+        sync: call.is_some_and(|call| is_durability(model, &call)),
+    }
+}

@@ -1,0 +1,125 @@
+//! A commit to the tasks that are in it: by their handles, else inferred from their calls.
+
+use std::cmp::Reverse;
+use std::collections::BTreeMap;
+
+use agenttrace_model::parse::Nanos;
+use agenttrace_model::{Commit, Handle, SyscallClass, TaskId};
+
+use crate::inclusive::Index;
+
+/// Who is in a commit.
+#[derive(Clone, Default, Debug)]
+pub(crate) struct Members {
+    /// Handles (or calls, where inferred) of tasks that worked for the step.
+    pub(crate) ours: u64,
+    /// The others', by task, the most first.
+    pub(crate) others: Vec<(TaskId, u64)>,
+    /// Handles were not recorded: these are tasks that changed metadata between the commits,
+    /// on whatever file system.
+    pub(crate) inferred: bool,
+}
+
+impl Members {
+    /// Handles of others.
+    pub(crate) fn theirs(&self) -> u64 {
+        self.others.iter().map(|(_, n)| *n).sum()
+    }
+
+    /// The others by name and number: `indexer 12, kworker/u8:1 3`.
+    pub(crate) fn words(&self, index: &Index<'_>, at: Nanos) -> String {
+        let mut names: BTreeMap<String, u64> = BTreeMap::new();
+        for (id, n) in &self.others {
+            *names.entry(index.model.task(*id).name_at(at).to_text()).or_default() += n;
+        }
+        let mut names: Vec<(String, u64)> = names.into_iter().collect();
+        names.sort_by_key(|(_, n)| Reverse(*n));
+        let more = names.len().saturating_sub(MOST_NAMES);
+        let shown = names.into_iter().take(MOST_NAMES).map(|(name, n)| format!("{name} {n}"));
+        let mut words: Vec<String> = shown.collect();
+        if more > 0 {
+            words.push(format!("{more} more"));
+        }
+        words.join(", ")
+    }
+}
+
+const MOST_NAMES: usize = 4;
+
+/// Who is in a commit; `since` is the start of the one before.
+pub(crate) fn members(
+    index: &Index<'_>,
+    step: Option<usize>,
+    commit: &Commit,
+    since: Nanos,
+) -> Members {
+    let model = index.model;
+    let mut sums: BTreeMap<TaskId, u64> = BTreeMap::new();
+    let mut ours = 0;
+    let mut count = |task, time| {
+        let works = step.is_some_and(|step| {
+            index.windows.works_for(task, time, step)
+                || index.windows.steps.get(step).is_some_and(|s| s.root == task)
+        });
+        if works {
+            ours += 1;
+        } else {
+            *sums.entry(task).or_default() += 1;
+        }
+    };
+    let inferred = !index.journals().handles_recorded;
+    if inferred {
+        for (id, task) in model.task_ids() {
+            let first = task.ops.partition_point(|op| op.start < since);
+            let last = task.ops.partition_point(|op| op.start < commit.start);
+            for op in task.ops.get(first..last).unwrap_or_default() {
+                let changes = op.syscall().is_some_and(|call| {
+                    model.syscalls.class(call.nr) == SyscallClass::Metadata
+                        && CHANGES.contains(&model.syscalls.name(call.nr).as_str())
+                });
+                if changes {
+                    count(id, op.start);
+                }
+            }
+        }
+    } else {
+        for handle in index.journals().handles_of(model, commit) {
+            count(handle.task, handle.start);
+        }
+    }
+    let mut others: Vec<(TaskId, u64)> = sums.into_iter().collect();
+    others.sort_by_key(|(_, n)| Reverse(*n));
+    Members { ours, others, inferred }
+}
+
+/// Calls that change a directory or an inode whenever they succeed.
+const CHANGES: [&str; 18] = [
+    "rename",
+    "renameat",
+    "renameat2",
+    "unlink",
+    "unlinkat",
+    "mkdir",
+    "mkdirat",
+    "rmdir",
+    "link",
+    "linkat",
+    "symlink",
+    "symlinkat",
+    "creat",
+    "truncate",
+    "ftruncate",
+    "chmod",
+    "fchmodat",
+    "chown",
+];
+
+/// The handle that a commit waited for longest while it locked the transaction.
+pub(crate) fn last_holder<'m>(index: &Index<'m>, commit: &Commit) -> Option<&'m Handle> {
+    let from = commit.locking?;
+    let to = commit.flushing?;
+    let handles = index.journals().handles_of(index.model, commit);
+    let open =
+        handles.filter(|h| h.start < from && h.end.is_some_and(|end| from < end && end <= to));
+    open.max_by_key(|h| (h.end, h.start))
+}
