@@ -7,6 +7,8 @@
 mod innocent;
 /// Memory: reclaim, pauses, OOM kills, TLB flushes.
 mod memory;
+/// Metadata calls, watchers, and locks of the kernel and of programs.
+mod names_and_locks;
 /// The page cache and page faults: their tables against `mincore`, getrusage and by hand.
 mod refaults;
 
