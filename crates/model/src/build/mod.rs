@@ -509,6 +509,7 @@ impl Builder {
         self.model.lost.push(LostInterval { cpu, from, to: Nanos::MAX });
         if let Some(id) = current {
             self.close_all(id, from, true);
+            self.live(id).flush = None;
             self.enter(id, from, State::Unknown(UnknownReason::LostEvents), Cpu::NONE, None, false);
         }
         // Whoever was queued there may have run and gone meanwhile.

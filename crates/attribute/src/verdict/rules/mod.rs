@@ -14,6 +14,7 @@ mod locked;
 mod minor_fault_storm;
 mod mmap_fault_storm;
 mod network_wait;
+mod numa_migration;
 mod oom_kill;
 mod polling_loop;
 mod reclaim;
@@ -37,6 +38,7 @@ pub(super) const ALL: &[&dyn Rule] = &[
     &oom_kill::Oom,
     &watch_storm::WatchStorm,
     &directory_contention::DirectoryContention,
+    &numa_migration::NumaMigration,
     &cold_start::ColdStart,
     &polling_loop::PollingLoop,
     &mmap_fault_storm::MmapFaultStorm,
