@@ -35,6 +35,7 @@ use files::{ModuleFiles, Places};
 use kernel::{Given, Kernel, Reference};
 use name::{ModuleNames, Sources};
 
+pub(crate) use kallsyms::starts;
 pub(crate) use summary::{brief, check, summary};
 pub(crate) use tally::Tally;
 
@@ -92,7 +93,10 @@ pub(crate) fn load(
 
     let is_kernel = |module: &&Module| module.kind == ModuleKind::Kernel;
     let id = stacks.modules.iter().find(is_kernel).and_then(|module| module.build_id);
-    let given = Given { kallsyms: args.kallsyms.as_deref(), vmlinux: args.vmlinux.as_deref() };
+    let of_context = read.context.as_ref().map(|dir| dir.join("kallsyms"));
+    let of_context = of_context.filter(|path| path.is_file());
+    let kallsyms = args.kallsyms.as_deref().or(of_context.as_deref());
+    let given = Given { kallsyms, vmlinux: args.vmlinux.as_deref() };
     let kernel = Kernel::find(&places, given, capture.kallsyms(), id.as_ref(), &reference)?;
     let map = |module: &Module| perf_map(&places, info.hostname.as_deref(), module);
     let inlined = !args.no_inline;

@@ -1,6 +1,9 @@
 //! The model of a capture: tasks, wakeups, requests, files, marks, losses.
 
-use agenttrace_parse::{Calibration, CaptureInfo, Cpu, Diagnostics, Nanos};
+use std::collections::BTreeMap;
+
+use agenttrace_parse::context::{CgroupCount, Machine, Mount};
+use agenttrace_parse::{Addr, Calibration, CaptureInfo, Cpu, Dev, Diagnostics, Nanos};
 
 use crate::balancing::Balancing;
 use crate::commit::{Commit, Handle};
@@ -8,6 +11,7 @@ use crate::file_io::{FileWrite, Plug};
 use crate::files::FileInfo;
 use crate::interrupt::InterruptSpan;
 use crate::marks::{RawMark, TraceAnchor};
+use crate::names::DeviceInfo;
 use crate::reclaim::{KswapdEvent, OomKill};
 use crate::request::Request;
 use crate::syscall_table::SyscallTable;
@@ -77,6 +81,16 @@ pub struct Model {
     pub calibration: Calibration,
     /// Problems that only the model can see.
     pub diagnostics: Diagnostics,
+    /// Block devices of which a name is known, by number.
+    pub devices: BTreeMap<Dev, DeviceInfo>,
+    /// Mounted filesystems, where a context tells.
+    pub mounts: Vec<Mount>,
+    /// What cgroups counted since they were made, where a context tells.
+    pub cgroups: Vec<CgroupCount>,
+    /// The traced machine, where a context tells.
+    pub machine: Option<Machine>,
+    /// Functions and variables of the kernel that start at these addresses.
+    pub kernel_names: BTreeMap<Addr, String>,
 }
 
 /// A folio entered or left the page cache.
@@ -170,6 +184,11 @@ impl Model {
                 fault_reach: Nanos::ZERO,
             },
             diagnostics: Diagnostics::default(),
+            devices: BTreeMap::new(),
+            mounts: Vec::new(),
+            cgroups: Vec::new(),
+            machine: None,
+            kernel_names: BTreeMap::new(),
         }
     }
 

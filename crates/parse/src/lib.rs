@@ -19,6 +19,7 @@
 mod attach;
 mod build_id;
 mod capture;
+pub mod context;
 mod cursor;
 mod diagnostics;
 mod error;

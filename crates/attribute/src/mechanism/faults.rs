@@ -11,7 +11,7 @@ use crate::inclusive::{Index, Stretch, ops};
 use crate::mechanism::{Mechanism, Rows, SessionView, StepView};
 use crate::path::file_name;
 use crate::report::Stats;
-use crate::stats::stats;
+use crate::stats::{size, stats};
 
 pub(crate) struct Faults;
 
@@ -68,6 +68,15 @@ pub(crate) struct FaultGroup {
 }
 
 impl FaultGroup {
+    /// The memory in few words: `index.db`, `copy-on-write of index.db`, `anonymous`.
+    pub(crate) fn name(&self, model: &Model) -> String {
+        match (self.kind, self.file) {
+            (FaultKind::File, Some(file)) => file_name(model, file),
+            (kind, Some(file)) => format!("{} of {}", kind.text(), file_name(model, file)),
+            (kind, None) => kind.text().to_owned(),
+        }
+    }
+
     /// What was touched, in bytes.
     pub(crate) fn bytes(&self) -> u64 {
         let page = if self.kind == FaultKind::HugePage { HUGE } else { PAGE };
@@ -84,17 +93,17 @@ const FILE_GAP: u64 = 256 << 20;
 const CLEARS_HUGE: Nanos = Nanos(40_000);
 
 const COLUMNS: &[Column] = &[
-    Column::text("kind", "memory"),
-    Column::text("file", "file"),
-    Column::text("range", "addresses"),
-    Column::count("faults", "faults"),
+    Column::text("memory", "memory"),
     Column::count("minor", "minor"),
     Column::count("major", "major"),
-    Column::count("slept", "slept for I/O"),
-    Column::count("cached", "readahead hits"),
+    Column::count("slept", "slept"),
+    Column::count("cached", "hits"),
     Column::time("p50_ns", "p50"),
     Column::time("p99_ns", "p99"),
     Column::time("total_ns", "total"),
+    Column::text("range", "addresses"),
+    Column::text("kind", "kind"),
+    Column::text("file", "file"),
 ];
 
 impl Mechanism for Faults {
@@ -102,7 +111,7 @@ impl Mechanism for Faults {
         "faults"
     }
     fn title(&self) -> &'static str {
-        "page faults, by memory and address range"
+        "page faults by memory and address range; slept: for I/O; hits: on pages read ahead"
     }
     fn needs(&self) -> &'static [&'static str] {
         &["exceptions:page_fault_user"]
@@ -138,11 +147,9 @@ fn row(model: &Model, group: &FaultGroup, reads: bool) -> Vec<Value> {
     let stats = group.stats;
     // What found its page in the cache can be told only of files, and from their adds.
     let cached = (reads && group.file.is_some()).then_some(group.cached);
+    let file = group.file.map(|file| file_name(model, file));
     vec![
-        group.kind.text().into(),
-        group.file.map(|file| file_name(model, file)).into(),
-        format!("{:#x}-{:#x}", group.from, group.to).into(),
-        stats.count.into(),
+        group.name(model).into(),
         stats.count.saturating_sub(group.major).into(),
         group.major.into(),
         group.slept.into(),
@@ -150,6 +157,9 @@ fn row(model: &Model, group: &FaultGroup, reads: bool) -> Vec<Value> {
         stats.p50.into(),
         stats.p99.into(),
         stats.total.into(),
+        format!("{:#x} + {}", group.from, size(group.to.saturating_sub(group.from))).into(),
+        group.kind.text().into(),
+        file.into(),
     ]
 }
 

@@ -17,13 +17,13 @@ pub(crate) struct PageCache;
 const COLUMNS: &[Column] = &[
     Column::text("file", "file"),
     Column::count("added", "pages added"),
-    Column::bytes("added_bytes", "added"),
-    Column::count("again", "of these again"),
-    Column::count("reclaimed", "pages reclaimed"),
-    Column::count("dropped", "dropped on demand"),
+    Column::count("again", "again"),
+    Column::count("reclaimed", "reclaimed"),
+    Column::count("dropped", "dropped"),
     Column::count("truncated", "truncated"),
+    Column::text("orders", "folios by order"),
     Column::count("untold", "removed, cause not told"),
-    Column::text("orders", "folios added by order"),
+    Column::bytes("added_bytes", "added"),
 ];
 
 /// What happened to one file's pages.
@@ -118,16 +118,16 @@ fn rows(index: &Index<'_>, files: BTreeMap<u32, Sums>) -> Rows {
 }
 
 fn row(index: &Index<'_>, file: u32, s: &Sums) -> Vec<Value> {
-    let orders: Vec<String> = s.orders.iter().map(|(order, n)| format!("{order}: {n}")).collect();
+    let orders: Vec<String> = s.orders.iter().map(|(order, n)| format!("{order}:{n}")).collect();
     vec![
         file_name(index.model, file).into(),
         s.added.into(),
-        s.added.saturating_mul(PAGE).into(),
         s.again.into(),
         s.reclaimed.into(),
         s.dropped.into(),
         s.truncated.into(),
+        orders.join(" ").into(),
         s.untold.into(),
-        orders.join(", ").into(),
+        s.added.saturating_mul(PAGE).into(),
     ]
 }

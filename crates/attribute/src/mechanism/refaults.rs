@@ -16,22 +16,24 @@ pub(crate) const PAGE: u64 = 4096;
 const COLUMNS: &[Column] = &[
     Column::text("file", "file"),
     Column::count("pages", "pages"),
-    Column::bytes("again_bytes", "added again"),
     Column::text("by", "evicted by"),
     Column::text("how", "how"),
     Column::time("distance_ns", "p50 out for"),
     Column::count("between", "p50 pages between"),
+    Column::text("reading", "while reading"),
+    Column::bytes("again_bytes", "added again"),
 ];
 
 const SESSION: &[Column] = &[
     Column::text("step", "step"),
     Column::text("file", "file"),
     Column::count("pages", "pages"),
-    Column::bytes("again_bytes", "added again"),
     Column::text("by", "evicted by"),
     Column::text("how", "how"),
     Column::time("distance_ns", "p50 out for"),
     Column::count("between", "p50 pages between"),
+    Column::text("reading", "while reading"),
+    Column::bytes("again_bytes", "added again"),
 ];
 
 impl Mechanism for Refaults {
@@ -87,13 +89,15 @@ impl Mechanism for Refaults {
 }
 
 fn row(index: &Index<'_>, evicted: &Evicted, own: Option<usize>) -> Vec<Value> {
+    let eviction = &evicted.eviction;
     vec![
-        file_name(index.model, evicted.eviction.file).into(),
+        file_name(index.model, eviction.file).into(),
         evicted.pages.into(),
-        evicted.pages.saturating_mul(PAGE).into(),
         by(index, evicted, own).into(),
-        how(index, &evicted.eviction).into(),
+        how(index, eviction).into(),
         evicted.distance.into(),
         evicted.between.into(),
+        eviction.reading.map(|file| file_name(index.model, file)).into(),
+        evicted.pages.saturating_mul(PAGE).into(),
     ]
 }

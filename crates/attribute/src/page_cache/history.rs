@@ -63,6 +63,8 @@ pub(crate) struct History {
     by_task: Vec<u32>,
     /// For each of `Model::cache`, how it left; `None` for adds.
     removals: Vec<Option<Removal>>,
+    /// The pages of each file's largest folio.
+    largest: Vec<u64>,
 }
 
 /// Pages of one file in a state.
@@ -76,11 +78,11 @@ struct Extent {
     clock: u64,
 }
 
-/// The largest folio: 2 MiB, of 4 KiB pages (`MAX_PAGECACHE_ORDER`); a larger one is cut up.
-const LARGEST: u64 = 512;
 /// So many events back the reader that kswapd works for is looked for, and for so long.
 const LOOK_BACK: usize = 4096;
 const LOOK_BACK_NS: Nanos = Nanos(1_000_000_000);
+/// A page is looked for in so many events that may cover it.
+const COVERING: usize = 512;
 /// So many events the answer is kept.
 const KEEP: usize = 256;
 /// What a task added so recently is what it was reading.
@@ -115,7 +117,7 @@ impl History {
             model,
             windows,
             calls: Calls::new(model),
-            out: Self::default(),
+            out: Self { largest: vec![1; model.files.len()], ..Self::default() },
             ids: FxHashMap::default(),
             files: vec![BTreeMap::new(); model.files.len()],
             clock: 0,
@@ -202,6 +204,7 @@ impl History {
         until: Nanos,
     ) -> Option<&Refault> {
         let get = |i: &u32| self.refaults.get(*i as usize);
+        let largest = self.largest.get(file as usize).copied().unwrap_or(1);
         let covers = |r: &&Refault| {
             page < r.index.saturating_add(r.pages) && since <= r.time && r.time <= until
         };
@@ -211,8 +214,8 @@ impl History {
         let before = self.by_page.get(..after).unwrap_or_default().iter().rev();
         before
             .filter_map(get)
-            .take_while(|r| r.file == file && r.index.saturating_add(LARGEST) > page)
-            .take(LOOK_BACK)
+            .take_while(|r| r.file == file && r.index.saturating_add(largest) > page)
+            .take(COVERING)
             .filter(covers)
             .max_by_key(|r| r.time)
     }
@@ -220,14 +223,15 @@ impl History {
     /// When a page was last added, at or before a time; `None`: not within the capture.
     pub(crate) fn added(&self, model: &Model, file: u32, page: u64, until: Nanos) -> Option<Nanos> {
         let get = |i: &u32| model.cache.get(*i as usize);
+        let largest = self.largest.get(file as usize).copied().unwrap_or(1);
         let after = self
             .adds
             .partition_point(|i| get(i).is_some_and(|e| (e.file, e.index) <= (file, page)));
         let before = self.adds.get(..after).unwrap_or_default().iter().rev();
         before
             .filter_map(get)
-            .take_while(|e| e.file == file && e.index.saturating_add(LARGEST) > page)
-            .take(LOOK_BACK)
+            .take_while(|e| e.file == file && e.index.saturating_add(largest) > page)
+            .take(COVERING)
             .filter(|e| page < e.index.saturating_add(e.pages) && e.time <= until)
             .map(|e| e.time)
             .max()
@@ -272,6 +276,9 @@ impl Pass<'_> {
 
     fn add(&mut self, event: &CacheEvent) {
         let pages = event.pages.max(1);
+        if let Some(largest) = self.out.largest.get_mut(event.file as usize) {
+            *largest = pages.max(*largest);
+        }
         let mut again: Vec<(u64, u64, Extent)> = Vec::new();
         self.take(event.file, event.index, event.index.saturating_add(pages), |index, n, e| {
             again.push((index, n, e));

@@ -14,4 +14,4 @@ mod words;
 pub(crate) use groups::{Evicted, evicted, group};
 pub(crate) use history::{Eviction, History, Refault};
 pub(crate) use removal::Removal;
-pub(crate) use words::{by, how, step};
+pub(crate) use words::{by, how, in_full, step};

@@ -146,9 +146,7 @@ impl Calls {
             return (reclaim, nr);
         }
         if self.kernel.get(id.0 as usize).copied().unwrap_or(false) {
-            let kswapd =
-                task.names.first().is_some_and(|(_, n)| n.as_bytes().starts_with(b"kswapd"));
-            return (if kswapd { Removal::Kswapd } else { Removal::Truncated }, None);
+            return (by_thread(task), None);
         }
         if !self.calls {
             return (Removal::Unknown, None);
@@ -184,6 +182,21 @@ impl Calls {
         }
         // Nothing else in a read or an allocation takes clean pages out.
         Removal::Reclaim
+    }
+}
+
+/// What a thread of the kernel removes outside of recorded reclaim. Most drop what others
+/// have deleted or unmounted.
+fn by_thread(task: &Task) -> Removal {
+    let named =
+        |name: &[u8]| task.names.first().is_some_and(|(_, n)| n.as_bytes().starts_with(name));
+    if named(b"kswapd") {
+        Removal::Kswapd
+    } else if named(b"kdamond") {
+        // DAMON's own reclaim (mm/damon/paddr.c), which no event brackets.
+        Removal::Reclaim
+    } else {
+        Removal::Truncated
     }
 }
 

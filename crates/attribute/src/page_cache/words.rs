@@ -19,8 +19,7 @@ pub(crate) fn step(index: &Index<'_>, number: usize) -> String {
 fn task(index: &Index<'_>, id: TaskId, at: Nanos) -> Option<String> {
     let task = index.model.tasks.get(id.0 as usize)?;
     let name = task.name_at(at).to_text();
-    let name = if name.is_empty() { "an unnamed task" } else { name.as_str() };
-    Some(format!("{name} (tid {})", task.tid.0))
+    Some(if name.is_empty() { format!("tid {}", task.tid.0) } else { name })
 }
 
 /// Who did it, as seen from a step.
@@ -32,36 +31,47 @@ fn actor(index: &Index<'_>, eviction: &Eviction, at: Nanos, own: Option<usize>) 
     }
 }
 
-/// The words after "evicted by": `step 141 (scan_repo)`, `drop_caches of janitor (tid 7)`.
+/// The words after "evicted by": `step 141 (scan_repo)`, `drop_caches of janitor`.
 pub(crate) fn by(index: &Index<'_>, evicted: &Evicted, own: Option<usize>) -> String {
     let eviction = &evicted.eviction;
     let actor = actor(index, eviction, evicted.left, own);
-    match (eviction.how, actor) {
-        (Removal::Fadvise | Removal::DropCaches | Removal::Madvise, Some(actor)) => {
+    match eviction.how {
+        Removal::Unknown | Removal::NotRecorded => "not recorded".to_owned(),
+        Removal::Fadvise | Removal::DropCaches | Removal::Madvise => {
+            let actor = actor.unwrap_or_else(|| "an unknown task".to_owned());
             format!("{} of {actor}", eviction.how.text())
         }
-        (Removal::Unknown | Removal::NotRecorded, _) | (_, None) => match eviction.how {
-            Removal::Kswapd => "kswapd".to_owned(),
-            Removal::Unknown
-            | Removal::NotRecorded
-            | Removal::Reclaim
-            | Removal::CgroupReclaim
-            | Removal::DirectReclaim
-            | Removal::DropCaches
-            | Removal::Fadvise
-            | Removal::Madvise
-            | Removal::Invalidated
-            | Removal::Truncated => "something that was not recorded".to_owned(),
-        },
-        (_, Some(actor)) => actor,
+        Removal::Kswapd
+        | Removal::Reclaim
+        | Removal::CgroupReclaim
+        | Removal::DirectReclaim
+        | Removal::Invalidated
+        | Removal::Truncated => actor.unwrap_or_else(|| eviction.how.text().to_owned()),
     }
 }
 
-/// How: `cgroup reclaim in read, reading repo.pack`.
+/// How: `cgroup reclaim in read`.
 pub(crate) fn how(index: &Index<'_>, eviction: &Eviction) -> String {
-    let mut words = eviction.how.text().to_owned();
-    if let Some(nr) = eviction.call.filter(|_| eviction.how.is_reclaim()) {
-        words.push_str(&format!(" in {}", index.model.syscalls.name(nr)));
+    let call = eviction.call.filter(|_| eviction.how.is_reclaim());
+    let call = call.map_or_else(String::new, |nr| format!(" in {}", index.model.syscalls.name(nr)));
+    format!("{}{call}", eviction.how.text())
+}
+
+/// All of it, for evidence: `evicted by step 141 (scan_repo): cgroup reclaim in read, reading
+/// repo.pack`; `evicted by posix_fadvise of cleaner (tid 7)`.
+pub(crate) fn in_full(index: &Index<'_>, evicted: &Evicted, own: Option<usize>) -> String {
+    let eviction = &evicted.eviction;
+    if matches!(eviction.how, Removal::Unknown | Removal::NotRecorded) {
+        return "(how they left it was not recorded)".to_owned();
+    }
+    let mut words = format!("evicted by {}", by(index, evicted, own));
+    if eviction.step.is_none()
+        && let Some(task) = eviction.task.and_then(|id| index.model.tasks.get(id.0 as usize))
+    {
+        words.push_str(&format!(" (tid {})", task.tid.0));
+    }
+    if eviction.how.is_reclaim() {
+        words.push_str(&format!(": {}", how(index, eviction)));
     }
     if let Some(file) = eviction.reading {
         words.push_str(&format!(", reading {}", file_name(index.model, file)));

@@ -116,6 +116,9 @@ pub struct Builder {
     pub(crate) last: Nanos,
 }
 
+/// The largest folio is a huge page of 1 GiB; a larger order in a record is damage.
+const MAX_ORDER: u32 = 18;
+
 /// No machine has more; a larger number in a record is damage.
 const MAX_CPUS: usize = 8192;
 
@@ -249,7 +252,7 @@ impl Builder {
             task,
             file,
             index,
-            pages: 1_u64.checked_shl(order.unwrap_or(0)).unwrap_or(1),
+            pages: 1_u64 << order.unwrap_or(0).min(MAX_ORDER),
             added,
         });
     }
@@ -514,6 +517,7 @@ impl Builder {
         self.model.lost.push(LostInterval { cpu, from, to: Nanos::MAX });
         if let Some(id) = current {
             self.close_all(id, from, true);
+            self.live(id).flush = None;
             self.enter(id, from, State::Unknown(UnknownReason::LostEvents), Cpu::NONE, None, false);
         }
         // Whoever was queued there may have run and gone meanwhile.

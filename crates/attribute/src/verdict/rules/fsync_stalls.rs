@@ -71,6 +71,10 @@ impl Rule for FsyncStalls {
             }
             title.push_str(&match fsyncs.count {
                 1 => format!(", {}", human(fsyncs.total)),
+                // Syncs of io_uring are no calls of their own.
+                _ if calls.is_empty() => {
+                    format!(", {} each", human(mean(fsyncs.total, fsyncs.count)))
+                }
                 _ => format!(
                     " in {}, {} each",
                     human(spread(&calls)),

@@ -62,9 +62,9 @@ impl Rule for MinorFaultStorm {
         for group in groups.iter().take(3) {
             evidence.push(count(
                 format!(
-                    "{} on {} at {:#x}: p50 {}, p99 {}",
+                    "{} on {} from {:#x}: p50 {}, p99 {}",
                     plural(group.stats.count, "fault"),
-                    memory(facts, group),
+                    group.name(facts.model()),
                     group.from,
                     human(group.stats.p50),
                     human(group.stats.p99)
@@ -164,14 +164,6 @@ fn by_kind(groups: &[FaultGroup]) -> Vec<Most<'_>> {
     let mut kinds: Vec<Most<'_>> = sums.into_values().collect();
     kinds.sort_by_key(|most| Reverse(most.total));
     kinds
-}
-
-/// What kind of memory, in words.
-fn memory(facts: &Facts<'_>, group: &FaultGroup) -> String {
-    match group.file {
-        Some(file) => format!("{} of {}", group.kind.text(), file_name(facts.model(), file)),
-        None => format!("{} memory", group.kind.text()),
-    }
 }
 
 /// What helps, by kind of memory; with none, whatever may.

@@ -94,7 +94,7 @@ impl Rule for MmapFaultStorm {
             match evicted {
                 Some(evicted) => evidence.extend(refaults::evidence(
                     facts,
-                    "faults slept for I/O",
+                    ["faults slept for I/O", "on pages that had"],
                     s.faults,
                     again,
                     evicted,

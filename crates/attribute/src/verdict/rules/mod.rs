@@ -13,6 +13,7 @@ mod locked;
 mod minor_fault_storm;
 mod mmap_fault_storm;
 mod network_wait;
+mod numa_migration;
 mod oom_kill;
 mod reclaim;
 mod refaults;
@@ -35,6 +36,7 @@ pub(super) const ALL: &[&dyn Rule] = &[
     &oom_kill::Oom,
     &watch_storm::WatchStorm,
     &directory_contention::DirectoryContention,
+    &numa_migration::NumaMigration,
     &mmap_fault_storm::MmapFaultStorm,
     &minor_fault_storm::MinorFaultStorm,
     &fsync_stalls::FsyncStalls,

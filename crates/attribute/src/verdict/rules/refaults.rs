@@ -1,7 +1,7 @@
 //! What the rules on faults and reads say of pages that had been in the page cache before.
 
 use crate::cause::Cause;
-use crate::page_cache::{Evicted, Removal, by, evicted, how};
+use crate::page_cache::{Evicted, Removal, by, evicted, in_full};
 use crate::path::file_name;
 use crate::report::{Evidence, Recommendation};
 use crate::stats::{human, plural, size, thousands};
@@ -28,29 +28,26 @@ pub(super) fn title(facts: &Facts<'_>, evicted: &Evicted) -> String {
     )
 }
 
-/// What proves it: `what` is "faults slept for I/O" or "pages were read", `all` how many,
-/// `again` how many of them were in the cache before.
+/// What proves it, of `all` faults or pages, and `again` of them whose pages were in the cache
+/// before. `what` and `had` are the words around: "faults slept for I/O", "on pages that had".
 pub(super) fn evidence(
     facts: &Facts<'_>,
-    what: &str,
+    [what, had]: [&str; 2],
     all: u64,
     again: u64,
     evicted: &Evicted,
 ) -> Vec<Evidence> {
-    let index = facts.parts.index;
-    let of = if evicted.pages == again {
-        String::new()
-    } else {
-        format!(", {} of them", thousands(evicted.pages))
+    let by = in_full(facts.parts.index, evicted, facts.number());
+    let part = match evicted.pages {
+        pages if pages == again => String::new(),
+        pages => format!("{} of these ", thousands(pages)),
     };
     vec![
         count(
             format!(
-                "{} {what}; {} of their pages had been in the page cache{of} until {} ({})",
+                "{} {what}; {} of them {had} been in the page cache before, {part}{by}",
                 thousands(all),
                 thousands(again),
-                by(index, evicted, facts.number()),
-                how(index, &evicted.eviction)
             ),
             again,
             SOURCE,
@@ -99,29 +96,24 @@ pub(super) fn recommendations(
                 "protect the working set: memory.low of its cgroup, or mlock",
                 "as large as the working set; memory.min can invoke the OOM killer",
             ));
-            let own_doing = evicted.eviction.step.is_some() && evicted.eviction.step == own;
-            let reads = evicted
-                .eviction
-                .reading
-                .map_or_else(|| "what it reads".to_owned(), |file| file_name(facts.model(), file));
-            if own_doing {
+            if evicted.eviction.step.is_some() && evicted.eviction.step == own {
                 out.push(advice(
                     facts,
                     cause,
-                    "give the step's cgroup or machine more memory: it evicts what it needs itself",
+                    "more memory for the step's cgroup or machine: it evicts what it needs itself",
                     "where the working set is larger than the limit",
                 ));
             }
-            if let Some(condition) = since(facts, 6, 3) {
-                let text = format!(
-                    "POSIX_FADV_NOREUSE by {who} on {reads}, so that it stays out of the cache's way"
-                );
-                let condition = format!("{condition}; ignored from 2.6.18 to 6.2");
+            // Only what reads through the page cache can leave it alone.
+            let reading = evicted.eviction.reading.map(|file| file_name(facts.model(), file));
+            if let (Some(file), Some(when)) = (&reading, since(facts, 6, 3)) {
+                let text = format!("POSIX_FADV_NOREUSE on {file} by {who}");
+                let condition = format!("{when}; ignored from 2.6.18 to 6.2");
                 out.push(advice(facts, cause, &text, &condition));
             }
-            if let Some(condition) = since(facts, 6, 14) {
-                let text = format!("RWF_DONTCACHE reads (preadv2) by {who} of {reads}");
-                let condition = format!("{condition}; where the file system supports it");
+            if let (Some(file), Some(when)) = (&reading, since(facts, 6, 14)) {
+                let text = format!("RWF_DONTCACHE reads (preadv2) of {file} by {who}");
+                let condition = format!("{when}; where the file system supports it");
                 out.push(advice(facts, cause, &text, &condition));
             }
         }
@@ -178,7 +170,13 @@ pub(super) fn reads(facts: &Facts<'_>, cause: Cause) -> Reads {
     let again = groups.iter().map(|e| e.pages).sum();
     let decisive = decisive(added, Some(first));
     Reads {
-        evidence: evidence(facts, "pages were added to the cache", added, again, first),
+        evidence: evidence(
+            facts,
+            ["pages were added to the page cache", "had"],
+            added,
+            again,
+            first,
+        ),
         title: decisive.then(|| title(facts, first)),
         recommendations: if decisive { recommendations(facts, cause, first) } else { Vec::new() },
     }
