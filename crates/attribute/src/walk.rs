@@ -308,7 +308,7 @@ impl Walker<'_, '_> {
         // A wait in io_uring_enter is for what completed last. A worker's part is its own.
         let waited = facts.uring_wait(&context, span.start, until, wake.as_ref());
         if let Some(request) = waited
-            && !request.completer.is_some_and(|task| facts.model.uring.work.contains_key(&task))
+            && request.worker.is_none()
         {
             context.uring = Some(OnUring { request, worker: false });
         }
