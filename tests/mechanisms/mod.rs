@@ -9,6 +9,8 @@ mod innocent;
 mod io_uring;
 /// Memory: reclaim, pauses, OOM kills, TLB flushes.
 mod memory;
+/// Metadata calls, watchers, and locks of the kernel and of programs.
+mod names_and_locks;
 /// The page cache and page faults: their tables against `mincore`, getrusage and by hand.
 mod refaults;
 

@@ -16,6 +16,7 @@ use crate::mechanism::tlb::TlbIndex;
 use crate::mechanism::watchers::WatchWakes;
 use crate::page_cache::History;
 use crate::report::StepTask;
+use crate::steal::{Hole, holes};
 use crate::throttle::Throttles;
 
 /// A stretch over which a task works.
@@ -102,6 +103,7 @@ pub(crate) struct Index<'m> {
     throttles: OnceLock<Throttles>,
     interrupts: OnceLock<FxHashMap<Cpu, Vec<InterruptSpan>>>,
     seats: Seats,
+    holes: OnceLock<Vec<Hole>>,
     cache: OnceLock<History>,
     block_io: OnceLock<BlockIo>,
     journals: OnceLock<Journals>,
@@ -151,6 +153,7 @@ impl<'m> Index<'m> {
             throttles: OnceLock::new(),
             interrupts: OnceLock::new(),
             seats: info.topology.seats(),
+            holes: OnceLock::new(),
             cache: OnceLock::new(),
             block_io: OnceLock::new(),
             journals: OnceLock::new(),
@@ -220,9 +223,26 @@ impl<'m> Index<'m> {
         runs.map(move |run| (run.task, run.to.min(to) - run.from.max(from)))
     }
 
+    /// The processes that a task made in `[from, to)`: (birth, child), by birth.
+    pub(crate) fn children_born(
+        &self,
+        parent: TaskId,
+        from: Nanos,
+        to: Nanos,
+    ) -> impl Iterator<Item = (Nanos, TaskId)> + '_ {
+        let all = self.children.get(parent.0 as usize).map(Vec::as_slice).unwrap_or_default();
+        let first = all.partition_point(|(birth, _)| *birth < from);
+        all.iter().skip(first).copied().take_while(move |(birth, _)| *birth < to)
+    }
+
     /// Who ran on each CPU.
     pub(crate) fn lines(&self) -> &CpuLines {
         self.cpus.get_or_init(|| CpuLines::new(self.model))
+    }
+
+    /// Where a hypervisor may have had a CPU.
+    pub(crate) fn holes(&self) -> &[Hole] {
+        self.holes.get_or_init(|| holes(self.model, self.lines()))
     }
 
     /// Whom a CPU quota held.
