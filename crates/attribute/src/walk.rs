@@ -322,7 +322,7 @@ impl Walker<'_, '_> {
         if let Some(request) = waited
             && request.worker.is_none()
         {
-            context.uring = Some(OnUring { request, worker: false });
+            context.uring = Some(OnUring { request, work: None });
         }
         let stack = facts.frames(&mut self.path.stacks, base, &context, false);
         let doing = Doing::Waiting { from: span.start, to: until, wake: wake.as_ref() };

@@ -119,7 +119,7 @@ pub struct Uring {
 impl Uring {
     /// The request that a worker is on at a time.
     #[must_use]
-    pub fn at(&self, task: TaskId, time: Nanos) -> Option<&UringRequest> {
+    pub fn at(&self, task: TaskId, time: Nanos) -> Option<(UringWork, &UringRequest)> {
         if self.work.is_empty() {
             return None;
         }
@@ -128,7 +128,7 @@ impl Uring {
         if found.from > time {
             return None;
         }
-        self.requests.get(found.request as usize)
+        Some((*found, self.requests.get(found.request as usize)?))
     }
 }
 
@@ -322,7 +322,7 @@ mod tests {
         let uring = t.finish(&[], &[]);
         let work: Vec<_> = uring.work[&worker].iter().map(|w| (w.from.0, w.to.0)).collect();
         assert_eq!(work, [(11, 50), (50, 80)]);
-        assert_eq!(uring.at(worker, Nanos(60)).and_then(|r| r.result), Some(-5));
+        assert_eq!(uring.at(worker, Nanos(60)).and_then(|(_, r)| r.result), Some(-5));
         assert_eq!(uring.at(worker, Nanos(80)), None);
         assert_eq!(uring.at(root, Nanos(60)), None);
     }
