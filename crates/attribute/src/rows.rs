@@ -166,7 +166,7 @@ impl<'m> Context<'m> {
 
     /// Whether it is a worker on a request that does what a call of this class does.
     fn works_on_uring(&self, class: SyscallClass) -> bool {
-        self.uring.is_some_and(|on| on.worker && on.request.op.class() == class)
+        self.uring.is_some_and(|on| on.work.is_some() && on.request.op.class() == class)
     }
 
     fn is_in(&self, wanted: impl Fn(&OpKind) -> bool) -> bool {
@@ -400,7 +400,7 @@ impl<'m> Facts<'m> {
         let mut user = !is_uring_thread(self.model, context.task);
         // A worker's request is around all that it does; who waits for one is in its call.
         let (around, inside) = match context.uring {
-            Some(on) if on.worker => (Some(on.request.op), None),
+            Some(on) if on.work.is_some() => (Some(on.request.op), None),
             on => (None, on.map(|on| on.request.op)),
         };
         if let Some(op) = around {

@@ -320,9 +320,9 @@ impl Walker<'_, '_> {
         // A wait in io_uring_enter is for what completed last. A worker's part is its own.
         let waited = facts.uring_wait(&context, span.start, until, wake.as_ref());
         if let Some(request) = waited
-            && !request.completer.is_some_and(|task| facts.model.uring.work.contains_key(&task))
+            && request.worker.is_none()
         {
-            context.uring = Some(OnUring { request, worker: false });
+            context.uring = Some(OnUring { request, work: None });
         }
         let stack = facts.frames(&mut self.path.stacks, base, &context, false);
         let doing = Doing::Waiting { from: span.start, to: until, wake: wake.as_ref() };
