@@ -72,7 +72,7 @@ fn overlap(ours: &Request, theirs: &Request, owner: Owner) -> Overlap {
 /// What delayed those requests of a step's tasks that `keep` accepts.
 pub(crate) fn delays(
     index: &Index<'_>,
-    own: usize,
+    own: Option<usize>,
     work: &[Stretch],
     keep: impl Fn(&Request) -> bool,
 ) -> Delays {
@@ -85,7 +85,7 @@ pub(crate) fn delays(
         for (theirs_number, theirs) in index.block_io().ahead(index.model, number) {
             let owner = Owner::of(index, theirs);
             let ours_too = owner.kind == OwnerKind::Task
-                && owner.step.is_some_and(|step| index.windows.within(step, own));
+                && owner.step.zip(own).is_some_and(|(step, own)| index.windows.within(step, own));
             if ours_too {
                 continue;
             }

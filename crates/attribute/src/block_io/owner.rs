@@ -57,9 +57,11 @@ impl Owner {
     }
 
     /// Its words: `write-back of step 3 (save)'s writes`, `indexer (tid 70)`, `jbd2/loop0-8`.
-    pub(crate) fn text(self, index: &Index<'_>, own: usize, at: Nanos) -> String {
+    pub(crate) fn text(self, index: &Index<'_>, own: Option<usize>, at: Nanos) -> String {
         let who = match (self.step, self.task) {
-            (Some(number), _) if index.windows.within(number, own) => "this step".to_owned(),
+            (Some(number), _) if own.is_some_and(|own| index.windows.within(number, own)) => {
+                "this step".to_owned()
+            }
             (Some(number), _) => step(index, number),
             (None, Some(id)) => {
                 let task = index.model.task(id);

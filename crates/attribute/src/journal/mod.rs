@@ -16,6 +16,8 @@ pub(crate) use sync::{SyncCall, SyncParts, groups, syncs};
 pub(crate) struct Journals {
     /// For each task that commits, its commits (index in the model), by their start.
     by_task: FxHashMap<TaskId, Vec<usize>>,
+    /// Devices and the tasks that commit on them, in order.
+    committers: Vec<(Dev, TaskId)>,
     /// For each transaction its handles (index in the model).
     handles: FxHashMap<(Dev, u32), Vec<usize>>,
     files: FxHashMap<FileId, u32>,
@@ -29,6 +31,10 @@ impl Journals {
         for (index, commit) in model.commits.iter().enumerate() {
             by_task.entry(commit.task).or_default().push(index);
         }
+        let mut committers: Vec<(Dev, TaskId)> =
+            model.commits.iter().filter(|c| !c.fast).map(|c| (c.dev, c.task)).collect();
+        committers.sort_unstable();
+        committers.dedup();
         let mut handles: FxHashMap<(Dev, u32), Vec<usize>> = FxHashMap::default();
         for (index, handle) in model.handles.iter().enumerate() {
             handles.entry((handle.dev, handle.transaction)).or_default().push(index);
@@ -38,7 +44,7 @@ impl Journals {
             files.insert(file.id, u32::try_from(index).unwrap_or(u32::MAX));
         }
         let handles_recorded = model.captured.has("jbd2:jbd2_handle_start");
-        Self { by_task, handles, files, handles_recorded }
+        Self { by_task, committers, handles, files, handles_recorded }
     }
 
     /// The commits of a task that overlap `[from, to)`, by their start.
@@ -61,6 +67,12 @@ impl Journals {
             .filter_map(|i| model.commits.get(*i).map(|c| (*i, c)))
             .collect::<Vec<_>>()
             .into_iter()
+    }
+
+    /// The tasks that commit on a device, or on any.
+    pub(crate) fn committers(&self, dev: Option<Dev>) -> impl Iterator<Item = TaskId> + '_ {
+        let on = move |d: &&(Dev, TaskId)| dev.is_none_or(|dev| d.0 == dev);
+        self.committers.iter().filter(on).map(|(_, task)| *task)
     }
 
     fn handles_of<'m>(

@@ -34,7 +34,7 @@ impl Mechanism for BlockDelayedBy {
     }
     fn step(&self, view: &StepView<'_>) -> Rows {
         let index = view.index;
-        let delays = delays(index, view.number, view.work, |_| true);
+        let delays = delays(index, Some(view.number), view.work, |_| true);
         let step = |d: &Delay| d.owner.step.and_then(|n| index.windows.steps.get(n));
         let rows = delays.owners.iter().map(|d| {
             let how = match d.owner.kind {

@@ -77,6 +77,7 @@ impl Mechanism for Commits {
             Column::time("logging_ns", "logging"),
             Column::count("handles", "handles"),
             Column::count("ours", "ours"),
+            Column::count("kernel", "kernel's"),
             Column::count("theirs", "others'"),
             Column::text("others", "the others"),
         ];
@@ -98,7 +99,7 @@ impl Mechanism for Commits {
             let between =
                 |from: Option<Nanos>, to: Option<Nanos>| from.zip(to).map(|(from, to)| to - from);
             let known = !commit.fast && (recorded || rows.len() < MOST_INFERRED);
-            let members = known.then(|| members(index, view.number, commit, since));
+            let members = known.then(|| members(index, Some(view.number), commit, since));
             let kind = match (commit.fast, commit.given_up) {
                 (false, _) => "full",
                 (true, false) => "fast",
@@ -116,6 +117,7 @@ impl Mechanism for Commits {
                 between(commit.logging, commit.end).into(),
                 commit.handles.map(u64::from).into(),
                 members.as_ref().map(|m| m.ours).into(),
+                members.as_ref().map(|m| m.kernel).into(),
                 members.as_ref().map(|m| m.theirs()).into(),
                 members.map(|m| m.words(index, commit.start)).into(),
             ];

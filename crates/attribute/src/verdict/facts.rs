@@ -323,6 +323,7 @@ fn device(frame: Frame) -> Option<Dev> {
         | Frame::Fault(..)
         | Frame::Spawn
         | Frame::Loader
+        | Frame::Startup
         | Frame::Exit
         | Frame::Lock(_)
         | Frame::Irq(_)

@@ -158,6 +158,7 @@ impl Builder {
         self.model.diagnostics.add(Problem::UnmatchedIssue, Cpu::NONE, open, None, None);
         let unmatched = self.requests.unmatched_completions;
         self.model.diagnostics.add(Problem::UnmatchedCompletion, Cpu::NONE, unmatched, None, None);
+        self.model.name_devices(&self.requests.disks());
         self.model.requests = self.requests.requests;
         self.model.commits = self.journals.commits;
         self.model.handles = self.journals.handles;

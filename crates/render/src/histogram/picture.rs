@@ -3,8 +3,8 @@
 use std::error::Error;
 use std::io;
 
-use agenttrace_attribute::model::parse::Distance;
 use agenttrace_attribute::report::Histogram;
+use agenttrace_model::parse::Distance;
 use plotters::coord::Shift;
 use plotters::prelude::{
     DrawingArea, FontStyle, IntoDrawingArea as _, IntoTextStyle as _, PathElement, RGBColor,

@@ -1,8 +1,8 @@
 //! The rules, one file each.
 
-mod block_reads;
-mod block_writes;
+mod block_requests;
 mod cannot_say;
+mod cold_start;
 mod cpu_throttle;
 mod directory_contention;
 mod fsync_stalls;
@@ -14,7 +14,9 @@ mod locked;
 mod minor_fault_storm;
 mod mmap_fault_storm;
 mod network_wait;
+mod numa_migration;
 mod oom_kill;
+mod polling_loop;
 mod reclaim;
 mod refaults;
 mod run_delay;
@@ -36,14 +38,17 @@ pub(super) const ALL: &[&dyn Rule] = &[
     &oom_kill::Oom,
     &watch_storm::WatchStorm,
     &directory_contention::DirectoryContention,
+    &numa_migration::NumaMigration,
+    &cold_start::ColdStart,
+    &polling_loop::PollingLoop,
     &mmap_fault_storm::MmapFaultStorm,
     &minor_fault_storm::MinorFaultStorm,
     &fsync_stalls::FsyncStalls,
     &journal::Journal,
     &spawn_cost::SpawnCost,
     &vfs_metadata_storm::VfsMetadataStorm,
-    &block_reads::BlockReads,
-    &block_writes::BlockWrites,
+    &block_requests::READS,
+    &block_requests::WRITES,
     &cpu_throttle::CpuThrottle,
     &run_delay::RunDelay,
     &user_lock::UserLock,

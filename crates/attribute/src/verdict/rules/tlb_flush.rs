@@ -72,10 +72,10 @@ impl Rule for TlbFlush {
         let mut targets: Vec<_> = all.targets.iter().collect();
         targets.sort_by_key(|(_, target)| Reverse(target.waited));
         for ((cpu, task), target) in targets.into_iter().take(3) {
-            let on = task.map_or_else(|| "idle".to_owned(), |task| facts.name_tid(task));
+            let on = task.map_or_else(|| "no task".to_owned(), |task| facts.name_tid(task));
             evidence.push(time(
                 format!(
-                    "CPU {cpu} ({on}) was the last to be done {}: {}",
+                    "CPU {cpu}, with {on}, was the last to be done {}: {}",
                     plural(target.flushes, "time"),
                     human(target.waited)
                 ),
@@ -88,7 +88,16 @@ impl Rule for TlbFlush {
             all.local(),
             "tlb_flush",
         ));
-        Finding {
+        // By the flags of the CPU alone: the kernel uses PCID with PTI and without.
+        let flag = |name| facts.model().machine.as_ref().and_then(|m| m.has_flag(name));
+        if let Some(pcid) = flag("pcid") {
+            let have = if pcid { "have" } else { "lack" };
+            let text = format!(
+                "the CPUs {have} PCID, by their flags: it spares flushes on task switches, none on other CPUs"
+            );
+            evidence.push(count(text, u64::from(pcid), "context"));
+        }
+        let mut finding = Finding {
             title,
             evidence,
             recommendations: vec![
@@ -112,7 +121,11 @@ impl Rule for TlbFlush {
                 ),
             ],
             doubts: Vec::new(),
+        };
+        if flag("invlpgb") == Some(false) {
+            finding.recommendations.retain(|advice| !advice.condition.contains("INVLPGB"));
         }
+        finding
     }
 }
 
@@ -120,7 +133,7 @@ impl Rule for TlbFlush {
 fn whom(facts: &Facts<'_>, all: &Flushes) -> String {
     let first = all.targets.iter().max_by_key(|(key, target)| (target.waited, Reverse(*key)));
     first.map_or_else(String::new, |((cpu, task), _)| match task {
-        Some(task) => format!(", for CPU {cpu} ({})", facts.name_tid(*task)),
+        Some(task) => format!(", for {} on CPU {cpu}", facts.name_tid(*task)),
         None => format!(", for CPU {cpu}"),
     })
 }

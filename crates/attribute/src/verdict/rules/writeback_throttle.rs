@@ -75,6 +75,10 @@ impl Rule for WritebackThrottle {
             }
         }
         let written = index.memory().written(step.start, step.end);
+        let mine = |task| facts.parts.work.iter().any(|s| s.task == task);
+        if let Some((task, sum)) = written.first().filter(|(task, _)| !mine(*task)) {
+            title.push_str(&format!("; {} wrote {}", facts.name_tid(*task), size(*sum)));
+        }
         for (task, sum) in written.iter().take(3) {
             evidence.push(bytes(
                 format!("{} wrote {}", facts.name_tid(*task), size(*sum)),
