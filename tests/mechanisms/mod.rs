@@ -15,6 +15,8 @@ mod memory;
 mod names_and_locks;
 /// The page cache and page faults: their tables against `mincore`, getrusage and by hand.
 mod refaults;
+/// Spawns, polling loops, connections.
+mod spawns;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;

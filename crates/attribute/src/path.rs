@@ -80,6 +80,8 @@ pub enum Frame {
     Spawn,
     /// The dynamic loader.
     Loader,
+    /// An interpreter that looks for and reads what it needs to run a program.
+    Startup,
     /// The teardown of an exiting task.
     Exit,
     /// A wait for a lock of the kernel.
@@ -234,6 +236,7 @@ impl Frame {
             }
             Self::Spawn => "spawn".to_owned(),
             Self::Loader => "loader".to_owned(),
+            Self::Startup => "start-up".to_owned(),
             Self::Exit => "exit".to_owned(),
             Self::Lock(addr) => match model.kernel_name(addr) {
                 Some(name) => format!("kernel lock {name}"),

@@ -12,6 +12,7 @@ use crate::files::FileInfo;
 use crate::interrupt::InterruptSpan;
 use crate::marks::{RawMark, TraceAnchor};
 use crate::names::DeviceInfo;
+use crate::peer::Peers;
 use crate::reclaim::{KswapdEvent, OomKill};
 use crate::request::Request;
 use crate::syscall_table::SyscallTable;
@@ -79,6 +80,8 @@ pub struct Model {
     pub captured: Captured,
     /// What leaving calls and faults costs, measured here; in each operation's end.
     pub calibration: Calibration,
+    /// The other ends of TCP connections.
+    pub peers: Peers,
     /// Problems that only the model can see.
     pub diagnostics: Diagnostics,
     /// Block devices of which a name is known, by number.
@@ -183,6 +186,7 @@ impl Model {
                 fault_cost: Nanos::ZERO,
                 fault_reach: Nanos::ZERO,
             },
+            peers: Peers::default(),
             diagnostics: Diagnostics::default(),
             devices: BTreeMap::new(),
             mounts: Vec::new(),

@@ -223,6 +223,18 @@ impl<'m> Index<'m> {
         runs.map(move |run| (run.task, run.to.min(to) - run.from.max(from)))
     }
 
+    /// The processes that a task made in `[from, to)`: (birth, child), by birth.
+    pub(crate) fn children_born(
+        &self,
+        parent: TaskId,
+        from: Nanos,
+        to: Nanos,
+    ) -> impl Iterator<Item = (Nanos, TaskId)> + '_ {
+        let all = self.children.get(parent.0 as usize).map(Vec::as_slice).unwrap_or_default();
+        let first = all.partition_point(|(birth, _)| *birth < from);
+        all.iter().skip(first).copied().take_while(move |(birth, _)| *birth < to)
+    }
+
     /// Who ran on each CPU.
     pub(crate) fn lines(&self) -> &CpuLines {
         self.cpus.get_or_init(|| CpuLines::new(self.model))
