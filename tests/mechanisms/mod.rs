@@ -5,12 +5,16 @@
 
 /// Computing, sleep and the network: nothing of it is the kernel's.
 mod innocent;
+/// io_uring: the table against the workload's own counts.
+mod io_uring;
 /// Memory: reclaim, pauses, OOM kills, TLB flushes.
 mod memory;
 /// Metadata calls, watchers, and locks of the kernel and of programs.
 mod names_and_locks;
 /// The page cache and page faults: their tables against `mincore`, getrusage and by hand.
 mod refaults;
+/// Spawns, polling loops, connections.
+mod spawns;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;

@@ -16,6 +16,7 @@ use crate::mechanism::tlb::TlbIndex;
 use crate::mechanism::watchers::WatchWakes;
 use crate::page_cache::History;
 use crate::report::StepTask;
+use crate::steal::{Hole, holes};
 use crate::throttle::Throttles;
 
 /// A stretch over which a task works.
@@ -73,6 +74,23 @@ pub(crate) fn union(work: &[Vec<Stretch>]) -> Vec<Stretch> {
     out
 }
 
+/// By submitter: (submission, how long).
+type UringSyncs = BTreeMap<TaskId, Vec<(Nanos, Nanos)>>;
+
+fn uring_syncs(model: &Model) -> UringSyncs {
+    let mut syncs = UringSyncs::new();
+    // In the order of their submission.
+    for request in &model.uring.requests {
+        if let (Some(task), Some(completed)) = (request.submitter, request.completed)
+            && request.op.class() == SyscallClass::Durability
+        {
+            let ns = completed - request.submitted;
+            syncs.entry(task).or_default().push((request.submitted, ns));
+        }
+    }
+    syncs
+}
+
 /// Look-ups by task, built once for all steps.
 pub(crate) struct Index<'m> {
     pub(crate) model: &'m Model,
@@ -85,6 +103,7 @@ pub(crate) struct Index<'m> {
     throttles: OnceLock<Throttles>,
     interrupts: OnceLock<FxHashMap<Cpu, Vec<InterruptSpan>>>,
     seats: Seats,
+    holes: OnceLock<Vec<Hole>>,
     cache: OnceLock<History>,
     block_io: OnceLock<BlockIo>,
     journals: OnceLock<Journals>,
@@ -92,6 +111,7 @@ pub(crate) struct Index<'m> {
     memory: OnceLock<MemoryIndex>,
     metadata_medians: OnceLock<BTreeMap<i32, Nanos>>,
     watch_wakes: OnceLock<WatchWakes>,
+    uring_syncs: OnceLock<UringSyncs>,
 }
 
 impl<'m> Index<'m> {
@@ -133,6 +153,7 @@ impl<'m> Index<'m> {
             throttles: OnceLock::new(),
             interrupts: OnceLock::new(),
             seats: info.topology.seats(),
+            holes: OnceLock::new(),
             cache: OnceLock::new(),
             block_io: OnceLock::new(),
             journals: OnceLock::new(),
@@ -140,7 +161,18 @@ impl<'m> Index<'m> {
             memory: OnceLock::new(),
             metadata_medians: OnceLock::new(),
             watch_wakes: OnceLock::new(),
+            uring_syncs: OnceLock::new(),
         }
+    }
+
+    /// How long the durability operations took that a task submitted to io_uring over a
+    /// stretch, from submission to completion.
+    pub(crate) fn uring_syncs(&self, stretch: Stretch) -> impl Iterator<Item = Nanos> + '_ {
+        let all = self.uring_syncs.get_or_init(|| uring_syncs(self.model));
+        let own = all.get(&stretch.task).map(Vec::as_slice).unwrap_or_default();
+        let first = own.partition_point(|(submitted, _)| *submitted < stretch.from);
+        let last = own.partition_point(|(submitted, _)| *submitted < stretch.to);
+        own.get(first..last).unwrap_or_default().iter().map(|(_, ns)| *ns)
     }
 
     /// Queues of devices, waiters of requests, plugs, writers of files.
@@ -191,9 +223,26 @@ impl<'m> Index<'m> {
         runs.map(move |run| (run.task, run.to.min(to) - run.from.max(from)))
     }
 
+    /// The processes that a task made in `[from, to)`: (birth, child), by birth.
+    pub(crate) fn children_born(
+        &self,
+        parent: TaskId,
+        from: Nanos,
+        to: Nanos,
+    ) -> impl Iterator<Item = (Nanos, TaskId)> + '_ {
+        let all = self.children.get(parent.0 as usize).map(Vec::as_slice).unwrap_or_default();
+        let first = all.partition_point(|(birth, _)| *birth < from);
+        all.iter().skip(first).copied().take_while(move |(birth, _)| *birth < to)
+    }
+
     /// Who ran on each CPU.
     pub(crate) fn lines(&self) -> &CpuLines {
         self.cpus.get_or_init(|| CpuLines::new(self.model))
+    }
+
+    /// Where a hypervisor may have had a CPU.
+    pub(crate) fn holes(&self) -> &[Hole] {
+        self.holes.get_or_init(|| holes(self.model, self.lines()))
     }
 
     /// Whom a CPU quota held.

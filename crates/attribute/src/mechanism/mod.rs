@@ -13,12 +13,19 @@ pub(crate) mod commits;
 mod cpu_throttle;
 pub(crate) mod faults;
 mod interrupts;
+mod io_uring;
 pub(crate) mod locks;
 pub(crate) mod metadata;
+mod migrations;
+pub(crate) mod network;
 pub(crate) mod oom_kills;
 mod page_cache;
+pub(crate) mod polling;
 pub(crate) mod reclaim;
 pub(crate) mod refaults;
+pub(crate) mod services;
+pub(crate) mod spawns;
+mod steal;
 mod syncs;
 pub(crate) mod tlb;
 mod wakeup_chains;
@@ -36,6 +43,7 @@ use crate::report::StepReport;
 use crate::stacks::SampleIndex;
 
 pub(crate) use cpu_throttle::within as throttled_within;
+pub(crate) use steal::within as holes_within;
 
 /// One mechanism.
 pub(crate) trait Mechanism: Sync {
@@ -104,6 +112,8 @@ pub(crate) const ALL: &[&dyn Mechanism] = &[
     &wakeup_chains::WakeupChains,
     &interrupts::Interrupts,
     &cpu_throttle::CpuThrottle,
+    &migrations::Migrations,
+    &steal::Steal,
     &faults::Faults,
     &refaults::Refaults,
     &page_cache::PageCache,
@@ -119,6 +129,12 @@ pub(crate) const ALL: &[&dyn Mechanism] = &[
     &block_delayed_by::BlockDelayedBy,
     &syncs::Syncs,
     &commits::Commits,
+    &io_uring::IoUring,
+    &spawns::Spawns,
+    &spawns::SpawnList,
+    &polling::Polling,
+    &network::NetworkWaits,
+    &services::Services,
 ];
 
 /// What each mechanism did in a step. A mechanism that was captured and did nothing gives

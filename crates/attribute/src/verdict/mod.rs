@@ -12,6 +12,7 @@ use std::collections::BTreeMap;
 use agenttrace_model::parse::Nanos;
 
 use crate::cause::Cause;
+use crate::mechanism::holes_within;
 use crate::report::{Confidence, CoverageStatus, Evidence, Recommendation, Verdict};
 use crate::stats::{human, percent, ratio};
 
@@ -130,6 +131,9 @@ pub(crate) fn verdicts(facts: &Facts<'_>) -> Vec<Verdict> {
         }
         let view = &facts.only(cells);
         let mut finding = rule.find(view, cause);
+        if first {
+            finding.doubts.extend(stolen(view));
+        }
         finding.evidence.extend(stacks::evidence(view, cause));
         if let Some(op) = view.uring(cause) {
             finding.title.push_str(&format!(", through io_uring (opcode {})", op.name()));
@@ -154,6 +158,18 @@ pub(crate) fn verdicts(facts: &Facts<'_>) -> Vec<Verdict> {
         });
     }
     verdicts
+}
+
+/// The suspicion that a hypervisor had the step's CPUs for a hundredth of it or more.
+fn stolen(facts: &Facts<'_>) -> Option<String> {
+    let holes = holes_within(facts.parts.index, facts.parts.work);
+    let total: Nanos = holes.iter().map(|hole| hole.to - hole.from).sum();
+    (total.0.saturating_mul(100) >= facts.wall.0.max(1)).then(|| {
+        format!(
+            "suspected: the hypervisor had the CPU for up to {} (a running task, no tick, no event)",
+            human(total)
+        )
+    })
 }
 
 /// How sure a verdict is, with its reasons.

@@ -3,12 +3,13 @@
 //! # What it detects
 //! Time of the critical path in which a task of the step could run and did not.
 //! # Evidence
-//! Who ran on the CPU meanwhile; what the step would have done with the time; wakeup latencies.
+//! Who ran on the CPU meanwhile, and whose they are; what the step would have done with the time;
+//! wakeup latencies; moves of the root task, with the run delay before and after each.
 //! # Why it matters
 //! The step is slow because of what else runs, not because of what it does.
 //! # When it is wrong
-//! A quota (`cpu.max`) looks the same here: throttling is not told apart yet. On a
-//! virtual machine, time that the host stole is not seen at all.
+//! Of a task that a quota holds while others keep its CPU busy, not every wait is told from this
+//! (see `cpu_throttle`). On a virtual machine, time that the host stole is not seen at all.
 //! # References
 //! Documentation/scheduler/sched-eevdf.rst; sched_setattr(2) (`sched_runtime`, 6.12).
 
@@ -19,6 +20,9 @@ use agenttrace_model::TaskId;
 use agenttrace_model::parse::{Cpu, Nanos};
 
 use crate::cause::Cause;
+use crate::facts::is_kernel_thread;
+use crate::moves::{Effect, Move, Side, moves};
+use crate::report::Evidence;
 use crate::stats::{human, percent};
 use crate::verdict::{Facts, Finding, Rule, advice, count, hint, shares, time};
 
@@ -47,10 +51,29 @@ impl Rule for RunDelay {
         let rivals = facts.cpu_rivals();
         for ((task, cpu), ns) in rivals.iter().take(3) {
             evidence.push(time(
-                format!("{} ran on CPU {cpu} for {} of it", facts.name_tid(*task), human(*ns)),
+                format!(
+                    "{} ({}) ran on CPU {cpu} for {} of it",
+                    facts.name_tid(*task),
+                    whose(facts, *task),
+                    human(*ns)
+                ),
                 *ns,
                 "sched_switch",
             ));
+        }
+        let seen: Nanos = rivals.iter().map(|(_, ns)| *ns).sum();
+        let idle = Nanos(own.0.saturating_sub(seen.0));
+        if idle.0.saturating_mul(5) >= own.0 {
+            evidence.push(time(
+                format!("for {} of it nothing ran there: the CPU woke from idle", human(idle)),
+                idle,
+                "sched_switch",
+            ));
+        }
+        let moves = moves(facts.parts.index, &facts.parts.windows.steps, facts.parts.step);
+        let effective = |m: &&Move| matches!(m.on_delay(), Some(Effect::Helped | Effect::Hurt));
+        for m in moves.iter().filter(effective).take(3) {
+            evidence.push(moved(m, facts.parts.step.start));
         }
         if let Some(wakeups) = facts.inclusive().wakeups.filter(|w| w.count > 0) {
             evidence.push(count(
@@ -64,16 +87,27 @@ impl Rule for RunDelay {
                 "sched_waking, sched_switch",
             ));
         }
-        let behind = match named(facts, &rivals).first() {
-            Some(((name, cpu), (ns, _))) if ns.0.saturating_mul(10) < own.0.saturating_mul(7) => {
-                format!(", {} of it behind {name} on CPU {cpu}", percent(*ns, own))
+        let named = named(facts, &rivals);
+        let behind = match named.first() {
+            Some((seat, (ns, _))) if ns.0.saturating_mul(10) < own.0.saturating_mul(7) => {
+                format!(", {} of it behind {}", percent(*ns, own), seat.text())
             }
-            Some(((name, cpu), (_, 1))) => format!(" behind {name} on CPU {cpu}"),
-            Some(((name, cpu), (_, tasks))) => format!(" behind {tasks} tasks {name} on CPU {cpu}"),
+            Some((seat, (_, 1))) => format!(" behind {}", seat.text()),
+            Some((seat, (_, tasks))) => format!(" behind {tasks} tasks {}", seat.text()),
+            None => String::new(),
+        };
+        let onto = |m: &&Move| {
+            m.on_delay() == Some(Effect::Hurt) && named.first().is_some_and(|(s, _)| s.cpu == m.to)
+        };
+        let onto = match moves.iter().find(onto) {
+            Some(m) => {
+                let at = m.time.max(facts.parts.step.start) - facts.parts.step.start;
+                format!(", moved there after {}", human(at))
+            }
             None => String::new(),
         };
         Finding {
-            title: format!("waits for CPU: {}{behind}", human(own)),
+            title: format!("waits for CPU: {}{behind}{onto}", human(own)),
             evidence,
             recommendations: vec![
                 advice(
@@ -98,14 +132,58 @@ impl Rule for RunDelay {
     }
 }
 
-/// A task's name and a CPU.
-type Seat = (String, Cpu);
+/// Whose a rival is.
+fn whose(facts: &Facts<'_>, task: TaskId) -> &'static str {
+    let model = facts.model();
+    if model.tasks.get(task.0 as usize).is_some_and(|t| is_kernel_thread(model, t)) {
+        "kernel thread"
+    } else if facts.parts.windows.is_in_tree(task) {
+        "the agent's own"
+    } else {
+        "another program"
+    }
+}
+
+/// What a move changed, as evidence.
+fn moved(m: &Move, start: Nanos) -> Evidence {
+    let percent = |side: Side| side.delay_share() / 10;
+    let effect = if m.on_delay() == Some(Effect::Helped) { "it helped" } else { "it hurt" };
+    time(
+        format!(
+            "moved from CPU {} to {} ({}, by {}) after {}: waiting {} % of the time before, {} % after: {effect}",
+            m.from,
+            m.to,
+            m.distance.name(),
+            m.by,
+            human(m.time.max(start) - start),
+            percent(m.before),
+            percent(m.after)
+        ),
+        m.time.max(start) - start,
+        "sched_migrate_task",
+    )
+}
+
+/// Where rivals of one name ran.
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
+struct Seat {
+    name: String,
+    whose: &'static str,
+    cpu: Cpu,
+}
+
+impl Seat {
+    fn text(&self) -> String {
+        format!("{} ({}) on CPU {}", self.name, self.whose, self.cpu)
+    }
+}
 
 /// Rivals of one name on one CPU together: their time and their number, most time first.
 fn named(facts: &Facts<'_>, rivals: &[((TaskId, Cpu), Nanos)]) -> Vec<(Seat, (Nanos, usize))> {
     let mut sums: BTreeMap<Seat, (Nanos, usize)> = BTreeMap::new();
     for ((task, cpu), ns) in rivals {
-        let sum = sums.entry((facts.name(*task), *cpu)).or_default();
+        let seat = Seat { name: facts.name(*task), whose: whose(facts, *task), cpu: *cpu };
+        let sum = sums.entry(seat).or_default();
         sum.0 += *ns;
         sum.1 += 1;
     }
