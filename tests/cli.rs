@@ -28,6 +28,7 @@ fn help_shows_examples_before_options() {
         &["check", "--help"],
         &["dump", "--help"],
         &["cut", "--help"],
+        &["context", "--help"],
     ] {
         let answer = run(&root(), arguments);
         assert_eq!(answer.code, 0, "{arguments:?}: {}", answer.err);
@@ -42,7 +43,7 @@ fn help_shows_examples_before_options() {
 
 #[test]
 fn every_subcommand_of_the_readme_has_help() {
-    for command in ["analyze", "check", "flamegraph", "hist", "dump", "cut"] {
+    for command in ["analyze", "check", "flamegraph", "hist", "dump", "cut", "context"] {
         let answer = run(&root(), &[command, "--help"]);
         assert_eq!(answer.code, 0, "{command}: {}", answer.err);
     }

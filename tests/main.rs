@@ -10,6 +10,8 @@ mod cli;
 mod clocks;
 /// One recording in every perf container: the same events and the same report.
 mod containers;
+/// A context of the traced machine: what is written, and what it names.
+mod context;
 /// Small hand-written captures with every nanosecond of the expected path.
 mod crafted;
 /// One workload recorded in turn in each format: the same causes.

@@ -67,6 +67,12 @@ pub(crate) enum Command {
         agenttrace dump --stage events perf.data\n  \
         agenttrace dump --stage attribution perf.data --markers steps.jsonl --step 142")]
     Dump(DumpArgs),
+    /// On the traced machine: write down names and settings that a capture lacks
+    #[command(before_help = "Example:\n  \
+        agenttrace context --out context/ --tree /srv/project\n\n\
+        It needs no right; what it may not read it lists. Copy the folder along with the\n\
+        capture, and pass it with --context.")]
+    Context(ContextArgs),
     /// Write a small perf.data with just some steps, which other tools open too
     #[command(before_help = "Example:\n  \
         agenttrace cut perf.data --markers steps.jsonl --steps 3,7 --out small/ --redact")]
@@ -92,6 +98,10 @@ pub(crate) struct ReadArgs {
     /// `lscpu -p=CPU,CORE,SOCKET,NODE,CACHE` printed on the traced machine
     #[arg(long, value_name = "FILE")]
     pub(crate) topology: Option<PathBuf>,
+    /// What `agenttrace context` wrote on the traced machine: names of files and devices,
+    /// the kernel's symbols, the topology
+    #[arg(long, value_name = "DIR")]
+    pub(crate) context: Option<PathBuf>,
     /// How many bytes compressed input may expand to [default: 64 MiB and 256 times
     /// its size]
     #[arg(long, value_name = "BYTES")]
@@ -336,6 +346,19 @@ pub(crate) struct DumpArgs {
     /// Timelines: only these tasks, by thread id
     #[arg(long, value_name = "TID", value_delimiter = ',')]
     pub(crate) task: Vec<i32>,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct ContextArgs {
+    /// Folder to write to; made where it is not there
+    #[arg(long, value_name = "DIR")]
+    pub(crate) out: PathBuf,
+    /// Folders whose files are named, besides those that processes have mapped or open
+    #[arg(long, value_name = "PATH", num_args = 1..)]
+    pub(crate) tree: Vec<PathBuf>,
+    /// Name at most this many files
+    #[arg(long, value_name = "N", default_value_t = 5_000_000)]
+    pub(crate) most_files: u64,
 }
 
 #[derive(Args, Debug)]

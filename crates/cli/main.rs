@@ -2,9 +2,11 @@
 
 mod args;
 mod cmd;
+mod context;
 mod input;
 mod output;
 mod pipeline;
+mod snapshot;
 mod symbols;
 
 use std::process::ExitCode;
@@ -20,6 +22,7 @@ fn main() -> ExitCode {
         Command::Hist(args) => cmd::hist::run(args),
         Command::Export(args) => cmd::export::run(args),
         Command::Dump(args) => cmd::dump::run(args),
+        Command::Context(args) => cmd::context::run(args),
         Command::Cut(args) => cmd::cut::run(args),
     };
     match done {

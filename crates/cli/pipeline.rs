@@ -16,6 +16,7 @@ use anyhow::{Context as _, Result, anyhow, bail};
 use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::args::{CaptureArgs, ReadArgs};
+use crate::context::ContextFolder;
 use crate::input::{self, Files};
 use crate::output;
 
@@ -25,6 +26,8 @@ pub(crate) struct Loaded<'a> {
     pub(crate) totals: Totals,
     pub(crate) diagnostics: Diagnostics,
     pub(crate) model: Model,
+    /// What the user must know of the context.
+    pub(crate) notes: Vec<String>,
 }
 
 /// The same with its steps.
@@ -62,8 +65,20 @@ pub(crate) fn unpack<'f>(files: &'f Files, args: &ReadArgs) -> Result<Unpacked<'
 pub(crate) fn open<'a>(unpacked: &'a Unpacked<'_>, args: &ReadArgs) -> Result<Capture<'a>> {
     let formats = args.formats.as_deref().map(formats).transpose()?;
     let topology = args.topology.as_deref().map(topology).transpose()?;
-    let options = ReadOptions { trace_clock: args.trace_clock, formats, topology };
-    Capture::open(unpacked, &options).map_err(|e| anyhow!("{}: {e}", args.path.display()))
+    let mut options = ReadOptions { trace_clock: args.trace_clock, formats, topology };
+    let open = |options: &ReadOptions| {
+        Capture::open(unpacked, options).map_err(|e| anyhow!("{}: {e}", args.path.display()))
+    };
+    let capture = open(&options)?;
+    // Whether the context is of this machine, the capture tells.
+    if let Some(dir) = &args.context
+        && let info = capture.info()
+        && let Some(topology) = ContextFolder::open(dir, info)?.topology(info)?
+    {
+        options.topology = Some(topology);
+        return open(&options);
+    }
+    Ok(capture)
 }
 
 /// Where the CPUs sit, as lscpu printed it.
@@ -99,10 +114,16 @@ pub(crate) fn load<'a>(
             progress.inc(batch.len() as u64);
         })
         .map_err(|e| anyhow!("{}: {e}", args.path.display()))?;
-    let model = builder.finish(calibration);
+    let mut model = builder.finish(calibration);
     progress.finish_and_clear();
+    let mut notes = Vec::new();
+    if let Some(dir) = &args.context {
+        let mut context = ContextFolder::open(dir, capture.info())?;
+        context.apply(capture.info(), &mut model)?;
+        notes = context.notes;
+    }
     diagnostics.merge(&model.diagnostics);
-    Ok(Loaded { capture, totals, diagnostics, model })
+    Ok(Loaded { capture, totals, diagnostics, model, notes })
 }
 
 fn progress() -> ProgressBar {
@@ -194,7 +215,7 @@ pub(crate) fn report(loaded: &Loaded<'_>, placed: &Placed, stacks: Option<Named<
         markers: placed.marked.source,
         clock_mapping: placed.marked.mapping.clone(),
         clock_error: placed.marked.error,
-        notes: Vec::new(),
+        notes: loaded.notes.clone(),
         stacks,
         outside_cut: placed.file.as_ref().is_some_and(|f| f.calibration.is_some()),
     };

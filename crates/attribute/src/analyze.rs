@@ -100,6 +100,7 @@ pub fn report(input: &Input<'_>, mut paths: Vec<StepPath>) -> Report {
         );
     }
     notes.extend(clipped_steps(input));
+    notes.extend(crate::names::notes(input.model, &reports, input.info.data_mmaps));
     if input.totals.lost == 0 && !input.model.lost.is_empty() {
         let cpus: BTreeSet<_> = input.model.lost.iter().map(|l| l.cpu).collect();
         let cpus: Vec<String> = cpus.iter().map(ToString::to_string).collect();

@@ -3,45 +3,12 @@
 use std::sync::OnceLock;
 
 use agenttrace_model::parse::{Nanos, Pid};
-use agenttrace_model::{Model, OpKind, State, SyscallClass, Task, TaskId, Windows};
+use agenttrace_model::{Model, Task, TaskId, Windows};
 use rustc_hash::FxHashMap;
 
+use crate::phases::{Phase, Phases, phases_of};
 use crate::throttle::Throttles;
 use crate::uring::Completions;
-
-/// The spawn phases of one task (DESIGN section 6, row 13).
-#[derive(Clone, Default, Debug)]
-pub(crate) struct Phases {
-    /// From its birth to the end of its first exec, for a process that executes.
-    pub(crate) before_exec: Option<(Nanos, Nanos)>,
-    /// The dynamic loader's runs.
-    pub(crate) loader: Vec<(Nanos, Nanos)>,
-    /// The exit of a process.
-    pub(crate) exit: Option<(Nanos, Nanos)>,
-}
-
-/// In which phase a task is.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Phase {
-    BeforeExec,
-    Loader,
-    Exit,
-}
-
-impl Phases {
-    pub(crate) fn at(&self, time: Nanos) -> Option<Phase> {
-        let inside = |range: &(Nanos, Nanos)| range.0 <= time && time < range.1;
-        if self.before_exec.as_ref().is_some_and(inside) {
-            Some(Phase::BeforeExec)
-        } else if self.loader.iter().any(inside) {
-            Some(Phase::Loader)
-        } else if self.exit.as_ref().is_some_and(inside) {
-            Some(Phase::Exit)
-        } else {
-            None
-        }
-    }
-}
 
 /// What walks look up.
 pub(crate) struct Facts<'m> {
@@ -145,6 +112,11 @@ impl<'m> Facts<'m> {
         self.phases.get(&task)?.at(time)
     }
 
+    /// Whether a task is an interpreter that starts up.
+    pub(crate) fn starts_up(&self, task: TaskId, time: Nanos) -> bool {
+        self.phases.get(&task).is_some_and(|phases| phases.starts_up(time))
+    }
+
     /// Whether a copy-on-write fault of this process is a fork's doing.
     pub(crate) fn forked_around(&self, pid: Pid, time: Nanos) -> bool {
         self.forks
@@ -191,68 +163,4 @@ impl<'m> Facts<'m> {
             .filter_map(|i| requests.get(*i as usize).map(|r| (*i, r)))
             .take_while(move |(_, r)| r.queued <= to)
     }
-}
-
-fn phases_of(model: &Model, task: &Task) -> Phases {
-    let process = task.is_thread != Some(true);
-    let mut phases = Phases::default();
-    let mut loaders_from = Vec::new();
-    for (time, _) in &task.execs {
-        let done = task
-            .op_chain(task.op_at(*time))
-            .find(|(_, op)| {
-                op.syscall().is_some_and(|c| model.syscalls.class(c.nr) == SyscallClass::Exec)
-            })
-            .map_or(*time, |(_, op)| op.end);
-        loaders_from.push(done);
-    }
-    if process && let (Some(birth), Some(done)) = (task.birth, loaders_from.first()) {
-        phases.before_exec = Some((birth, *done));
-    }
-    let end_of_task = task.death().unwrap_or(Nanos::MAX);
-    for from in loaders_from {
-        if let Some(to) = loader_end(model, task, from, end_of_task) {
-            phases.loader.push((from, to));
-        }
-    }
-    if process {
-        let asked = task.ops.iter().rev().take(64).find(|op| {
-            op.syscall().is_some_and(|c| model.syscalls.class(c.nr) == SyscallClass::Exit)
-                || op.kind == OpKind::Exit
-        });
-        let from = asked.map(|op| {
-            // The call is around the teardown.
-            op.parent()
-                .and_then(|p| task.ops.get(p))
-                .map_or(op.start, |outer| outer.start.min(op.start))
-        });
-        if let Some(from) = from {
-            // Not `end_of_task`: a leader whose id an exec took over lives on.
-            let dead = task.states.iter().find(|s| s.start >= from && s.state == State::Dead);
-            phases.exit = Some((from, dead.map_or(end_of_task, |s| s.start)));
-        }
-    }
-    phases
-}
-
-/// Where the loader hands over (DESIGN section 6); `None` for a static program.
-fn loader_end(model: &Model, task: &Task, from: Nanos, end_of_task: Nanos) -> Option<Nanos> {
-    let number = |name| model.syscalls.number(name);
-    let (munmap, prlimit, rseq) = (number("munmap"), number("prlimit64"), number("rseq"));
-    let opens = [number("open"), number("openat"), number("openat2")];
-    let (mut ready, mut opened) = (false, false);
-    let first = task.ops.partition_point(|op| op.start < from);
-    for op in task.ops.iter().skip(first) {
-        let Some(call) = op.syscall() else { continue };
-        let nr = Some(call.nr);
-        if !model.syscalls.is_loader_call(call.nr) {
-            return opened.then_some(op.start);
-        }
-        opened |= opens.contains(&nr);
-        ready |= nr == prlimit || nr == rseq;
-        if ready && nr == munmap && opened {
-            return Some(op.end);
-        }
-    }
-    opened.then_some(end_of_task)
 }

@@ -10,6 +10,7 @@ use agenttrace_model::{
     FdKind, FlushKind, Model, Op, OpKind, State, SyscallClass, SyscallOp, Task, TaskId,
 };
 
+use crate::mechanism::tlb::asked;
 use crate::report::{Distribution, FaultRows, Inclusive, Migrations, Spawns, TlbFlushes};
 use crate::stats::stats;
 use crate::wakeup::wakeups;
@@ -261,12 +262,14 @@ pub(crate) fn inclusive(index: &Index<'_>, stretches: &[Stretch]) -> (Inclusive,
         for op in ops(task, *stretch) {
             sums.op(index.model, task, op);
         }
+        sums.fsyncs.extend(index.uring_syncs(*stretch));
         sums.states(index, task, *stretch);
         sums.spawns(index, stretch.task, task, *stretch);
         sums.requests(index, stretch.task, *stretch);
         for flush in index.tlb().of(index.model, *stretch) {
             sums.tlb.local += u64::from(flush.kind == FlushKind::Local);
-            sums.tlb.remote += u64::from(matches!(flush.kind, FlushKind::Sent(_)));
+            let sent = |kind| matches!(kind, FlushKind::Sent(sent) if asked(index.model, sent));
+            sums.tlb.remote += u64::from(sent(flush.kind));
         }
         let first = task.migrations.partition_point(|(time, _, _)| *time < stretch.from);
         for (_, from, to) in

@@ -80,6 +80,8 @@ pub enum Frame {
     Spawn,
     /// The dynamic loader.
     Loader,
+    /// An interpreter that looks for and reads what it needs to run a program.
+    Startup,
     /// The teardown of an exiting task.
     Exit,
     /// A wait for a lock of the kernel.
@@ -154,9 +156,13 @@ pub struct StepPath {
     pub stacks: Stacks,
 }
 
-/// A device's name where something tells it: its journal thread, or its number.
+/// A device's name where something tells it: a context, its journal's thread, its driver's
+/// fixed number; else its number.
 #[must_use]
 pub fn device_name(model: &Model, dev: Dev) -> String {
+    if let Some(info) = model.devices.get(&dev) {
+        return info.name.clone();
+    }
     // Fixed numbers: Documentation/admin-guide/devices.txt.
     match dev.major() {
         7 => return format!("loop{}", dev.minor()),
@@ -164,7 +170,6 @@ pub fn device_name(model: &Model, dev: Dev) -> String {
         9 => return format!("md{}", dev.minor()),
         _ => {}
     }
-    let _ = model;
     dev.to_string()
 }
 
@@ -215,7 +220,15 @@ impl Frame {
     pub fn text(self, model: &Model, at: Nanos) -> String {
         match self {
             Self::Syscall(nr) => model.syscalls.name(nr),
-            Self::Task(id) => model.task(id).name_at(at).to_text(),
+            Self::Task(id) => {
+                let task = model.task(id);
+                let work = task.op_chain(task.op_at(at)).find_map(|(_, op)| op.work());
+                let name = task.name_at(at).to_text();
+                match work.and_then(|function| model.kernel_name(function)) {
+                    Some(function) => format!("{name} ({function})"),
+                    None => name,
+                }
+            }
             Self::Fault(io, file) => {
                 let kind = if io { "major fault" } else { "page fault" };
                 let file = file.map_or_else(|| "anon".to_owned(), |file| file_name(model, file));
@@ -223,8 +236,12 @@ impl Frame {
             }
             Self::Spawn => "spawn".to_owned(),
             Self::Loader => "loader".to_owned(),
+            Self::Startup => "start-up".to_owned(),
             Self::Exit => "exit".to_owned(),
-            Self::Lock(addr) => format!("kernel lock {:#x}", addr.0),
+            Self::Lock(addr) => match model.kernel_name(addr) {
+                Some(name) => format!("kernel lock {name}"),
+                None => format!("kernel lock {:#x}", addr.0),
+            },
             Self::Journal(dev) => format!("journal commit {}", device_name(model, dev)),
             Self::Block(op, dev) => format!("block {} {}", op.name(), device_name(model, dev)),
             Self::Irq(name) => {

@@ -14,6 +14,7 @@ const EVENTS: &[(&str, u32, u32)] = &[
     ("sched:sched_migrate_task", 2, 6),
     ("sched:sched_process_fork", 2, 6),
     ("sched:sched_process_exec", 3, 4),
+    ("sched:sched_prepare_exec", 6, 10),
     ("sched:sched_process_exit", 2, 6),
     ("task:task_newtask", 3, 4),
     ("task:task_rename", 3, 4),
@@ -29,6 +30,20 @@ const EVENTS: &[(&str, u32, u32)] = &[
     ("block:block_rq_issue", 2, 6),
     ("block:block_rq_requeue", 2, 6),
     ("block:block_rq_complete", 2, 6),
+    ("block:block_plug", 2, 6),
+    ("block:block_unplug", 2, 6),
+    ("ext4:ext4_writepages", 3, 7),
+    ("ext4:ext4_writepages_result", 3, 7),
+    ("ext4:ext4_da_write_begin", 2, 6),
+    ("ext4:ext4_es_lookup_extent_enter", 3, 10),
+    ("ext4:ext4_fc_commit_start", 5, 10),
+    ("ext4:ext4_fc_commit_stop", 5, 10),
+    ("jbd2:jbd2_handle_start", 3, 10),
+    ("jbd2:jbd2_handle_stats", 3, 10),
+    ("jbd2:jbd2_run_stats", 2, 6),
+    ("jbd2:jbd2_commit_locking", 2, 6),
+    ("jbd2:jbd2_commit_flushing", 2, 6),
+    ("jbd2:jbd2_commit_logging", 2, 6),
     ("ext4:ext4_sync_file_enter", 2, 6),
     ("ext4:ext4_sync_file_exit", 2, 6),
     ("jbd2:jbd2_start_commit", 2, 6),
@@ -44,6 +59,15 @@ const EVENTS: &[(&str, u32, u32)] = &[
     ("workqueue:workqueue_execute_end", 2, 6),
     ("net:netif_receive_skb", 2, 6),
     ("sock:inet_sock_set_state", 4, 16),
+    // Not io_uring_task_work_run: an SQPOLL thread that spins writes millions.
+    ("io_uring:io_uring_create", 5, 1),
+    ("io_uring:io_uring_submit_req", 6, 4),
+    ("io_uring:io_uring_submit_sqe", 5, 1),
+    ("io_uring:io_uring_complete", 5, 1),
+    ("io_uring:io_uring_queue_async_work", 5, 1),
+    ("io_uring:io_uring_poll_arm", 5, 5),
+    ("io_uring:io_uring_file_get", 5, 5),
+    ("io_uring:io_uring_cqe_overflow", 5, 19),
     ("vmscan:mm_vmscan_direct_reclaim_begin", 2, 6),
     ("vmscan:mm_vmscan_direct_reclaim_end", 2, 6),
     ("vmscan:mm_vmscan_memcg_reclaim_begin", 3, 0),
@@ -62,6 +86,9 @@ const EVENTS: &[(&str, u32, u32)] = &[
     ("csd:csd_function_exit", 6, 5),
 ];
 
+/// Events that have another name since this release.
+const GONE: &[(&str, u32, u32)] = &[("io_uring:io_uring_submit_sqe", 6, 4)];
+
 /// Events that exist on x86 alone.
 const X86_ONLY: &[&str] =
     &["exceptions:page_fault_user", "exceptions:page_fault_kernel", "tlb:tlb_flush"];
@@ -78,14 +105,23 @@ pub fn record_command(info: &CaptureInfo) -> String {
         .filter(|(name, major, minor)| {
             has(name)
                 || (release.is_none_or(|r| r >= (*major, *minor))
+                    && GONE.iter().all(|(gone, major, minor)| {
+                        gone != name || release.is_some_and(|r| r < (*major, *minor))
+                    })
                     && (x86 || !X86_ONLY.contains(name)))
         })
         .map(|(name, _, _)| *name)
         .collect();
+    // Each fault changes the task's own memory; what a fork copies is not its own yet.
+    let resident = if has("kmem:rss_stat") || release.is_some_and(|r| r >= (5, 6)) {
+        "  -e kmem:rss_stat --filter 'curr == 0' \\\n"
+    } else {
+        ""
+    };
     format!(
         "perf record -a -d -c 1 -k CLOCK_MONOTONIC -m 8M -o perf.data \\\n  \
          -e raw_syscalls:sys_enter,raw_syscalls:sys_exit --exclude-perf \\\n  \
-         -e minor-faults,major-faults \\\n  -e {}",
+         -e minor-faults,major-faults \\\n{resident}  -e {}",
         events.join(",")
     )
 }
@@ -129,6 +165,7 @@ mod tests {
         let command = record_command(&old);
         assert!(command.contains("sched:sched_waking"));
         assert!(!command.contains("lock:contention_begin"), "it came with 5.19");
+        assert!(command.contains("io_uring_submit_sqe") && !command.contains("submit_req"));
         assert!(!command.contains("mm_filemap_fault"), "it came with 6.12");
         let arm = CaptureInfo {
             os_release: Some("6.18.0".to_owned()),
@@ -136,6 +173,7 @@ mod tests {
             ..CaptureInfo::default()
         };
         assert!(!record_command(&arm).contains("page_fault_user"));
+        assert!(!record_command(&arm).contains("submit_sqe"), "submit_req since 6.4");
         assert!(record_command(&arm).contains("--exclude-perf \\\n  -e minor-faults,major-faults"));
     }
 }

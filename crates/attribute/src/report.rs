@@ -416,8 +416,10 @@ pub struct FaultRows {
 /// Page faults on one file.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct FileFaults {
-    /// Name, where a mapping told it.
+    /// Path, where something told it.
     pub path: Option<String>,
+    /// Who told it: `mmap record`, `context`.
+    pub source: Option<&'static str>,
     /// Device.
     pub dev: Dev,
     /// Inode.

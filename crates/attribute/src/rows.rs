@@ -7,9 +7,10 @@ use agenttrace_model::{
 };
 
 use crate::cause::{Cause, Resource};
-use crate::facts::{Facts, Phase};
+use crate::facts::Facts;
 use crate::locks::sign;
 use crate::path::{Frame, StackId, Stacks};
+use crate::phases::Phase;
 use crate::uring::{OnUring, is_uring_thread};
 
 /// What a task was in at a moment: its open operations, innermost first.
@@ -17,6 +18,8 @@ pub(crate) struct Context<'m> {
     pub(crate) task: TaskId,
     pub(crate) ops: Vec<&'m Op>,
     pub(crate) phase: Option<Phase>,
+    /// An interpreter's start-up: of its own rows, only a frame.
+    pub(crate) starts_up: bool,
     /// The request of io_uring that it is on, or waits for.
     pub(crate) uring: Option<OnUring<'m>>,
 }
@@ -163,7 +166,7 @@ impl<'m> Context<'m> {
 
     /// Whether it is a worker on a request that does what a call of this class does.
     fn works_on_uring(&self, class: SyscallClass) -> bool {
-        self.uring.is_some_and(|on| on.worker && on.request.op.class() == class)
+        self.uring.is_some_and(|on| on.work.is_some() && on.request.op.class() == class)
     }
 
     fn is_in(&self, wanted: impl Fn(&OpKind) -> bool) -> bool {
@@ -183,6 +186,7 @@ impl<'m> Facts<'m> {
             task,
             ops: t.op_chain(t.op_at(time)).map(|(_, op)| op).collect(),
             phase: self.phase(task, time),
+            starts_up: self.starts_up(task, time),
             uring: self.uring_work(task, time),
         }
     }
@@ -338,6 +342,32 @@ impl<'m> Facts<'m> {
         Some((*call, self.class(call)))
     }
 
+    /// The timer that ended a wait of which no waker was recorded, where the call's
+    /// result proves one: a poll that found nothing returns 0, a futex `-ETIMEDOUT`.
+    pub(crate) fn timed_out(&self, context: &Context<'_>) -> Option<WakeSource> {
+        const ETIMEDOUT: i64 = -110;
+        let (call, class) = self.call(context)?;
+        let proof = match class {
+            SyscallClass::Poll => 0,
+            SyscallClass::Futex => ETIMEDOUT,
+            SyscallClass::Durability
+            | SyscallClass::Metadata
+            | SyscallClass::Read
+            | SyscallClass::Write
+            | SyscallClass::Fork
+            | SyscallClass::Exec
+            | SyscallClass::Exit
+            | SyscallClass::WaitChild
+            | SyscallClass::Sleep
+            | SyscallClass::SocketSend
+            | SyscallClass::SocketReceive
+            | SyscallClass::Prctl
+            | SyscallClass::IoUring
+            | SyscallClass::Other => return None,
+        };
+        (call.ret == Some(proof)).then_some(WakeSource::Timer)
+    }
+
     /// Row 16e: a wait whose waker nothing tells.
     pub(crate) fn unnamed_wait(&self, context: &Context<'_>) -> Option<Cause> {
         let (call, class) = self.call(context)?;
@@ -390,12 +420,13 @@ impl<'m> Facts<'m> {
             Some(Phase::BeforeExec) => stack = stacks.push(stack, Frame::Spawn),
             Some(Phase::Loader) => stack = stacks.push(stack, Frame::Loader),
             Some(Phase::Exit) => stack = stacks.push(stack, Frame::Exit),
+            None if context.starts_up => stack = stacks.push(stack, Frame::Startup),
             None => {}
         }
         let mut user = !is_uring_thread(self.model, context.task);
         // A worker's request is around all that it does; who waits for one is in its call.
         let (around, inside) = match context.uring {
-            Some(on) if on.worker => (Some(on.request.op), None),
+            Some(on) if on.work.is_some() => (Some(on.request.op), None),
             on => (None, on.map(|on| on.request.op)),
         };
         if let Some(op) = around {

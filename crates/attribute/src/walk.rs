@@ -34,7 +34,8 @@ pub fn walk(model: &Model, windows: &Windows) -> Vec<StepPath> {
 
 fn walk_step(facts: &Facts<'_>, step: usize) -> StepPath {
     let Some(window) = facts.windows.steps.get(step) else { return StepPath::default() };
-    let mut walker = Walker { facts, step, root: window.root, path: StepPath::default() };
+    let mut walker =
+        Walker { facts, step, root: window.root, path: StepPath::default(), polls: None };
     walker.cover(window.root, window.start, window.end, StackId::EMPTY, Opaque::NONE, 0);
     walker.path
 }
@@ -56,6 +57,17 @@ struct Walker<'f, 'm> {
     step: usize,
     root: TaskId,
     path: StepPath,
+    /// The last run of polls that timers split.
+    polls: Option<PollRun>,
+}
+
+/// Polls of one task in a row, each ended by a timer: all are for what ends the last.
+struct PollRun {
+    id: TaskId,
+    /// The states of the first and the last of them.
+    from: usize,
+    to: usize,
+    source: WakeSource,
 }
 
 /// What a segment is, apart from its time and task.
@@ -308,9 +320,9 @@ impl Walker<'_, '_> {
         // A wait in io_uring_enter is for what completed last. A worker's part is its own.
         let waited = facts.uring_wait(&context, span.start, until, wake.as_ref());
         if let Some(request) = waited
-            && !request.completer.is_some_and(|task| facts.model.uring.work.contains_key(&task))
+            && request.worker.is_none()
         {
-            context.uring = Some(OnUring { request, worker: false });
+            context.uring = Some(OnUring { request, work: None });
         }
         let stack = facts.frames(&mut self.path.stacks, base, &context, false);
         let doing = Doing::Waiting { from: span.start, to: until, wake: wake.as_ref() };
@@ -424,17 +436,24 @@ impl Walker<'_, '_> {
     /// A poll that a timer ended, and that is followed by the same wait again,
     /// belongs to what ends the last of them.
     fn through_polls(
-        &self,
+        &mut self,
         id: TaskId,
         index: usize,
         context: &Context<'_>,
         wake: Option<&Wake>,
     ) -> Option<WakeSource> {
-        let source = wake.map(|w| w.source)?;
+        let source = wake.map(|w| w.source).or_else(|| self.facts.timed_out(context))?;
         let call = self.facts.call(context);
         let Some((call, SyscallClass::Poll)) = call else { return Some(source) };
         if source != WakeSource::Timer {
             return Some(source);
+        }
+        // Looked ahead before: a run is walked through once, not once for each of its polls.
+        if let Some(run) = &self.polls
+            && run.id == id
+            && (run.from..=run.to).contains(&index)
+        {
+            return Some(run.source);
         }
         let task = self.facts.model.task(id);
         let later = task
@@ -443,22 +462,26 @@ impl Walker<'_, '_> {
             .enumerate()
             .skip(index + 1)
             .filter(|(_, s)| matches!(s.state, State::Blocked(_)));
+        let mut run = PollRun { id, from: index, to: index, source };
         for (at, span) in later.take(MAX_POLLS) {
-            let again = self.facts.call(&self.facts.context(id, span.start));
+            let context = self.facts.context(id, span.start);
+            let again = self.facts.call(&context);
             if again.is_none_or(|(c, _)| (c.nr, c.arg0) != (call.nr, call.arg0)) {
-                return Some(source);
+                break;
             }
-            match task
-                .states
-                .get(at + 1)
-                .and_then(|n| n.wake)
-                .map(|w| self.facts.model.wake(w).source)
-            {
-                Some(WakeSource::Timer) => {}
-                Some(other) => return Some(other),
-                None => return Some(source),
+            let next = task.states.get(at + 1).and_then(|n| n.wake);
+            let woken = next.map(|w| self.facts.model.wake(w).source);
+            match woken.or_else(|| self.facts.timed_out(&context)) {
+                Some(WakeSource::Timer) => run.to = at,
+                Some(other) => {
+                    run.source = other;
+                    break;
+                }
+                None => break,
             }
         }
+        let source = run.source;
+        self.polls = Some(run);
         Some(source)
     }
 }

@@ -97,6 +97,9 @@ pub(crate) fn run(args: &CheckArgs) -> Result<ExitCode> {
             "mappings    data mappings were not recorded, so files that are mapped have no names; record with -d"
         );
     }
+    for note in &loaded.notes {
+        let _ = writeln!(text, "context     {}", safe(note.trim_start_matches("context: ")));
+    }
     let _ = writeln!(text, "\nCPU      events        lost  from                to (ns)");
     for cpu in &totals.cpus {
         let _ = writeln!(
@@ -188,6 +191,10 @@ pub(crate) fn run(args: &CheckArgs) -> Result<ExitCode> {
     text.push_str(&stacks(args, &loaded)?);
     let _ =
         writeln!(text, "\nto record everything that this kernel offers\n{}", record_command(info));
+    let _ = writeln!(
+        text,
+        "\nand beside it, on the same machine, for names of files and devices\nagenttrace context --out context/ --tree PATH"
+    );
     output::print(text.as_bytes())?;
     let failed = args.strict && (totals.lost > 0 || !all_seen);
     Ok(if failed { ExitCode::from(1) } else { ExitCode::SUCCESS })

@@ -2,6 +2,7 @@
 
 pub(crate) mod analyze;
 pub(crate) mod check;
+pub(crate) mod context;
 pub(crate) mod cut;
 pub(crate) mod dump;
 pub(crate) mod export;

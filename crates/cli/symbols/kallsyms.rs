@@ -52,6 +52,22 @@ pub(super) fn names<'a>(text: &'a [u8], wanted: &[u64], shift: u64) -> Vec<Optio
     wanted.iter().map(of).collect()
 }
 
+/// For each address, which must be sorted, what starts exactly there: a function or a
+/// variable, the last of several.
+pub(crate) fn starts<'a>(text: &'a [u8], wanted: &[u64]) -> Vec<Option<&'a [u8]>> {
+    let mut found = vec![None; wanted.len()];
+    for (start, kind, name) in lines(text) {
+        if start > 0
+            && !matches!(kind, b'A' | b'a' | b'U')
+            && let Ok(index) = wanted.binary_search(&start)
+            && let Some(slot) = found.get_mut(index)
+        {
+            *slot = name.split(|c| *c == b'\t').next();
+        }
+    }
+    found
+}
+
 /// Compares a text with the capture's kernel: `reference` is the name and the address of
 /// the first symbol (`_text` or `_stext`), which perf records with the kernel's mapping.
 pub(super) fn fit(text: &[u8], reference: Option<(&[u8], u64)>) -> Fit {

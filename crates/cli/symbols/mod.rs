@@ -30,11 +30,13 @@ use agenttrace_model::stacks::{
 use anyhow::{Result, anyhow};
 
 use crate::args::{ReadArgs, SymbolArgs};
+use crate::context::ContextFolder;
 
 use files::{ModuleFiles, Places};
 use kernel::{Given, Kernel, Reference};
 use name::{ModuleNames, Sources};
 
+pub(crate) use kallsyms::starts;
 pub(crate) use summary::{brief, check, summary};
 pub(crate) use tally::Tally;
 
@@ -92,7 +94,10 @@ pub(crate) fn load(
 
     let is_kernel = |module: &&Module| module.kind == ModuleKind::Kernel;
     let id = stacks.modules.iter().find(is_kernel).and_then(|module| module.build_id);
-    let given = Given { kallsyms: args.kallsyms.as_deref(), vmlinux: args.vmlinux.as_deref() };
+    let context = read.context.as_deref().map(|dir| ContextFolder::open(dir, info)).transpose()?;
+    let of_context = context.and_then(|context| context.kallsyms(info));
+    let kallsyms = args.kallsyms.as_deref().or(of_context.as_deref());
+    let given = Given { kallsyms, vmlinux: args.vmlinux.as_deref() };
     let kernel = Kernel::find(&places, given, capture.kallsyms(), id.as_ref(), &reference)?;
     let map = |module: &Module| perf_map(&places, info.hostname.as_deref(), module);
     let inlined = !args.no_inline;

@@ -12,6 +12,7 @@ use rustc_hash::FxHashSet;
 
 use crate::fd::FdCall;
 use crate::model::Model;
+use crate::op::Op;
 use crate::syscall_table::SyscallClass;
 use crate::task::{State, TaskId};
 use crate::window::Windows;
@@ -135,7 +136,12 @@ impl<'m> Selection<'m> {
             let recorded = op.recorded_end();
             self.pins.insert(recorded);
             if op.tail != u32::MAX {
-                self.pins.insert(recorded + Nanos(u64::from(op.tail)));
+                let after = recorded + Nanos(u64::from(op.tail));
+                self.pins.insert(after);
+                // A call that this event begins has to end, or it seems to go on for good.
+                let begun = task.ops.partition_point(|op| op.start < after);
+                let begun = task.ops.get(begun).filter(|op| op.start == after);
+                self.pins.extend(begun.map(Op::recorded_end).filter(|end| *end != Nanos::MAX));
             }
         }
     }

@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 use agenttrace_parse::{Dev, FileId, Pid};
 use rustc_hash::FxHashMap;
 
+use crate::names::NameSource;
+
 /// A file that faults, page-cache events or mappings mention.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct FileInfo {
@@ -12,6 +14,8 @@ pub struct FileInfo {
     pub id: FileId,
     /// Path, where a mapping told it.
     pub path: Option<String>,
+    /// Who told the path.
+    pub source: Option<NameSource>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -32,7 +36,7 @@ impl Files {
     pub(crate) fn intern(&mut self, dev: Dev, ino: u64) -> u32 {
         let id = FileId { dev, ino };
         *self.by_id.entry(id).or_insert_with(|| {
-            self.list.push(FileInfo { id, path: None });
+            self.list.push(FileInfo { id, path: None, source: None });
             u32::try_from(self.list.len() - 1).unwrap_or(u32::MAX)
         })
     }
@@ -52,6 +56,7 @@ impl Files {
                 && info.path.is_none()
             {
                 info.path = Some(String::from_utf8_lossy(name).into_owned());
+                info.source = Some(NameSource::MmapRecord);
             }
             file
         });

@@ -1,6 +1,9 @@
 //! The model of a capture: tasks, wakeups, requests, files, marks, losses.
 
-use agenttrace_parse::{Calibration, CaptureInfo, Cpu, Diagnostics, Nanos};
+use std::collections::BTreeMap;
+
+use agenttrace_parse::context::{CgroupCount, Machine, Mount};
+use agenttrace_parse::{Addr, Calibration, CaptureInfo, Cpu, Dev, Diagnostics, Nanos};
 
 use crate::balancing::Balancing;
 use crate::commit::{Commit, Handle};
@@ -8,6 +11,8 @@ use crate::file_io::{FileWrite, Plug};
 use crate::files::FileInfo;
 use crate::interrupt::InterruptSpan;
 use crate::marks::{RawMark, TraceAnchor};
+use crate::names::DeviceInfo;
+use crate::peer::Peers;
 use crate::reclaim::{KswapdEvent, OomKill};
 use crate::request::Request;
 use crate::syscall_table::SyscallTable;
@@ -75,8 +80,20 @@ pub struct Model {
     pub captured: Captured,
     /// What leaving calls and faults costs, measured here; in each operation's end.
     pub calibration: Calibration,
+    /// The other ends of TCP connections.
+    pub peers: Peers,
     /// Problems that only the model can see.
     pub diagnostics: Diagnostics,
+    /// Block devices of which a name is known, by number.
+    pub devices: BTreeMap<Dev, DeviceInfo>,
+    /// Mounted filesystems, where a context tells.
+    pub mounts: Vec<Mount>,
+    /// What cgroups counted since they were made, where a context tells.
+    pub cgroups: Vec<CgroupCount>,
+    /// The traced machine, where a context tells.
+    pub machine: Option<Machine>,
+    /// Functions and variables of the kernel that start at these addresses.
+    pub kernel_names: BTreeMap<Addr, String>,
 }
 
 /// A folio entered or left the page cache.
@@ -169,7 +186,13 @@ impl Model {
                 fault_cost: Nanos::ZERO,
                 fault_reach: Nanos::ZERO,
             },
+            peers: Peers::default(),
             diagnostics: Diagnostics::default(),
+            devices: BTreeMap::new(),
+            mounts: Vec::new(),
+            cgroups: Vec::new(),
+            machine: None,
+            kernel_names: BTreeMap::new(),
         }
     }
 

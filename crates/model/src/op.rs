@@ -206,6 +206,12 @@ impl Op {
         if let OpKind::Fault(fault) = &self.kind { Some(fault) } else { None }
     }
 
+    /// The function, if it is a kworker's work item.
+    #[must_use]
+    pub fn work(&self) -> Option<Addr> {
+        if let OpKind::Work(function) = self.kind { Some(function) } else { None }
+    }
+
     /// The journal's device, if it is a commit.
     #[must_use]
     pub fn commit(&self) -> Option<Dev> {

@@ -243,6 +243,11 @@ impl RequestTracker {
         Some(index)
     }
 
+    /// Partitions, and their disks, that bios were remapped between.
+    pub(crate) fn disks(&self) -> BTreeMap<Dev, Dev> {
+        self.disk_of.iter().map(|(part, disk)| (*part, *disk)).collect()
+    }
+
     /// Requests issued and not completed so far.
     pub(crate) fn open(&self) -> u64 {
         (self.outstanding.len() + self.flushes.values().map(Vec::len).sum::<usize>()) as u64

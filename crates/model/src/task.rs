@@ -39,6 +39,11 @@ pub struct Task {
     pub ops: Vec<Op>,
     /// Programs it executed: (when the new image was there, path).
     pub execs: Vec<(Nanos, String)>,
+    /// When its execs were past the point of no return (`sched_prepare_exec`), and the
+    /// interpreter of each that is a script.
+    pub prepared: Vec<(Nanos, Option<String>)>,
+    /// Resident bytes whose page tables its fork copied, where `kmem:rss_stat` told.
+    pub copied: Option<u64>,
     /// Moves between CPUs: (when, from, to).
     pub migrations: Vec<(Nanos, Cpu, Cpu)>,
 }
@@ -112,6 +117,8 @@ impl Task {
             states: vec![Span { start, state, cpu: Cpu::NONE, wake: None, inferred: false }],
             ops: Vec::new(),
             execs: Vec::new(),
+            prepared: Vec::new(),
+            copied: None,
             migrations: Vec::new(),
         }
     }

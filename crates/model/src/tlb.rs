@@ -53,3 +53,12 @@ pub struct Shootdown {
     /// The CPU that was done last, and the task that it interrupted.
     pub last: Option<(Cpu, Option<TaskId>)>,
 }
+
+impl Shootdown {
+    /// Whether another CPU was asked, as far as the capture tells. A flush is announced
+    /// before the kernel looks whom to ask (`native_flush_tlb_multi`, arch/x86/mm/tlb.c).
+    #[must_use]
+    pub fn asked(&self) -> bool {
+        self.cpus > 0 || self.waited.is_none()
+    }
+}

@@ -149,6 +149,25 @@ impl<'a> Field<'a> for Args {
     }
 }
 
+/// An IPv6 address, as its bytes on the wire.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Ip6(pub [u8; 16]);
+
+impl<'a> Field<'a> for Ip6 {
+    fn read(source: &impl Source<'a>, field: usize) -> Option<Self> {
+        let mut bytes = [0; 16];
+        for (index, byte) in bytes.iter_mut().enumerate() {
+            *byte = u8::try_from(source.word(field, index)?).ok()?;
+        }
+        Some(Self(bytes))
+    }
+    fn write(&self, out: &mut String) {
+        for (index, byte) in self.0.iter().enumerate() {
+            let _ = write!(out, "{}{byte:x}", if index == 0 { "" } else { "," });
+        }
+    }
+}
+
 impl<'a, T: Field<'a>> Field<'a> for Option<T> {
     fn read(source: &impl Source<'a>, field: usize) -> Option<Self> {
         Some(T::read(source, field))

@@ -189,6 +189,7 @@ fn inclusive() -> Inclusive {
             estimated: false,
             files: vec![FileFaults {
                 path: Some("/data/vector_index.db".into()),
+                source: Some("mmap record"),
                 dev: Dev::new(254, 0),
                 ino: 996_057,
                 count: 298,

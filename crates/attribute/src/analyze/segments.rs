@@ -68,6 +68,7 @@ fn object(model: &Model, frame: Frame) -> Option<String> {
         | Frame::Task(_)
         | Frame::Spawn
         | Frame::Loader
+        | Frame::Startup
         | Frame::Exit
         | Frame::Lock(_)
         | Frame::Irq(_)

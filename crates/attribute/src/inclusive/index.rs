@@ -74,6 +74,23 @@ pub(crate) fn union(work: &[Vec<Stretch>]) -> Vec<Stretch> {
     out
 }
 
+/// By submitter: (submission, how long).
+type UringSyncs = BTreeMap<TaskId, Vec<(Nanos, Nanos)>>;
+
+fn uring_syncs(model: &Model) -> UringSyncs {
+    let mut syncs = UringSyncs::new();
+    // In the order of their submission.
+    for request in &model.uring.requests {
+        if let (Some(task), Some(completed)) = (request.submitter, request.completed)
+            && request.op.class() == SyscallClass::Durability
+        {
+            let ns = completed - request.submitted;
+            syncs.entry(task).or_default().push((request.submitted, ns));
+        }
+    }
+    syncs
+}
+
 /// Look-ups by task, built once for all steps.
 pub(crate) struct Index<'m> {
     pub(crate) model: &'m Model,
@@ -94,6 +111,7 @@ pub(crate) struct Index<'m> {
     memory: OnceLock<MemoryIndex>,
     metadata_medians: OnceLock<BTreeMap<i32, Nanos>>,
     watch_wakes: OnceLock<WatchWakes>,
+    uring_syncs: OnceLock<UringSyncs>,
 }
 
 impl<'m> Index<'m> {
@@ -143,7 +161,18 @@ impl<'m> Index<'m> {
             memory: OnceLock::new(),
             metadata_medians: OnceLock::new(),
             watch_wakes: OnceLock::new(),
+            uring_syncs: OnceLock::new(),
         }
+    }
+
+    /// How long the durability operations took that a task submitted to io_uring over a
+    /// stretch, from submission to completion.
+    pub(crate) fn uring_syncs(&self, stretch: Stretch) -> impl Iterator<Item = Nanos> + '_ {
+        let all = self.uring_syncs.get_or_init(|| uring_syncs(self.model));
+        let own = all.get(&stretch.task).map(Vec::as_slice).unwrap_or_default();
+        let first = own.partition_point(|(submitted, _)| *submitted < stretch.from);
+        let last = own.partition_point(|(submitted, _)| *submitted < stretch.to);
+        own.get(first..last).unwrap_or_default().iter().map(|(_, ns)| *ns)
     }
 
     /// Queues of devices, waiters of requests, plugs, writers of files.
@@ -192,6 +221,18 @@ impl<'m> Index<'m> {
     ) -> impl Iterator<Item = (TaskId, Nanos)> + '_ {
         let runs = self.lines().runs(cpu, from, to);
         runs.map(move |run| (run.task, run.to.min(to) - run.from.max(from)))
+    }
+
+    /// The processes that a task made in `[from, to)`: (birth, child), by birth.
+    pub(crate) fn children_born(
+        &self,
+        parent: TaskId,
+        from: Nanos,
+        to: Nanos,
+    ) -> impl Iterator<Item = (Nanos, TaskId)> + '_ {
+        let all = self.children.get(parent.0 as usize).map(Vec::as_slice).unwrap_or_default();
+        let first = all.partition_point(|(birth, _)| *birth < from);
+        all.iter().skip(first).copied().take_while(move |(birth, _)| *birth < to)
     }
 
     /// Who ran on each CPU.

@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use agenttrace_model::Model;
 use agenttrace_model::parse::{Dev, Nanos};
+use agenttrace_model::{Model, NameSource};
 
 use super::{BlockSum, SyscallSum};
 use crate::path::device_name;
@@ -32,6 +32,7 @@ pub(super) fn file_rows(model: &Model, sums: &BTreeMap<u32, (u64, u64, Nanos)>) 
             let info = model.files.get(*file as usize)?;
             Some(FileFaults {
                 path: info.path.clone(),
+                source: info.source.map(NameSource::text),
                 dev: info.id.dev,
                 ino: info.id.ino,
                 count: *count,

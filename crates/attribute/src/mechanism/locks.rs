@@ -13,18 +13,18 @@ pub(crate) struct Locks;
 
 const COLUMNS: &[Column] = &[
     Column::text("kind", "lock"),
-    Column::text("address", "address"),
-    Column::text("call", "asked for in"),
-    Column::text("caller", "by"),
+    Column::text("call", "in"),
     Column::count("waits", "waits"),
     Column::time("total_ns", "in all"),
-    Column::time("p50_ns", "p50"),
-    Column::time("p99_ns", "p99"),
     Column::text("holder", "held by"),
-    Column::time("holder_ran_ns", "who ran"),
-    Column::time("holder_runnable_ns", "was runnable"),
-    Column::time("holder_blocked_ns", "was blocked"),
+    Column::time("holder_ran_ns", "ran"),
+    Column::time("holder_runnable_ns", "runnable"),
+    Column::time("holder_blocked_ns", "blocked"),
     Column::text("holder_in", "mostly in"),
+    Column::time("p99_ns", "p99"),
+    Column::time("p50_ns", "p50"),
+    Column::text("address", "address"),
+    Column::text("caller", "function"),
 ];
 
 impl Mechanism for Locks {
@@ -32,7 +32,7 @@ impl Mechanism for Locks {
         "locks"
     }
     fn title(&self) -> &'static str {
-        "waits for locks, by lock and call"
+        "waits for locks"
     }
     fn needs(&self) -> &'static [&'static str] {
         &["sched:sched_switch", "raw_syscalls:sys_enter"]
@@ -66,29 +66,32 @@ impl Mechanism for Locks {
                     std::cmp::Reverse(total(&waits)),
                     vec![
                         lock.kind().into(),
-                        lock.addr().map(|addr| format!("{:#x}", addr.0)).into(),
                         call.map(|nr| model.syscalls.name(nr)).into(),
-                        view.stacks.and_then(|stacks| caller(model, stacks, &waits)).into(),
                         Value::from(waits.len() as u64),
                         total(&waits).into(),
-                        percentile(&times, 50).into(),
-                        percentile(&times, 99).into(),
                         name.into(),
                         part(|held| held.ran).into(),
                         part(|held| held.runnable).into(),
                         part(|held| held.blocked).into(),
                         act.map(|(act, _)| act_name(model, act)).into(),
+                        percentile(&times, 99).into(),
+                        percentile(&times, 50).into(),
+                        lock.addr().map(|addr| format!("{:#x}", addr.0)).into(),
+                        view.stacks.and_then(|stacks| caller(model, stacks, &waits)).into(),
                     ],
                 ));
             }
         }
         rows.sort_by_key(|(total, _)| *total);
         let rows = rows.into_iter().map(|(_, row)| row).collect();
-        let mut notes = vec![
-            "who held a lock is not recorded: it is he who ended the wait, and while he waited \
-             for the same lock himself, he who ended that"
-                .to_owned(),
-        ];
+        let mut notes = Vec::new();
+        if !all.is_empty() {
+            notes.push(
+                "the holder is he who ended the wait; while he waited for the same lock himself, \
+                 he who ended that"
+                    .to_owned(),
+            );
+        }
         if !model.captured.has("lock:contention_begin") {
             notes.push(
                 "lock:contention_begin was not captured: locks of the kernel are suspected by \

@@ -1,9 +1,10 @@
 //! Metadata calls to rows: how many, how many in vain, cold against warm, in how many directories.
 //!
 //! Cold is a call that read from a device: it submitted a block read, or slept for one.
-//! There is no event of path lookup itself (fs/namei.c). A call without a read that ran for
-//! more than ten times the capture's median of such calls is *uncached*: names or inodes
-//! were in the page cache at most, not in the dentry and inode caches.
+//! There is no event of path lookup itself (fs/namei.c). A call that only looks a name up,
+//! without a read, and ran for more than ten times the capture's median of such calls is
+//! *uncached*: the name or inode was in the page cache at most, not in the dentry and inode
+//! caches.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -21,15 +22,15 @@ const COLUMNS: &[Column] = &[
     Column::text("call", "call"),
     Column::count("count", "count"),
     Column::count("enoent", "missing"),
-    Column::count("directories", "directories"),
-    Column::count("warm", "warm"),
-    Column::time("warm_p50_ns", "p50"),
-    Column::time("warm_p99_ns", "p99"),
-    Column::count("uncached", "uncached"),
-    Column::count("cold", "cold"),
-    Column::time("cold_p50_ns", "p50"),
-    Column::time("cold_p99_ns", "p99"),
+    Column::count("directories", "dirs"),
     Column::time("total_ns", "in all"),
+    Column::time("warm_p50_ns", "warm p50"),
+    Column::time("warm_p99_ns", "p99"),
+    Column::count("cold", "cold"),
+    Column::time("cold_p50_ns", "cold p50"),
+    Column::time("cold_p99_ns", "p99"),
+    Column::count("uncached", "uncached"),
+    Column::count("warm", "warm"),
 ];
 
 /// One call's sums.
@@ -121,10 +122,26 @@ const ENOENT: i64 = -2;
 /// A call that runs this many times longer than the median is not a look into caches.
 const UNCACHED: u64 = 10;
 
+/// Calls that only look a name up: what they do beyond that is always the same.
+fn looks_up(name: &str) -> bool {
+    matches!(
+        name,
+        "stat"
+            | "lstat"
+            | "newfstatat"
+            | "statx"
+            | "access"
+            | "faccessat"
+            | "faccessat2"
+            | "readlink"
+            | "readlinkat"
+    )
+}
+
 /// What a step's tasks did with names and inodes.
 pub(crate) fn sums(index: &Index<'_>, work: &[Stretch]) -> Sums {
     let model = index.model;
-    let kinds: BTreeMap<i32, Takes> = metadata_calls(model).collect();
+    let kinds: BTreeMap<i32, (Takes, bool)> = metadata_calls(model).collect();
     let medians = index.metadata_medians();
     let mut sums = Sums::default();
     let mut listed: BTreeSet<Directory> = BTreeSet::new();
@@ -133,7 +150,7 @@ pub(crate) fn sums(index: &Index<'_>, work: &[Stretch]) -> Sums {
     for stretch in work {
         let Some(task) = model.tasks.get(stretch.task.0 as usize) else { continue };
         for (op, call) in calls(task, *stretch) {
-            let Some(takes) = kinds.get(&call.nr).copied() else { continue };
+            let Some((takes, looks_up)) = kinds.get(&call.nr).copied() else { continue };
             let sum = sums.calls.entry(call.nr).or_default();
             if !call.continued && !call.no_entry {
                 sum.count += 1;
@@ -144,7 +161,7 @@ pub(crate) fn sums(index: &Index<'_>, work: &[Stretch]) -> Sums {
             match temperature(model, task, op, median) {
                 Temperature::Cold => sum.cold.push(op.duration()),
                 Temperature::Uncached => {
-                    sum.uncached += 1;
+                    sum.uncached += u64::from(looks_up);
                     sum.warm.push(op.duration());
                 }
                 Temperature::Warm => sum.warm.push(op.duration()),
@@ -187,10 +204,11 @@ pub(crate) fn sums(index: &Index<'_>, work: &[Stretch]) -> Sums {
 }
 
 /// The metadata calls of this architecture.
-fn metadata_calls(model: &Model) -> impl Iterator<Item = (i32, Takes)> + '_ {
-    (0..512)
-        .filter(|nr| model.syscalls.class(*nr) == SyscallClass::Metadata)
-        .map(|nr| (nr, takes(&model.syscalls.name(nr))))
+fn metadata_calls(model: &Model) -> impl Iterator<Item = (i32, (Takes, bool))> + '_ {
+    (0..512).filter(|nr| model.syscalls.class(*nr) == SyscallClass::Metadata).map(|nr| {
+        let name = model.syscalls.name(nr);
+        (nr, (takes(&name), looks_up(&name)))
+    })
 }
 
 /// The system calls that begin in a stretch.
@@ -244,12 +262,15 @@ fn temperature(model: &Model, task: &Task, op: &Op, median: Nanos) -> Temperatur
             State::Runnable | State::Unknown(_) | State::New | State::Dead => {}
         }
     }
-    // Interrupts on top of it are not its own.
+    // Interrupts and spins for locks on top of it are not its own.
     let inside = task.ops.partition_point(|other| other.start < op.start);
     let nested = task.ops.iter().skip(inside).take_while(|other| other.start < op.end);
     let stolen: Nanos = nested
         .filter(|other| {
-            matches!(other.kind, OpKind::Irq(_) | OpKind::Softirq(_) | OpKind::LocalTimer)
+            matches!(
+                other.kind,
+                OpKind::Irq(_) | OpKind::Softirq(_) | OpKind::LocalTimer | OpKind::Lock { .. }
+            )
         })
         .map(Op::duration)
         .sum();
@@ -322,14 +343,14 @@ impl Mechanism for Metadata {
                     sum.count.into(),
                     sum.missing.into(),
                     (sum.directories() > 0).then(|| sum.directories()).into(),
-                    (sum.warm.len() as u64).into(),
+                    sum.total.into(),
                     at(&sum.warm, 50).into(),
                     at(&sum.warm, 99).into(),
-                    sum.uncached.into(),
                     reads.then_some(sum.cold.len() as u64).into(),
                     at(&sum.cold, 50).into(),
                     at(&sum.cold, 99).into(),
-                    sum.total.into(),
+                    sum.uncached.into(),
+                    (sum.warm.len() as u64).into(),
                 ],
             ));
         }

@@ -13,13 +13,18 @@ pub(crate) mod commits;
 mod cpu_throttle;
 pub(crate) mod faults;
 mod interrupts;
+mod io_uring;
 pub(crate) mod locks;
 pub(crate) mod metadata;
 mod migrations;
+pub(crate) mod network;
 pub(crate) mod oom_kills;
 mod page_cache;
+pub(crate) mod polling;
 pub(crate) mod reclaim;
 pub(crate) mod refaults;
+pub(crate) mod services;
+pub(crate) mod spawns;
 mod steal;
 mod syncs;
 pub(crate) mod tlb;
@@ -124,6 +129,12 @@ pub(crate) const ALL: &[&dyn Mechanism] = &[
     &block_delayed_by::BlockDelayedBy,
     &syncs::Syncs,
     &commits::Commits,
+    &io_uring::IoUring,
+    &spawns::Spawns,
+    &spawns::SpawnList,
+    &polling::Polling,
+    &network::NetworkWaits,
+    &services::Services,
 ];
 
 /// What each mechanism did in a step. A mechanism that was captured and did nothing gives

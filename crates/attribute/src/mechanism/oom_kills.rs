@@ -78,7 +78,7 @@ const COLUMNS: &[Column] = &[
     Column::count("tries", "reclaims before"),
     Column::count("pages", "pages got"),
     Column::bytes("anon_bytes", "its anonymous memory"),
-    Column::time("at_ns", "at"),
+    Column::time("at_ns", "since the capture began"),
 ];
 
 fn row(index: &Index<'_>, kill: &OomKill) -> Vec<Value> {
@@ -94,7 +94,7 @@ fn row(index: &Index<'_>, kill: &OomKill) -> Vec<Value> {
         tries.count.into(),
         tries.pages.into(),
         kill.anon_kib.map(|kib| kib.saturating_mul(1024)).into(),
-        kill.time.into(),
+        (kill.time - index.model.span.0).into(),
     ]
 }
 

@@ -4,7 +4,7 @@ use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
 use agenttrace_model::parse::{Cpu, Nanos};
-use agenttrace_model::{FlushKind, Model, OpKind, TaskId, TlbFlush};
+use agenttrace_model::{FlushKind, Model, OpKind, Shootdown, TaskId, TlbFlush};
 
 use super::{Mechanism, Rows, StepView};
 use crate::detail::{Column, Value};
@@ -134,6 +134,7 @@ pub(crate) fn flushes(index: &Index<'_>, work: &[Stretch]) -> Flushes {
         let within = || Within::at(model, flush.task, flush.time);
         match flush.kind {
             FlushKind::Local => all.calls.entry(within()).or_default().local += 1,
+            FlushKind::Sent(sent) if !asked(model, sent) => {}
             FlushKind::Sent(sent) => {
                 let call = all.calls.entry(within()).or_default();
                 call.sent += 1;
@@ -155,6 +156,11 @@ pub(crate) fn flushes(index: &Index<'_>, work: &[Stretch]) -> Flushes {
         }
     }
     all
+}
+
+/// Whether a flush that was announced as sent asked another CPU.
+pub(crate) fn asked(model: &Model, sent: u32) -> bool {
+    model.shootdowns.get(sent as usize).is_some_and(Shootdown::asked)
 }
 
 impl Mechanism for Tlb {

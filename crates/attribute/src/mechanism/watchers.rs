@@ -19,14 +19,14 @@ pub(crate) struct Watchers;
 
 const COLUMNS: &[Column] = &[
     Column::text("watcher", "watcher"),
-    Column::text("through", "through"),
     Column::count("wakeups", "woken"),
-    Column::text("calls", "by"),
-    Column::time("waking_ns", "in these calls"),
+    Column::time("waking_ns", "in those calls"),
     Column::time("waking_p50_ns", "p50"),
-    Column::time("other_p50_ns", "p50 of such calls that woke nobody"),
-    Column::time("ran_ns", "watcher ran"),
-    Column::time("delayed_ns", "on a CPU that the step waited for"),
+    Column::time("other_p50_ns", "p50 else"),
+    Column::time("ran_ns", "it ran"),
+    Column::time("delayed_ns", "on our CPU"),
+    Column::text("calls", "by"),
+    Column::text("through", "through"),
 ];
 
 /// A watcher was woken by a file operation.
@@ -345,18 +345,25 @@ impl Mechanism for Watchers {
             let main = watcher.calls.iter().max_by_key(|(nr, n)| (**n, std::cmp::Reverse(**nr)));
             vec![
                 task_name(model, watcher.task, view.step.end).into(),
-                if watcher.known { "inotify or fanotify" } else { "an fd opened before" }.into(),
                 watcher.wakeups.into(),
-                call_list(model, &watcher.calls).into(),
                 watcher.waking.iter().copied().sum::<Nanos>().into(),
                 percentile(&watcher.waking, 50).into(),
                 main.and_then(|(nr, _)| others.get(nr)).copied().into(),
                 watcher.ran.into(),
                 watcher.delayed.into(),
+                call_list(model, &watcher.calls).into(),
+                if watcher.known { "inotify or fanotify" } else { "an fd opened before" }.into(),
             ]
         });
         let rows: Vec<Vec<Value>> = rows.collect();
         let mut notes = Vec::new();
+        if !rows.is_empty() {
+            notes.push(
+                "p50 else: of such calls that woke nobody; on our CPU: while a task of the step \
+                 was runnable and waited for that CPU"
+                    .to_owned(),
+            );
+        }
         if unsure {
             notes.push(
                 "an fd that was opened before the capture is taken for inotify's, because its \

@@ -1,10 +1,11 @@
 //! Page faults: entries, completions, and bounds where completions are missing.
 
-use agenttrace_parse::events::{Event, Fault};
+use agenttrace_parse::events::{Event, Fault, RssStat};
 use agenttrace_parse::{Addr, Cpu, Nanos, Problem};
 
 use super::Builder;
 use crate::op::{FaultOp, OpKind};
+use crate::syscall_table::SyscallClass;
 use crate::task::{TaskId, page};
 
 impl Builder {
@@ -22,6 +23,7 @@ impl Builder {
             }
             Fault::MinorFaults(e) => self.completed(task, event.time, e.addr, false),
             Fault::MajorFaults(e) => self.completed(task, event.time, e.addr, true),
+            Fault::RssStat(e) => self.rss_stat(task, e),
             Fault::MmFilemapFault(e) => {
                 let file = self.files.intern(e.s_dev, e.i_ino);
                 self.fault_file(task, event.time, |fault| {
@@ -40,6 +42,22 @@ impl Builder {
                     }
                 });
             }
+        }
+    }
+
+    /// Inside a fork, the address space that is not the caller's own is the child's: its
+    /// pages are those that the fork has copied the page tables of so far.
+    fn rss_stat(&mut self, task: TaskId, e: &RssStat) {
+        let forks = self
+            .open_syscall(task)
+            .is_some_and(|(_, call)| self.class(call.nr) == SyscallClass::Fork);
+        // MM_SWAPENTS are not resident.
+        if e.curr || e.member == 2 || !forks {
+            return;
+        }
+        let member = usize::try_from(e.member).unwrap_or(usize::MAX);
+        if let Some(slot) = self.live(task).copied.get_mut(member) {
+            *slot = u64::try_from(e.size).unwrap_or(0);
         }
     }
 

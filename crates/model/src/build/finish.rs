@@ -158,12 +158,13 @@ impl Builder {
         self.model.diagnostics.add(Problem::UnmatchedIssue, Cpu::NONE, open, None, None);
         let unmatched = self.requests.unmatched_completions;
         self.model.diagnostics.add(Problem::UnmatchedCompletion, Cpu::NONE, unmatched, None, None);
+        self.model.name_devices(&self.requests.disks());
         self.model.requests = self.requests.requests;
         self.model.commits = self.journals.commits;
         self.model.handles = self.journals.handles;
         self.model.file_writes = self.file_io.writes;
         self.model.plugs = self.file_io.plugs;
-        self.model.uring = self.uring.finish(&self.model.tasks);
+        self.model.uring = self.uring.finish(&self.model.tasks, &self.model.wakes);
         self.model.files = self.files.list;
         self.model.calibration = calibration;
         self.model.span = (self.first.unwrap_or(end), end);

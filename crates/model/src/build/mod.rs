@@ -7,6 +7,7 @@ mod fs;
 mod irq;
 mod lock;
 mod marker;
+mod net;
 mod reclaim;
 mod record;
 mod sched;
@@ -80,6 +81,8 @@ pub(crate) struct TaskState {
     plugged: Nanos,
     /// The last call returned a restart code.
     restarting: Option<i32>,
+    /// Bytes that the fork in progress has copied the page tables of, by kind of page.
+    copied: [u64; 4],
     /// The pause for dirty memory that it is in.
     pause: Option<reclaim::OpenPause>,
     /// The TLB flush that it waits for other CPUs with.
@@ -226,8 +229,8 @@ impl Builder {
                 self.irq(event, current, irq);
             }
             Kind::Net(net) => {
-                self.current(event);
-                self.net(event, net);
+                let current = self.current(event);
+                self.net(event, current, net);
             }
         }
     }
@@ -255,17 +258,6 @@ impl Builder {
             pages: 1_u64 << order.unwrap_or(0).min(MAX_ORDER),
             added,
         });
-    }
-
-    fn net(&mut self, event: &Event<'_>, net: &events::Net<'_>) {
-        match net {
-            events::Net::NetifReceiveSkb(packet) => {
-                let loopback = packet.name.0 == b"lo";
-                self.cpu(event.cpu).packet = Some(loopback);
-            }
-            // Addresses and readiness refine names later; no transition.
-            events::Net::InetSockSetState(_) | events::Net::SkDataReady(_) => {}
-        }
     }
 
     pub(crate) fn cpu(&mut self, cpu: Cpu) -> &mut CpuState {
@@ -517,6 +509,7 @@ impl Builder {
         self.model.lost.push(LostInterval { cpu, from, to: Nanos::MAX });
         if let Some(id) = current {
             self.close_all(id, from, true);
+            self.live(id).flush = None;
             self.enter(id, from, State::Unknown(UnknownReason::LostEvents), Cpu::NONE, None, false);
         }
         // Whoever was queued there may have run and gone meanwhile.

@@ -244,6 +244,11 @@ impl Builder {
                     None => self.born(time, current, e.pid, e.comm),
                 };
                 self.task(id).is_thread = Some(thread);
+                if let Some(parent) = current {
+                    let copied = std::mem::take(&mut self.live(parent).copied);
+                    let copied = copied.iter().fold(0, |sum: u64, part| sum.saturating_add(*part));
+                    self.task(id).copied = (copied > 0).then_some(copied);
+                }
                 // CLONE_VFORK
                 self.task(id).vfork = e.clone_flags.0 & 0x4000 != 0;
                 if let Some(parent) = current {
@@ -269,7 +274,15 @@ impl Builder {
                     self.born(time, parent, e.child_pid, e.child_comm);
                 }
             }
-            Sched::SchedPrepareExec(_) | Sched::SchedProcessWait(_) | Sched::SignalGenerate(_) => {}
+            Sched::SchedPrepareExec(e) => {
+                if let Some(id) = current {
+                    // A script's interpreter takes its place (fs/binfmt_script.c).
+                    let script = e.interp != e.filename;
+                    let interp = script.then(|| e.interp.to_text());
+                    self.task(id).prepared.push((time, interp));
+                }
+            }
+            Sched::SchedProcessWait(_) | Sched::SignalGenerate(_) => {}
             Sched::SchedProcessExec(e) => {
                 self.exec(time, event.cpu, e.pid, e.old_pid, e.filename.to_text())
             }

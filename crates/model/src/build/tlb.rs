@@ -185,12 +185,18 @@ impl Builder {
     pub(super) fn went_on(&mut self, id: TaskId, time: Nanos) {
         let Some(flush) = self.live(id).flush.take() else { return };
         self.live(id).stack.retain(|index| *index != flush.op);
-        if let Some(op) = self.task(id).ops.get_mut(flush.op)
-            && (flush.calls > 0 || op.end == Nanos::MAX)
-        {
+        let Some(op) = self.task(id).ops.get_mut(flush.op) else { return };
+        if flush.calls > 0 {
             // How long it waited is not known: it is not costed.
             op.end = op.start;
             op.estimated = true;
+        } else if op.end == Nanos::MAX {
+            // It is announced before the kernel looks which CPUs must be asked: none, where
+            // the others have no thread of the process on them, or a lazy one.
+            op.end = op.start;
+            if let Some(shootdown) = self.model.shootdowns.get_mut(flush.sent as usize) {
+                shootdown.waited = Some(Nanos::ZERO);
+            }
         }
         if let Some(passed) = self.passed.get_mut(flush.sent as usize) {
             *passed = time;

@@ -122,6 +122,6 @@ fn of_fault(fault: &Fault) -> What {
         Fault::MinorFaults(e) => of(e.addr, Some(false)),
         Fault::MajorFaults(e) => of(e.addr, Some(true)),
         // Within a fault that other events count.
-        Fault::MmFilemapFault(_) | Fault::MmFilemapMapPages(_) => What::Other,
+        Fault::MmFilemapFault(_) | Fault::MmFilemapMapPages(_) | Fault::RssStat(_) => What::Other,
     }
 }

@@ -43,6 +43,24 @@ tracepoints! {
             /// How many faults this sample stands for: 1 when recorded with `-c 1`.
             period: u64 = "period",
         }
+        /// The resident memory of an address space has changed (Linux 5.5; mm/memory.c,
+        /// `trace_rss_stat`; `curr` since 5.6, include/trace/events/kmem.h).
+        "kmem:rss_stat" RssStat
+            prints "mm_id={mm_id} curr={curr} type=MM_FILEPAGES{member=0} size={size}B"
+            | "mm_id={mm_id} curr={curr} type=MM_ANONPAGES{member=1} size={size}B"
+            | "mm_id={mm_id} curr={curr} type=MM_SWAPENTS{member=2} size={size}B"
+            | "mm_id={mm_id} curr={curr} type=MM_SHMEMPAGES{member=3} size={size}B"
+        {
+            /// Which address space, as a hash of its address.
+            mm_id: u32 = "mm_id",
+            /// Whether it is the current task's own.
+            curr: bool = "curr",
+            /// What kind of pages: `MM_FILEPAGES` 0, `MM_ANONPAGES` 1, `MM_SWAPENTS` 2,
+            /// `MM_SHMEMPAGES` 3.
+            member: i32 = "member",
+            /// Bytes of that kind, now.
+            size: i64 = "size",
+        }
         /// A fault on a file found no mapped neighbour page to take.
         "filemap:mm_filemap_fault" MmFilemapFault
             prints "dev={s_dev:dev} ino={i_ino:x} ofs={index:page}"

@@ -1,7 +1,7 @@
 //! Sockets and packets.
 
 use super::tracepoints;
-use crate::fields::{Addr, Text};
+use crate::fields::{Addr, Ip6, Text};
 
 tracepoints! {
     /// Sockets and packets (EVENTS 10).
@@ -24,6 +24,8 @@ tracepoints! {
             family: u32 = "family",
             /// Peer's IPv4 address, in the order of the wire.
             daddr: Option<u32> = "daddr",
+            /// Peer's IPv6 address; texts are not read for it.
+            daddr_v6: Option<Ip6> = "daddr_v6",
         }
         /// A socket has data for its reader.
         "sock:sk_data_ready" SkDataReady

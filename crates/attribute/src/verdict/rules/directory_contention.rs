@@ -151,9 +151,9 @@ impl Rule for DirectoryContention {
                     n => format!(" and {n} more"),
                 };
                 format!(
-                    " for {}{others} in the same directory, {}",
+                    " for {}{others}, {}",
                     facts.name_tid(*task),
-                    locked::did(facts, first)
+                    locked::did(facts, first, held)
                 )
             }
         };

@@ -16,6 +16,8 @@
 //! # References
 //! include/trace/events/lock.h (Linux 5.19); tools/perf/builtin-lock.c.
 
+use agenttrace_model::{LockKind, SyscallClass};
+
 use super::locked;
 use crate::cause::Cause;
 use crate::locks::{Lock, Sign, by_lock};
@@ -23,6 +25,13 @@ use crate::stats::human;
 use crate::verdict::{Facts, Finding, Rule, advice, hint, lock_caller, shares, tops};
 
 pub(crate) struct KernelLock;
+
+/// Calls that change the mappings of an address space.
+const MAPPING: [&str; 6] = ["mmap", "munmap", "mprotect", "mremap", "brk", "madvise"];
+/// Calls that use the position of an open file, which has a mutex of its own where the
+/// fd is shared (fs/file.c, `__fdget_pos`).
+const POSITION: [&str; 8] =
+    ["read", "write", "lseek", "readv", "writev", "getdents", "getdents64", "sendfile"];
 
 impl Rule for KernelLock {
     fn id(&self) -> &'static str {
@@ -63,40 +72,51 @@ impl Rule for KernelLock {
             0 => String::new(),
             n => format!(" and {n} more"),
         };
-        let own = human(facts.own(cause));
+        let own = facts.own(cause);
         let title = match holders.first() {
             Some((task, held)) => format!(
-                "kernel {lock}{at}{others} held by {}: {own}, {}",
+                "kernel {lock}{at}{others} held by {}: {}, {}",
                 facts.name_tid(*task),
-                locked::did(facts, held)
+                human(own),
+                locked::did(facts, held, own)
             ),
-            None => format!("kernel {lock}{at}{others}: {own}, nobody slept for it"),
+            None => format!("kernel {lock}{at}{others}: {}, nobody slept for it", human(own)),
         };
         let maps = matches!(main, Some((Lock::Suspected(Sign::AddressSpace), _)))
-            || call.as_deref().is_some_and(|call| {
-                ["mmap", "munmap", "mprotect", "mremap", "brk", "madvise"].contains(&call)
-            });
-        let mut recommendations = Vec::new();
-        if maps || call.is_none() {
-            recommendations.push(advice(
+            || call.as_deref().is_some_and(|call| MAPPING.contains(&call));
+        let mutex = matches!(main, Some((Lock::Kernel(_, LockKind::Mutex), _)));
+        let position = mutex && call.as_deref().is_some_and(|call| POSITION.contains(&call));
+        let names = main
+            .and_then(|(_, waits)| waits.first()?.call)
+            .is_some_and(|nr| facts.model().syscalls.class(nr) == SyscallClass::Metadata);
+        let recommendation = if maps {
+            advice(
                 facts,
                 cause,
                 "fewer threads that map, unmap and fault memory at the same time",
                 "where it is the lock of the address space (mmap_lock)",
-            ));
-        }
-        if !maps {
-            recommendations.push(advice(
+            )
+        } else if position {
+            advice(
                 facts,
                 cause,
-                "a file descriptor of its own for each thread, and pread/pwrite",
-                "where the call is on an fd that several threads share: its position has a lock",
-            ));
-            recommendations.push(hint(
+                "a file descriptor of its own for each thread, or pread and pwrite",
+                "where several threads share the fd: its position has a lock (f_pos_lock)",
+            )
+        } else if names {
+            advice(
+                facts,
+                cause,
                 "fewer parallel writers per directory, or shard the directory",
-                "where the call creates, renames or removes names",
-            ));
-        }
+                "where the calls create, rename or remove names in one directory",
+            )
+        } else {
+            hint(
+                "fewer tasks that make this call at the same time",
+                "where they use the same file, device or address space",
+            )
+        };
+        let recommendations = vec![recommendation];
         Finding { title, evidence, recommendations, doubts: Vec::new() }
     }
 }

@@ -13,19 +13,25 @@ pub(super) fn holders(facts: &Facts<'_>, waits: &[Wait]) -> Vec<(TaskId, Held)> 
     held(facts.parts.index, waits.iter())
 }
 
-/// What the main holder did, for a title: `18.9 ms of it in fsync`.
-pub(super) fn did(facts: &Facts<'_>, held: &Held) -> String {
+/// What the main holder did, for a title: `of it 18.9 ms in fsync`. `all` is what the
+/// title tells of the waits in all.
+pub(super) fn did(facts: &Facts<'_>, held: &Held, all: Nanos) -> String {
+    let part = |ns: Nanos| {
+        // What is missing is the way there and back.
+        let whole = ns.0.saturating_mul(20) >= all.0.saturating_mul(19);
+        if whole { "all of it".to_owned() } else { format!("of it {}", human(ns)) }
+    };
     if held.starved() {
         let behind = held
             .rival()
             .map_or_else(String::new, |rival| format!(", behind {}", facts.name_tid(rival)));
-        return format!("{} of it waiting for a CPU{behind}", human(held.runnable));
+        return format!("{} waiting for a CPU{behind}", part(held.runnable));
     }
     match held.act() {
         None => "which is not known to have done anything".to_owned(),
-        Some((Act::Computing, ns)) => format!("{} of it computing", human(ns)),
+        Some((Act::Computing, ns)) => format!("{} computing", part(ns)),
         Some((act @ (Act::Call(_) | Act::Fault), ns)) => {
-            format!("{} of it in {}", human(ns), act_name(facts.model(), act))
+            format!("{} in {}", part(ns), act_name(facts.model(), act))
         }
     }
 }

@@ -2,6 +2,7 @@
 
 mod block_requests;
 mod cannot_say;
+mod cold_start;
 mod cpu_throttle;
 mod directory_contention;
 mod fsync_stalls;
@@ -15,6 +16,7 @@ mod mmap_fault_storm;
 mod network_wait;
 mod numa_migration;
 mod oom_kill;
+mod polling_loop;
 mod reclaim;
 mod refaults;
 mod run_delay;
@@ -37,6 +39,8 @@ pub(super) const ALL: &[&dyn Rule] = &[
     &watch_storm::WatchStorm,
     &directory_contention::DirectoryContention,
     &numa_migration::NumaMigration,
+    &cold_start::ColdStart,
+    &polling_loop::PollingLoop,
     &mmap_fault_storm::MmapFaultStorm,
     &minor_fault_storm::MinorFaultStorm,
     &fsync_stalls::FsyncStalls,

@@ -4,16 +4,19 @@
 //! Waits ended by a packet from another machine, and waits on inet sockets without a
 //! known waker.
 //! # Evidence
-//! The calls in which it was waited for, how much has no recorded waker.
+//! The calls in which it was waited for, the fd, and its peer where the capture tells: by the
+//! connection's change of state inside the connect call. How much has no recorded waker.
 //! # Why it matters
 //! The time is the peer's or the network's: for an agent, mostly the model's.
 //! # When it is wrong
-//! The peer is not known: a slow network and a slow server look the same.
+//! A slow network and a slow server look the same. After a poll, the fd is the first socket
+//! that the task acts on: with several ready at once, the one it takes first.
 //! # References
 //! DESIGN section 6, rows 16d and 16e; EVENTS 10.
 
 use crate::cause::{Cause, Resource};
-use crate::stats::human;
+use crate::mechanism::network::{Connection, waits};
+use crate::stats::{human, plural};
 use crate::verdict::{Facts, Finding, Rule, ZERO, time};
 
 pub(crate) struct NetworkWait;
@@ -40,12 +43,31 @@ impl Rule for NetworkWait {
             ));
             doubts.push("no waker was recorded: the socket's kind tells the network".to_owned());
         }
+        let index = facts.parts.index;
+        let waits = waits(index, facts.parts.path, cause);
+        for (connection, nr, times, ns, _) in waits.iter().take(3) {
+            if let Some(connection) = connection {
+                evidence.push(time(
+                    format!(
+                        "{} for {} in {} of {}",
+                        human(*ns),
+                        connection.words(),
+                        plural(*times, "wait"),
+                        facts.model().syscalls.name(*nr)
+                    ),
+                    *ns,
+                    "sock:inet_sock_set_state within the connect call, raw_syscalls",
+                ));
+            }
+        }
         let call = facts.call(cause).map_or_else(String::new, |(name, _)| format!(" in {name}"));
+        let whom = match waits.first().and_then(|(connection, ..)| *connection) {
+            Some(Connection { peer: None, fd }) => format!("the network (fd {fd})"),
+            Some(connection) => connection.words(),
+            None => "the network".to_owned(),
+        };
         Finding {
-            title: format!(
-                "not the kernel: waits for the network{call}, {}",
-                human(facts.own(cause))
-            ),
+            title: format!("not the kernel: waits for {whom}{call}, {}", human(facts.own(cause))),
             evidence,
             recommendations: Vec::new(),
             doubts,

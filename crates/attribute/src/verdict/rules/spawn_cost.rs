@@ -4,21 +4,27 @@
 //! Time of the critical path in fork, exec, the dynamic loader, copy-on-write after
 //! fork and the teardown of processes.
 //! # Evidence
-//! Forks and execs counted, the programs started, the parts of the cost.
+//! The processes by program and by how they were made, and the phases of their start and
+//! end, which add up; failed execs of a PATH search; copy-on-write of the parent; shells
+//! that only start another program.
 //! # Why it matters
 //! A tool that starts a process for each call pays this each time, whatever the call does.
 //! # When it is wrong
 //! The parent of a vfork waits in state D: that is no I/O. A loader's file reads that
-//! slept are major faults or block reads, not counted here.
+//! slept are major faults or block reads, not counted here. How large the parent is comes
+//! from `kmem:rss_stat` alone: mappings tell what is reserved, not what is resident.
 //! # References
-//! posix_spawn(3), vfork(2); kernel/fork.c.
-
-use std::collections::BTreeMap;
+//! posix_spawn(3), vfork(2); kernel/fork.c (`copy_mm`), fs/exec.c (`begin_new_exec`).
 
 use crate::cause::Cause;
-use crate::path::Frame;
-use crate::stats::{human, mean, plural, thousands};
+use crate::mechanism::spawns::{Group, groups};
+use crate::report::{Evidence, Recommendation};
+use crate::spawn::{How, Part, SHELLS, Spawn, spawns};
+use crate::stats::{human, mean, plural, size, thousands};
 use crate::verdict::{Facts, Finding, Rule, ZERO, advice, count, shares, time};
+use agenttrace_model::parse::Nanos;
+
+const PHASES: &str = "phases of the step's spawns";
 
 pub(crate) struct SpawnCost;
 
@@ -34,102 +40,210 @@ impl Rule for SpawnCost {
     }
     fn find(&self, facts: &Facts<'_>, cause: Cause) -> Finding {
         let mut evidence = shares(facts, cause);
-        let own = facts.own(cause);
-        let mut title = format!("starting processes: {}", human(own));
-        if let Some(spawns) = facts.inclusive().spawns.filter(|s| s.forks + s.execs > 0) {
-            let programs = programs(facts);
-            let first = programs.first().map_or_else(String::new, |(name, _)| format!(" ({name})"));
-            let made = spawns.forks.max(1);
-            title = format!(
-                "{} process{} spawned{first}, {} each",
-                thousands(spawns.forks),
-                if spawns.forks == 1 { "" } else { "es" },
-                human(mean(own, made))
-            );
-            if spawns.forks == 0 {
-                title = format!("{}{first}, {}", plural(spawns.execs, "program start"), human(own));
-            }
-            evidence.push(count(
-                format!("{}, {}", plural(spawns.forks, "fork"), plural(spawns.execs, "exec")),
-                spawns.forks,
-                "sched_process_fork, sched_process_exec",
-            ));
-            for (name, times) in programs.iter().take(3) {
-                evidence.push(count(
-                    format!("{name} started {}", plural(*times, "time")),
-                    *times,
-                    "sched_process_exec",
-                ));
-            }
-        }
-        let part = |want: Frame| {
-            facts
-                .top(cause, |cell| cell.frames.contains(&want).then_some(()))
-                .first()
-                .map_or(ZERO, |(_, ns)| *ns)
+        let spawns = spawns(facts.parts.index, facts.parts.work, facts.parts.step.end);
+        let groups = groups(&spawns);
+        let execs = facts.inclusive().spawns.map_or(0, |s| s.execs);
+        let own = human(facts.own(cause));
+        let Some(main) = groups.iter().find(|group| !group.first.in_shell) else {
+            let title = if execs > 0 {
+                format!("{}, {own}", plural(execs, "program start"))
+            } else {
+                format!("starting and ending processes: {own}")
+            };
+            let recommendations = general(facts, cause);
+            return Finding { title, evidence, recommendations, doubts: Vec::new() };
         };
-        let mut start_and_end = ZERO;
-        for (frame, words) in [
-            (Frame::Loader, "in the dynamic loader"),
-            (Frame::Exit, "in the teardown of processes"),
-        ] {
-            let ns = part(frame);
-            if ns > ZERO {
-                start_and_end += ns;
-                evidence.push(time(format!("{} {words}", human(ns)), ns, "critical path"));
-            }
+        evidence.push(count(
+            format!(
+                "{}, {}",
+                plural(spawns.len() as u64, "process").replace("processs", "processes"),
+                plural(execs, "exec")
+            ),
+            spawns.len() as u64,
+            "task_newtask, sched_process_exec",
+        ));
+        evidence.extend(phases(main));
+        evidence.extend(groups.iter().take(4).map(|group| {
+            let (name, how) = (&group.first.program, group.first.how.name());
+            let total = human(group.total);
+            count(
+                format!(
+                    "{name} by {how} {}, {total} from call to end",
+                    plural(group.count, "time")
+                ),
+                group.count,
+                PHASES,
+            )
+        }));
+        let sum = |of: fn(&Spawn) -> (u64, Nanos)| {
+            spawns.iter().map(of).fold((0, ZERO), |(n, ns), part| (n + part.0, ns + part.1))
+        };
+        let (failed, failed_ns) = sum(|s| s.failed);
+        if failed > 0 {
+            evidence.push(count(
+                format!(
+                    "{} before one found its program, {}: a search along PATH",
+                    plural(failed, "failed exec"),
+                    human(failed_ns)
+                ),
+                failed,
+                "execve that returned an error",
+            ));
         }
-        let mut recommendations = vec![
-            advice(
+        let (copies, copies_ns) = sum(|s| s.copies);
+        if copies > 0 {
+            evidence.push(time(
+                format!(
+                    "{} after the forks, {}: beside the phases, they may overlap",
+                    plural(copies, "copy-on-write fault"),
+                    human(copies_ns)
+                ),
+                copies_ns,
+                "page faults of the parents",
+            ));
+        }
+        let mut recommendations = Vec::new();
+        let shells: Nanos =
+            spawns.iter().filter_map(|s| s.shell.as_ref()).map(|shell| shell.ns).sum();
+        if shells > ZERO {
+            recommendations.push(saving(
                 facts,
-                cause,
-                "a fork server or a long-lived tool server",
-                "where the same tool is called again and again",
-            ),
-            advice(
+                "start the program itself, without a shell",
+                "where the shell does nothing but start it",
+                shells,
+            ));
+        }
+        let forks = spawns.iter().filter(|s| s.how == How::Fork && s.executed);
+        // With it goes the freeing of the copy, in the exec.
+        let forked: Nanos =
+            forks.map(|s| s.part(Part::Fork) + s.part(Part::Image) + s.copies.1).sum();
+        if forked > ZERO {
+            recommendations.push(saving(
                 facts,
-                cause,
-                "fewer execs per call: no shell in between, several inputs to one process",
-                "",
-            ),
-        ];
-        if !all_vfork(facts) {
-            let mut vfork = advice(
-                facts,
-                cause,
                 "posix_spawn or vfork instead of fork",
-                "fork's cost grows with the resident memory of the parent; the vfork parent waits until the exec",
-            );
-            // It changes neither the loader nor the teardown.
-            vfork.saves = Some(facts.held(cause) - start_and_end);
-            recommendations.insert(0, vfork);
+                "fork copies the page tables of the parent, and the exec frees the copy: both grow with \
+                 resident memory; the vfork parent waits until the exec",
+                forked,
+            ));
         }
-        Finding { title, evidence, recommendations, doubts: Vec::new() }
+        if failed > 0 {
+            recommendations.push(saving(
+                facts,
+                "name the program by its full path, or put its directory first in PATH",
+                "",
+                failed_ns,
+            ));
+        }
+        recommendations.extend(general(facts, cause));
+        Finding { title: title(main, &groups), evidence, recommendations, doubts: Vec::new() }
     }
 }
 
-/// Whether every process that the step made was made by vfork, as posix_spawn does.
-fn all_vfork(facts: &Facts<'_>) -> bool {
-    let (start, end) = (facts.parts.step.start, facts.parts.step.end);
-    let tasks = facts.parts.work.iter().filter_map(|s| facts.model().tasks.get(s.task.0 as usize));
-    let mut born = tasks
-        .filter(|t| t.is_thread == Some(false) && t.birth.is_some_and(|b| start <= b && b < end))
-        .peekable();
-    born.peek().is_some() && born.all(|task| task.vfork)
+/// Advice that always holds.
+fn general(facts: &Facts<'_>, cause: Cause) -> Vec<Recommendation> {
+    vec![
+        advice(
+            facts,
+            cause,
+            "a fork server or a long-lived tool server",
+            "where the same tool is called again and again",
+        ),
+        advice(
+            facts,
+            cause,
+            "fewer execs per call: no shell in between, several inputs to one process",
+            "",
+        ),
+    ]
 }
 
-/// The programs that the step's tasks started, the most frequent first.
-fn programs(facts: &Facts<'_>) -> Vec<(String, u64)> {
-    let mut counts: BTreeMap<String, u64> = BTreeMap::new();
-    for stretch in facts.parts.work {
-        let Some(task) = facts.model().tasks.get(stretch.task.0 as usize) else { continue };
-        for (time, path) in &task.execs {
-            if stretch.from <= *time && *time < stretch.to {
-                *counts.entry(path.rsplit('/').next().unwrap_or(path).to_owned()).or_default() += 1;
-            }
-        }
+/// Advice that saves a part of what the path holds.
+fn saving(facts: &Facts<'_>, text: &str, condition: &str, most: Nanos) -> Recommendation {
+    Recommendation {
+        text: text.to_owned(),
+        condition: condition.to_owned(),
+        saves: Some(facts.held(Cause::Spawn).min(most)),
     }
-    let mut rows: Vec<(String, u64)> = counts.into_iter().collect();
-    rows.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
-    rows
+}
+
+/// The sum of what belongs together, and its words, for each part of the cost.
+fn parts(group: &Group) -> Vec<(Nanos, String)> {
+    let of = |part| group.part(part);
+    let fork = match (group.first.how, group.copied) {
+        (How::Fork, Some(bytes)) => format!("fork of a {} parent", size(bytes)),
+        (How::Fork, None) => "fork (it copies page tables)".to_owned(),
+        (How::Vfork, _) => "vfork".to_owned(),
+        (How::PosixSpawn, _) => "posix_spawn's clone".to_owned(),
+    };
+    let earlier = match (&group.first.first, &group.first.shell) {
+        // A shell that did more than that worked: its time is no cost of the start.
+        (Some(first), None) if SHELLS.contains(&first.as_str()) => (ZERO, String::new()),
+        (Some(first), _) => (of(Part::Earlier), format!("{first}, before it executes the program")),
+        (None, _) => (ZERO, String::new()),
+    };
+    let mut parts = vec![
+        (of(Part::Fork), fork),
+        (of(Part::Delay), "until the child first runs".to_owned()),
+        (of(Part::Setup), "the child's own code before its exec".to_owned()),
+        earlier,
+        (of(Part::Prepare) + of(Part::Image), "execve".to_owned()),
+        (of(Part::Loader), "the dynamic loader".to_owned()),
+        (of(Part::Teardown), "exit".to_owned()),
+        (of(Part::Wakeup), "until the parent's wait returns".to_owned()),
+    ];
+    parts.sort_by_key(|(ns, _)| std::cmp::Reverse(*ns));
+    parts
+}
+
+/// The phases of a group that matter, the longest first.
+fn phases(group: &Group) -> impl Iterator<Item = Evidence> {
+    let (n, cost, program) = (group.count, group.cost, group.first.program.clone());
+    parts(group)
+        .into_iter()
+        .take(5)
+        .filter(move |(ns, _)| ns.0.saturating_mul(20) >= cost.0 && *ns > ZERO)
+        .map(move |(ns, words)| {
+            time(format!("{program}: {} each in {words}", human(mean(ns, n))), ns, PHASES)
+        })
+}
+
+/// How many of which program, what each costs, and most of it.
+fn title(main: &Group, groups: &[Group]) -> String {
+    let first = &main.first;
+    let times = format!("{} x {}", thousands(main.count), first.program);
+    if let Some(shell) = first.shell.as_ref().filter(|shell| !shell.executes) {
+        // The program's own time is no cost of the two starts.
+        let inner = groups.iter().filter(|g| g.first.in_shell && g.first.program == shell.starts);
+        let program: Nanos = inner.map(|g| g.part(Part::Program)).sum();
+        return format!(
+            "{times} that only starts {}: {} each, {} of it the shell",
+            shell.starts,
+            human(main.each(main.total - program)),
+            human(main.each(main.shell))
+        );
+    }
+    let to_start = main.part(Part::Program).0.saturating_mul(10) > main.cost.0;
+    let fork = main.part(Part::Fork);
+    let freed = main.part(Part::Image);
+    // The exec of a forked child frees the page tables that its fork copied (`exec_mmap`).
+    let most = match main.copied {
+        Some(bytes) if main.first.how == How::Fork && fork.0 > freed.0 / 2 && dear(fork, main) => {
+            format!(", {} of it fork of a {} parent", human(main.each(fork)), size(bytes))
+        }
+        Some(_) | None => parts(main).into_iter().next().map_or_else(String::new, |(ns, words)| {
+            format!(", {} of it {words}", human(main.each(ns)))
+        }),
+    };
+    let words = match (main.count, to_start) {
+        (1, false) => "",
+        (1, true) => " to start and end",
+        (_, false) => " each",
+        (_, true) => " each to start and end",
+    };
+    format!("{times}: {}{words}{most}", human(main.each(main.cost)))
+}
+
+/// Whether a part is at least a fifth of the whole.
+fn dear(part: Nanos, group: &Group) -> bool {
+    part.0.saturating_mul(5) >= group.cost.0
 }

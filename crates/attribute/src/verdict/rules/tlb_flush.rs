@@ -88,7 +88,16 @@ impl Rule for TlbFlush {
             all.local(),
             "tlb_flush",
         ));
-        Finding {
+        // By the flags of the CPU alone: the kernel uses PCID with PTI and without.
+        let flag = |name| facts.model().machine.as_ref().and_then(|m| m.has_flag(name));
+        if let Some(pcid) = flag("pcid") {
+            let have = if pcid { "have" } else { "lack" };
+            let text = format!(
+                "the CPUs {have} PCID, by their flags: it spares flushes on task switches, none on other CPUs"
+            );
+            evidence.push(count(text, u64::from(pcid), "context"));
+        }
+        let mut finding = Finding {
             title,
             evidence,
             recommendations: vec![
@@ -112,7 +121,11 @@ impl Rule for TlbFlush {
                 ),
             ],
             doubts: Vec::new(),
+        };
+        if flag("invlpgb") == Some(false) {
+            finding.recommendations.retain(|advice| !advice.condition.contains("INVLPGB"));
         }
+        finding
     }
 }
 

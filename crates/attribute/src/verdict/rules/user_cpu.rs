@@ -13,7 +13,7 @@
 //! DESIGN section 6, row 18.
 
 use crate::cause::Cause;
-use crate::stats::human;
+use crate::stats::{human, thousands};
 use crate::verdict::{Facts, Finding, Rule, shares, time};
 
 pub(crate) struct UserCpu;
@@ -30,16 +30,18 @@ impl Rule for UserCpu {
     }
     fn find(&self, facts: &Facts<'_>, cause: Cause) -> Finding {
         let mut evidence = shares(facts, cause);
-        let tasks = facts.top(cause, |cell| Some(cell.task));
-        for (task, ns) in tasks.iter().take(3) {
-            evidence.push(time(
-                format!("{} in {}", human(*ns), facts.name_tid(*task)),
-                *ns,
-                "sched_switch",
-            ));
+        // Many short runs of one program are one program.
+        let programs = facts.top(cause, |cell| Some(facts.name(cell.task)));
+        let tasks = facts.top(cause, |cell| Some((facts.name(cell.task), cell.task)));
+        for (name, ns) in programs.iter().take(3) {
+            let mut of = tasks.iter().filter(|((n, _), _)| n == name).map(|((_, task), _)| *task);
+            let words = match (of.next(), of.count()) {
+                (Some(task), 0) => facts.name_tid(task),
+                (_, more) => format!("{name} ({} tasks)", thousands(more as u64 + 1)),
+            };
+            evidence.push(time(format!("{} in {words}", human(*ns)), *ns, "sched_switch"));
         }
-        let name =
-            tasks.first().map_or_else(|| "the step".to_owned(), |(task, _)| facts.name(*task));
+        let name = programs.first().map_or_else(|| "the step".to_owned(), |(name, _)| name.clone());
         Finding {
             title: format!("not the kernel: {name} computes for {}", human(facts.own(cause))),
             evidence,

@@ -46,7 +46,7 @@ impl Rule for UserLock {
             },
         );
         let mutex = main.is_some_and(|(lock, _)| matches!(lock, Lock::Mutex(..)));
-        let own = human(facts.own(cause));
+        let own = facts.own(cause);
         let others = match locks.len().saturating_sub(1) {
             0 => String::new(),
             n => format!(" and {n} more"),
@@ -55,9 +55,13 @@ impl Rule for UserLock {
             Some((task, held)) => {
                 let verb = if mutex { "held by" } else { "waited on for" };
                 let name = facts.name_tid(*task);
-                format!("{lock}{others} {verb} {name}: {own}, {}", locked::did(facts, held))
+                format!(
+                    "{lock}{others} {verb} {name}: {}, {}",
+                    human(own),
+                    locked::did(facts, held, own)
+                )
             }
-            None => format!("{lock}{others} held by a task that is not known: {own}"),
+            None => format!("{lock}{others} held by a task that is not known: {}", human(own)),
         };
         let starved = holders.first().is_some_and(|(_, held)| held.starved());
         let mut recommendations = Vec::new();

@@ -112,14 +112,21 @@ impl Rule for VfsMetadataStorm {
             })
             .collect();
         let what = if named.is_empty() { "metadata calls".to_owned() } else { named.join(" and ") };
-        let places = match sums.directories {
+        // The directories of the call that the title is about, where they are told.
+        let first = told.first().map(|(_, sum)| *sum);
+        let known = first.map_or(0, CallSum::directories);
+        let places = match if known > 0 { known } else { sums.directories } {
             0 => String::new(),
             n => format!(" in {}", directories(n)),
         };
-        let each = told.first().filter(|(_, sum)| !sum.warm.is_empty());
-        let each = each.map_or_else(String::new, |(_, sum)| {
+        let warm = first.filter(|sum| !sum.warm.is_empty());
+        let mut each = warm.map_or_else(String::new, |sum| {
             format!(", {} each warm", human(percentile(&sum.warm, 50)))
         });
+        if !cold.is_empty() {
+            let p50 = human(percentile(&cold, 50));
+            each.push_str(&format!(", {} cold at {p50}", thousands(cold.len() as u64)));
+        }
         // Where much of the time is not calls into caches, that is what is to be said.
         let temperature = if waited.0.saturating_mul(5) >= own.0 && waited > ZERO {
             format!(", {} of it waiting for {device}", human(waited))

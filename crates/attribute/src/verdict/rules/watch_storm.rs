@@ -161,7 +161,7 @@ impl Rule for WatchStorm {
         };
         let mut costs = Vec::new();
         if delay > ZERO {
-            costs.push(format!("{} waiting for the CPU that they had", human(delay)));
+            costs.push(format!("{} waiting for their CPU", human(delay)));
         }
         if in_calls > ZERO {
             costs.push(format!("{} in the calls that woke them", human(in_calls)));
@@ -172,7 +172,7 @@ impl Rule for WatchStorm {
         }
         Finding {
             title: format!(
-                "watch storm: {} of {}{more} by this step's file operations, {}",
+                "watch storm: {} of {}{more}, {}",
                 plural(wakeups, "wakeup"),
                 names.join(" and "),
                 costs.join(", ")

@@ -111,6 +111,7 @@ fn faults<W: Write>(j: &mut JsonWriter<'_, W>, rows: &FaultRows) -> io::Result<(
     for file in &rows.files {
         j.item()?.object(false)?;
         j.key("path")?.text_or_null(file.path.as_deref())?;
+        j.key("source")?.text_or_null(file.source)?;
         j.key("dev")?.text(&file.dev.to_string())?;
         j.key("ino")?.number(file.ino)?;
         j.key("count")?.number(file.count)?;
