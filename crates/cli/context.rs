@@ -2,7 +2,7 @@
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use agenttrace_model::parse::context::{
     ContextError, Machine, read_cgroups, read_devices, read_files, read_machine, read_mounts,
@@ -124,12 +124,18 @@ impl<'a> ContextFolder<'a> {
             ));
         }
         model.apply_context(context);
-        if info.os_release == self.machine.release
-            && let Some(text) = self.file("kallsyms")?
-        {
-            self.notes.extend(name_kernel(model, &text, &self.dir.join("kallsyms")));
+        if let Some(path) = self.kallsyms(info) {
+            let text = input::open(&path)?;
+            self.notes.extend(name_kernel(model, &text, &path));
         }
         Ok(())
+    }
+
+    /// Its kallsyms, where it is of the capture's kernel.
+    pub(crate) fn kallsyms(&self, info: &CaptureInfo) -> Option<PathBuf> {
+        let path = self.dir.join("kallsyms");
+        let same = !self.other_machine && info.os_release == self.machine.release;
+        (same && path.is_file()).then_some(path)
     }
 
     fn file(&self, name: &str) -> Result<Option<Bytes>> {
@@ -151,7 +157,7 @@ fn wrong(dir: &Path, error: &ContextError) -> anyhow::Error {
 
 /// Names the functions of work items, and locks that are variables. Functions begin exactly
 /// at a symbol; where most do not, the text is of another boot.
-pub(crate) fn name_kernel(model: &mut Model, text: &[u8], path: &Path) -> Option<String> {
+fn name_kernel(model: &mut Model, text: &[u8], path: &Path) -> Option<String> {
     let (mut functions, mut locks) = (Vec::new(), Vec::new());
     for op in model.tasks.iter().flat_map(|task| &task.ops) {
         if let OpKind::Work(function) = op.kind {

@@ -97,6 +97,9 @@ pub(crate) fn run(args: &CheckArgs) -> Result<ExitCode> {
             "mappings    data mappings were not recorded, so files that are mapped have no names; record with -d"
         );
     }
+    for note in &loaded.notes {
+        let _ = writeln!(text, "context     {}", safe(note.trim_start_matches("context: ")));
+    }
     let _ = writeln!(text, "\nCPU      events        lost  from                to (ns)");
     for cpu in &totals.cpus {
         let _ = writeln!(

@@ -139,6 +139,9 @@ impl<'a> Job<'a> {
         let marks = pipeline::markers(args)?;
         let loaded =
             pipeline::load(&unpacked, &args.read, marks.as_ref().and_then(|f| f.calibration))?;
+        for note in &loaded.notes {
+            output::say(format_args!("note: {}", note.escape_debug()));
+        }
         let whole = self.kind != StackKind::Wall
             && unmarked
             && (self.args.whole_capture || by_name || !marked(&loaded));

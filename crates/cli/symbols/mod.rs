@@ -30,6 +30,7 @@ use agenttrace_model::stacks::{
 use anyhow::{Result, anyhow};
 
 use crate::args::{ReadArgs, SymbolArgs};
+use crate::context::ContextFolder;
 
 use files::{ModuleFiles, Places};
 use kernel::{Given, Kernel, Reference};
@@ -93,8 +94,8 @@ pub(crate) fn load(
 
     let is_kernel = |module: &&Module| module.kind == ModuleKind::Kernel;
     let id = stacks.modules.iter().find(is_kernel).and_then(|module| module.build_id);
-    let of_context = read.context.as_ref().map(|dir| dir.join("kallsyms"));
-    let of_context = of_context.filter(|path| path.is_file());
+    let context = read.context.as_deref().map(|dir| ContextFolder::open(dir, info)).transpose()?;
+    let of_context = context.and_then(|context| context.kallsyms(info));
     let kallsyms = args.kallsyms.as_deref().or(of_context.as_deref());
     let given = Given { kallsyms, vmlinux: args.vmlinux.as_deref() };
     let kernel = Kernel::find(&places, given, capture.kallsyms(), id.as_ref(), &reference)?;

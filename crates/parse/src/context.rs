@@ -389,4 +389,36 @@ mod tests {
         assert_eq!((counts.len(), counts[0].value), (1, 12));
         assert_eq!(counts[0].key, "cpu.stat nr_throttled");
     }
+
+    #[test]
+    fn no_text_is_too_bad_to_read() {
+        let read = |text: &[u8]| {
+            let _ = read_machine(text);
+            let _ = read_devices(text);
+            let _ = read_cgroups(text);
+            let _ = read_mounts(text);
+            let _ = read_files(text, &|_| true, &mut |_, _| {});
+        };
+        for (file, line) in [
+            ("machine", "hostname a\\040b\ncpu_flags x y\nboot_s 99999999999999999999\n"),
+            ("devices", "254:1 vda a=b =c d=\n4294967295:1 x\n: y\n"),
+            ("cgroups", "/a cpu.stat x 1\n/ 9\n \n"),
+            ("mounts", "1 2 3:4 / /p rw - t s o\n1 2 3:4 / /p rw -\n- - - - -\n"),
+            ("files", "d 1:2 /\nf 3 x\np 1:2 4 /y\nf\np\nd\n\\777\n"),
+        ] {
+            let text = format!("# {CONTEXT_FORM} {file}\n{line}");
+            for end in 0..=text.len() {
+                read(text.get(..end).unwrap_or_default().as_bytes());
+            }
+            for at in 0..text.len() {
+                for byte in [0, b'\n', b' ', b'\\', b':', 0xff] {
+                    let mut changed = text.clone().into_bytes();
+                    if let Some(slot) = changed.get_mut(at) {
+                        *slot = byte;
+                    }
+                    read(&changed);
+                }
+            }
+        }
+    }
 }

@@ -11,13 +11,12 @@ use crate::inclusive::Index;
 /// Who is in a commit.
 #[derive(Clone, Default, Debug)]
 pub(crate) struct Members {
-    /// Handles (or calls, where inferred) of tasks that worked for the step.
+    /// Handles (without their events: calls) of tasks that worked for the step.
     pub(crate) ours: u64,
-    /// The others', by task, the most first.
+    /// Handles of kernel threads: write-back, of whoever's data.
+    pub(crate) kernel: u64,
+    /// Other tasks', by task, the most first.
     pub(crate) others: Vec<(TaskId, u64)>,
-    /// Handles were not recorded: these are tasks that changed metadata between the commits,
-    /// on whatever file system.
-    pub(crate) inferred: bool,
 }
 
 impl Members {
@@ -46,7 +45,8 @@ impl Members {
 
 const MOST_NAMES: usize = 4;
 
-/// Who is in a commit; `since` is the start of the one before.
+/// Who is in a commit; `since` is the start of the one before. Where handles were not
+/// recorded, inferred: who changed a directory or an inode since, on whatever file system.
 pub(crate) fn members(
     index: &Index<'_>,
     step: Option<usize>,
@@ -55,7 +55,7 @@ pub(crate) fn members(
 ) -> Members {
     let model = index.model;
     let mut sums: BTreeMap<TaskId, u64> = BTreeMap::new();
-    let mut ours = 0;
+    let (mut ours, mut kernel) = (0, 0);
     let mut count = |task, time| {
         let works = step.is_some_and(|step| {
             index.windows.works_for(task, time, step)
@@ -63,12 +63,13 @@ pub(crate) fn members(
         });
         if works {
             ours += 1;
+        } else if index.block_io().is_kernel_thread(task) {
+            kernel += 1;
         } else {
             *sums.entry(task).or_default() += 1;
         }
     };
-    let inferred = !index.journals().handles_recorded;
-    if inferred {
+    if !index.journals().handles_recorded {
         for (id, task) in model.task_ids() {
             let first = task.ops.partition_point(|op| op.start < since);
             let last = task.ops.partition_point(|op| op.start < commit.start);
@@ -89,7 +90,7 @@ pub(crate) fn members(
     }
     let mut others: Vec<(TaskId, u64)> = sums.into_iter().collect();
     others.sort_by_key(|(_, n)| Reverse(*n));
-    Members { ours, others, inferred }
+    Members { ours, kernel, others }
 }
 
 /// Calls that change a directory or an inode whenever they succeed.

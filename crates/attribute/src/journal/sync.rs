@@ -253,12 +253,23 @@ impl Wait<'_, '_> {
         devices.dedup();
         for device in devices {
             let flushes = index.block_io().flushes(model, device, self.from, self.to);
-            flush.extend(flushes.map(|r| self.clip(r.issued, r.completed.unwrap_or(self.to))));
+            for flushing in flushes {
+                // The flush after a write, too, ends before who waits for the write is woken.
+                finished(flushing.completed);
+                let end = flushing.completed.unwrap_or(self.to);
+                flush.push(self.clip(flushing.issued, end));
+            }
         }
         let flushed = covered(&mut flush, &[]);
         let parts = &mut call.parts;
         let written = covered(&mut data, &flush);
-        let hop = if done > self.from { self.to - done } else { Nanos::ZERO };
+        let mut busy: Vec<Interval> = flush.iter().chain(&data).copied().collect();
+        busy.sort_unstable();
+        let hop = if done > self.from {
+            covered(&mut vec![self.clip(done, self.to)], &busy)
+        } else {
+            Nanos::ZERO
+        };
         let rest = (self.to - self.from) - flushed - written - hop;
         parts.flush += flushed;
         parts.data += written;

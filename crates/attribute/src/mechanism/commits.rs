@@ -77,6 +77,7 @@ impl Mechanism for Commits {
             Column::time("logging_ns", "logging"),
             Column::count("handles", "handles"),
             Column::count("ours", "ours"),
+            Column::count("kernel", "kernel's"),
             Column::count("theirs", "others'"),
             Column::text("others", "the others"),
         ];
@@ -116,6 +117,7 @@ impl Mechanism for Commits {
                 between(commit.logging, commit.end).into(),
                 commit.handles.map(u64::from).into(),
                 members.as_ref().map(|m| m.ours).into(),
+                members.as_ref().map(|m| m.kernel).into(),
                 members.as_ref().map(|m| m.theirs()).into(),
                 members.map(|m| m.words(index, commit.start)).into(),
             ];

@@ -28,6 +28,7 @@ use crate::mechanism::block_files::{FileRequests, by_file};
 use crate::path::file_name;
 use crate::report::{Evidence, Recommendation};
 use crate::stats::{human, plural, size};
+use crate::verdict::rules::refaults;
 use crate::verdict::{Facts, Finding, Rule, ZERO, advice, count, shares, time};
 
 /// The rule of one direction.
@@ -92,6 +93,7 @@ impl Rule for BlockRequests {
         }
         evidence.extend(self.plugs(facts));
         evidence.extend(self.behind(facts, &delays));
+        let again = (self.op == BlockOp::Read).then(|| refaults::reads(facts, cause));
 
         let mut title = self.what(facts, &files);
         if let Some((name, _)) = facts.call(cause) {
@@ -104,24 +106,35 @@ impl Rule for BlockRequests {
         if let Some(delay) = culprit {
             title.push_str(&format!(", behind {}", self.whose(facts, delay)));
         }
-        let recommendations = self.advice(facts, cause, queue, &delays, culprit);
+        let mut recommendations = self.advice(facts, cause, queue, &delays, culprit);
+        if let Some(again) = again {
+            evidence.extend(again.evidence);
+            if let Some(words) = again.title {
+                title.push_str(&format!("; {words}"));
+            }
+            recommendations.extend(again.recommendations);
+        }
         Finding { title, evidence, recommendations, doubts: Vec::new() }
     }
 }
 
-/// The owner that a verdict names: its requests were before a quarter of ours, and ours took
-/// a quarter longer behind requests of others than without (or were never without).
+/// The owner that a verdict names: its requests were before ours for a quarter of their time,
+/// and ours took half as long again behind others' requests as without (or never were without).
 fn culprit(delays: &Delays) -> Option<&Delay> {
-    let all = delays.behind.count + delays.alone.count;
     let first = delays.owners.first()?;
-    let longer = match delays.alone.count {
-        0..FEW => true,
-        _ => delays.behind.p50.0.saturating_mul(4) >= delays.alone.p50.0.saturating_mul(5),
+    let (behind, alone) = (delays.behind, delays.alone);
+    let longer = match alone.count {
+        0..FEW => behind.count >= FEW,
+        _ => behind.total.0.saturating_mul(2) >= expected(delays).0.saturating_mul(3),
     };
-    let often = first.delayed.saturating_mul(4) >= all;
-    let long = delays.behind.total + delays.alone.total;
-    let much = (first.queue + first.device).0.saturating_mul(5) >= long.0;
-    (longer && often && much && delays.behind.count >= FEW).then_some(first)
+    let total = behind.total + alone.total;
+    let much = (first.queue + first.device).0.saturating_mul(4) >= total.0;
+    (longer && much).then_some(first)
+}
+
+/// What the requests behind others' would have taken, had each taken what those without took.
+fn expected(delays: &Delays) -> Nanos {
+    Nanos(delays.alone.p50.0.saturating_mul(delays.behind.count))
 }
 
 /// Fewer requests than this have no median worth comparing.
@@ -186,7 +199,8 @@ impl BlockRequests {
         let held = mine.filter(|(_, r)| r.rwbs.op == self.op);
         let held: Nanos = held.filter_map(|(_, r)| index.block_io().plugged(r)).sum();
         let text = format!("{} held back in plugs by the step's own tasks", human(held));
-        (held > ZERO).then(|| time(text, held, "block_plug to block_unplug"))
+        let worth = held > ZERO && held.0.saturating_mul(20) >= facts.wall.0;
+        worth.then(|| time(text, held, "block_plug to block_unplug"))
     }
 
     fn behind(&self, facts: &Facts<'_>, delays: &Delays) -> Vec<Evidence> {
@@ -203,9 +217,9 @@ impl BlockRequests {
             evidence.push(time(text, together, AHEAD));
         }
         let (behind, alone) = (delays.behind, delays.alone);
-        if behind.count >= FEW && alone.count >= FEW {
+        if behind.count > 0 && alone.count >= FEW {
             let text = format!(
-                "p50 {} of {} behind others' requests, {} of {} without",
+                "median {} of {} behind others' requests, {} of {} without",
                 human(behind.p50),
                 plural(behind.count, self.noun),
                 human(alone.p50),
@@ -244,11 +258,9 @@ impl BlockRequests {
     ) -> Vec<Recommendation> {
         let mut fixes = Vec::new();
         if let Some(delay) = culprit {
-            // What ours would have saved, had each taken what those without others took.
-            let (behind, alone) = (delays.behind, delays.alone);
-            let longer = Nanos((behind.p50 - alone.p50).0.saturating_mul(behind.count));
             let most = facts.held(cause);
-            let saves = if alone.count >= FEW { longer.min(most) } else { most };
+            let longer = delays.behind.total - expected(delays);
+            let saves = if delays.alone.count >= FEW { longer.min(most) } else { most };
             let (text, condition) = match delay.owner.kind {
                 OwnerKind::WriteBack => (
                     "smaller bursts of write-back: sync_file_range as the writer goes, or a lower vm.dirty_background_bytes so that it starts sooner",
@@ -264,20 +276,12 @@ impl BlockRequests {
             fixes.push(fix);
         }
         match self.op {
-            BlockOp::Read => fixes.extend([
-                advice(
-                    facts,
-                    cause,
-                    "read ahead: posix_fadvise(WILLNEED) or io_uring before the step needs the data",
-                    "where the step knows early what it reads",
-                ),
-                advice(
-                    facts,
-                    cause,
-                    "keep the data in memory: memory.low of its cgroup",
-                    "if it had been in memory and was evicted",
-                ),
-            ]),
+            BlockOp::Read => fixes.push(advice(
+                facts,
+                cause,
+                "read ahead: posix_fadvise(WILLNEED) or io_uring before the step needs the data",
+                "where the step knows early what it reads",
+            )),
             BlockOp::Write | BlockOp::Flush | BlockOp::Discard | BlockOp::Other => {
                 fixes.push(advice(
                     facts,

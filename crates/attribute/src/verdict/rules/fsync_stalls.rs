@@ -33,6 +33,7 @@ pub(crate) struct FsyncStalls;
 
 /// How long changes may wait for each other before they are made durable together.
 const WINDOW: Nanos = Nanos(100_000_000);
+const WINDOW_WORDS: &str = "100 ms";
 /// Fewer syncs than this are not many.
 const MANY: u64 = 5;
 const SYNCS: &str = "raw_syscalls";
@@ -120,8 +121,8 @@ impl Rule for FsyncStalls {
         let worth = many >= MANY && grouped.saturating_mul(2) <= many;
         if worth {
             let left = plural(grouped, if commit > ZERO { "commit" } else { "sync" });
-            title.push_str(&format!("; grouped by {}: {left}", human(WINDOW)));
-            let text = format!("grouped by {}, {left} would have been left", human(WINDOW));
+            title.push_str(&format!("; grouped by {WINDOW_WORDS}: {left}"));
+            let text = format!("grouped by {WINDOW_WORDS}, {left} would have been left");
             evidence.push(count(text, grouped, SYNCS));
         }
         let grouped = worth.then_some((many, grouped));
@@ -191,6 +192,7 @@ fn others(facts: &Facts<'_>, calls: &[SyncCall]) -> Option<Members> {
     for commit in waited(facts, calls).into_values().filter(|c| !c.fast) {
         let members = members(index, facts.number(), commit, Nanos::ZERO);
         all.ours += members.ours;
+        all.kernel += members.kernel;
         for (task, n) in members.others {
             *sums.entry(task).or_default() += n;
         }
@@ -205,7 +207,7 @@ fn in_commits(facts: &Facts<'_>, members: Option<&Members>) -> Option<Evidence> 
     let theirs = members.theirs();
     let text = format!(
         "{theirs} of {} in those commits were of others: {words}",
-        plural(members.ours + theirs, "handle")
+        plural(members.ours + members.kernel + theirs, "handle")
     );
     Some(count(text, theirs, "jbd2_handle_start"))
 }
@@ -241,7 +243,7 @@ fn recommendations(
         let mut fix = advice(
             facts,
             cause,
-            &format!("batch: one fsync for all changes of {}", human(WINDOW)),
+            &format!("batch: one fsync for all changes of {WINDOW_WORDS}"),
             "loses the changes since the last one on power failure",
         );
         let held = u128::from(facts.held(cause).0);

@@ -47,10 +47,11 @@ impl Rule for Journal {
         let commits = waited(facts);
         let mut evidence = shares(facts, cause);
         let mut asker = None;
-        let mut sync = false;
+        let (mut sync, mut own) = (false, false);
         for (commit, ns) in commits.iter().take(3) {
             let by = asked(facts.model(), commit);
             sync |= matches!(by, Asked::Task { sync: true, .. });
+            own |= self::own(facts, by);
             let who = who(facts, by);
             let name =
                 commit.transaction.map_or_else(String::new, |t| format!(" of transaction {t}"));
@@ -79,19 +80,25 @@ impl Rule for Journal {
         } else {
             "they may be another program's"
         };
-        Finding {
-            title,
-            evidence,
-            recommendations: vec![
-                advice(facts, cause, "batch the fsyncs that start the commits", condition),
-                hint(
-                    "keep what is synced often and what is renamed often on different file systems",
-                    "where they need not be on the same",
-                ),
-                hint("ext4 fast_commit", "a feature set by mkfs or tune2fs, with data=ordered"),
-            ],
-            doubts: Vec::new(),
+        let mut recommendations =
+            vec![advice(facts, cause, "batch the fsyncs that start the commits", condition)];
+        if own {
+            let fix = advice(
+                facts,
+                cause,
+                "do without a synchronous directory (chattr +D, mount -o dirsync or sync)",
+                "this step's own calls asked for commits without a sync; a change that no sync follows can be lost on power failure",
+            );
+            recommendations.insert(0, fix);
         }
+        recommendations.extend([
+            hint(
+                "keep what is synced often and what is renamed often on different file systems",
+                "where they need not be on the same",
+            ),
+            hint("ext4 fast_commit", "a feature set by mkfs or tune2fs, with data=ordered"),
+        ]);
+        Finding { title, evidence, recommendations, doubts: Vec::new() }
     }
 }
 
@@ -117,6 +124,12 @@ fn waited<'m>(facts: &Facts<'m>) -> Vec<(&'m Commit, Nanos)> {
     let mut found: Vec<(&Commit, Nanos)> = found.filter(|(_, ns)| *ns > ZERO).collect();
     found.sort_by_key(|(commit, ns)| (Reverse(*ns), commit.start));
     found
+}
+
+/// Whether a call of this step that is no sync asked: the directory or file is synchronous.
+fn own(facts: &Facts<'_>, by: Asked) -> bool {
+    let Asked::Task { task, time, call: Some(_), sync: false } = by else { return false };
+    facts.number().is_some_and(|own| facts.parts.index.windows.works_for(task, time, own))
 }
 
 /// Who asked, as this step sees it.
