@@ -143,3 +143,19 @@ fn connections_have_their_peer() {
     assert_eq!(row(3).get("peer").text(), None);
     assert!(rows(step(&report, 4), "network_waits").is_empty());
 }
+
+/// Worked out by hand from the times in its events.
+#[test]
+fn each_phase_has_its_own_time() {
+    let name = "crafted/spawn_by_hand";
+    let fixture = fixtures("crafted").into_iter().find(|f| f.name == name).expect("it is there");
+    let report = Json::parse(&report_text(&fixture, &[])).expect("the report is JSON");
+    let row = rows(step(&report, 1), "spawn_list").first().expect("one spawn");
+    let micros: Vec<u64> = PHASES.iter().map(|key| number(row, key) / 1000).collect();
+    assert_eq!(micros, [400, 500, 400, 0, 200, 700, 400, 1900, 400, 300]);
+    assert_eq!(number(row, "total_ns"), 5_200_000);
+    assert_eq!((number(row, "failed_execs"), number(row, "failed_execs_ns")), (1, 100_000));
+    // 100 MiB of anonymous memory and 4 MiB of files; swap is not resident.
+    assert_eq!(number(row, "copied_bytes"), 104 << 20);
+    assert_eq!(row.get("how").text(), Some("fork"));
+}

@@ -62,24 +62,33 @@ pub(crate) fn connection(
     Some((call.nr, found))
 }
 
-/// The waits for a cause by connection and call: (connection, call, times, total, longest),
-/// the longest total first.
-pub(crate) fn waits(
-    index: &Index<'_>,
-    path: &StepPath,
-    cause: Cause,
-) -> Vec<(Option<Connection>, i32, u64, Nanos, Nanos)> {
-    let mut sums: BTreeMap<(Option<Connection>, i32), (u64, Nanos, Nanos)> = BTreeMap::new();
+/// The waits of one connection in one call.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Waits {
+    pub(crate) connection: Option<Connection>,
+    /// The call they were in.
+    pub(crate) nr: i32,
+    pub(crate) count: u64,
+    pub(crate) total: Nanos,
+    /// The longest.
+    pub(crate) max: Nanos,
+}
+
+/// The waits for a cause on a path by connection and call, the longest total first.
+pub(crate) fn waits(index: &Index<'_>, path: &StepPath, cause: Cause) -> Vec<Waits> {
+    let mut sums: BTreeMap<(Option<Connection>, i32), Waits> = BTreeMap::new();
     for segment in path.segments.iter().filter(|s| s.cause == cause) {
         if let Some((nr, connection)) = connection(index, segment) {
             let ns = segment.end - segment.start;
-            let sum = sums.entry((connection, nr)).or_default();
-            *sum = (sum.0 + 1, sum.1 + ns, sum.2.max(ns));
+            let none = Waits { connection, nr, count: 0, total: Nanos::ZERO, max: Nanos::ZERO };
+            let sum = sums.entry((connection, nr)).or_insert(none);
+            sum.count += 1;
+            sum.total += ns;
+            sum.max = sum.max.max(ns);
         }
     }
-    let mut rows: Vec<_> =
-        sums.into_iter().map(|((c, nr), (n, total, max))| (c, nr, n, total, max)).collect();
-    rows.sort_by_key(|(_, _, _, total, _)| Reverse(*total));
+    let mut rows: Vec<Waits> = sums.into_values().collect();
+    rows.sort_by_key(|waits| Reverse(waits.total));
     rows
 }
 
@@ -107,28 +116,21 @@ impl Mechanism for NetworkWaits {
     fn step(&self, view: &StepView<'_>) -> Rows {
         let waits = waits(view.index, view.path, Cause::NetworkWait);
         let mut notes = Vec::new();
-        if waits.iter().any(|(c, ..)| c.is_none_or(|c| c.peer.is_none())) {
+        if waits.iter().any(|w| w.connection.is_none_or(|c| c.peer.is_none())) {
             notes.push(
                 "a peer is told by sock:inet_sock_set_state at its connect or close; where it is \
                  missing, neither was captured"
                     .to_owned(),
             );
         }
-        let row = |(connection, nr, count, total, max): &(
-            Option<Connection>,
-            i32,
-            u64,
-            Nanos,
-            Nanos,
-        )|
-         -> Vec<Value> {
+        let row = |w: &Waits| -> Vec<Value> {
             vec![
-                connection.and_then(|c| c.peer).map(|p| p.to_string()).into(),
-                connection.map(|c| c.fd).into(),
-                view.index.model.syscalls.name(*nr).into(),
-                (*count).into(),
-                (*total).into(),
-                (*max).into(),
+                w.connection.and_then(|c| c.peer).map(|p| p.to_string()).into(),
+                w.connection.map(|c| c.fd).into(),
+                view.index.model.syscalls.name(w.nr).into(),
+                w.count.into(),
+                w.total.into(),
+                w.max.into(),
             ]
         };
         Rows { rows: waits.iter().map(row).collect(), notes }

@@ -20,6 +20,9 @@ const FEWEST: usize = 8;
 /// A longer sleep is no polling.
 const LONGEST: Nanos = Nanos(2_000_000_000);
 
+/// From when to when each was.
+type Sleeps = Vec<(Nanos, Nanos)>;
+
 /// One loop.
 #[derive(Clone, Debug)]
 pub(crate) struct Loop {
@@ -50,7 +53,7 @@ pub(crate) struct Check {
 
 /// The polling loops on a step's critical path, the longest first.
 pub(crate) fn loops(index: &Index<'_>, path: &StepPath, work: &[Stretch]) -> Vec<Loop> {
-    let mut sleeps: BTreeMap<(TaskId, i32), Vec<(Nanos, Nanos)>> = BTreeMap::new();
+    let mut sleeps: BTreeMap<(TaskId, i32), Sleeps> = BTreeMap::new();
     for segment in path.segments.iter().filter(|s| s.cause == Cause::Sleep) {
         let Some(task) = index.task(segment.task) else { continue };
         let call = task.op_chain(task.op_at(segment.start)).find_map(|(_, op)| op.syscall());
@@ -59,7 +62,7 @@ pub(crate) fn loops(index: &Index<'_>, path: &StepPath, work: &[Stretch]) -> Vec
         }
     }
     let ours: BTreeSet<TaskId> = work.iter().map(|s| s.task).collect();
-    let mut by: BTreeMap<(TaskId, i32), (BTreeSet<TaskId>, Vec<(Nanos, Nanos)>)> = BTreeMap::new();
+    let mut by: BTreeMap<(TaskId, i32), (BTreeSet<TaskId>, Sleeps)> = BTreeMap::new();
     for ((id, nr), spans) in sleeps {
         // `sleep 0.1` in a script: a new process for each sleep.
         let maker = index.task(id).filter(|t| spans.len() == 1 && t.is_thread == Some(false));
@@ -85,7 +88,7 @@ fn polls(
     owner: TaskId,
     nr: i32,
     tasks: BTreeSet<TaskId>,
-    mut spans: Vec<(Nanos, Nanos)>,
+    mut spans: Sleeps,
 ) -> Option<Loop> {
     spans.sort_unstable();
     let mut lengths: Vec<Nanos> = spans.iter().map(|(from, to)| *to - *from).collect();

@@ -45,23 +45,23 @@ impl Rule for NetworkWait {
         }
         let index = facts.parts.index;
         let waits = waits(index, facts.parts.path, cause);
-        for (connection, nr, times, ns, _) in waits.iter().take(3) {
-            if let Some(connection) = connection {
+        for w in waits.iter().take(3) {
+            if let Some(connection) = w.connection {
                 evidence.push(time(
                     format!(
                         "{} for {} in {} of {}",
-                        human(*ns),
+                        human(w.total),
                         connection.words(),
-                        plural(*times, "wait"),
-                        facts.model().syscalls.name(*nr)
+                        plural(w.count, "wait"),
+                        facts.model().syscalls.name(w.nr)
                     ),
-                    *ns,
+                    w.total,
                     "sock:inet_sock_set_state within the connect call, raw_syscalls",
                 ));
             }
         }
         let call = facts.call(cause).map_or_else(String::new, |(name, _)| format!(" in {name}"));
-        let whom = match waits.first().and_then(|(connection, ..)| *connection) {
+        let whom = match waits.first().and_then(|w| w.connection) {
             Some(Connection { peer: None, fd }) => format!("the network (fd {fd})"),
             Some(connection) => connection.words(),
             None => "the network".to_owned(),
