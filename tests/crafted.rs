@@ -194,6 +194,24 @@ fn poll_ticks() {
 }
 
 #[test]
+fn poll_timed_out() {
+    expect(
+        "poll_timed_out",
+        0,
+        "1000 1500 user_cpu cpu_user | user
+         1500 1600 syscall_cpu cpu_kernel | poll
+         1600 3600 sleep timer | poll
+         3600 4000 user_cpu cpu_user | user
+         4000 4100 syscall_cpu cpu_kernel | futex
+         4100 6100 sleep timer | futex
+         6100 6500 user_cpu cpu_user | user
+         6500 6600 syscall_cpu cpu_kernel | poll
+         6600 8600 ipc_wait unknown | poll [no waker recorded]
+         8600 9000 user_cpu cpu_user | user",
+    );
+}
+
+#[test]
 fn loopback() {
     expect(
         "loopback",
@@ -235,6 +253,33 @@ fn readahead_fault() {
          3000 3000008 ns user_cpu cpu_user | user
          3000008 ns 3100 syscall_cpu cpu_kernel | getpid
          3100 5000 user_cpu cpu_user | user",
+    );
+}
+
+#[test]
+fn log_force() {
+    expect(
+        "log_force",
+        0,
+        "1000 1500 user_cpu cpu_user | user
+         1500 1700 fsync cpu_kernel | fsync
+         1700 2200 fsync device | fsync > block write 254:0
+         2200 2210 fsync completion | fsync > block write 254:0
+         2210 2250 run_delay run_queue (fsync) | fsync
+         2250 2320 fsync cpu_kernel | fsync
+         2320 2330 fsync run_queue | fsync > kworker/1:1H
+         2330 2420 fsync completion | fsync > kworker/1:1H
+         2420 2900 fsync device | fsync > kworker/1:1H > block write 254:0
+         2900 2910 fsync device_queue | fsync > kworker/1:1H > block write 254:0
+         2910 3300 fsync device | fsync > kworker/1:1H > block write 254:0
+         3300 3310 fsync completion | fsync > kworker/1:1H > block write 254:0
+         3310 3330 fsync run_queue | fsync > kworker/1:1H
+         3330 3350 fsync completion | fsync > kworker/1:1H
+         3350 3400 run_delay run_queue (fsync) | fsync
+         3400 3450 fsync cpu_kernel | fsync
+         3450 3450008 ns user_cpu cpu_user | user
+         3450008 ns 3460 syscall_cpu cpu_kernel | getpid
+         3460 5000 user_cpu cpu_user | user",
     );
 }
 

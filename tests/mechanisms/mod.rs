@@ -3,6 +3,8 @@
 //! The keys are described in `fixtures/README.md`. Exact numbers of a mechanism's table
 //! are tested in a file of its own here, a `mod` line each.
 
+/// Block I/O, syncs and commits: by hand, and against the kernel's own counts.
+mod block_io;
 /// Computing, sleep and the network: nothing of it is the kernel's.
 mod innocent;
 /// io_uring: the table against the workload's own counts.
@@ -13,6 +15,8 @@ mod memory;
 mod names_and_locks;
 /// The page cache and page faults: their tables against `mincore`, getrusage and by hand.
 mod refaults;
+/// Spawns, polling loops, connections.
+mod spawns;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;

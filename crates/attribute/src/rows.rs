@@ -166,7 +166,7 @@ impl<'m> Context<'m> {
 
     /// Whether it is a worker on a request that does what a call of this class does.
     fn works_on_uring(&self, class: SyscallClass) -> bool {
-        self.uring.is_some_and(|on| on.worker && on.request.op.class() == class)
+        self.uring.is_some_and(|on| on.work.is_some() && on.request.op.class() == class)
     }
 
     fn is_in(&self, wanted: impl Fn(&OpKind) -> bool) -> bool {
@@ -342,6 +342,32 @@ impl<'m> Facts<'m> {
         Some((*call, self.class(call)))
     }
 
+    /// The timer that ended a wait of which no waker was recorded, where the call's
+    /// result proves one: a poll that found nothing returns 0, a futex `-ETIMEDOUT`.
+    pub(crate) fn timed_out(&self, context: &Context<'_>) -> Option<WakeSource> {
+        const ETIMEDOUT: i64 = -110;
+        let (call, class) = self.call(context)?;
+        let proof = match class {
+            SyscallClass::Poll => 0,
+            SyscallClass::Futex => ETIMEDOUT,
+            SyscallClass::Durability
+            | SyscallClass::Metadata
+            | SyscallClass::Read
+            | SyscallClass::Write
+            | SyscallClass::Fork
+            | SyscallClass::Exec
+            | SyscallClass::Exit
+            | SyscallClass::WaitChild
+            | SyscallClass::Sleep
+            | SyscallClass::SocketSend
+            | SyscallClass::SocketReceive
+            | SyscallClass::Prctl
+            | SyscallClass::IoUring
+            | SyscallClass::Other => return None,
+        };
+        (call.ret == Some(proof)).then_some(WakeSource::Timer)
+    }
+
     /// Row 16e: a wait whose waker nothing tells.
     pub(crate) fn unnamed_wait(&self, context: &Context<'_>) -> Option<Cause> {
         let (call, class) = self.call(context)?;
@@ -400,7 +426,7 @@ impl<'m> Facts<'m> {
         let mut user = !is_uring_thread(self.model, context.task);
         // A worker's request is around all that it does; who waits for one is in its call.
         let (around, inside) = match context.uring {
-            Some(on) if on.worker => (Some(on.request.op), None),
+            Some(on) if on.work.is_some() => (Some(on.request.op), None),
             on => (None, on.map(|on| on.request.op)),
         };
         if let Some(op) = around {

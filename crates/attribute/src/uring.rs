@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use agenttrace_model::parse::{Nanos, Pid};
 use agenttrace_model::{
-    Model, State, SyscallClass, TaskId, UringOp, UringRequest, Wake, WakeSource,
+    Model, State, SyscallClass, TaskId, UringOp, UringRequest, UringWork, Wake, WakeSource,
 };
 
 use crate::facts::Facts;
@@ -17,8 +17,8 @@ const NEARBY: usize = 64;
 #[derive(Clone, Copy)]
 pub(crate) struct OnUring<'m> {
     pub(crate) request: &'m UringRequest,
-    /// The task is a worker on it; else one that waits for it.
-    pub(crate) worker: bool,
+    /// The task is a worker, and this is its time on it; else it waits for it.
+    pub(crate) work: Option<UringWork>,
 }
 
 /// Completed requests by the process that submitted them, by completion.
@@ -94,7 +94,7 @@ impl<'m> Facts<'m> {
     /// The block request of a request that the ring's own thread submitted and completed,
     /// while another task waited for it.
     pub(crate) fn polled_block(&self, context: &Context<'_>) -> Option<u32> {
-        let request = context.uring.filter(|on| !on.worker)?.request;
+        let request = context.uring.filter(|on| on.work.is_none())?.request;
         let submitter = request.submitter.filter(|_| request.polled)?;
         let completed = request.completed?;
         self.own_request(submitter, request.submitted, request.submitted, completed)
@@ -102,31 +102,22 @@ impl<'m> Facts<'m> {
 
     /// The request that a worker is on.
     pub(crate) fn uring_work(&self, task: TaskId, time: Nanos) -> Option<OnUring<'m>> {
-        let request = self.model.uring.at(task, time)?;
-        Some(OnUring { request, worker: true })
+        let (work, request) = self.model.uring.at(task, time)?;
+        Some(OnUring { request, work: Some(work) })
     }
 
     /// Whether a worker slept for a block request while on its request.
     pub(crate) fn uring_slept_for_io(&self, context: &Context<'_>) -> bool {
-        let Some(OnUring { request, worker: true }) = context.uring else { return false };
-        let (Some(punted), Some(completed)) =
-            (request.punted.or(Some(request.submitted)), request.completed)
-        else {
-            return false;
-        };
+        let Some(work) = context.uring.and_then(|on| on.work) else { return false };
         let task = self.model.task(context.task);
-        // The worker may have been on another request since the hand-over.
-        let work = self.model.uring.work.get(&context.task).map_or(&[][..], Vec::as_slice);
-        let on = work.get(work.partition_point(|w| w.to < completed));
-        let from = on.map_or(punted, |w| w.from);
-        task.spans(from, completed).any(|(index, start, _, span)| {
+        task.spans(work.from, work.to).any(|(index, start, _, span)| {
             if !matches!(span.state, State::Blocked(_)) {
                 return false;
             }
             let next = task.states.get(index + 1);
             let until = next.map_or(Nanos::MAX, |n| n.start);
             let wake = next.and_then(|n| n.wake).map(|w| *self.model.wake(w));
-            self.io_wait(context.task, from, start, until, wake.as_ref(), 0).is_some()
+            self.io_wait(context.task, work.from, start, until, wake.as_ref(), 0).is_some()
         })
     }
 }

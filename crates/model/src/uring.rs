@@ -12,7 +12,7 @@ use agenttrace_parse::{Addr, Nanos};
 use rustc_hash::FxHashMap;
 
 use crate::syscall_table::SyscallClass;
-use crate::task::{Task, TaskId};
+use crate::task::{Task, TaskId, Wake, WakeSource};
 
 /// `IORING_OP_*` (include/uapi/linux/io_uring.h).
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -65,6 +65,8 @@ pub struct UringRequest {
     pub polled: bool,
     /// When it was handed to a worker.
     pub punted: Option<Nanos>,
+    /// The worker that ran it.
+    pub worker: Option<TaskId>,
     /// It waited until its file was ready.
     pub armed: bool,
     /// Its file descriptor, where the kernel told it.
@@ -117,7 +119,7 @@ pub struct Uring {
 impl Uring {
     /// The request that a worker is on at a time.
     #[must_use]
-    pub fn at(&self, task: TaskId, time: Nanos) -> Option<&UringRequest> {
+    pub fn at(&self, task: TaskId, time: Nanos) -> Option<(UringWork, &UringRequest)> {
         if self.work.is_empty() {
             return None;
         }
@@ -126,7 +128,7 @@ impl Uring {
         if found.from > time {
             return None;
         }
-        self.requests.get(found.request as usize)
+        Some((*found, self.requests.get(found.request as usize)?))
     }
 }
 
@@ -170,6 +172,7 @@ impl UringTracker {
             submitter,
             polled,
             punted: None,
+            worker: None,
             armed: false,
             fd: None,
             completed: None,
@@ -237,15 +240,24 @@ impl UringTracker {
     }
 
     /// Ends the capture: which worker was on which request when.
-    pub(crate) fn finish(mut self, tasks: &[Task]) -> Uring {
+    pub(crate) fn finish(mut self, tasks: &[Task], wakes: &[Wake]) -> Uring {
         let mut done: Vec<(Nanos, TaskId, Nanos, u32)> = Vec::new();
-        for (index, request) in self.found.requests.iter().enumerate() {
-            if let (Some(completed), Some(completer)) = (request.completed, request.completer)
-                && request.submitter != Some(completer)
-                && (request.punted.is_some() || is_worker(tasks, completer))
-            {
+        for (index, request) in self.found.requests.iter_mut().enumerate() {
+            let Some(completed) = request.completed else { continue };
+            let by_worker = request.completer.filter(|task| {
+                request.submitter != Some(*task)
+                    && (request.punted.is_some() || is_worker(tasks, *task))
+            });
+            let ran = by_worker.map(|task| (completed, task)).or_else(|| {
+                // With IORING_SETUP_DEFER_TASKRUN a worker leaves the completion to the
+                // submitter, and wakes it.
+                let woken = request.submitter.filter(|_| request.completer == request.submitter);
+                worker_that_woke(tasks, wakes, woken?, request.punted?, completed)
+            });
+            if let Some((to, worker)) = ran {
+                request.worker = Some(worker);
                 let from = request.punted.unwrap_or(request.submitted);
-                done.push((completed, completer, from, u32::try_from(index).unwrap_or(u32::MAX)));
+                done.push((to, worker, from, u32::try_from(index).unwrap_or(u32::MAX)));
             }
         }
         done.sort_unstable();
@@ -256,6 +268,32 @@ impl UringTracker {
         }
         self.found
     }
+}
+
+/// Among so many wakeups before a completion its worker's is looked for.
+const NEARBY: usize = 256;
+
+/// The worker that woke a task last within `[from, to]`, and when.
+fn worker_that_woke(
+    tasks: &[Task],
+    wakes: &[Wake],
+    wakee: TaskId,
+    from: Nanos,
+    to: Nanos,
+) -> Option<(Nanos, TaskId)> {
+    let after = wakes.partition_point(|wake| wake.time <= to);
+    let before = wakes.get(..after)?.iter().rev().take(NEARBY);
+    before.take_while(|wake| wake.time >= from).filter(|wake| wake.wakee == wakee).find_map(
+        |wake| match wake.source {
+            WakeSource::Task(waker) if is_worker(tasks, waker) => Some((wake.time, waker)),
+            WakeSource::Task(_)
+            | WakeSource::Block(_)
+            | WakeSource::Timer
+            | WakeSource::Network
+            | WakeSource::Interrupt(_)
+            | WakeSource::Unknown => None,
+        },
+    )
 }
 
 /// `iou-wrk-PID` (io_uring/io-wq.c).
@@ -281,10 +319,10 @@ mod tests {
         }
         t.complete(Nanos(50), RING, Some(REQ), 0, 0, Some(worker));
         t.complete(Nanos(80), RING, Some(Addr(0x2100)), 0, -5, Some(worker));
-        let uring = t.finish(&[]);
+        let uring = t.finish(&[], &[]);
         let work: Vec<_> = uring.work[&worker].iter().map(|w| (w.from.0, w.to.0)).collect();
         assert_eq!(work, [(11, 50), (50, 80)]);
-        assert_eq!(uring.at(worker, Nanos(60)).and_then(|r| r.result), Some(-5));
+        assert_eq!(uring.at(worker, Nanos(60)).and_then(|(_, r)| r.result), Some(-5));
         assert_eq!(uring.at(worker, Nanos(80)), None);
         assert_eq!(uring.at(root, Nanos(60)), None);
     }
@@ -297,7 +335,7 @@ mod tests {
             t.complete(Nanos(time + 5), RING, Some(REQ), 0, 4096, Some(TaskId(0)));
             t.complete(Nanos(time + 6), RING, Some(REQ), 0, 4096, Some(TaskId(0)));
         }
-        let uring = t.finish(&[]);
+        let uring = t.finish(&[], &[]);
         let times: Vec<_> = uring.requests.iter().map(|r| r.completed).collect();
         assert_eq!(times, [Some(Nanos(15)), Some(Nanos(35))]);
         assert!(uring.work.is_empty());
@@ -310,7 +348,7 @@ mod tests {
         t.submit(Nanos(2), RING, None, 8, UringOp(22), false, Some(TaskId(0)));
         t.punt(Nanos(3), RING, REQ);
         t.complete(Nanos(9), RING, None, 7, 1, Some(TaskId(0)));
-        let uring = t.finish(&[]);
+        let uring = t.finish(&[], &[]);
         let seen: Vec<_> = uring.requests.iter().map(|r| (r.completed, r.punted)).collect();
         assert_eq!(seen, [(Some(Nanos(9)), None), (None, Some(Nanos(3)))]);
     }

@@ -29,14 +29,14 @@ const COLUMNS: &[Column] = &[
     Column::count("submitted", "submitted"),
     Column::count("inline", "inline"),
     Column::count("punted", "to a worker"),
-    Column::count("polled", "by SQPOLL"),
-    Column::count("armed", "polled for"),
-    Column::count("failed", "failed"),
-    Column::count("open", "not completed"),
     Column::time("p50_ns", "p50"),
     Column::time("p99_ns", "p99"),
     Column::time("max_ns", "max"),
     Column::time("total_ns", "total"),
+    Column::count("polled", "by SQPOLL"),
+    Column::count("armed", "polled for"),
+    Column::count("failed", "failed"),
+    Column::count("open", "not completed"),
 ];
 
 impl Mechanism for IoUring {
@@ -74,17 +74,9 @@ impl Mechanism for IoUring {
         for (op, mut sum) in sums {
             let times = stats(&mut sum.durations);
             let mut row: Vec<Value> = vec![op.name().into()];
-            let counts = [
-                sum.submitted,
-                sum.inline,
-                sum.punted,
-                sum.polled,
-                sum.armed,
-                sum.failed,
-                sum.open,
-            ];
-            row.extend(counts.map(Value::from));
+            row.extend([sum.submitted, sum.inline, sum.punted].map(Value::from));
             row.extend([times.p50, times.p99, times.max, times.total].map(Value::from));
+            row.extend([sum.polled, sum.armed, sum.failed, sum.open].map(Value::from));
             rows.push((times.total, row));
         }
         // Stable: opcodes in their order.

@@ -189,8 +189,12 @@ impl<'a> Facts<'a> {
 
     /// The opcode of io_uring through which most of a cause's time came, if it did.
     pub(crate) fn uring(&self, cause: Cause) -> Option<UringOp> {
-        let op = |f: &Frame| if let Frame::Uring(op) = f { Some(*op) } else { None };
-        let (op, ns) = self.first(cause, |cell| cell.frames.iter().rev().find_map(op))?;
+        // A call of another task further in is no request's doing.
+        let call = |f: &&Frame| matches!(f, Frame::Syscall(_) | Frame::Uring(_));
+        let (op, ns) = self.first(cause, |cell| {
+            let innermost = cell.frames.iter().rev().find(call)?;
+            if let Frame::Uring(op) = innermost { Some(*op) } else { None }
+        })?;
         (ns.0 >= self.own(cause).0.div_ceil(2)).then_some(op)
     }
 

@@ -164,7 +164,7 @@ impl Builder {
         self.model.handles = self.journals.handles;
         self.model.file_writes = self.file_io.writes;
         self.model.plugs = self.file_io.plugs;
-        self.model.uring = self.uring.finish(&self.model.tasks);
+        self.model.uring = self.uring.finish(&self.model.tasks, &self.model.wakes);
         self.model.files = self.files.list;
         self.model.calibration = calibration;
         self.model.span = (self.first.unwrap_or(end), end);
