@@ -71,9 +71,9 @@ fn a_spawn_is_as_long_as_its_parent_measured() {
     let report = report("spawn_phases_nospin");
     for id in 1..=7 {
         // A shell's child is in the shell's own total.
-        let own = rows(step(&report, id), "spawns").iter().filter(|row| {
-            id != 5 || row.get("program").text() == Some("sh")
-        });
+        let own = rows(step(&report, id), "spawns")
+            .iter()
+            .filter(|row| id != 5 || row.get("program").text() == Some("sh"));
         let total: u64 = own.map(|row| number(row, "total_ns")).sum();
         near(total, measured("spawn_phases_nospin", id, None), 3, &format!("step {id}"));
     }
