@@ -194,6 +194,24 @@ fn poll_ticks() {
 }
 
 #[test]
+fn poll_timed_out() {
+    expect(
+        "poll_timed_out",
+        0,
+        "1000 1500 user_cpu cpu_user | user
+         1500 1600 syscall_cpu cpu_kernel | poll
+         1600 3600 sleep timer | poll
+         3600 4000 user_cpu cpu_user | user
+         4000 4100 syscall_cpu cpu_kernel | futex
+         4100 6100 sleep timer | futex
+         6100 6500 user_cpu cpu_user | user
+         6500 6600 syscall_cpu cpu_kernel | poll
+         6600 8600 ipc_wait unknown | poll [no waker recorded]
+         8600 9000 user_cpu cpu_user | user",
+    );
+}
+
+#[test]
 fn loopback() {
     expect(
         "loopback",

@@ -14,6 +14,7 @@ const EVENTS: &[(&str, u32, u32)] = &[
     ("sched:sched_migrate_task", 2, 6),
     ("sched:sched_process_fork", 2, 6),
     ("sched:sched_process_exec", 3, 4),
+    ("sched:sched_prepare_exec", 6, 10),
     ("sched:sched_process_exit", 2, 6),
     ("task:task_newtask", 3, 4),
     ("task:task_rename", 3, 4),
@@ -111,10 +112,16 @@ pub fn record_command(info: &CaptureInfo) -> String {
         })
         .map(|(name, _, _)| *name)
         .collect();
+    // Each fault changes the task's own memory; what a fork copies is not its own yet.
+    let resident = if has("kmem:rss_stat") || release.is_some_and(|r| r >= (5, 6)) {
+        "  -e kmem:rss_stat --filter 'curr == 0' \\\n"
+    } else {
+        ""
+    };
     format!(
         "perf record -a -d -c 1 -k CLOCK_MONOTONIC -m 8M -o perf.data \\\n  \
          -e raw_syscalls:sys_enter,raw_syscalls:sys_exit --exclude-perf \\\n  \
-         -e minor-faults,major-faults \\\n  -e {}",
+         -e minor-faults,major-faults \\\n{resident}  -e {}",
         events.join(",")
     )
 }

@@ -342,6 +342,32 @@ impl<'m> Facts<'m> {
         Some((*call, self.class(call)))
     }
 
+    /// The timer that ended a wait of which no waker was recorded, where the call's
+    /// result proves one: a poll that found nothing returns 0, a futex `-ETIMEDOUT`.
+    pub(crate) fn timed_out(&self, context: &Context<'_>) -> Option<WakeSource> {
+        const ETIMEDOUT: i64 = -110;
+        let (call, class) = self.call(context)?;
+        let proof = match class {
+            SyscallClass::Poll => 0,
+            SyscallClass::Futex => ETIMEDOUT,
+            SyscallClass::Durability
+            | SyscallClass::Metadata
+            | SyscallClass::Read
+            | SyscallClass::Write
+            | SyscallClass::Fork
+            | SyscallClass::Exec
+            | SyscallClass::Exit
+            | SyscallClass::WaitChild
+            | SyscallClass::Sleep
+            | SyscallClass::SocketSend
+            | SyscallClass::SocketReceive
+            | SyscallClass::Prctl
+            | SyscallClass::IoUring
+            | SyscallClass::Other => return None,
+        };
+        (call.ret == Some(proof)).then_some(WakeSource::Timer)
+    }
+
     /// Row 16e: a wait whose waker nothing tells.
     pub(crate) fn unnamed_wait(&self, context: &Context<'_>) -> Option<Cause> {
         let (call, class) = self.call(context)?;

@@ -9,7 +9,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use agenttrace_model::parse::Nanos;
-use agenttrace_model::{Op, State, SyscallClass, SyscallOp, Task, TaskId, WakeSource};
+use agenttrace_model::{Op, State, SyscallClass, Task, TaskId, WakeSource};
 
 use crate::inclusive::{Index, Stretch};
 use crate::phases::phases_of;
@@ -245,8 +245,9 @@ fn spawn(
             op.map_or((*time, *time, *time), |(_, op)| (op.start, *time, op.end))
         })
         .collect();
-    let wait = exit.and_then(|exit| reaping(index, mother, task, start, exit));
-    let asleep = wait.filter(|op| death.is_none_or(|death| op.start < death));
+    let asleep = exit
+        .and_then(|exit| reaping(index, mother, task, exit, death.unwrap_or(until)))
+        .filter(|op| op.end != Nanos::MAX);
     let woken = asleep.and_then(|op| woken_by(index, mother, op, child)).or(death);
     let whole = asleep.map(|op| op.end).or(death);
     let end = whole.unwrap_or(until).min(until).max(start);
@@ -335,25 +336,27 @@ fn copies(task: &Task, from: Nanos, to: Nanos) -> (u64, Nanos) {
         .fold((0, Nanos::ZERO), |(n, ns), op| (n + 1, ns + op.duration()))
 }
 
-/// The parent's call that was told of the child's end.
+/// The parent's call that was told of the child's end: the one it is in when the child
+/// begins to exit, or one that it enters before the child is dead.
 fn reaping<'m>(
     index: &Index<'m>,
     mother: &'m Task,
     task: &Task,
-    from: Nanos,
     exit: Nanos,
+    death: Nanos,
 ) -> Option<&'m Op> {
-    let first = mother.ops.partition_point(|op| op.start < from);
-    let tells = |op: &Op, call: &SyscallOp| {
-        // waitid returns 0, whoever it was: it must at least have seen the end.
-        index.model.syscalls.class(call.nr) == SyscallClass::WaitChild
-            && op.end >= exit
-            && (call.ret == Some(i64::from(task.tid.0))
-                || (call.ret == Some(0)
-                    && op.start < exit
-                    && index.model.syscalls.name(call.nr) == "waitid"))
+    let tells = |op: &&Op| {
+        op.syscall().is_some_and(|call| {
+            // waitid returns 0, whoever it was.
+            index.model.syscalls.class(call.nr) == SyscallClass::WaitChild
+                && (call.ret == Some(i64::from(task.tid.0))
+                    || (call.ret == Some(0) && index.model.syscalls.name(call.nr) == "waitid"))
+        })
     };
-    mother.ops.iter().skip(first).find(|op| op.syscall().is_some_and(|call| tells(op, call)))
+    let open = mother.op_chain(mother.op_at(exit)).map(|(_, op)| op).find(|op| tells(op));
+    let first = mother.ops.partition_point(|op| op.start <= exit);
+    let later = || mother.ops.iter().skip(first).take_while(|op| op.start < death).find(tells);
+    open.or_else(later)
 }
 
 /// When the child woke the parent out of this call, the last time.

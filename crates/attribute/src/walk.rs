@@ -442,7 +442,7 @@ impl Walker<'_, '_> {
         context: &Context<'_>,
         wake: Option<&Wake>,
     ) -> Option<WakeSource> {
-        let source = wake.map(|w| w.source)?;
+        let source = wake.map(|w| w.source).or_else(|| self.facts.timed_out(context))?;
         let call = self.facts.call(context);
         let Some((call, SyscallClass::Poll)) = call else { return Some(source) };
         if source != WakeSource::Timer {
@@ -464,16 +464,14 @@ impl Walker<'_, '_> {
             .filter(|(_, s)| matches!(s.state, State::Blocked(_)));
         let mut run = PollRun { id, from: index, to: index, source };
         for (at, span) in later.take(MAX_POLLS) {
-            let again = self.facts.call(&self.facts.context(id, span.start));
+            let context = self.facts.context(id, span.start);
+            let again = self.facts.call(&context);
             if again.is_none_or(|(c, _)| (c.nr, c.arg0) != (call.nr, call.arg0)) {
                 break;
             }
-            match task
-                .states
-                .get(at + 1)
-                .and_then(|n| n.wake)
-                .map(|w| self.facts.model.wake(w).source)
-            {
+            let next = task.states.get(at + 1).and_then(|n| n.wake);
+            let woken = next.map(|w| self.facts.model.wake(w).source);
+            match woken.or_else(|| self.facts.timed_out(&context)) {
                 Some(WakeSource::Timer) => run.to = at,
                 Some(other) => {
                     run.source = other;

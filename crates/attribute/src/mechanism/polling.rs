@@ -1,6 +1,6 @@
 //! Polling loops: many short sleeps of one length, and what was looked at between them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use agenttrace_model::parse::Nanos;
 use agenttrace_model::{Op, SyscallClass, SyscallOp, TaskId};
@@ -24,7 +24,7 @@ const LONGEST: Nanos = Nanos(2_000_000_000);
 #[derive(Clone, Debug)]
 pub(crate) struct Loop {
     /// Who sleeps: one task, or children that it makes for that.
-    pub(crate) tasks: Vec<TaskId>,
+    pub(crate) tasks: BTreeSet<TaskId>,
     /// Who looks in between.
     pub(crate) owner: TaskId,
     /// The call it sleeps in.
@@ -58,17 +58,18 @@ pub(crate) fn loops(index: &Index<'_>, path: &StepPath, work: &[Stretch]) -> Vec
             sleeps.entry((segment.task, call.nr)).or_default().push((segment.start, segment.end));
         }
     }
-    let mut by: BTreeMap<(TaskId, i32), (Vec<TaskId>, Vec<(Nanos, Nanos)>)> = BTreeMap::new();
+    let ours: BTreeSet<TaskId> = work.iter().map(|s| s.task).collect();
+    let mut by: BTreeMap<(TaskId, i32), (BTreeSet<TaskId>, Vec<(Nanos, Nanos)>)> = BTreeMap::new();
     for ((id, nr), spans) in sleeps {
         // `sleep 0.1` in a script: a new process for each sleep.
         let maker = index.task(id).filter(|t| spans.len() == 1 && t.is_thread == Some(false));
         let owner = maker
             .filter(|t| t.birth.is_some())
             .and_then(|t| t.parent)
-            .filter(|parent| work.iter().any(|s| s.task == *parent))
+            .filter(|parent| ours.contains(parent))
             .unwrap_or(id);
         let (tasks, all) = by.entry((owner, nr)).or_default();
-        tasks.push(id);
+        tasks.insert(id);
         all.extend(spans);
     }
     let mut loops: Vec<Loop> = by
@@ -83,7 +84,7 @@ fn polls(
     index: &Index<'_>,
     owner: TaskId,
     nr: i32,
-    tasks: Vec<TaskId>,
+    tasks: BTreeSet<TaskId>,
     mut spans: Vec<(Nanos, Nanos)>,
 ) -> Option<Loop> {
     spans.sort_unstable();

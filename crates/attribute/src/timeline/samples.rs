@@ -178,6 +178,8 @@ mod tests {
             states: states.iter().map(span).collect(),
             ops: Vec::new(),
             execs: Vec::new(),
+            prepared: Vec::new(),
+            copied: None,
             migrations: Vec::new(),
         }
     }
