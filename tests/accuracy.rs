@@ -1,6 +1,6 @@
 //! The recorded workloads' own clocks against the attribution.
 //!
-//! Tolerances: the median error over all operations is at most 5 %, the worst at most
+//! Tolerances: the median error over all operations is at most 3 %, the worst at most
 //! 15 %; operations below 5 % of their step are not compared, since the two clock
 //! reads around them weigh too much. Counts are exact. Run delay is within 5 %.
 
@@ -13,7 +13,7 @@ use agenttrace_model::Model;
 use crate::json::Json;
 use crate::support::{Fixture, fixtures, report_text};
 
-const MEDIAN: f64 = 0.05;
+const MEDIAN: f64 = 0.03;
 const WORST: f64 = 0.15;
 const LEAST_SHARE: f64 = 0.05;
 const RUN_DELAY: f64 = 0.05;

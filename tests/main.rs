@@ -42,3 +42,5 @@ mod support;
 mod symbols;
 /// The rules of the source tree.
 mod tidy;
+/// The rules' own documentation to a page for users.
+mod verdicts_page;

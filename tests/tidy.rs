@@ -112,6 +112,7 @@ const NAMED: &[(&str, &str)] = &[
     ("crates/attribute/src/record_command.rs", "the command line that records what is missing"),
     ("crates/attribute/src/inclusive.rs", "asks whether an event was recorded: absent is not zero"),
     ("crates/attribute/src/verdict/", "names the source of each number"),
+    ("crates/attribute/src/mechanism/", "tells which events a mechanism needs"),
     ("crates/model/src/", "asks whether an event was recorded"),
     ("crates/render/src/fixture.rs", "a report made by hand for tests"),
     ("crates/render/src/format/", "tests of the layout"),
@@ -164,6 +165,8 @@ fn nothing_unfinished_and_no_place_of_a_machine() {
         "fixtures/ftrace_stacks/README.md",
         "docs/FORMATS.md",
         "docs/MECHANISMS.md",
+        "docs/OVERHEAD.md",
+        "docs/VERDICTS.md",
     ];
     let pages = pages.into_iter().map(|name| (name.to_owned(), text(name)));
     for (file, text) in sources().into_iter().chain(pages) {

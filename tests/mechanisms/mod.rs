@@ -15,6 +15,10 @@ mod memory;
 mod names_and_locks;
 /// The page cache and page faults: their tables against `mincore`, getrusage and by hand.
 mod refaults;
+/// Wakeups, moves between CPUs, interrupts, quotas.
+mod scheduling;
+/// Who delayed whom, slow steps, what recording cost.
+mod session;
 /// Spawns, polling loops, connections.
 mod spawns;
 
@@ -24,6 +28,7 @@ use std::fmt::Write as _;
 use crate::accuracy::of_step;
 use crate::json::Json;
 use crate::support::{Fixture, bless_block, fixtures, report_text, root};
+use crate::verdicts_page::ids;
 
 /// Tolerance of what a verdict is about, against the workload's own measure.
 const WORST: f64 = 0.15;
@@ -49,6 +54,8 @@ struct Example {
 struct Found {
     firing: BTreeMap<String, Vec<Example>>,
     near: BTreeMap<String, Vec<Example>>,
+    /// Ids of verdicts that `truth.jsonl` names, and where.
+    named: BTreeMap<String, String>,
     errors: Vec<(f64, String)>,
     wrong: Vec<String>,
 }
@@ -74,6 +81,9 @@ impl Found {
         let all = |key: &str| -> Vec<&str> {
             verdicts.iter().filter_map(|v| v.get(key).text()).collect()
         };
+        for id in [texts(line.get("verdict")), texts(line.get("not"))].concat() {
+            self.named.entry(id.to_owned()).or_insert_with(|| place.to_owned());
+        }
         let Some(first) = verdicts.first() else { return wrong("no verdict".to_owned()) };
         let (got, title) = (all("id"), all("title"));
         let says = format!("{got:?}: {title:#?}");
@@ -142,6 +152,13 @@ impl Found {
         }
     }
 
+    /// Ids that no rule has: what must not be found would be found nowhere.
+    fn misnamed(&self) -> Vec<String> {
+        let known = ids();
+        let unknown = self.named.iter().filter(|(id, _)| !known.contains(id));
+        unknown.map(|(id, place)| format!("{place}: no rule is called {id}")).collect()
+    }
+
     /// A row for each mechanism and firing example.
     fn table(&self) -> String {
         let mut table = String::from(
@@ -195,7 +212,7 @@ fn verdicts_are_what_truth_says() {
     let worst = found.errors.iter().filter(|(error, _)| *error > WORST);
     let worst: Vec<String> =
         worst.map(|(error, what)| format!("{what}, {:.1} % off", error * 100.0)).collect();
-    let problems = [found.wrong.clone(), alone, worst].concat();
+    let problems = [found.wrong.clone(), found.misnamed(), alone, worst].concat();
     assert!(problems.is_empty(), "{}\n\n{}", problems.join("\n"), found.table());
     if let Some((median, what)) = found.errors.get(found.errors.len() / 2) {
         assert!(*median <= MEDIAN, "the median error is {:.2} %: {what}", median * 100.0);

@@ -1,7 +1,6 @@
 //! Model, windows and critical paths to the report: every number, computed once.
 
 mod segments;
-mod tools;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -20,9 +19,10 @@ use crate::report::{
 };
 use crate::session;
 use crate::stacks::{Named, SampleIndex};
+use crate::tools::Tools;
+use crate::tracing::tracing;
 use crate::verdict::{self, Facts};
 use segments::segments;
-use tools::Tools;
 
 /// All that a report is made of, besides the critical paths.
 #[derive(Clone, Debug)]
@@ -74,7 +74,11 @@ pub fn report(input: &Input<'_>, mut paths: Vec<StepPath>) -> Report {
         index: Index::new(input.model, input.info, input.windows),
         stacks: input.stacks.map(SampleIndex::new),
         coverage: coverage(input.info),
-        tools: Tools::new(input, &checked),
+        tools: Tools::new(
+            &input.windows.steps,
+            |i| checked.get(i).map(|c| c.rows.as_slice()).unwrap_or_default(),
+            !input.outside_cut,
+        ),
     };
     let selfs = session::self_times(steps);
     let reports: Vec<StepReport> = checked
@@ -125,6 +129,7 @@ pub fn report(input: &Input<'_>, mut paths: Vec<StepPath>) -> Report {
         work: &work,
         paths: &paths,
         reports: &reports,
+        tools: &shared.tools,
     });
     Report {
         capture: CaptureSummary {
@@ -302,7 +307,11 @@ fn step_report(
         work,
         path: &checked.path,
         stacks: stacks.as_ref(),
+        rows: &checked.rows,
+        tools,
     });
+    let cells = verdict::cells(model, &checked.path);
+    let tracing = tracing(index, work, &cells, wall);
     let unknown = sum(&|s| s.cause == Cause::Unknown);
     let inferred = sum(&|s| s.cause != Cause::Unknown && s.inferred);
     let parts = verdict::Parts {
@@ -320,10 +329,10 @@ fn step_report(
         broken: checked.broken.as_deref(),
         relative: tools.relative(&step.tool, wall, &checked.rows),
         stacks: stacks.as_ref(),
+        tracing: &tracing,
     };
-    let cells = verdict::cells(&checked.path);
     let verdicts = verdict::verdicts(&Facts::new(&parts, &cells));
-    let tool = tools.tools.get(step.tool.as_str())?;
+    let tool = tools.get(&step.tool)?;
     Some(StepReport {
         id: step.id.clone(),
         tool: step.tool.clone(),
@@ -336,9 +345,9 @@ fn step_report(
         clipped: step.clipped.clone(),
         wall,
         self_ns,
-        times_median: (tools.known && tool.steps > 1 && tool.median > Nanos::ZERO)
-            .then(|| wall.0 as f64 / tool.median.0 as f64),
-        tool_median: tool.median,
+        times_median: (tools.known && tool.steps.len() > 1 && tool.wall.median > Nanos::ZERO)
+            .then(|| wall.0 as f64 / tool.wall.median.0 as f64),
+        tool_median: tool.wall.median,
         extra: step.extra.clone(),
         exclusive: checked.rows.clone(),
         segments: segments(model, checked),
@@ -349,6 +358,7 @@ fn step_report(
         observed: wall - unknown - inferred,
         inferred,
         unknown,
+        tracing,
         verdicts,
     })
 }

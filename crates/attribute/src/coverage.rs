@@ -103,7 +103,8 @@ fn table(cause: Cause) -> Needs {
         Cause::Sleep => needs(&[SWITCH], &[WAKING, ENTER, EXIT]),
         Cause::Idle => needs(&[SWITCH, WAKING], &[ENTER, EXIT, IRQ]),
         Cause::SyscallCpu => on_cpu(&[SWITCH, ENTER, EXIT], &[]),
-        Cause::UserCpu => on_cpu(&[SWITCH], &[ENTER, EXIT, FAULT]),
+        // Without system calls nothing tells the kernel's time from the program's own.
+        Cause::UserCpu => on_cpu(&[SWITCH, ENTER], &[EXIT, FAULT]),
     }
 }
 

@@ -28,6 +28,8 @@ pub mod stats;
 mod steal;
 mod throttle;
 pub mod timeline;
+mod tools;
+mod tracing;
 mod uring;
 mod verdict;
 mod wakeup;

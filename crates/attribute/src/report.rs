@@ -269,8 +269,28 @@ pub struct StepReport {
     pub inferred: Nanos,
     /// Time with cause `unknown`.
     pub unknown: Nanos,
+    /// What recording cost it.
+    pub tracing: Tracing,
     /// Most important first. At least one.
     pub verdicts: Vec<Verdict>,
+}
+
+/// What recording cost a step.
+#[derive(Clone, Copy, PartialEq, Default, Debug)]
+pub struct Tracing {
+    /// Events recorded while tasks that worked for the step were current; interrupts that
+    /// came meanwhile included.
+    pub events: u64,
+    /// Those of them that lie on the critical path, and events of the path's other tasks:
+    /// they made the step longer.
+    pub path_events: u64,
+    /// `events` for each millisecond of the step.
+    pub per_ms: f64,
+    /// What one event is taken to cost, ns: measured on one machine, see
+    /// `docs/OVERHEAD.md`. `None`: the capture's clock counts no seconds.
+    pub event_cost: Option<Nanos>,
+    /// `path_events` times `event_cost`, at most the wall time: an estimate.
+    pub estimate: Option<Nanos>,
 }
 
 impl StepReport {
@@ -497,8 +517,11 @@ pub struct Verdict {
     pub title: String,
     /// The failure mode in a few words, the same for every step, for the ranking.
     pub failure_mode: String,
-    /// The cause it is about.
+    /// The cause it is about; where it is about several, the one with the most time.
     pub cause: Cause,
+    /// How much of each cause it is about, for the session's ranking; a general rule's
+    /// has one.
+    pub causes: Vec<(Cause, Nanos)>,
     /// Exclusive time of that cause (with its run delay, interrupts apart).
     pub ns: Nanos,
     /// Of the step's wall time, 0 to 1.

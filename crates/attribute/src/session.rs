@@ -159,32 +159,32 @@ pub(crate) fn ranking(
     (rows, wall)
 }
 
-/// The failure mode that cost most, and the first fix of its costliest verdict.
-/// The steps that have the cause as their first verdict speak before the others.
+/// The failure mode that cost most of this cause, and the first fix of the verdict that
+/// holds most of it. The steps that have the cause as their first verdict speak before the
+/// others; a verdict about several causes counts with what it holds of this one.
 fn words(steps: &[StepReport], cause: Cause) -> (String, String) {
     let mut modes: BTreeMap<&str, (bool, Nanos)> = BTreeMap::new();
     let verdicts = || {
         steps.iter().flat_map(|step| {
-            step.verdicts
-                .iter()
-                .enumerate()
-                .filter(|(_, v)| v.cause == cause)
-                .map(|(place, v)| (place == 0, v))
+            step.verdicts.iter().enumerate().filter_map(|(place, v)| {
+                // What it holds of this cause: it may be about others as well.
+                let (_, ns) = v.causes.iter().find(|(about, _)| *about == cause)?;
+                Some((place == 0 && v.cause == cause, v, *ns))
+            })
         })
     };
-    for (first, verdict) in verdicts() {
+    for (first, verdict, ns) in verdicts() {
         let sum = modes.entry(&verdict.failure_mode).or_default();
         sum.0 |= first;
-        sum.1 += verdict.ns;
+        sum.1 += ns;
     }
     let Some((mode, _)) = modes.iter().max_by_key(|(mode, sum)| (**sum, Reverse(**mode))) else {
         return (verdict::general_failure_mode(cause).to_owned(), String::new());
     };
     let fix = verdicts()
-        .filter(|(_, v)| v.failure_mode == **mode && !v.recommendations.is_empty())
-        .map(|(_, v)| v)
-        .reduce(|best, v| if v.ns > best.ns { v } else { best })
-        .and_then(|v| v.recommendations.first())
+        .filter(|(_, v, _)| v.failure_mode == **mode && !v.recommendations.is_empty())
+        .reduce(|best, other| if other.2 > best.2 { other } else { best })
+        .and_then(|(_, v, _)| v.recommendations.first())
         .map(|r| r.text.clone());
     ((*mode).to_owned(), fix.unwrap_or_default())
 }
@@ -215,24 +215,33 @@ pub(crate) fn tools(steps: &[StepReport]) -> Vec<ToolRow> {
     rows
 }
 
-/// "vfs_metadata: 6.1 ms x 200 steps = 1.2 s": the tool's largest cause, mean by steps.
+/// "vfs_metadata: 6.1 ms x 200 steps = 1.2 s": the tool's largest cause, mean over the
+/// steps that have it; "20.1 ms x 5 of 200 steps = 100 ms" where others have none. A step
+/// that has less than a hundredth of the largest one's has none.
 fn penalty(steps: &[&StepReport]) -> String {
     let mut sums: BTreeMap<Cause, Nanos> = BTreeMap::new();
     for row in steps.iter().flat_map(|step| &step.exclusive) {
         *sums.entry(row.cause).or_default() += row.ns;
     }
-    let Some((cause, total)) = sums.into_iter().max_by_key(|(cause, ns)| (*ns, Reverse(*cause)))
-    else {
+    let Some((cause, _)) = sums.into_iter().max_by_key(|(cause, ns)| (*ns, Reverse(*cause))) else {
         return String::new();
     };
-    let count = steps.len() as u64;
-    format!(
-        "{}: {} x {} = {}",
-        cause.name(),
-        human(mean(total, count)),
-        plural(count, "step"),
-        human(total)
-    )
+    let each: Vec<Nanos> = steps.iter().map(|step| step.cause_ns(cause)).collect();
+    penalty_words(cause, &each)
+}
+
+/// The words of a penalty, of which these steps have so much each.
+fn penalty_words(cause: Cause, each: &[Nanos]) -> String {
+    let most = each.iter().copied().max().unwrap_or_default();
+    let has = |ns: &&Nanos| ns.0 > 0 && ns.0.saturating_mul(100) >= most.0;
+    let (count, total) = (each.iter().filter(has).count(), each.iter().filter(has).copied().sum());
+    let steps = if count == each.len() {
+        plural(count as u64, "step")
+    } else {
+        format!("{count} of {}", plural(each.len() as u64, "step"))
+    };
+    let each = human(mean(total, count as u64));
+    format!("{}: {each} x {steps} = {}", cause.name(), human(total))
 }
 
 #[cfg(test)]
@@ -255,6 +264,19 @@ mod tests {
             mapped: false,
             extra: Vec::new(),
         }
+    }
+
+    #[test]
+    fn a_penalty_is_the_mean_of_the_steps_that_have_it() {
+        let words = |each: &[u64]| {
+            let each: Vec<Nanos> = each.iter().copied().map(Nanos).collect();
+            penalty_words(Cause::Fsync, &each)
+        };
+        assert_eq!(words(&[6_000_000; 200]), "fsync: 6.0 ms x 200 steps = 1.20 s");
+        assert_eq!(
+            words(&[0, 20_000_000, 0, 100, 22_000_000]),
+            "fsync: 21.0 ms x 2 of 5 steps = 42.0 ms"
+        );
     }
 
     fn total(parts: &[Vec<(Nanos, Nanos)>]) -> Nanos {

@@ -46,6 +46,9 @@ pub struct Task {
     pub copied: Option<u64>,
     /// Moves between CPUs: (when, from, to).
     pub migrations: Vec<(Nanos, Cpu, Cpu)>,
+    /// When each event was recorded while it was current, in time order: what recording
+    /// cost it.
+    pub recorded: Vec<Nanos>,
 }
 
 /// A stretch of one state of one task.
@@ -120,6 +123,7 @@ impl Task {
             prepared: Vec::new(),
             copied: None,
             migrations: Vec::new(),
+            recorded: Vec::new(),
         }
     }
 
@@ -183,6 +187,13 @@ impl Task {
                 let (start, end) = (span.start.max(from), end.min(to));
                 (start < end).then_some((index, start, end, *span))
             })
+    }
+
+    /// How many events were recorded over `[from, to)` while it was current.
+    #[must_use]
+    pub fn recorded_within(&self, from: Nanos, to: Nanos) -> u64 {
+        let before = |time: Nanos| self.recorded.partition_point(|at| *at < time);
+        before(to).saturating_sub(before(from)) as u64
     }
 
     /// When the task is dead, if the capture shows it.

@@ -9,8 +9,6 @@ use crate::style::Style;
 
 /// Names are cut to this width in texts.
 const NAME: usize = 40;
-/// A table of a text has at most this many rows.
-const ROWS: usize = 6;
 
 /// The tables that have rows.
 pub(crate) fn filled(details: &[Detail]) -> impl Iterator<Item = (&Detail, &[Vec<Value>])> {
@@ -33,9 +31,14 @@ pub(crate) fn cell(column: &Column, value: &Value) -> String {
     }
 }
 
-/// A table as lines of text: as many columns as fit; then what was left out, and notes.
-pub(crate) fn text(detail: &Detail, rows: &[Vec<Value>], style: &Style) -> Vec<String> {
-    let shown = &rows[..rows.len().min(ROWS)];
+/// A table as lines of text: its first rows, as many columns as fit; then what was left out.
+pub(crate) fn text(
+    detail: &Detail,
+    rows: &[Vec<Value>],
+    most: usize,
+    style: &Style,
+) -> Vec<String> {
+    let shown = &rows[..rows.len().min(most)];
     let mut columns: Vec<(bool, Vec<String>)> = Vec::new();
     let mut used = 1;
     for (index, column) in detail.columns.iter().enumerate() {

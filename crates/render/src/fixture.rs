@@ -145,6 +145,13 @@ pub(crate) fn fault_step() -> StepReport {
         observed: Nanos(18_403_321),
         inferred: Nanos(1_811_000),
         unknown: Nanos(0),
+        tracing: Tracing {
+            events: 9_100,
+            path_events: 2_700,
+            per_ms: 450.2,
+            event_cost: Some(Nanos(300)),
+            estimate: Some(Nanos(810_000)),
+        },
         verdicts: vec![fault_verdict()],
     }
 }
@@ -227,6 +234,7 @@ fn fault_verdict() -> Verdict {
         title: "mmap fault storm: vector_index.db was evicted by step 141 (scan_repo, repo.pack 64 MiB read) 1.2 s earlier".into(),
         failure_mode: "index evicted, refaulted".into(),
         cause: Cause::MajorFault,
+        causes: Vec::new(),
         ns: Nanos(14_802_000),
         share: 0.732_253,
         confidence: Confidence::High,
@@ -280,11 +288,13 @@ fn cpu_step() -> StepReport {
         observed: Nanos(wall),
         inferred: Nanos(0),
         unknown: Nanos(0),
+        tracing: Tracing::default(),
         verdicts: vec![Verdict {
             id: "user_cpu",
             title: "not the kernel: `agent` computes".into(),
             failure_mode: "not the kernel".into(),
             cause: Cause::UserCpu,
+            causes: Vec::new(),
             ns: Nanos(wall),
             share: 1.0,
             confidence: Confidence::Medium,

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::OnceLock;
 
 use agenttrace_model::parse::{CaptureInfo, Cpu, Nanos, Seats};
-use agenttrace_model::{InterruptSpan, Model, Request, SyscallClass, Task, TaskId, Windows};
+use agenttrace_model::{InterruptSpan, Model, Request, State, SyscallClass, Task, TaskId, Windows};
 use rustc_hash::FxHashMap;
 
 use crate::block_io::BlockIo;
@@ -233,6 +233,25 @@ impl<'m> Index<'m> {
         let all = self.children.get(parent.0 as usize).map(Vec::as_slice).unwrap_or_default();
         let first = all.partition_point(|(birth, _)| *birth < from);
         all.iter().skip(first).copied().take_while(move |(birth, _)| *birth < to)
+    }
+
+    /// Who ran on the CPU that a task waited for over `[from, to)`: (task, CPU, from, to).
+    pub(crate) fn ahead(
+        &self,
+        waiter: TaskId,
+        from: Nanos,
+        to: Nanos,
+    ) -> Vec<(TaskId, Cpu, Nanos, Nanos)> {
+        let mut ahead = Vec::new();
+        let Some(task) = self.task(waiter) else { return ahead };
+        for (index, from, to, span) in task.spans(from, to) {
+            let mut later = task.states.get(index + 1..).unwrap_or_default().iter();
+            // Where it ran next is sure; where it was queued may be a guess.
+            let cpu = later.find(|s| s.state == State::Running).map_or(span.cpu, |s| s.cpu);
+            let others = self.lines().runs(cpu, from, to).filter(|run| run.task != waiter);
+            ahead.extend(others.map(|run| (run.task, cpu, run.from.max(from), run.to.min(to))));
+        }
+        ahead
     }
 
     /// Who ran on each CPU.

@@ -3,7 +3,11 @@
 use agenttrace_model::parse::Nanos;
 use agenttrace_model::{Commit, Model, TaskId, WakeSource};
 
+use crate::facts::is_kernel_thread;
 use crate::inclusive::is_durability;
+
+/// How far back the commit before, and a wakeup, are looked for.
+const RECENT: usize = 64;
 
 /// Who asked for a commit.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -32,19 +36,26 @@ pub(crate) fn asked(model: &Model, commit: &Commit) -> Asked {
     if commit.fast {
         return by_task(model, commit.task, commit.start);
     }
-    let since = journal
-        .op_chain(journal.op_at(commit.start))
-        .find(|(_, op)| op.commit().is_some())
-        .and_then(|(i, _)| i.checked_sub(1))
-        .and_then(|i| journal.ops.get(i))
-        .filter(|op| op.commit().is_some())
-        .map_or(Nanos::ZERO, |op| op.end);
+    let earlier = model.commits.partition_point(|c| c.start < commit.start);
+    let mut earlier = model.commits.get(..earlier).unwrap_or_default().iter().rev().take(RECENT);
+    let since = earlier.find(|c| c.task == commit.task && !c.fast).and_then(|c| c.end);
     let before = journal.states.partition_point(|span| span.start <= commit.start);
-    let woken = journal.states.get(..before).unwrap_or_default().iter().rev();
-    let waits = woken.take_while(|span| span.start >= since).filter_map(|span| span.wake);
-    // Before it commits, the thread may sleep for its superblock's write: the earliest
-    // wakeup since the last commit is the one that asked.
-    let first = waits.last().map(|id| *model.wake(id));
+    let spans = journal.states.get(..before).unwrap_or_default().iter().rev();
+    let wakes = spans.filter_map(|span| span.wake.map(|id| *model.wake(id)));
+    let first = match since {
+        // Before it commits, the thread may sleep for its superblock's write: the earliest
+        // wakeup since the last commit is the one that asked.
+        Some(since) => wakes.take_while(|wake| wake.time >= since).last(),
+        // The first commit of the capture: the last wakeup that is no completion.
+        None => wakes.take(RECENT).find(|wake| match wake.source {
+            WakeSource::Task(task) => !is_kernel_thread(model, model.task(task)),
+            WakeSource::Timer => true,
+            WakeSource::Block(_)
+            | WakeSource::Network
+            | WakeSource::Interrupt(_)
+            | WakeSource::Unknown => false,
+        }),
+    };
     match first.map(|wake| (wake.source, wake.time)) {
         Some((WakeSource::Task(task), time)) => by_task(model, task, time),
         Some((WakeSource::Timer, _)) => Asked::Timer,

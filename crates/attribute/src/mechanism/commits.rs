@@ -33,10 +33,11 @@ pub(crate) fn asked_words(index: &Index<'_>, asked: Asked) -> Option<String> {
 
 /// The commits of each device that overlap a window, and the start of the one before each.
 pub(crate) fn in_window(model: &Model, from: Nanos, to: Nanos) -> Vec<(usize, &Commit, Nanos)> {
+    let first = model.commits.partition_point(|c| c.start < from).saturating_sub(EARLIER);
     let last = model.commits.partition_point(|c| c.start < to);
     let mut before: BTreeMap<(Dev, bool), Nanos> = BTreeMap::new();
     let mut found = Vec::new();
-    for (number, commit) in model.commits.iter().enumerate().take(last) {
+    for (number, commit) in model.commits.iter().enumerate().take(last).skip(first) {
         let since = before.insert((commit.dev, commit.fast), commit.start).unwrap_or_default();
         if commit.end.is_none_or(|end| end > from) {
             found.push((number, commit, since));
@@ -44,6 +45,10 @@ pub(crate) fn in_window(model: &Model, from: Nanos, to: Nanos) -> Vec<(usize, &C
     }
     found
 }
+
+/// A commit that overlaps a window began as one of the last so many before it, and so did the
+/// one before it: each file system commits one at a time.
+const EARLIER: usize = 64;
 
 /// Commits that have begun in a window, by the second; thousandths are cut off.
 pub(crate) fn per_second(commits: u64, wall: Nanos) -> Option<u64> {

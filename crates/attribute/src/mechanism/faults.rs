@@ -24,6 +24,8 @@ pub(crate) enum FaultKind {
     CopyOnWrite,
     /// Memory of no file, 4 KiB or a small folio at a time.
     Anonymous,
+    /// Memory of no file that processes share (tmpfs behind it).
+    Shared,
     /// Memory of no file, 2 MiB at once, as its time and address tell.
     HugePage,
     /// Without a file, in a capture that does not tell the files of faults.
@@ -37,6 +39,7 @@ impl FaultKind {
             Self::File => "mapped file",
             Self::CopyOnWrite => "copy-on-write",
             Self::Anonymous => "anonymous",
+            Self::Shared => "shared anonymous",
             Self::HugePage => "huge page (inferred)",
             Self::Untold => "anonymous, or of a file not told",
         }
@@ -210,6 +213,13 @@ pub(crate) fn slept_for_io(model: &Model, task: &Task, op: &Op, fault: &FaultOp)
     slept && (op.reads || fault.major == Some(true))
 }
 
+/// Whether a file is the kernel's own behind shared memory: `shmem_zero_setup` and `ipc/shm.c`
+/// give it these names.
+fn is_shared_memory(model: &Model, file: u32) -> bool {
+    let path = model.files.get(file as usize).and_then(|info| info.path.as_deref());
+    path.is_some_and(|path| path.starts_with("/dev/zero") || path.starts_with("/SYSV"))
+}
+
 /// Time on a CPU within an operation.
 fn on_cpu(task: &Task, op: &Op) -> Nanos {
     task.spans(op.start, op.end)
@@ -225,6 +235,7 @@ pub(crate) fn fault_groups(index: &Index<'_>, work: &[Stretch]) -> Vec<FaultGrou
     let mut seen: Vec<Seen> = Vec::new();
     for (_, task, op, fault) in completed(index, work) {
         let kind = match fault.file {
+            Some(file) if is_shared_memory(model, file) => FaultKind::Shared,
             _ if fault.is_copy_on_write() => FaultKind::CopyOnWrite,
             Some(_) => FaultKind::File,
             None if files_told => FaultKind::Anonymous,
@@ -240,7 +251,7 @@ pub(crate) fn fault_groups(index: &Index<'_>, work: &[Stretch]) -> Vec<FaultGrou
         let ns = op.duration();
         seen.push(Seen {
             kind,
-            file: fault.file,
+            file: fault.file.filter(|_| kind != FaultKind::Shared),
             pid: task.pid,
             page: fault.address.0 / PAGE,
             major: fault.major == Some(true),

@@ -11,6 +11,7 @@ pub(crate) mod block_files;
 mod block_requests;
 pub(crate) mod commits;
 mod cpu_throttle;
+mod delayed_by;
 pub(crate) mod faults;
 mod interrupts;
 mod io_uring;
@@ -23,6 +24,7 @@ mod page_cache;
 pub(crate) mod polling;
 pub(crate) mod reclaim;
 pub(crate) mod refaults;
+mod relative;
 pub(crate) mod services;
 pub(crate) mod spawns;
 mod steal;
@@ -39,8 +41,9 @@ use agenttrace_model::{Step, Windows};
 use crate::detail::{Column, Detail, Value};
 use crate::inclusive::{Index, Stretch};
 use crate::path::StepPath;
-use crate::report::StepReport;
+use crate::report::{ExclusiveRow, StepReport};
 use crate::stacks::SampleIndex;
+use crate::tools::Tools;
 
 pub(crate) use cpu_throttle::within as throttled_within;
 pub(crate) use steal::within as holes_within;
@@ -89,6 +92,10 @@ pub(crate) struct StepView<'a> {
     pub(crate) path: &'a StepPath,
     /// Samples with call chains, where the capture has any.
     pub(crate) stacks: Option<&'a SampleIndex<'a>>,
+    /// The path's sums.
+    pub(crate) rows: &'a [ExclusiveRow],
+    /// What is usual for the tools.
+    pub(crate) tools: &'a Tools<'a>,
 }
 
 /// All steps, as mechanisms see them.
@@ -100,6 +107,8 @@ pub(crate) struct SessionView<'a> {
     pub(crate) work: &'a [Vec<Stretch>],
     pub(crate) paths: &'a [&'a StepPath],
     pub(crate) reports: &'a [StepReport],
+    /// What is usual for the tools.
+    pub(crate) tools: &'a Tools<'a>,
 }
 
 /// A table keeps at most this many rows; [`Detail::more`] tells of the others.
@@ -107,6 +116,8 @@ const MOST_ROWS: usize = 500;
 
 /// Every mechanism, in the order of reports.
 pub(crate) const ALL: &[&dyn Mechanism] = &[
+    &delayed_by::DelayedBy,
+    &relative::Relative,
     &wakeups::Wakeups,
     &wakeup_tail::WakeupTail,
     &wakeup_chains::WakeupChains,

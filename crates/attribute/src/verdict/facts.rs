@@ -5,14 +5,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
 use agenttrace_model::parse::{CaptureInfo, Cpu, Dev, Diagnostics, Nanos, Problem, Tid};
-use agenttrace_model::{Model, State, Step, SyscallClass, TaskId, UringOp, Windows};
+use agenttrace_model::{Model, Step, SyscallClass, TaskId, UringOp, Windows};
 use rustc_hash::FxHashMap;
 
 use crate::cause::{Cause, Resource};
 use crate::inclusive::{Index, Stretch};
 use crate::locks::{Wait, waits};
 use crate::path::{Frame, Reason, StackId, StepPath, device_name};
-use crate::report::{Coverage, CoverageStatus, Evidence, Inclusive};
+use crate::report::{Coverage, CoverageStatus, Evidence, Inclusive, Tracing};
 use crate::stacks::SampleIndex;
 use crate::uring::call_name;
 
@@ -31,6 +31,7 @@ pub(crate) struct Parts<'a> {
     pub(crate) inferred: Nanos,
     pub(crate) broken: Option<&'a str>,
     pub(crate) relative: Option<Evidence>,
+    pub(crate) tracing: &'a Tracing,
     pub(crate) stacks: Option<&'a SampleIndex<'a>>,
 }
 
@@ -44,6 +45,10 @@ pub(crate) struct Cell {
     pub(crate) reason: Option<Reason>,
     pub(crate) ns: Nanos,
     pub(crate) segments: u64,
+    /// Events recorded while its task was on a CPU for it.
+    pub(crate) recorded: u64,
+    /// Its time in calls or faults of which the end was not recorded.
+    pub(crate) estimated: Nanos,
 }
 
 /// One step, as the rules see it: the whole, or the part of its path that a verdict is about.
@@ -57,7 +62,7 @@ pub(crate) struct Facts<'a> {
 
 /// The path of a step, segments with the same properties summed, in the order of
 /// their first.
-pub(crate) fn cells(path: &StepPath) -> Vec<Cell> {
+pub(crate) fn cells(model: &Model, path: &StepPath) -> Vec<Cell> {
     type Key = (Cause, Resource, Option<Cause>, StackId, TaskId, Option<Reason>);
     let mut sums: FxHashMap<Key, usize> = FxHashMap::default();
     let mut cells: Vec<Cell> = Vec::new();
@@ -74,12 +79,21 @@ pub(crate) fn cells(path: &StepPath) -> Vec<Cell> {
                     reason: s.reason,
                     ns: Nanos::ZERO,
                     segments: 0,
+                    recorded: 0,
+                    estimated: Nanos::ZERO,
                 });
                 cells.len() - 1
             });
         if let Some(cell) = cells.get_mut(slot) {
             cell.ns += s.end - s.start;
             cell.segments += 1;
+            if let Some(task) = model.tasks.get(s.task.0 as usize) {
+                cell.recorded += task.recorded_within(s.start, s.end);
+                let op = task.op_at(s.start).and_then(|op| task.ops.get(op));
+                if op.is_some_and(|op| op.estimated) {
+                    cell.estimated += s.end - s.start;
+                }
+            }
         }
     }
     cells
@@ -136,6 +150,13 @@ impl<'a> Facts<'a> {
     /// What the path holds for a cause: the most that can be saved.
     pub(crate) fn held(&self, cause: Cause) -> Nanos {
         self.own(cause) + self.delay(cause)
+    }
+
+    /// What recording cost this part of the path, as estimated; `None`: not known.
+    pub(crate) fn tracing(&self) -> Option<Nanos> {
+        let events: u64 = self.cells.iter().map(|c| c.recorded).sum();
+        let cost = self.parts.tracing.event_cost?;
+        Some(Nanos(events.saturating_mul(cost.0)))
     }
 
     /// A cause's time on one resource.
@@ -295,22 +316,9 @@ impl<'a> Facts<'a> {
         let mut sums: BTreeMap<(TaskId, Cpu), Nanos> = BTreeMap::new();
         let delays = self.parts.path.segments.iter().filter(|s| s.cause == Cause::RunDelay);
         for segment in delays {
-            let Some(task) = self.model().tasks.get(segment.task.0 as usize) else { continue };
-            for (index, from, to, span) in task.spans(segment.start, segment.end) {
-                let next = || {
-                    task.states
-                        .get(index + 1..)
-                        .unwrap_or_default()
-                        .iter()
-                        .find(|s| s.state == State::Running)
-                };
-                // Where it ran next is sure; where it was queued may be a guess.
-                let cpu = next().map_or(span.cpu, |s| s.cpu);
-                for (other, ns) in self.parts.index.ran(cpu, from, to) {
-                    if other != segment.task {
-                        *sums.entry((other, cpu)).or_default() += ns;
-                    }
-                }
+            let ahead = self.parts.index.ahead(segment.task, segment.start, segment.end);
+            for (other, cpu, from, to) in ahead {
+                *sums.entry((other, cpu)).or_default() += to - from;
             }
         }
         let mut rows: Vec<_> = sums.into_iter().collect();

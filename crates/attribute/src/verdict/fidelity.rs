@@ -65,6 +65,10 @@ pub(super) fn doubts(facts: &Facts<'_>, cause: Cause) -> Vec<(Confidence, String
             format!("the step is shorter than ten times the error of its times ({})", human(error)),
         ));
     }
+    if step.mapped && step.error.is_none() {
+        let why = "how far the step's times may be off cannot be told";
+        doubts.push((Confidence::Medium, why.to_owned()));
+    }
     if facts.parts.info.ticks {
         doubts.push((Confidence::Low, "the capture's clock counts no seconds".to_owned()));
     }

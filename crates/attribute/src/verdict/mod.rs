@@ -13,6 +13,7 @@ use agenttrace_model::parse::Nanos;
 
 use crate::cause::Cause;
 use crate::mechanism::holes_within;
+use crate::record_command::record_command;
 use crate::report::{Confidence, CoverageStatus, Evidence, Recommendation, Verdict};
 use crate::stats::{human, percent, ratio};
 
@@ -83,10 +84,10 @@ impl Topic<'_> {
 }
 
 /// The path in topics: what special rules take, then the rest by cause; the largest first.
-fn topics<'c>(facts: &Facts<'c>) -> Vec<Topic<'c>> {
+fn topics<'c>(facts: &Facts<'c>, rules: &[&'static dyn Rule]) -> Vec<Topic<'c>> {
     let mut rest = facts.cells.clone();
     let mut topics: Vec<Topic<'c>> = Vec::new();
-    for rule in RULES.iter().copied().filter(|rule| rule.special()) {
+    for rule in rules.iter().copied().filter(|rule| rule.special()) {
         let view = facts.only(rest.clone());
         let Some(takes) = rule.takes(&view) else { continue };
         let (cells, others): (Vec<&Cell>, Vec<&Cell>) = rest.iter().partition(|c| takes(c));
@@ -121,7 +122,7 @@ pub(crate) fn general_failure_mode(cause: Cause) -> &'static str {
 /// The verdicts on a step, the largest cause's first; further ones for causes of
 /// at least a tenth of the wall time. At least one.
 pub(crate) fn verdicts(facts: &Facts<'_>) -> Vec<Verdict> {
-    let topics = topics(facts);
+    let topics = topics(facts, RULES);
     let second = topics.get(1).map_or(("", ZERO), |topic| (topic.name(), topic.ns));
     let mut verdicts: Vec<Verdict> = Vec::new();
     for Topic { rule, cause, ns, cells } in topics {
@@ -143,12 +144,21 @@ pub(crate) fn verdicts(facts: &Facts<'_>) -> Vec<Verdict> {
         }
         let rival = first.then_some(second);
         let (confidence, reasons) = confidence(view, cause, ns, rival, finding.doubts);
+        if confidence == Confidence::CannotSay && cause != Cause::Unknown {
+            finding.title = format!("cannot say; as far as recorded, {}", finding.title);
+            finding.recommendations = vec![again(view, cause)];
+        }
+        let mut causes: BTreeMap<Cause, Nanos> = BTreeMap::new();
+        for cell in view.cells.iter().filter(|c| rule.special() || c.cause == cause) {
+            *causes.entry(cell.cause).or_default() += cell.ns;
+        }
         let held = if !rule.special() && cause.is_kernel() { view.held(cause) } else { ns };
         verdicts.push(Verdict {
             id: rule.id(),
             title: finding.title,
             failure_mode: rule.failure_mode(cause).to_owned(),
             cause,
+            causes: causes.into_iter().collect(),
             ns: held,
             share: ratio(held, facts.wall),
             confidence,
@@ -172,7 +182,8 @@ fn stolen(facts: &Facts<'_>) -> Option<String> {
     })
 }
 
-/// How sure a verdict is, with its reasons.
+/// How sure a verdict is, with its reasons: what the capture does not tell, and how far
+/// it is ahead of what else it could be about.
 fn confidence(
     facts: &Facts<'_>,
     cause: Cause,
@@ -180,85 +191,157 @@ fn confidence(
     rival: Option<(&str, Nanos)>,
     doubts: Vec<String>,
 ) -> (Confidence, Vec<String>) {
-    let mut level = Confidence::High;
-    let mut reasons = Vec::new();
-    let mut lower = |to: Confidence, why: String| {
-        level = level.min(to);
-        reasons.push(why);
-    };
-    let wall = facts.wall;
-    let at_least = |part: Nanos, per_mille: u64| {
-        part > Nanos::ZERO && part.0.saturating_mul(1000) >= wall.0.saturating_mul(per_mille)
-    };
+    let mut sure = Sure { level: Confidence::High, reasons: Vec::new(), wall: facts.wall };
     if let Some(why) = facts.parts.broken {
-        lower(Confidence::CannotSay, format!("internal error: {why}"));
+        sure.lower(Confidence::CannotSay, format!("internal error: {why}"));
     }
+    known(&mut sure, facts, cause);
+    estimated(&mut sure, facts, ns);
+    covered(&mut sure, facts, cause, ns);
+    if let Some((other, other_ns)) = rival {
+        ahead(&mut sure, facts, ns, other, other_ns);
+    }
+    for (to, why) in fidelity::doubts(facts, cause) {
+        sure.lower(to, why);
+    }
+    recording(&mut sure, facts, ns);
+    for doubt in doubts {
+        sure.lower(Confidence::Medium, doubt);
+    }
+    if sure.level == Confidence::High {
+        sure.reasons.push("every needed event captured, none lost in the window".to_owned());
+    }
+    (sure.level, sure.reasons)
+}
+
+/// A confidence in the making.
+struct Sure {
+    level: Confidence,
+    reasons: Vec<String>,
+    wall: Nanos,
+}
+
+impl Sure {
+    fn lower(&mut self, to: Confidence, why: String) {
+        self.level = self.level.min(to);
+        self.reasons.push(why);
+    }
+    /// Whether a part of the step is at least so much of it.
+    fn at_least(&self, part: Nanos, per_mille: u64) -> bool {
+        part > Nanos::ZERO && part.0.saturating_mul(1000) >= self.wall.0.saturating_mul(per_mille)
+    }
+}
+
+/// What of the step's time is not known: unexplained, lost, inferred, outside the capture.
+fn known(sure: &mut Sure, facts: &Facts<'_>, cause: Cause) {
     let unknown = facts.parts.unknown;
-    let share =
-        || format!("{} of the step ({}) is not known", percent(unknown, wall), human(unknown));
-    if at_least(unknown, 500) || cause == Cause::Unknown {
-        lower(Confidence::CannotSay, share());
-    } else if at_least(unknown, 200) {
-        lower(Confidence::Low, share());
-    } else if at_least(unknown, 20) {
-        lower(Confidence::Medium, share());
+    let share = || {
+        format!("{} of the step ({}) is not known", percent(unknown, facts.wall), human(unknown))
+    };
+    if sure.at_least(unknown, 500) || cause == Cause::Unknown {
+        sure.lower(Confidence::CannotSay, share());
+    } else if sure.at_least(unknown, 200) {
+        sure.lower(Confidence::Low, share());
+    } else if sure.at_least(unknown, 20) {
+        sure.lower(Confidence::Medium, share());
     }
     if facts.lost() {
-        let low = at_least(unknown, 100);
+        let low = sure.at_least(unknown, 100);
         let to = if low { Confidence::Low } else { Confidence::Medium };
-        lower(to, "the recorder lost events within the window".to_owned());
+        sure.lower(to, "the recorder lost events within the window".to_owned());
     } else if facts.lost_somewhere() {
-        lower(Confidence::Medium, "the recorder lost events; when is not known".to_owned());
+        sure.lower(Confidence::Medium, "the recorder lost events; when is not known".to_owned());
     }
     let inferred = facts.parts.inferred;
-    if at_least(inferred, 1) {
+    if sure.at_least(inferred, 1) {
         // A state that was inferred is mostly proved by the events after it: who
         // enters a call was running. When it began is what is doubtful.
-        lower(
+        sure.lower(
             Confidence::Medium,
             format!(
                 "states of {} ({}) are inferred from later events",
-                percent(inferred, wall),
+                percent(inferred, facts.wall),
                 human(inferred)
             ),
         );
     }
-    if matches!(cause, Cause::MajorFault | Cause::MinorFault)
-        && facts.inclusive().faults.as_ref().is_some_and(|f| f.estimated)
-    {
-        lower(Confidence::Medium, "ends of page faults are estimated".to_owned());
+    if facts.parts.step.clipped.is_some() {
+        sure.lower(Confidence::Medium, "a part of the step lies outside the capture".to_owned());
     }
-    if let Some(coverage) = facts.coverage(cause) {
+}
+
+/// Ends of calls and faults that were not recorded, where they are much of the part.
+fn estimated(sure: &mut Sure, facts: &Facts<'_>, ns: Nanos) {
+    let part: Nanos = facts.cells.iter().map(|cell| cell.estimated).sum();
+    if part > Nanos::ZERO && part.0.saturating_mul(ESTIMATED) >= ns.0 {
+        let what = if facts.parts.inclusive.faults.as_ref().is_some_and(|f| f.estimated) {
+            "ends of page faults"
+        } else {
+            "ends of calls"
+        };
+        sure.lower(
+            Confidence::Medium,
+            format!("{what} are estimated, for {} of it", percent(part, ns)),
+        );
+    }
+}
+
+/// What the capture can show of the causes of which the part is made.
+fn covered(sure: &mut Sure, facts: &Facts<'_>, cause: Cause, ns: Nanos) {
+    for coverage in facts.parts.coverage {
+        let matters = coverage.cause == cause
+            || facts.own(coverage.cause).0.saturating_mul(COVERED) >= ns.0.max(1);
+        if !matters || coverage.status == CoverageStatus::Observed {
+            continue;
+        }
         let to = match coverage.status {
             CoverageStatus::Observed => Confidence::High,
             CoverageStatus::Partial => Confidence::Medium,
-            CoverageStatus::NotCaptured => Confidence::Low,
+            // Time was charged to it for want of what would show otherwise.
+            CoverageStatus::NotCaptured => Confidence::CannotSay,
         };
         let why = if coverage.missing.is_empty() {
             "the capture is not system-wide".to_owned()
         } else {
             format!("not captured: {}", coverage.missing.join(", "))
         };
-        lower(to, why);
+        if !sure.reasons.contains(&why) {
+            sure.lower(to, why);
+        }
     }
-    if let Some((other, other_ns)) = rival
-        && ns > Nanos::ZERO
-        && other_ns.0.saturating_mul(10) >= ns.0.saturating_mul(9)
-    {
-        let why = format!("{other} is close behind with {}", human(other_ns));
-        lower(Confidence::Medium, why);
-    }
-    for (to, why) in fidelity::doubts(facts, cause) {
-        lower(to, why);
-    }
-    for doubt in doubts {
-        lower(Confidence::Medium, doubt);
-    }
-    if level == Confidence::High {
-        reasons.push("every needed event captured, none lost in the window".to_owned());
-    }
-    (level, reasons)
 }
+
+/// How far the first verdict is ahead of the second: what is not sure must not change
+/// their order.
+fn ahead(sure: &mut Sure, facts: &Facts<'_>, ns: Nanos, other: &str, other_ns: Nanos) {
+    let lead = ns - other_ns;
+    if ns > Nanos::ZERO && other_ns.0.saturating_mul(10) >= ns.0.saturating_mul(9) {
+        sure.lower(Confidence::Medium, format!("{other} is close behind with {}", human(other_ns)));
+    }
+    let unknown = facts.parts.unknown;
+    if other_ns > Nanos::ZERO && unknown > Nanos::ZERO && unknown >= lead {
+        sure.lower(
+            Confidence::Low,
+            format!("what is not known ({}) could put {other} first", human(unknown)),
+        );
+    }
+}
+
+/// A verdict on what may be recording itself.
+fn recording(sure: &mut Sure, facts: &Facts<'_>, ns: Nanos) {
+    let Some(cost) = facts.tracing().filter(|cost| *cost > Nanos::ZERO) else { return };
+    let why = || format!("recording itself took about {} of it", percent(cost.min(ns), ns));
+    if cost.0.saturating_mul(2) >= ns.0 {
+        sure.lower(Confidence::Low, why());
+    } else if cost.0.saturating_mul(3) >= ns.0 {
+        sure.lower(Confidence::Medium, why());
+    }
+}
+
+/// Estimated ends matter from a tenth of the part on.
+const ESTIMATED: u64 = 10;
+/// A cause belongs to what a verdict is about from a fifth of it on.
+const COVERED: u64 = 5;
 
 /// No time at all.
 pub(crate) const ZERO: Nanos = Nanos::ZERO;
@@ -285,6 +368,16 @@ pub(crate) fn advice(
         condition: condition.to_owned(),
         saves: Some(facts.held(cause)),
     }
+}
+
+/// The advice to record what a verdict on a cause lacks.
+pub(crate) fn again(facts: &Facts<'_>, cause: Cause) -> Recommendation {
+    let lacks = facts.coverage(cause).map(|c| c.missing.as_slice()).unwrap_or_default();
+    let command = record_command(facts.parts.info);
+    if lacks.is_empty() {
+        return hint(&format!("record again: {command}"), "with all events that the analysis uses");
+    }
+    hint(&format!("record also {}: {command}", lacks.join(", ")), "where the kernel has them")
 }
 
 /// A recommendation of which the path does not tell what it saves.
@@ -315,6 +408,9 @@ pub(crate) fn shares(facts: &Facts<'_>, cause: Cause) -> Vec<Evidence> {
     }
     evidence
 }
+
+#[cfg(test)]
+mod topics_tests;
 
 #[cfg(test)]
 mod tests {

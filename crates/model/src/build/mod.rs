@@ -363,6 +363,7 @@ impl Builder {
             if self.live(id).flush.is_some() && !interrupt && !matches!(event.kind, Kind::Tlb(_)) {
                 self.went_on(id, event.time);
             }
+            self.task(id).recorded.push(event.time);
         }
         task
     }

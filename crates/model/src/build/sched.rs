@@ -50,6 +50,7 @@ impl Builder {
             }
         }
         if let Some(id) = prev {
+            self.task(id).recorded.push(time);
             self.name(id, time, switch.prev_comm);
             self.switch_out(id, time, on, last, tainted.is_some(), switch.prev_state);
         }

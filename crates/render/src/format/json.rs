@@ -7,7 +7,7 @@ use std::io::{self, Write};
 
 use agenttrace_attribute::cause::Cause;
 use agenttrace_attribute::report::{
-    Histogram, RankRow, Report, Segment, Stats, StepReport, Verdict,
+    Histogram, RankRow, Report, Segment, Stats, StepReport, Tracing, Verdict,
 };
 use agenttrace_model::parse::{Nanos, StepId};
 
@@ -249,6 +249,7 @@ fn step<W: Write>(j: &mut JsonWriter<'_, W>, step: &StepReport) -> io::Result<()
     j.key("observed_ns")?.number(step.observed.0)?;
     j.key("inferred_ns")?.number(step.inferred.0)?;
     j.key("unknown_ns")?.number(step.unknown.0)?;
+    tracing(j, &step.tracing)?;
     j.key("extra")?.object(false)?;
     for (key, json) in &step.extra {
         j.key(key)?.json_text(json)?;
@@ -362,3 +363,13 @@ fn verdict<W: Write>(j: &mut JsonWriter<'_, W>, v: &Verdict) -> io::Result<()> {
 
 #[cfg(test)]
 mod tests;
+/// What recording cost a step.
+fn tracing<W: Write>(j: &mut JsonWriter<'_, W>, tracing: &Tracing) -> io::Result<()> {
+    j.key("tracing")?.object(false)?;
+    j.key("events")?.number(tracing.events)?;
+    j.key("events_per_ms")?.share(tracing.per_ms)?;
+    j.key("path_events")?.number(tracing.path_events)?;
+    j.key("event_cost_ns")?.number_or_null(tracing.event_cost.map(|ns| ns.0))?;
+    j.key("estimate_ns")?.number_or_null(tracing.estimate.map(|ns| ns.0))?;
+    j.end().map(|_| ())
+}

@@ -203,6 +203,9 @@ pub fn step(report: &Report, step: &StepReport) -> String {
     if let Some(words) = rows::certainty(step) {
         line(&mut out, "states", &words);
     }
+    if let Some(words) = rows::recording(step) {
+        line(&mut out, "recording", &words);
+    }
     for (i, one) in step.verdicts.iter().enumerate() {
         verdict(&mut out, step, one, if i == 0 { "verdict" } else { "also" });
     }

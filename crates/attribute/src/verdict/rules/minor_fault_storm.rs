@@ -10,8 +10,7 @@
 //! # When it is wrong
 //! Tracing makes each fault dearer. No event tells the size of a page: a huge page is inferred
 //! where a fault was alone in its 2 MiB and took as long as clearing these; folios of anonymous
-//! memory between 4 KiB and 2 MiB look like single pages. Shared memory and memory of devices
-//! count as anonymous.
+//! memory between 4 KiB and 2 MiB look like single pages. Memory of devices counts as anonymous.
 //! # References
 //! madvise(2), Documentation/admin-guide/mm/transhuge.rst.
 
@@ -131,9 +130,10 @@ impl Most<'_> {
                     plural(self.faults, "huge page")
                 )
             }
-            FaultKind::Anonymous => {
+            FaultKind::Anonymous | FaultKind::Shared => {
                 let touches = if self.faults == 1 { "first touch" } else { "first touches" };
-                format!("{} {touches} of anonymous memory ({place})", thousands(self.faults))
+                let kind = self.first.kind.text();
+                format!("{} {touches} of {kind} memory ({place})", thousands(self.faults))
             }
             FaultKind::Untold => format!(
                 "{} ({place}; of which memory was not recorded)",
@@ -200,7 +200,7 @@ fn recommendations(
             "where a fork made the pages shared; a private mapping of a file is copied on its first write anyway",
         )],
         Some(FaultKind::HugePage) => [anonymous].into_iter().chain(populate(write)).collect(),
-        Some(FaultKind::Anonymous | FaultKind::Untold) | None => {
+        Some(FaultKind::Anonymous | FaultKind::Shared | FaultKind::Untold) | None => {
             [anonymous].into_iter().chain(populate(write)).chain([huge]).collect()
         }
     }

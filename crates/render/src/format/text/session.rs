@@ -6,6 +6,7 @@ use agenttrace_attribute::report::{Confidence, RankRow, Report, StepReport};
 use agenttrace_attribute::stats::apportion;
 
 use super::{LABEL, Page};
+use crate::details;
 use crate::duration::{fixed, human, percents, plural};
 use crate::escape::{cut_end, cut_middle, pad, pad_left, width, wrap};
 use crate::rows;
@@ -18,6 +19,9 @@ const STEPS: usize = 8;
 const NARROW_STEPS: usize = 5;
 const TOOLS: usize = 6;
 const NOTES: usize = 4;
+/// Tables of mechanisms, and rows of each: the screen is one.
+const TABLES: usize = 3;
+const ROWS: usize = 3;
 
 pub(super) fn screen(report: &Report, style: &Style, out_hint: Option<&str>) -> String {
     let mut page = Page::new(style);
@@ -25,6 +29,7 @@ pub(super) fn screen(report: &Report, style: &Style, out_hint: Option<&str>) -> 
     ranking(&mut page, report);
     slowest(&mut page, report);
     tools(&mut page, report);
+    tables(&mut page, report);
     page.blank();
     for (status, items) in rows::coverage(report) {
         short(&mut page, &format!(" {status}"), &items.join("; "));
@@ -271,6 +276,23 @@ pub(super) fn confidence_ink(confidence: Confidence) -> Ink {
 
 pub(super) fn tool_name(tool: &str) -> &str {
     if tool.is_empty() { "(no tool)" } else { tool }
+}
+
+/// What mechanisms did over all steps: the first rows of the first tables.
+fn tables(page: &mut Page<'_>, report: &Report) {
+    let all: Vec<_> = details::filled(&report.session.details).collect();
+    for (detail, rows) in all.iter().take(TABLES) {
+        page.blank();
+        page.heading(&format!(" {}", detail.title));
+        for line in details::text(detail, rows, ROWS, page.style) {
+            page.line(&line);
+        }
+    }
+    let more: Vec<&str> = all.iter().skip(TABLES).map(|(detail, _)| detail.title).collect();
+    if !more.is_empty() {
+        page.blank();
+        short(page, " more tables", &format!("{} (--format md)", more.join("; ")));
+    }
 }
 
 fn tools(page: &mut Page<'_>, report: &Report) {

@@ -34,12 +34,15 @@ pub(super) fn block(report: &Report, step: &StepReport, style: &Style) -> String
     page.out
 }
 
+/// A table of a step has at most this many rows.
+const ROWS: usize = 6;
+
 /// What mechanisms did, those alone that did something.
-pub(super) fn tables(page: &mut Page<'_>, all: &[Detail]) {
+fn tables(page: &mut Page<'_>, all: &[Detail]) {
     for (detail, rows) in details::filled(all) {
         page.blank();
         page.heading(&format!(" {}", detail.title));
-        for line in details::text(detail, rows, page.style) {
+        for line in details::text(detail, rows, ROWS, page.style) {
             page.line(&line);
         }
         for note in &detail.notes {
@@ -77,6 +80,9 @@ fn header(page: &mut Page<'_>, step: &StepReport) {
     }
     if let Some(words) = rows::certainty(step) {
         page.labelled(" states", None, &words);
+    }
+    if let Some(words) = rows::recording(step) {
+        page.labelled(" recording", None, &words);
     }
 }
 

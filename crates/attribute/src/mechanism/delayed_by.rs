@@ -1,0 +1,253 @@
+//! Steps that hurt each other: who delayed a step's path, how, and for how long.
+//!
+//! Only time of the critical path counts: a delay beside it cost the step nothing. A
+//! task's own step is who it works for at that moment; what works for no step is named as
+//! the program that it is. The delay of a step by itself is none.
+
+use std::cmp::Reverse;
+use std::collections::BTreeMap;
+
+use agenttrace_model::parse::Nanos;
+use agenttrace_model::{TaskId, Windows};
+
+use super::{Mechanism, Rows, SessionView, StepView};
+use crate::block_io::{self, OwnerKind, delays};
+use crate::cause::{Cause, Resource};
+use crate::detail::{Column, Value};
+use crate::inclusive::{Index, Stretch};
+use crate::path::{Frame, PathSegment, StackId};
+
+pub(crate) struct DelayedBy;
+
+/// Who delayed a step.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub(crate) enum Culprit {
+    /// Another step; its place in [`Windows::steps`].
+    Step(usize),
+    /// A task that works for no step, by its name.
+    Program(String),
+}
+
+impl Culprit {
+    /// For whom a task works at a time; `None`: for the victim itself.
+    pub(crate) fn of(
+        index: &Index<'_>,
+        windows: &Windows,
+        victim: usize,
+        task: TaskId,
+        time: Nanos,
+    ) -> Option<Self> {
+        match windows.claim_at(task, time) {
+            Some(step) if windows.within(step, victim) => None,
+            Some(step) => Some(Self::Step(step)),
+            None => {
+                let task = index.model.tasks.get(task.0 as usize)?;
+                Some(Self::Program(task.name_at(time).to_text()))
+            }
+        }
+    }
+
+    fn text(&self, windows: &Windows) -> String {
+        match self {
+            Self::Step(step) => match windows.steps.get(*step) {
+                Some(step) if step.tool.is_empty() => format!("step {}", step.id),
+                Some(step) => format!("step {} ({})", step.id, step.tool),
+                None => "another step".to_owned(),
+            },
+            Self::Program(name) if name.is_empty() => "an unnamed task".to_owned(),
+            Self::Program(name) => name.clone(),
+        }
+    }
+}
+
+/// One delay of a step's path.
+pub(crate) struct Delay {
+    pub(crate) culprit: Culprit,
+    /// In words that continue "... delayed it, because it": `ran on its CPU`.
+    pub(crate) how: &'static str,
+    /// How much of the path.
+    pub(crate) ns: Nanos,
+}
+
+/// What tells of delays of one step: a line for each mechanism.
+const SOURCES: &[fn(&StepView<'_>) -> Vec<Delay>] = &[cpu, locks, evictions, queue];
+
+/// Shorter ones are noise.
+const LEAST: Nanos = Nanos(20_000);
+/// The same as a part of the step: a hundredth.
+const LEAST_PART: u64 = 100;
+
+/// What ran on the CPU that the path waited for.
+fn cpu(view: &StepView<'_>) -> Vec<Delay> {
+    let mut delays = Vec::new();
+    for segment in view.path.segments.iter().filter(|s| s.cause == Cause::RunDelay) {
+        for (task, _, from, to) in view.index.ahead(segment.task, segment.start, segment.end) {
+            if let Some(culprit) = Culprit::of(view.index, view.windows, view.number, task, from) {
+                delays.push(Delay { culprit, how: "ran on its CPU", ns: to - from });
+            }
+        }
+    }
+    delays
+}
+
+/// The causes of waits that another step can make longer, and how it did.
+const HELD: &[(Cause, &str)] = &[
+    (Cause::UserLock, "held a lock (futex)"),
+    (Cause::KernelLock, "held a lock of the kernel"),
+    (Cause::IpcWait, "was served first"),
+    (Cause::ServiceWait, "was served first"),
+];
+
+/// Who held the lock, or was busy with another step, while the path waited.
+fn locks(view: &StepView<'_>) -> Vec<Delay> {
+    let mut tasks: BTreeMap<StackId, Vec<TaskId>> = BTreeMap::new();
+    let mut delays = Vec::new();
+    for segment in &view.path.segments {
+        let Some(&(_, how)) = HELD.iter().find(|(cause, _)| *cause == segment.cause) else {
+            continue;
+        };
+        let frames = tasks.entry(segment.stack).or_insert_with(|| {
+            let frames = view.path.stacks.frames(segment.stack).into_iter();
+            frames.filter_map(|f| if let Frame::Task(id) = f { Some(id) } else { None }).collect()
+        });
+        let who =
+            |task: TaskId| Culprit::of(view.index, view.windows, view.number, task, segment.start);
+        let Some(culprit) = frames.iter().copied().chain([segment.task]).find_map(who) else {
+            continue;
+        };
+        // To wait for a program that works for no step is no delay by anyone.
+        let waits = matches!(segment.cause, Cause::IpcWait | Cause::ServiceWait);
+        if !waits || matches!(culprit, Culprit::Step(_)) {
+            delays.push(Delay { culprit, how, ns: segment.end - segment.start });
+        }
+    }
+    delays
+}
+
+/// Who had evicted the pages that a fault or a read of the path had to bring back.
+fn evictions(view: &StepView<'_>) -> Vec<Delay> {
+    let history = view.index.cache();
+    let mut delays = Vec::new();
+    let waits = |s: &&PathSegment| {
+        matches!(s.cause, Cause::MajorFault | Cause::BlockRead) && !s.resource.is_cpu()
+    };
+    for segment in view.path.segments.iter().filter(waits) {
+        let Some(task) = view.index.task(segment.task) else { continue };
+        let mut around = task.op_chain(task.op_at(segment.start)).map(|(_, op)| op);
+        let Some(op) = around.find(|op| op.fault().is_some() || op.syscall().is_some()) else {
+            continue;
+        };
+        // What it had added by then, which it waited for.
+        let (task, from, to) = (segment.task, op.start, segment.end);
+        let refaults = history.refaults(&Stretch { task, from, to, inferred: false });
+        let Some(eviction) = refaults.first().and_then(|r| history.eviction(r)) else { continue };
+        let culprit = match (eviction.step, eviction.task) {
+            (Some(step), _) if view.windows.within(step, view.number) => None,
+            (Some(step), _) => Some(Culprit::Step(step)),
+            (None, Some(id)) => view
+                .index
+                .task(id)
+                .map(|task| Culprit::Program(task.name_at(view.step.start).to_text())),
+            (None, None) => None,
+        };
+        if let Some(culprit) = culprit {
+            let ns = segment.end - segment.start;
+            delays.push(Delay { culprit, how: "evicted its pages", ns });
+        }
+    }
+    delays
+}
+
+/// Whose requests were in a device's queue before those that the path waited for. Times of
+/// requests in parallel overlap, so each is at most what the path waited in queues.
+fn queue(view: &StepView<'_>) -> Vec<Delay> {
+    let queued = view.path.segments.iter().filter(|s| s.resource == Resource::DeviceQueue);
+    let most: Nanos = queued.map(|s| s.end - s.start).sum();
+    if most < LEAST {
+        return Vec::new();
+    }
+    let found = delays(view.index, Some(view.number), view.work, |_| true);
+    let delay = |delay: &block_io::Delay| {
+        let culprit = match (delay.owner.step, delay.owner.task) {
+            (Some(step), _) if view.windows.within(step, view.number) => None,
+            (Some(step), _) => Some(Culprit::Step(step)),
+            (None, Some(id)) => {
+                let task = view.index.task(id)?;
+                Some(Culprit::Program(task.name_at(view.step.end).to_text()))
+            }
+            (None, None) => None,
+        };
+        let how = match delay.owner.kind {
+            OwnerKind::Task => "had requests in the queue",
+            OwnerKind::WriteBack => "had write-back in the queue",
+            OwnerKind::Journal => "had the journal's writes in the queue",
+            OwnerKind::Unknown => return None,
+        };
+        Some(Delay { culprit: culprit?, how, ns: delay.queue.min(most) })
+    };
+    found.owners.iter().filter_map(delay).collect()
+}
+
+/// The delays of a step summed by who and how, the most first.
+fn summed(view: &StepView<'_>) -> Vec<((Culprit, &'static str), Nanos)> {
+    let mut sums: BTreeMap<(Culprit, &'static str), Nanos> = BTreeMap::new();
+    for delay in SOURCES.iter().flat_map(|source| source(view)) {
+        *sums.entry((delay.culprit, delay.how)).or_default() += delay.ns;
+    }
+    let wall = view.step.end - view.step.start;
+    let mut rows: Vec<_> = sums.into_iter().collect();
+    rows.retain(|(_, ns)| *ns >= LEAST && ns.0.saturating_mul(LEAST_PART) >= wall.0);
+    rows.sort_by_key(|(_, ns)| Reverse(*ns));
+    rows
+}
+
+impl Mechanism for DelayedBy {
+    fn id(&self) -> &'static str {
+        "delayed_by"
+    }
+    fn title(&self) -> &'static str {
+        "who delayed whom"
+    }
+    fn needs(&self) -> &'static [&'static str] {
+        &["sched:sched_switch"]
+    }
+    fn columns(&self) -> &'static [Column] {
+        const {
+            &[
+                Column::text("delayed_by", "delayed by"),
+                Column::text("how", "which"),
+                Column::time("delay_ns", "of its path"),
+            ]
+        }
+    }
+    fn step(&self, view: &StepView<'_>) -> Rows {
+        let row = |((culprit, how), ns): ((Culprit, &'static str), Nanos)| {
+            vec![culprit.text(view.windows).into(), how.into(), ns.into()]
+        };
+        Rows { rows: summed(view).into_iter().map(row).collect(), notes: Vec::new() }
+    }
+    fn session_columns(&self) -> &'static [Column] {
+        const {
+            &[
+                Column::text("step", "step"),
+                Column::text("tool", "tool"),
+                Column::text("delayed_by", "delayed by"),
+                Column::text("how", "which"),
+                Column::time("delay_ns", "of its path"),
+            ]
+        }
+    }
+    fn session(&self, view: &SessionView<'_>) -> Rows {
+        let mut rows: Vec<Vec<Value>> = Vec::new();
+        for step in view.reports {
+            let own = step.details.iter().filter(|d| d.id == self.id());
+            for row in own.filter_map(|d| d.rows.as_ref()).flatten() {
+                let head = [step.id.to_string().into(), step.tool.clone().into()];
+                rows.push(head.into_iter().chain(row.iter().cloned()).collect());
+            }
+        }
+        // Stable: delays that tie stay in the order of the steps.
+        rows.sort_by_key(|row| Reverse(row.last().cloned()));
+        Rows { rows, notes: Vec::new() }
+    }
+}

@@ -1,0 +1,96 @@
+//! What slow steps spent more than the usual step of their tool.
+
+use std::cmp::Reverse;
+use std::collections::BTreeMap;
+
+use agenttrace_model::parse::Nanos;
+
+use super::{Mechanism, Rows, SessionView, StepView};
+use crate::cause::Cause;
+use crate::detail::{Column, Value};
+use crate::stats::{mean, percentile};
+
+pub(crate) struct Relative;
+
+/// A row names at most so many slow steps.
+const NAMED: usize = 5;
+
+impl Mechanism for Relative {
+    fn id(&self) -> &'static str {
+        "relative"
+    }
+    fn title(&self) -> &'static str {
+        "slower than the tool's median, and by which cause"
+    }
+    fn needs(&self) -> &'static [&'static str] {
+        &["sched:sched_switch"]
+    }
+    fn columns(&self) -> &'static [Column] {
+        const {
+            &[
+                Column::text("cause", "cause"),
+                Column::time("more_ns", "more than the median"),
+                Column::time("median_ns", "median of the tool"),
+            ]
+        }
+    }
+    fn step(&self, view: &StepView<'_>) -> Rows {
+        let wall = view.step.end - view.step.start;
+        let tool = view.tools.get(&view.step.tool).filter(|_| view.tools.known);
+        let Some(tool) = tool.filter(|tool| tool.slow(wall).is_some()) else {
+            return Rows::default();
+        };
+        let rows = tool.more(view.rows).into_iter().map(|(cause, more, usual)| {
+            vec![cause.name().into(), more.into(), usual.median.into()]
+        });
+        Rows { rows: rows.collect(), notes: Vec::new() }
+    }
+    fn session_columns(&self) -> &'static [Column] {
+        const {
+            &[
+                Column::text("tool", "tool"),
+                Column::count("slow", "slow"),
+                Column::count("steps", "of steps"),
+                Column::time("median_ns", "median"),
+                Column::time("slow_median_ns", "slow ones'"),
+                Column::text("cause", "mostly by"),
+                Column::time("more_ns", "more of it each"),
+                Column::text("slowest", "slow steps"),
+            ]
+        }
+    }
+    fn session(&self, view: &SessionView<'_>) -> Rows {
+        let mut rows: Vec<(Nanos, Vec<Value>)> = Vec::new();
+        for (name, tool) in view.tools.all().filter(|_| view.tools.known) {
+            let steps = tool.steps.iter().filter_map(|i| view.reports.get(*i));
+            let mut slow: Vec<_> = steps.filter(|s| tool.slow(s.wall).is_some()).collect();
+            let mut sums: BTreeMap<Cause, Nanos> = BTreeMap::new();
+            for (cause, more, _) in slow.iter().flat_map(|s| tool.more(&s.exclusive)) {
+                *sums.entry(cause).or_default() += more;
+            }
+            let largest = sums.into_iter().max_by_key(|(cause, ns)| (*ns, Reverse(*cause)));
+            let Some((cause, more)) = largest else { continue };
+            slow.sort_by_key(|s| Reverse(s.wall));
+            let named: Vec<String> = slow.iter().take(NAMED).map(|s| s.id.to_string()).collect();
+            let mut walls: Vec<Nanos> = slow.iter().map(|s| s.wall).collect();
+            walls.sort_unstable();
+            let count = slow.len() as u64;
+            rows.push((
+                more,
+                vec![
+                    name.into(),
+                    count.into(),
+                    (tool.steps.len() as u64).into(),
+                    tool.wall.median.into(),
+                    percentile(&walls, 50).into(),
+                    cause.name().into(),
+                    mean(more, count).into(),
+                    named.join(", ").into(),
+                ],
+            ));
+        }
+        // Stable: tools that tie stay in the order of their names.
+        rows.sort_by_key(|(more, _)| Reverse(*more));
+        Rows { rows: rows.into_iter().map(|(_, row)| row).collect(), notes: Vec::new() }
+    }
+}

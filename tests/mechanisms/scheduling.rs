@@ -1,0 +1,114 @@
+//! Tables of wakeups, moves, interrupts, quotas and suspected steal: cases made by hand, and the workload's own counts.
+
+use crate::json::Json;
+use crate::support::{fixtures, report_text};
+
+/// The steps of a fixture's report.
+fn steps(name: &str) -> Vec<Json> {
+    let all = fixtures(name.split('/').next().unwrap_or(name));
+    let fixture = all.into_iter().find(|f| f.name == name).expect("the fixture is there");
+    let report = Json::parse(&report_text(&fixture, &[])).expect("the report is JSON");
+    report.get("steps").list().to_vec()
+}
+
+/// The rows of a step's table.
+fn rows(steps: &[Json], step: usize, table: &str) -> Vec<Json> {
+    let step = steps.get(step).expect("the step is in the report");
+    step.get("details").get(table).get("rows").list().to_vec()
+}
+
+fn number(row: &Json, key: &str) -> u64 {
+    row.get(key).number().expect("a number")
+}
+
+#[test]
+fn faults_on_both_sides_of_a_move_to_another_node() {
+    let steps = steps("crafted/numa_migration");
+    for (step, each, effect) in [(0, [10_000, 30_000], "hurt"), (1, [30_000, 29_000], "neither")] {
+        let rows = rows(&steps, step, "migrations");
+        let row = rows.iter().find(|r| r.get("when").text() == Some("in the step"));
+        let row = row.expect("it moved in the step");
+        assert_eq!(row.get("distance").text(), Some("other NUMA node"));
+        assert_eq!(row.get("by").text(), Some("NUMA balancing"));
+        assert_eq!(row.get("effect").text(), Some(effect));
+        assert_eq!([number(row, "before_faults"), number(row, "after_faults")], [20, 20]);
+        assert_eq!([number(row, "before_fault_ns"), number(row, "after_fault_ns")], each);
+    }
+    let saves = steps[0].get("verdicts").list()[0].get("recommendations").list()[0].get("saves_ns");
+    // 20 faults, 20 us more each.
+    assert_eq!(saves.number(), Some(400_000));
+}
+
+#[test]
+fn nested_interrupts_count_for_themselves() {
+    let rows = rows(&steps("crafted/interrupt_storm"), 0, "interrupts");
+    let of =
+        |name: &str| rows.iter().find(|r| r.get("name").text() == Some(name)).expect("it is there");
+    // 1300 to 2900 us, less the 50 us of the hard one in it.
+    assert_eq!(number(of("NET_RX"), "total_ns"), 1_550_000);
+    assert_eq!(number(of("eth0-rx"), "total_ns"), 150_000);
+    assert_eq!(number(of("eth0-rx"), "count"), 2);
+}
+
+#[test]
+fn a_quota_holds_until_the_last_idle_stretch_ends() {
+    let all = steps("crafted/quota");
+    let rows = rows(&all, 0, "cpu_throttle");
+    assert_eq!(number(&rows[0], "count"), 2);
+    // 3000 to 9010 us, 11000 to 19010 us; then busy ran for 2 ms.
+    assert_eq!(number(&rows[0], "total_ns"), 6_010_000 + 8_010_000);
+    assert_eq!(number(&rows[0], "by_timer"), 2);
+    let exclusive = all[0].get("exclusive");
+    let of = |cause: &str| -> u64 {
+        let cells = exclusive.list().iter().filter(|c| c.get("cause").text() == Some(cause));
+        cells.map(|c| number(c, "ns")).sum()
+    };
+    assert_eq!((of("cpu_throttle"), of("run_delay")), (14_020_000, 2_000_000));
+    assert!(self::rows(&all, 1, "cpu_throttle").is_empty());
+}
+
+#[test]
+fn a_hole_without_tick_and_event_is_a_suspicion() {
+    let steps = steps("crafted/steal");
+    let found = rows(&steps, 0, "steal_suspected");
+    assert_eq!(found.len(), 1);
+    // From the last tick at 96 ms to the late one.
+    assert_eq!(number(&found[0], "at_ns"), 94_000_000);
+    assert_eq!(number(&found[0], "silent_ns"), 20_007_000);
+    assert_eq!(number(&found[0], "tick_ns"), 4_000_000);
+    let verdict = &steps[0].get("verdicts").list()[0];
+    assert_eq!(verdict.get("confidence").text(), Some("medium"));
+    assert!(rows(&steps, 1, "steal_suspected").is_empty());
+}
+
+#[test]
+fn hand_offs_through_threads_are_one_chain_each() {
+    let steps = steps("recorded/scheduling");
+    for (step, rounds) in [(0, 40), (1, 8)] {
+        let rows = rows(&steps, step, "wakeup_chains");
+        let name = "agent > dispatcher > scheduler > pool-worker";
+        let row = rows.iter().find(|r| r.get("chain").text() == Some(name)).expect("the chain");
+        assert_eq!((number(row, "count"), number(row, "wakeups")), (rounds, 3 * rounds));
+    }
+}
+
+#[test]
+fn slow_wakeups_name_who_had_the_cpu() {
+    let steps = steps("recorded/scheduling");
+    let tail = rows(&steps, 1, "wakeup_tail");
+    let first = tail.first().expect("there is a tail");
+    assert!(first.get("task").text().is_some_and(|t| t.starts_with("pool-worker")));
+    assert!(first.get("culprit").text().is_some_and(|t| t.starts_with("indexer")));
+    assert_eq!(first.get("why").text(), Some("CPU busy"));
+}
+
+#[test]
+fn moves_that_helped_and_hurt() {
+    let steps = steps("recorded/scheduling");
+    for (step, effect) in [(2, Some("helped")), (3, Some("hurt")), (4, None)] {
+        let rows = rows(&steps, step, "migrations");
+        let row = rows.iter().find(|r| r.get("when").text() == Some("in the step"));
+        assert_eq!(row.and_then(|r| r.get("effect").text()), effect, "step {}", step + 1);
+        assert!(row.is_none_or(|r| r.get("by").text() == Some("its own sched_setaffinity")));
+    }
+}
