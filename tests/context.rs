@@ -31,8 +31,8 @@ const EVENTS: &str = r#"# agenttrace.events/1
 2900000 0 0/0 d sched:sched_switch prev_comm="swapper/0" prev_pid=0 prev_state=R next_comm="agent" next_pid=100
 3000000 0 100/100 . software:major-faults addr=0x7001000 period=1
 3000008 0 100/100 . raw_syscalls:sys_enter id=74 args=3,0,0,0,0,0
+3050000 1 70/70 . workqueue:workqueue_execute_start work=0xff00 function=0xffffffff81000100
 3100000 0 100/100 d sched:sched_switch prev_comm="agent" prev_pid=100 prev_state=D next_comm="swapper/0" next_pid=0
-3200000 1 70/70 . workqueue:workqueue_execute_start work=0xff00 function=0xffffffff81000100
 3900000 1 70/70 d sched:sched_waking comm="agent" pid=100 target_cpu=0
 3950000 1 70/70 . workqueue:workqueue_execute_end work=0xff00
 4000000 0 0/0 d sched:sched_switch prev_comm="swapper/0" prev_pid=0 prev_state=R next_comm="agent" next_pid=100

@@ -6,7 +6,8 @@ use crate::json::Json;
 use crate::support::{Fixture, fixtures, report_text};
 
 /// Scenarios whose steps only compute, only sleep, or only wait for another machine.
-const INNOCENT: [&str; 4] = ["user_cpu", "sleep", "sleep_nospin", "network_wait"];
+const INNOCENT: [&str; 6] =
+    ["user_cpu", "sleep", "sleep_nospin", "polling", "network_wait", "network_peer"];
 
 fn innocent() -> Vec<Fixture> {
     let name = |f: &Fixture| f.name.trim_start_matches("recorded/").to_owned();

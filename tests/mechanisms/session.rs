@@ -32,12 +32,13 @@ fn who_ran_on_the_cpu_of_a_runnable_step_delayed_it() {
     let of = |id: u64| rows(step(&report, id), "delayed_by", &columns);
     let how = "ran on its CPU";
     assert_eq!(of(1), [["step 2 (index)", how, "2000000"], ["busy", how, "2000000"]]);
-    // Then it waited for CPU 1, where nothing ran.
-    assert_eq!(of(2), [["step 1 (search)", how, "1000000"]]);
+    let compiler = ["compiler", how, "2500000"];
+    assert_eq!(of(2), [compiler, ["step 1 (search)", how, "1000000"]]);
     assert!(of(3).is_empty());
     let session =
         rows(report.get("session"), "delayed_by", &["step", "tool", "delayed_by", "delay_ns"]);
     let want = [
+        ["2", "index", "compiler", "2500000"],
         ["1", "search", "step 2 (index)", "2000000"],
         ["1", "search", "busy", "2000000"],
         ["2", "index", "step 1 (search)", "1000000"],
@@ -85,5 +86,6 @@ fn events_on_the_path_are_counted_and_weaken_what_they_may_have_made() {
     let reasons: Vec<&str> = verdict.get("reasons").list().iter().filter_map(Json::text).collect();
     assert!(reasons.iter().any(|r| r.starts_with("recording itself took about")), "{reasons:?}");
     let quiet = first(2).expect("there is a verdict");
-    assert_eq!(quiet.get("confidence").text(), Some("high"));
+    let reasons = format!("{:?}", quiet.get("reasons"));
+    assert!(!reasons.contains("recording"), "{reasons}");
 }

@@ -90,7 +90,9 @@ pub(crate) fn cells(model: &Model, path: &StepPath) -> Vec<Cell> {
             if let Some(task) = model.tasks.get(s.task.0 as usize) {
                 cell.recorded += task.recorded_within(s.start, s.end);
                 let op = task.op_at(s.start).and_then(|op| task.ops.get(op));
-                if op.is_some_and(|op| op.estimated) {
+                // A fault's end matters only where what follows it has another cause.
+                let faults = matches!(s.cause, Cause::MajorFault | Cause::MinorFault);
+                if op.is_some_and(|op| op.estimated && (faults || op.fault().is_none())) {
                     cell.estimated += s.end - s.start;
                 }
             }

@@ -289,8 +289,10 @@ fn estimated(sure: &mut Sure, facts: &Facts<'_>, ns: Nanos) {
 /// What the capture can show of the causes of which the part is made.
 fn covered(sure: &mut Sure, facts: &Facts<'_>, cause: Cause, ns: Nanos) {
     for coverage in facts.parts.coverage {
+        // Its run delay belongs to the view for evidence alone.
         let matters = coverage.cause == cause
-            || facts.own(coverage.cause).0.saturating_mul(COVERED) >= ns.0.max(1);
+            || (coverage.cause != Cause::RunDelay
+                && facts.own(coverage.cause).0.saturating_mul(COVERED) >= ns.0.max(1));
         if !matters || coverage.status == CoverageStatus::Observed {
             continue;
         }

@@ -145,7 +145,7 @@ impl Rule for ColdStart {
         let device = disks
             .iter()
             .max_by_key(|(_, ns)| **ns)
-            .map_or_else(String::new, |(name, _)| format!(" (block {name})"));
+            .map_or_else(String::new, |(name, _)| format!(" ({name})"));
         let title = format!(
             "cold start of {program}{more}: {} until its own work, {} of it waits for the disk{device}",
             human(all),
