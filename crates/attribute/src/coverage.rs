@@ -13,8 +13,6 @@ struct Needs {
     helpful: &'static [&'static str],
     /// Whether it is a wait, which needs every task's events.
     wait: bool,
-    /// Whether the analysis can charge time to it.
-    built: bool,
 }
 
 const SWITCH: &str = "sched:sched_switch";
@@ -33,15 +31,11 @@ const SOFTIRQ: &str = "irq:softirq_entry";
 const INTERRUPTS: [&str; 4] = [IRQ, "irq:irq_handler_exit", SOFTIRQ, "irq:softirq_exit"];
 
 const fn needs(essential: &'static [&'static str], helpful: &'static [&'static str]) -> Needs {
-    Needs { essential, helpful, wait: true, built: true }
+    Needs { essential, helpful, wait: true }
 }
 
 const fn on_cpu(essential: &'static [&'static str], helpful: &'static [&'static str]) -> Needs {
-    Needs { essential, helpful, wait: false, built: true }
-}
-
-const fn later(essential: &'static [&'static str]) -> Needs {
-    Needs { essential, helpful: &[], wait: true, built: false }
+    Needs { essential, helpful, wait: false }
 }
 
 /// The events of DESIGN section 2.3 and EVENTS sections 12 and 14.
@@ -141,7 +135,7 @@ pub fn coverage(info: &CaptureInfo) -> Vec<Coverage> {
             }
             let status = if needs.essential.iter().any(|name| !present(name)) {
                 CoverageStatus::NotCaptured
-            } else if !missing.is_empty() || !needs.built || (needs.wait && !info.system_wide) {
+            } else if !missing.is_empty() || (needs.wait && !info.system_wide) {
                 CoverageStatus::Partial
             } else {
                 CoverageStatus::Observed
