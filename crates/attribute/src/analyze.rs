@@ -122,12 +122,10 @@ pub fn report(input: &Input<'_>, mut paths: Vec<StepPath>) -> Report {
         .collect();
     let (ranking, wall) = session::ranking(&reports, &sums);
     let (_, samples) = inclusive(&shared.index, &union(&work));
-    let paths: Vec<&StepPath> = checked.iter().map(|checked| &checked.path).collect();
     let details = mechanism::of_session(&SessionView {
         index: &shared.index,
         windows: input.windows,
         work: &work,
-        paths: &paths,
         reports: &reports,
         tools: &shared.tools,
     });

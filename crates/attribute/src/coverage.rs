@@ -192,10 +192,4 @@ mod tests {
         i.event_types.extend(info(&INTERRUPTS[2..]).event_types);
         assert_eq!(status(&i, Cause::ServiceWait), (CoverageStatus::Observed, Vec::new()));
     }
-
-    #[test]
-    fn causes_without_rows_are_at_most_partial() {
-        let i = info(&["sched:sched_stat_runtime"]);
-        assert_eq!(status(&i, Cause::CpuThrottle), (CoverageStatus::Partial, Vec::new()));
-    }
 }

@@ -103,9 +103,8 @@ pub(crate) struct StepView<'a> {
 pub(crate) struct SessionView<'a> {
     pub(crate) index: &'a Index<'a>,
     pub(crate) windows: &'a Windows,
-    /// Work and path of each step, in the order of [`Windows::steps`].
+    /// Work of each step, in the order of [`Windows::steps`].
     pub(crate) work: &'a [Vec<Stretch>],
-    pub(crate) paths: &'a [&'a StepPath],
     pub(crate) reports: &'a [StepReport],
     /// What is usual for the tools.
     pub(crate) tools: &'a Tools<'a>,

@@ -181,6 +181,7 @@ mod tests {
             prepared: Vec::new(),
             copied: None,
             migrations: Vec::new(),
+            recorded: Vec::new(),
         }
     }
 
