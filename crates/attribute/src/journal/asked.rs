@@ -1,7 +1,7 @@
 //! A commit to who asked for it: the last wakeup of the journal's thread before it.
 
 use agenttrace_model::parse::Nanos;
-use agenttrace_model::{Commit, Model, TaskId, WakeSource};
+use agenttrace_model::{Commit, Model, SyscallClass, SyscallOp, TaskId, WakeSource};
 
 use crate::facts::is_kernel_thread;
 use crate::inclusive::is_durability;
@@ -71,10 +71,15 @@ pub(crate) fn asked(model: &Model, commit: &Commit) -> Asked {
 }
 
 fn by_task(model: &Model, task: TaskId, time: Nanos) -> Asked {
-    let call = model
-        .tasks
-        .get(task.0 as usize)
-        .and_then(|t| t.op_chain(t.op_at(time)).find_map(|(_, op)| op.syscall()).copied());
+    // Another program's calls may be missing around the step, as in a cut: one that never
+    // asks for a commit is not the one that it was in.
+    let asks = |call: &SyscallOp| {
+        let class = model.syscalls.class(call.nr);
+        matches!(class, SyscallClass::Durability | SyscallClass::Metadata | SyscallClass::Write)
+    };
+    let at = model.tasks.get(task.0 as usize);
+    let call = at.and_then(|t| t.op_chain(t.op_at(time)).find_map(|(_, op)| op.syscall()).copied());
+    let call = call.filter(asks);
     Asked::Task {
         task,
         time,
