@@ -24,7 +24,7 @@ fn number(row: &Json, key: &str) -> u64 {
 #[test]
 fn faults_on_both_sides_of_a_move_to_another_node() {
     let steps = steps("crafted/numa_migration");
-    for (step, each, effect) in [(0, [10_000, 30_000], "hurt"), (1, [30_000, 29_000], "neither")] {
+    for (step, each, effect) in [(0, [11_000, 31_000], "hurt"), (1, [31_000, 30_000], "neither")] {
         let rows = rows(&steps, step, "migrations");
         let row = rows.iter().find(|r| r.get("when").text() == Some("in the step"));
         let row = row.expect("it moved in the step");
