@@ -98,7 +98,7 @@ fn slow_wakeups_name_who_had_the_cpu() {
     let tail = rows(&steps, 1, "wakeup_tail");
     let first = tail.first().expect("there is a tail");
     assert!(first.get("task").text().is_some_and(|t| t.starts_with("pool-worker")));
-    assert!(first.get("culprit").text().is_some_and(|t| t.starts_with("indexer")));
+    assert!(first.get("culprit").text().is_some_and(|t| t.starts_with("other-")));
     assert_eq!(first.get("why").text(), Some("CPU busy"));
 }
 

@@ -7,7 +7,8 @@
 //! ```
 //! A scheduler never leaves a CPU idle that a task on its queue could have: a task that
 //! leaves its CPU runnable, straight to idle, was taken off the queue
-//! (`throttle_cfs_rq`, kernel/sched/fair.c). It comes back by the timer of its cgroup's
+//! (`throttle_cfs_rq`, kernel/sched/fair.c); so was one whose CPU goes idle a little later, after
+//! who else had work there, and that runs there again without a move. It comes back by the timer of its cgroup's
 //! period (`sched_cfs_period_timer`), which is one kernel object for each cgroup: its address
 //! tells the same timer again without any symbols. Where another task takes the CPU meanwhile,
 //! the timer alone tells, and only by a pattern: it ends wait after wait, begins none, and does
@@ -79,14 +80,15 @@ impl Throttles {
         for c in candidates {
             if c.woken {
                 woken.push(c);
-            } else if let Some(to) = idle_end(lines, &c) {
-                let Candidate { task, from, cpu, .. } = c;
+            } else if let Some((from, to)) = held(model, lines, &c) {
+                let Candidate { task, cpu, .. } = c;
                 found.push((task, Throttle { from, to, cpu, idle: true, timer: None }));
             } else {
                 others.push(c);
             }
         }
-        let timer = fires.period(found.iter().map(|(_, t)| t.to));
+        let ends: Vec<Nanos> = found.iter().map(|(_, t)| t.to).collect();
+        let timer = fires.period(&ends);
         for (_, throttle) in &mut found {
             throttle.timer = timer.filter(|timer| fires.ended(*timer, throttle.to));
         }
@@ -158,13 +160,22 @@ fn lost(model: &Model, c: &Candidate) -> bool {
     model.lost.iter().any(|l| l.cpu == c.cpu && l.from < c.to && l.to > c.from)
 }
 
-/// Until when the candidate was surely held: the end of the last idle stretch, where the first
-/// begins with it and lasts 1 ms. Who ran after that was simply before it.
-fn idle_end(lines: &CpuLines, c: &Candidate) -> Option<Nanos> {
+/// Over what part of its wait the candidate was surely held: from the first idle stretch of its
+/// CPU to the end of the last, if one of them lasts 1 ms or more. The CPU must go straight to
+/// idle, or the candidate must run there again without a move: else it may have waited elsewhere.
+/// Who ran before and after that was simply before it.
+fn held(model: &Model, lines: &CpuLines, c: &Candidate) -> Option<(Nanos, Nanos)> {
     let idle = lines.idle(c.cpu, c.from, c.to);
-    let (from, to) = *idle.first()?;
-    let straight = from == c.from && to - from >= LEAST;
-    straight.then(|| idle.last().map_or(c.to, |(_, to)| *to))
+    let (from, _) = *idle.first()?;
+    let (_, to) = *idle.last()?;
+    let straight = idle.first().is_some_and(|(a, b)| *a == c.from && *b - *a >= LEAST);
+    let task = model.task(c.task);
+    let after = task.migrations.partition_point(|(time, ..)| *time < c.from);
+    let moved = task.migrations.get(after).is_some_and(|(time, ..)| *time <= c.to);
+    let back = lines.runs(c.cpu, c.to, c.to + Nanos(1)).any(|run| run.task == c.task);
+    let stays = back && !moved && model.captured.has("sched:sched_migrate_task");
+    let long = idle.iter().any(|(a, b)| *b - *a >= LEAST);
+    (straight || (stays && long)).then_some((from, to))
 }
 
 /// Whether who ran before the candidate had to leave: a CPU that became free proves nothing.
@@ -191,25 +202,40 @@ impl Fires<'_> {
         self.before(time).any(|t| t == timer)
     }
 
-    /// The timer that fired before most of these times, and before more than one.
-    fn period(&self, ends: impl Iterator<Item = Nanos>) -> Option<Addr> {
-        let mut counts: FxHashMap<Addr, usize> = FxHashMap::default();
+    /// The timer that fired before more than one of these times, and for little else between
+    /// the first and the last of them. The tick fires before many of them too, and far oftener.
+    fn period(&self, ends: &[Nanos]) -> Option<Addr> {
+        let mut counts: FxHashMap<Addr, u128> = FxHashMap::default();
         for end in ends {
-            let mut timers: Vec<Addr> = self.before(end).filter(|t| t.0 != 0).collect();
+            let mut timers: Vec<Addr> = self.before(*end).filter(|t| t.0 != 0).collect();
             timers.sort_unstable_by_key(|t| t.0);
             timers.dedup();
             for timer in timers {
                 *counts.entry(timer).or_default() += 1;
             }
         }
-        let most = counts.into_iter().max_by_key(|(timer, n)| (*n, timer.0));
-        most.filter(|(_, n)| *n > 1).map(|(timer, _)| timer)
+        counts.retain(|_, n| *n > 1);
+        let (first, last) = (*ends.iter().min()?, *ends.iter().max()?);
+        let mut fires: FxHashMap<Addr, u128> = FxHashMap::default();
+        let timers = &self.model.timers;
+        let start = timers.partition_point(|t| t.time + REACH < first);
+        for fire in timers.iter().skip(start).take_while(|t| t.time <= last) {
+            if counts.contains_key(&fire.timer) {
+                *fires.entry(fire.timer).or_default() += 1;
+            }
+        }
+        let all = |timer: &Addr| fires.get(timer).copied().unwrap_or(1).max(1);
+        counts.retain(|timer, n| *n * 10 >= all(timer) * 3);
+        // How many it ends, and which share of its fires those are.
+        let score = |(timer, n): &(Addr, u128)| (*n * *n * 1_000_000 / all(timer), timer.0);
+        counts.into_iter().max_by_key(score).map(|(timer, _)| timer)
     }
 
     /// A timer that ends most of a task's waits, begins none of them, and fires for little
     /// else. The tick is none: it also begins waits, and fires between.
     fn pattern(&self, model: &Model, lines: &CpuLines, waits: &[&Candidate]) -> Option<Addr> {
-        let timer = self.period(waits.iter().map(|c| c.to))?;
+        let ends: Vec<Nanos> = waits.iter().map(|c| c.to).collect();
+        let timer = self.period(&ends)?;
         let ended = |c: &&&Candidate| self.ended(timer, c.to) && yields(model, lines, c);
         let count = waits.iter().filter(ended).count();
         let begins = waits.iter().any(|c| self.ended(timer, c.from));

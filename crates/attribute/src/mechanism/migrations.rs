@@ -24,9 +24,9 @@ impl Mechanism for Migrations {
             Column::time("at_ns", "from its start"),
             Column::count("from_cpu", "from CPU"),
             Column::count("to_cpu", "to CPU"),
+            Column::text("effect", "effect"),
             Column::text("distance", "distance"),
             Column::text("by", "by"),
-            Column::text("effect", "effect"),
             Column::time("before_ns", "before"),
             Column::time("before_delay_ns", "run delay"),
             Column::count("before_faults", "faults"),
@@ -48,9 +48,9 @@ impl Mechanism for Migrations {
                 at.into(),
                 u64::from(m.from.0).into(),
                 u64::from(m.to.0).into(),
+                m.effect().map(|effect| effect.name()).into(),
                 m.distance.name().into(),
                 m.by.into(),
-                m.effect().map(|effect| effect.name()).into(),
             ];
             row.extend(sides(m));
             row

@@ -82,7 +82,7 @@ impl Mechanism for WakeupChains {
 }
 
 /// The chains of two wakeups or more. A wakeup goes on with the one that woke its waker, if
-/// that has hardly run since; who comes back to a task of the chain answers it, and begins anew.
+/// that has hardly run since. A wakeup of a task of the chain answers it, and ends it.
 fn chains(view: &StepView<'_>) -> Vec<Chain> {
     let index: &Index<'_> = view.index;
     let mut all: Vec<Wakeup<'_>> = Vec::new();
@@ -97,10 +97,16 @@ fn chains(view: &StepView<'_>) -> Vec<Chain> {
     let mut last: BTreeMap<TaskId, (usize, Nanos)> = BTreeMap::new();
     for wakeup in &all {
         let WakeSource::Task(waker) = wakeup.wake.source else { continue };
-        let before = last.get(&waker).copied().filter(|(chain, ran)| {
-            let new = chains.get(*chain).is_some_and(|c| !c.tasks.contains(&wakeup.task));
-            new && index.task(waker).is_some_and(|t| passed_on(t, *ran, wakeup.wake.time))
+        let before = last.get(&waker).copied().filter(|(_, ran)| {
+            index.task(waker).is_some_and(|t| passed_on(t, *ran, wakeup.wake.time))
         });
+        let answers =
+            |chain: usize| chains.get(chain).is_some_and(|c| c.tasks.contains(&wakeup.task));
+        if before.is_some_and(|(chain, _)| answers(chain)) {
+            // What it does next is not handed on, but begins anew.
+            last.remove(&wakeup.task);
+            continue;
+        }
         let chain = match before {
             Some((chain, _)) => chain,
             None => {

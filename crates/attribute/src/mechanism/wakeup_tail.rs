@@ -19,18 +19,18 @@ const USUAL: Nanos = Nanos(64_000);
 pub(super) struct WakeupTail;
 
 const COLUMNS: &[Column] = &[
-    Column::text("step", "step"),
-    Column::time("at_ns", "after its start"),
     Column::text("task", "task"),
     Column::time("latency_ns", "latency"),
-    Column::text("class", "distance"),
     Column::text("why", "why"),
     Column::text("culprit", "who ran meanwhile"),
     Column::time("culprit_ns", "for"),
+    Column::time("idle_ns", "CPU idle"),
+    Column::text("class", "distance"),
+    Column::text("moved", "moved, or idle elsewhere"),
     Column::time("busy_ns", "CPU busy"),
     Column::time("interrupts_ns", "in interrupts"),
-    Column::time("idle_ns", "CPU idle"),
-    Column::text("moved", "moved, or idle elsewhere"),
+    Column::text("step", "step"),
+    Column::time("at_ns", "after its start"),
 ];
 
 impl Mechanism for WakeupTail {
@@ -166,18 +166,18 @@ fn row(
     let culprit = held.runners.first();
     let moved = moved(index, wakeup, &held);
     vec![
-        step.map(|s| s.id.to_string()).into(),
-        step.map(|s| from - s.start).into(),
         name(wakeup.task).into(),
         wakeup.latency().into(),
-        wakeup.distance(index.seats()).name().into(),
         why.into(),
         culprit.map(|(task, _)| name(*task)).into(),
         culprit.map(|(_, ns)| *ns).into(),
+        held.idle.into(),
+        wakeup.distance(index.seats()).name().into(),
+        moved.into(),
         held.busy.into(),
         index.tells_interrupts().then_some(held.interrupts).into(),
-        held.idle.into(),
-        moved.into(),
+        step.map(|s| s.id.to_string()).into(),
+        step.map(|s| from - s.start).into(),
     ]
 }
 

@@ -305,6 +305,8 @@ fn covered(sure: &mut Sure, facts: &Facts<'_>, cause: Cause, ns: Nanos) {
         let to = match coverage.status {
             CoverageStatus::Observed => Confidence::High,
             CoverageStatus::Partial => Confidence::Medium,
+            // By the signs of a lock: rows and rules that need no event of it.
+            CoverageStatus::NotCaptured if coverage.cause == Cause::KernelLock => Confidence::Low,
             // Time was charged to it for want of what would show otherwise.
             CoverageStatus::NotCaptured => Confidence::CannotSay,
         };
