@@ -160,7 +160,7 @@ fn without_a_context_there_is_a_hint() {
     assert_eq!(file(&report), (None, None));
     let said = notes(&report).join("\n");
     assert!(said.contains("agenttrace context --out DIR"), "{said}");
-    assert!(said.contains("1 file with page faults has no name"), "{said}");
+    assert!(said.contains("for 1 file with page faults"), "{said}");
 }
 
 #[test]

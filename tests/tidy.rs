@@ -111,11 +111,14 @@ const NAMED: &[(&str, &str)] = &[
     ("crates/attribute/src/coverage.rs", "tells the user which event a cause needs"),
     ("crates/attribute/src/record_command.rs", "the command line that records what is missing"),
     ("crates/attribute/src/inclusive.rs", "asks whether an event was recorded: absent is not zero"),
+    ("crates/attribute/src/block_io/", "asks whether an event was recorded: absent is not zero"),
+    ("crates/attribute/src/journal/", "asks whether an event was recorded: absent is not zero"),
     ("crates/attribute/src/verdict/", "names the source of each number"),
     ("crates/attribute/src/mechanism/", "tells which events a mechanism needs"),
     ("crates/model/src/", "asks whether an event was recorded"),
     ("crates/render/src/fixture.rs", "a report made by hand for tests"),
     ("crates/render/src/format/", "tests of the layout"),
+    ("crates/attribute/src/page_cache/", "asks whether reclaim was recorded"),
 ];
 
 #[test]

@@ -46,7 +46,7 @@ pub(crate) fn notes(model: &Model, steps: &[StepReport], data_mmaps: bool) -> Ve
     if !unnamed.is_empty() && model.machine.is_none() {
         let record = if data_mmaps { "" } else { "record with -d (data mappings), or " };
         notes.push(format!(
-            "{} with page faults has no name, only device and inode: {record}run `agenttrace context --out DIR --tree PATH` \
+            "no name, only device and inode, for {} with page faults: {record}run `agenttrace context --out DIR --tree PATH` \
              on the traced machine and pass --context DIR",
             plural(unnamed.len() as u64, "file")
         ));

@@ -35,7 +35,8 @@ pub(crate) struct Delay {
 pub(crate) struct Delays {
     /// By owner, the longest overlap first.
     pub(crate) owners: Vec<Delay>,
-    /// Our requests, from queued to completed: those behind somebody's, and those behind none.
+    /// Our requests, from queued to completed: those behind somebody's, and those during which
+    /// the device had nobody else's.
     pub(crate) behind: Stats,
     pub(crate) alone: Stats,
 }
@@ -82,11 +83,17 @@ pub(crate) fn delays(
     let mine = work.iter().flat_map(|stretch| index.submitted(*stretch));
     for (number, ours) in mine.filter(|(_, r)| r.completed.is_some() && keep(r)) {
         overlaps.clear();
-        for (theirs_number, theirs) in index.block_io().ahead(index.model, number) {
+        let mut beside = false;
+        for (theirs_number, theirs) in index.block_io().around(index.model, number) {
             let owner = Owner::of(index, theirs);
             let ours_too = owner.kind == OwnerKind::Task
                 && owner.step.zip(own).is_some_and(|(step, own)| index.windows.within(step, own));
             if ours_too {
+                continue;
+            }
+            if theirs.issued >= ours.issued {
+                // It cannot have been before ours, but may have slowed it.
+                beside = true;
                 continue;
             }
             let sum = sums.entry(owner).or_default();
@@ -100,7 +107,11 @@ pub(crate) fn delays(
             overlaps.push(overlap(ours, theirs, owner));
         }
         let took = ours.completed.unwrap_or(ours.queued) - ours.queued;
-        if overlaps.is_empty() { &mut alone } else { &mut behind }.push(took);
+        if !overlaps.is_empty() {
+            behind.push(took);
+        } else if !beside {
+            alone.push(took);
+        }
         overlaps.sort_by_key(|o| (o.owner, o.queue, o.device));
         for group in overlaps.chunk_by(|a, b| a.owner == b.owner) {
             let Some(sum) = group.first().and_then(|o| sums.get_mut(&o.owner)) else { continue };

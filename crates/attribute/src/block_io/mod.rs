@@ -178,9 +178,9 @@ impl BlockIo {
         found.into_iter()
     }
 
-    /// The requests in the device's queue before this one: issued before it was, and not
-    /// done when it was queued. The latest queued first.
-    pub(crate) fn ahead<'a>(
+    /// The other requests of the device that were queued or on it while this one was. The
+    /// latest queued first.
+    pub(crate) fn around<'a>(
         &'a self,
         model: &'a Model,
         index: u32,
@@ -190,7 +190,8 @@ impl BlockIo {
         ours.zip(queue).into_iter().flat_map(move |(ours, queue)| {
             let at = |i: u32| model.requests.get(i as usize);
             let queued = |i: &u32| at(*i).map_or(Nanos::MAX, |r| r.queued);
-            let end = queue.order.partition_point(|i| queued(i) < ours.issued);
+            let done = ours.completed.unwrap_or(ours.issued);
+            let end = queue.order.partition_point(|i| queued(i) < done);
             let before = queue.order.get(..end).unwrap_or_default();
             let reach = queue.reach.get(..end).unwrap_or_default();
             let open = reach.partition_point(|reach| *reach <= ours.queued);
@@ -202,9 +203,7 @@ impl BlockIo {
                 .take(LOOK_BACK)
                 .filter_map(move |i| at(*i).map(|r| (*i, r)))
                 .filter(move |(i, r)| {
-                    *i != index
-                        && r.issued < ours.issued
-                        && r.completed.is_some_and(|done| done > ours.queued)
+                    *i != index && r.completed.is_some_and(|done| done > ours.queued)
                 })
         })
     }

@@ -114,7 +114,7 @@ impl Mechanism for Faults {
         "faults"
     }
     fn title(&self) -> &'static str {
-        "page faults by memory and address range; slept: for I/O; hits: on pages read ahead"
+        "page faults by memory and address range"
     }
     fn needs(&self) -> &'static [&'static str] {
         &["exceptions:page_fault_user"]
@@ -139,6 +139,13 @@ fn rows(index: &Index<'_>, work: &[Stretch]) -> Rows {
         notes.push(
             "no event tells the size of a page: a huge page is inferred where one fault alone \
              touched 2 MiB and took as long as clearing that much"
+                .to_owned(),
+        );
+    }
+    if groups.iter().any(|g| g.slept > 0 || g.cached > 0) {
+        notes.push(
+            "slept: for I/O, whether the kernel counts the fault as major or minor; hits: on pages \
+             that were read into the page cache within the capture before"
                 .to_owned(),
         );
     }

@@ -233,8 +233,8 @@ impl Mechanism for Tlb {
         let mut notes = Vec::new();
         if uncosted > 0 {
             notes.push(format!(
-                "{uncosted} remote flushes are counted and not costed: the end of the calls on \
-                 the other CPUs was not recorded (csd:csd_queue_cpu, csd:csd_function_exit)"
+                "remote flushes that are counted and not costed: {uncosted}; the end of the calls \
+                 on the other CPUs was not recorded (csd:csd_queue_cpu, csd:csd_function_exit)"
             ));
         }
         Rows { rows, notes }

@@ -265,6 +265,12 @@ fn known(sure: &mut Sure, facts: &Facts<'_>, cause: Cause) {
             ),
         );
     }
+    let unnamed = facts.cells.iter().filter(|c| c.cause != Cause::Unknown && c.reason.is_some());
+    let unnamed: Nanos = unnamed.map(|c| c.ns).sum();
+    if sure.at_least(unnamed, 50) {
+        let why = format!("what ended waits of {} was not recorded", human(unnamed));
+        sure.lower(Confidence::Medium, why);
+    }
     if facts.parts.step.clipped.is_some() {
         sure.lower(Confidence::Medium, "a part of the step lies outside the capture".to_owned());
     }
@@ -299,6 +305,8 @@ fn covered(sure: &mut Sure, facts: &Facts<'_>, cause: Cause, ns: Nanos) {
         let to = match coverage.status {
             CoverageStatus::Observed => Confidence::High,
             CoverageStatus::Partial => Confidence::Medium,
+            // By the signs of a lock: rows and rules that need no event of it.
+            CoverageStatus::NotCaptured if coverage.cause == Cause::KernelLock => Confidence::Low,
             // Time was charged to it for want of what would show otherwise.
             CoverageStatus::NotCaptured => Confidence::CannotSay,
         };

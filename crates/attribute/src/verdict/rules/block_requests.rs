@@ -19,6 +19,8 @@
 //! # References
 //! Documentation/block/; block/blk-mq.c; fs/fs-writeback.c.
 
+use std::cmp::Reverse;
+
 use agenttrace_model::Request;
 use agenttrace_model::parse::{BlockOp, Nanos};
 
@@ -121,14 +123,18 @@ impl Rule for BlockRequests {
 /// The owner that a verdict names: its requests were before ours for a quarter of their time,
 /// and ours took half as long again behind others' requests as without (or never were without).
 fn culprit(delays: &Delays) -> Option<&Delay> {
-    let first = delays.owners.first()?;
+    let overlap = |delay: &Delay| delay.queue + delay.device;
+    let longest = overlap(delays.owners.first()?);
+    // Of those that were there about as long, the one that moved most.
+    let near = delays.owners.iter().filter(|d| overlap(d).0.saturating_mul(2) >= longest.0);
+    let first = near.max_by_key(|d| (d.bytes, overlap(d), Reverse(d.owner)))?;
     let (behind, alone) = (delays.behind, delays.alone);
     let longer = match alone.count {
         0..FEW => behind.count >= FEW,
         _ => behind.total.0.saturating_mul(2) >= expected(delays).0.saturating_mul(3),
     };
     let total = behind.total + alone.total;
-    let much = (first.queue + first.device).0.saturating_mul(4) >= total.0;
+    let much = overlap(first).0.saturating_mul(4) >= total.0;
     (longer && much).then_some(first)
 }
 
@@ -219,7 +225,7 @@ impl BlockRequests {
         let (behind, alone) = (delays.behind, delays.alone);
         if behind.count > 0 && alone.count >= FEW {
             let text = format!(
-                "median {} of {} behind others' requests, {} of {} without",
+                "median {} of {} behind others' requests, {} of {} while the device had no others",
                 human(behind.p50),
                 plural(behind.count, self.noun),
                 human(alone.p50),
