@@ -227,10 +227,10 @@ fn io_uring_of_three_kernels() {
     assert_eq!(
         lines,
         [
-            "io_uring_submit_sqe ctx=0xa1 user_data=7 opcode=22",
-            "io_uring_complete ctx=0xa1 user_data=7 res=-5",
-            "io_uring_submit_sqe ctx=0xa1 req=0xb2 user_data=8 opcode=3",
-            "io_uring_file_get ctx=0xa1 fd=5",
+            "io_uring_submit_sqe ctx=0xa1 req=- user_data=7 opcode=22 sq_thread=-",
+            "io_uring_complete ctx=0xa1 req=- user_data=7 res=-5",
+            "io_uring_submit_sqe ctx=0xa1 req=0xb2 user_data=8 opcode=3 sq_thread=-",
+            "io_uring_file_get ctx=0xa1 req=- fd=5",
             "io_uring_submit_req ctx=0xa1 req=0xb2 user_data=9 opcode=22 sq_thread=1",
             "io_uring_complete ctx=0xa1 req=0xb2 user_data=9 res=4096",
             "io_uring_create ctx=0xa1 fd=4 flags=2",
