@@ -118,6 +118,7 @@ const NAMED: &[(&str, &str)] = &[
     ("crates/model/src/", "asks whether an event was recorded"),
     ("crates/render/src/fixture.rs", "a report made by hand for tests"),
     ("crates/render/src/format/", "tests of the layout"),
+    ("crates/attribute/src/page_cache/", "asks whether reclaim was recorded"),
 ];
 
 #[test]

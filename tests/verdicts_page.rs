@@ -11,7 +11,8 @@ const HEADINGS: [&str; 5] =
 /// A rule, as its file documents it.
 #[derive(Debug)]
 struct Page {
-    id: String,
+    /// Of one rule, or of several that differ in their constants.
+    ids: Vec<String>,
     summary: String,
     special: bool,
     sections: Vec<(String, String)>,
@@ -111,8 +112,11 @@ impl Page {
             let at = code.find(&format!("fn {name}(&self)")).unwrap_or(code.len());
             code[at..].split("\n    }").next().unwrap_or("").to_owned()
         };
+        let named = literals(&body("id"));
+        let constants = code.lines().filter(|line| line.trim_start().starts_with("id: \""));
+        let constants: String = constants.collect();
         Self {
-            id: literals(&body("id")).into_iter().next().unwrap_or_default(),
+            ids: if named.is_empty() { literals(&constants) } else { named },
             summary,
             special: body("special").contains("true"),
             sections,
@@ -121,7 +125,7 @@ impl Page {
     }
 
     fn text(&self) -> String {
-        let mut out = format!("\n## `{}`\n\n{}", self.id, self.summary);
+        let mut out = format!("\n## `{}`\n\n{}", self.ids.join("`, `"), self.summary);
         if self.special {
             out.push_str(
                 " *It takes parts of the path that belong together, whatever their causes.*",
@@ -149,20 +153,20 @@ fn pages() -> Vec<(String, Page)> {
             let source = std::fs::read_to_string(&path).expect("a rule is text");
             (file_name(&path), Page::parse(&source))
         })
-        .filter(|(_, page)| !page.id.is_empty())
+        .filter(|(_, page)| !page.ids.is_empty())
         .collect()
 }
 
 /// The ids of all rules.
 pub(crate) fn ids() -> Vec<String> {
-    pages().into_iter().map(|(_, page)| page.id).collect()
+    pages().into_iter().flat_map(|(_, page)| page.ids).collect()
 }
 
 #[test]
 fn every_rule_documents_itself() {
     let mut text = String::new();
     let mut pages = pages();
-    pages.sort_by(|(_, a), (_, b)| a.id.cmp(&b.id));
+    pages.sort_by(|(_, a), (_, b)| a.ids.cmp(&b.ids));
     for (file, page) in &pages {
         let headings: Vec<&str> =
             page.sections.iter().map(|(heading, _)| heading.as_str()).collect();

@@ -25,12 +25,17 @@ fn requests_by_opcode_are_those_that_the_workload_made() {
         assert_eq!(got, counts.map(Some), "step {step}");
         assert_eq!((row.get("failed").number(), row.get("open").number()), (Some(0), Some(0)));
     }
-    // What a call took around each request, the request took inside it.
-    for (step, line) in fixture.truth().iter().enumerate() {
-        let measured = line.get("operations").list()[0].get("ns").number().expect("measured");
+    // A call is longer than its request by the way in and out: some microseconds, and the
+    // wakeup by a worker where there is one. What SQPOLL's thread takes to notice is open.
+    let ways = [5_000, 30_000, 30_000, 5_000, 5_000, u64::MAX];
+    for ((step, line), most) in fixture.truth().iter().enumerate().zip(ways) {
+        let operations = line.get("operations");
+        let number = |key: &str| operations.list()[0].get(key).number().expect(key);
+        let (measured, count) = (number("ns"), number("count"));
         let rows = steps.list()[step].get("details").get("io_uring").get("rows");
         let total = rows.list()[0].get("total_ns").number().expect("a total");
-        assert!(total < measured && measured < total * 5 / 4, "step {step}: {total} of {measured}");
+        let way = measured.checked_sub(total).expect("a request lies within its call") / count;
+        assert!(way < most, "step {step}: {total} of {measured}");
     }
     // Its fsyncs count as durability operations.
     let fsyncs = steps.list()[2].get("inclusive").get("fsyncs");

@@ -36,7 +36,6 @@ impl CpuLines {
         for list in cpus.values_mut() {
             list.sort_unstable();
         }
-        #[expect(clippy::iter_over_hash_type, reason = "sorted just below")]
         let mut order: Vec<Cpu> = cpus.keys().copied().collect();
         order.sort_unstable();
         Self { cpus, order }

@@ -87,12 +87,14 @@ fn tlb_flush(_: &Facts<'_>, context: &Context<'_>, _: Doing<'_>) -> Option<Cause
 
 /// Row 8: waiting for a lock of the kernel.
 fn kernel_lock(facts: &Facts<'_>, context: &Context<'_>, doing: Doing<'_>) -> Option<Cause> {
-    if facts.model.captured.has("lock:contention_begin") {
-        let lock = context.is_in(|kind| matches!(kind, OpKind::Lock { .. }));
-        return lock.then_some(Cause::KernelLock);
+    if context.is_in(|kind| matches!(kind, OpKind::Lock { .. })) {
+        return Some(Cause::KernelLock);
     }
     // Without its events, by the signs of one.
     let Doing::Waiting { from, .. } = doing else { return None };
+    if facts.model.captured.has("lock:contention_begin") {
+        return None;
+    }
     let task = facts.model.task(context.task);
     sign(facts.model, task, task.span_at(from)).map(|_| Cause::KernelLock)
 }

@@ -14,6 +14,7 @@
 //! the timer alone tells, and only by a pattern: it ends wait after wait, begins none, and does
 //! little else.
 
+use std::collections::BTreeMap;
 use std::sync::OnceLock;
 
 use agenttrace_model::parse::{Addr, Cpu, Nanos};
@@ -28,6 +29,8 @@ const LEAST: Nanos = Nanos(1_000_000);
 const REACH: Nanos = Nanos(100_000);
 /// Without idle CPUs, a timer must have ended so many waits of a task.
 const WAITS: usize = 3;
+/// A tick is known by so many fires.
+const TICKS: u64 = 20;
 
 /// A task was held over `[from, to)`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -74,7 +77,7 @@ impl Throttles {
             return Self::default();
         }
         let lines = lines.get_or_init(|| CpuLines::new(model));
-        let fires = Fires { model };
+        let fires = Fires { model, ticks: ticks(model) };
         let mut found: Vec<(TaskId, Throttle)> = Vec::new();
         let (mut others, mut woken) = (Vec::new(), Vec::new());
         for c in candidates {
@@ -102,6 +105,7 @@ impl Throttles {
         for (task, waits) in tasks {
             let timer = timer
                 .filter(|timer| waits.iter().any(|c| fires.ended(*timer, c.to)))
+                .filter(|timer| !fires.begins(*timer, &waits))
                 .or_else(|| fires.pattern(model, lines, &waits));
             let Some(timer) = timer else { continue };
             known.push(timer);
@@ -188,6 +192,26 @@ fn yields(model: &Model, lines: &CpuLines, c: &Candidate) -> bool {
 /// Timers that fired.
 struct Fires<'m> {
     model: &'m Model,
+    /// Those that are ticks, in the order of their addresses.
+    ticks: Vec<u64>,
+}
+
+/// The ticks: of each CPU the timer that fires most there, if it fires often. All CPUs tick at
+/// the same moments, so a tick of any of them can seem to end a wait.
+fn ticks(model: &Model) -> Vec<u64> {
+    let mut counts: BTreeMap<(Cpu, u64), u64> = BTreeMap::new();
+    for fire in &model.timers {
+        *counts.entry((fire.cpu, fire.timer.0)).or_default() += 1;
+    }
+    let mut most: BTreeMap<Cpu, (u64, u64)> = BTreeMap::new();
+    for ((cpu, timer), count) in counts {
+        let best = most.entry(cpu).or_default();
+        *best = (*best).max((count, timer));
+    }
+    let mut ticks: Vec<u64> =
+        most.into_values().filter(|(count, _)| *count >= TICKS).map(|(_, timer)| timer).collect();
+    ticks.sort_unstable();
+    ticks
 }
 
 impl Fires<'_> {
@@ -196,6 +220,18 @@ impl Fires<'_> {
         let timers = &self.model.timers;
         let first = timers.partition_point(|t| t.time + REACH < time);
         timers.iter().skip(first).take_while(move |t| t.time <= time).map(|t| t.timer)
+    }
+
+    fn may_be_period(&self, timer: Addr) -> bool {
+        timer.0 != 0 && self.ticks.binary_search(&timer.0).is_err()
+    }
+
+    /// Whether the timer fires where waits begin, not only where they end: rivals take turns then.
+    fn begins(&self, timer: Addr, waits: &[&Candidate]) -> bool {
+        let count = |at: &dyn Fn(&Candidate) -> Nanos| {
+            waits.iter().filter(|c| self.ended(timer, at(c))).count()
+        };
+        count(&|c| c.from) * 4 > count(&|c| c.to)
     }
 
     fn ended(&self, timer: Addr, time: Nanos) -> bool {
@@ -207,7 +243,8 @@ impl Fires<'_> {
     fn period(&self, ends: &[Nanos]) -> Option<Addr> {
         let mut counts: FxHashMap<Addr, u128> = FxHashMap::default();
         for end in ends {
-            let mut timers: Vec<Addr> = self.before(*end).filter(|t| t.0 != 0).collect();
+            let mut timers: Vec<Addr> =
+                self.before(*end).filter(|t| self.may_be_period(*t)).collect();
             timers.sort_unstable_by_key(|t| t.0);
             timers.dedup();
             for timer in timers {
@@ -238,7 +275,7 @@ impl Fires<'_> {
         let timer = self.period(&ends)?;
         let ended = |c: &&&Candidate| self.ended(timer, c.to) && yields(model, lines, c);
         let count = waits.iter().filter(ended).count();
-        let begins = waits.iter().any(|c| self.ended(timer, c.from));
+        let begins = self.begins(timer, waits);
         let (first, last) = (waits.first()?.from, waits.last()?.to);
         let start = model.timers.partition_point(|t| t.time < first);
         let fires = model

@@ -385,8 +385,12 @@ impl Walker<'_, '_> {
         reason: Reason,
         inferred: bool,
     ) {
-        let cause = self.facts.unnamed_wait(context).unwrap_or(Cause::Unknown);
-        let charge = Charge::new(cause, Resource::Unknown, stack);
+        // What an interrupt ended, no task of the agent's tree did: a read whose request's
+        // completion was not recorded looks like one of a pipe.
+        let by_interrupt = reason == Reason::UnnamedInterrupt;
+        let cause = self.facts.unnamed_wait(context);
+        let cause = cause.filter(|cause| !(by_interrupt && *cause == Cause::IpcWait));
+        let charge = Charge::new(cause.unwrap_or(Cause::Unknown), Resource::Unknown, stack);
         self.emit(id, from, to, charge.because(reason).inferred(inferred));
     }
 

@@ -82,7 +82,8 @@ impl Mechanism for WakeupChains {
 }
 
 /// The chains of two wakeups or more. A wakeup goes on with the one that woke its waker, if
-/// that has hardly run since. A wakeup of a task of the chain answers it, and ends it.
+/// that has hardly run since. A wakeup of a task of the chain answers it,
+/// and ends it; so that a ring of tasks does not begin anywhere, the root task always begins anew.
 fn chains(view: &StepView<'_>) -> Vec<Chain> {
     let index: &Index<'_> = view.index;
     let mut all: Vec<Wakeup<'_>> = Vec::new();
@@ -92,13 +93,15 @@ fn chains(view: &StepView<'_>) -> Vec<Chain> {
         }
     }
     all.sort_by_key(|w| (w.wake.time, w.task));
+    let root = view.step.root;
     let mut chains: Vec<Chain> = Vec::new();
     // Which chain last woke a task, and when it ran then.
     let mut last: BTreeMap<TaskId, (usize, Nanos)> = BTreeMap::new();
     for wakeup in &all {
         let WakeSource::Task(waker) = wakeup.wake.source else { continue };
         let before = last.get(&waker).copied().filter(|(_, ran)| {
-            index.task(waker).is_some_and(|t| passed_on(t, *ran, wakeup.wake.time))
+            // Whoever woke the root task: what it hands out is its own.
+            waker != root && index.task(waker).is_some_and(|t| passed_on(t, *ran, wakeup.wake.time))
         });
         let answers =
             |chain: usize| chains.get(chain).is_some_and(|c| c.tasks.contains(&wakeup.task));

@@ -265,6 +265,12 @@ fn known(sure: &mut Sure, facts: &Facts<'_>, cause: Cause) {
             ),
         );
     }
+    let unnamed = facts.cells.iter().filter(|c| c.cause != Cause::Unknown && c.reason.is_some());
+    let unnamed: Nanos = unnamed.map(|c| c.ns).sum();
+    if sure.at_least(unnamed, 50) {
+        let why = format!("what ended waits of {} was not recorded", human(unnamed));
+        sure.lower(Confidence::Medium, why);
+    }
     if facts.parts.step.clipped.is_some() {
         sure.lower(Confidence::Medium, "a part of the step lies outside the capture".to_owned());
     }

@@ -213,13 +213,13 @@ fn io_uring_of_three_kernels() {
     let text = "\
 # tracer: nop
 #           TASK-PID     CPU#  |||||  TIMESTAMP  FUNCTION
-            work-78      [001] .....  1.000001: io_uring_submit_sqe: ring 00000000a1, op 22, data 0x7, non block 1, sq_thread 0
-            work-78      [001] .....  1.000002: io_uring_complete: ring 00000000a1, user_data 0x7, result -5
-            work-78      [001] .....  1.000003: io_uring_submit_sqe: ring 00000000a1, req 00000000b2, op 3, data 0x8, flags 0, non block 1, sq_thread 0
-            work-78      [001] .....  1.000004: io_uring_file_get: ring 00000000a1, fd 5
-            work-78      [001] .....  1.000005: io_uring_submit_req: ring 00000000a1, req 00000000b2, user_data 0x9, opcode READ, flags 0x400000, sq_thread 1
-            work-78      [001] .....  1.000006: io_uring_complete: ring 00000000a1, req 00000000b2, user_data 0x9, result 4096, cflags 0x0 extra1 0 extra2 0 
-            work-78      [001] .....  1.000007: io_uring_create: ring 00000000a1, fd 4 sq size 8, cq size 16, flags 0x2
+            work-78      [001] .....  1.000001: io_uring_submit_sqe: ring 00000000000000a1, op 22, data 0x7, non block 1, sq_thread 0
+            work-78      [001] .....  1.000002: io_uring_complete: ring 00000000000000a1, user_data 0x7, result -5
+            work-78      [001] .....  1.000003: io_uring_submit_sqe: ring 00000000000000a1, req 00000000000000b2, op 3, data 0x8, flags 0, non block 1, sq_thread 0
+            work-78      [001] .....  1.000004: io_uring_file_get: ring 00000000000000a1, fd 5
+            work-78      [001] .....  1.000005: io_uring_submit_req: ring 00000000000000a1, req 00000000000000b2, user_data 0x9, opcode READ, flags 0x400000, sq_thread 1
+            work-78      [001] .....  1.000006: io_uring_complete: ring 00000000000000a1, req 00000000000000b2, user_data 0x9, result 4096, cflags 0x0 extra1 0 extra2 0 
+            work-78      [001] .....  1.000007: io_uring_create: ring 00000000000000a1, fd 4 sq size 8, cq size 16, flags 0x2
 ";
     let all = events(text);
     let lines: Vec<&str> =
@@ -227,10 +227,10 @@ fn io_uring_of_three_kernels() {
     assert_eq!(
         lines,
         [
-            "io_uring_submit_sqe ctx=0xa1 user_data=7 opcode=22",
-            "io_uring_complete ctx=0xa1 user_data=7 res=-5",
-            "io_uring_submit_sqe ctx=0xa1 req=0xb2 user_data=8 opcode=3",
-            "io_uring_file_get ctx=0xa1 fd=5",
+            "io_uring_submit_sqe ctx=0xa1 req=- user_data=7 opcode=22 sq_thread=-",
+            "io_uring_complete ctx=0xa1 req=- user_data=7 res=-5",
+            "io_uring_submit_sqe ctx=0xa1 req=0xb2 user_data=8 opcode=3 sq_thread=-",
+            "io_uring_file_get ctx=0xa1 req=- fd=5",
             "io_uring_submit_req ctx=0xa1 req=0xb2 user_data=9 opcode=22 sq_thread=1",
             "io_uring_complete ctx=0xa1 req=0xb2 user_data=9 res=4096",
             "io_uring_create ctx=0xa1 fd=4 flags=2",
