@@ -110,7 +110,7 @@ fn only_the_command_line_opens_files() {
 const NAMED: &[(&str, &str)] = &[
     ("crates/attribute/src/coverage.rs", "tells the user which event a cause needs"),
     ("crates/attribute/src/record_command.rs", "the command line that records what is missing"),
-    ("crates/attribute/src/inclusive.rs", "asks whether an event was recorded: absent is not zero"),
+    ("crates/attribute/src/inclusive", "asks whether an event was recorded: absent is not zero"),
     ("crates/attribute/src/block_io/", "asks whether an event was recorded: absent is not zero"),
     ("crates/attribute/src/journal/", "asks whether an event was recorded: absent is not zero"),
     ("crates/attribute/src/verdict/", "names the source of each number"),

@@ -226,12 +226,10 @@ impl Fires<'_> {
         timer.0 != 0 && self.ticks.binary_search(&timer.0).is_err()
     }
 
-    /// Whether the timer fires where waits begin, not only where they end: rivals take turns then.
+    /// Whether many of the waits that the timer ended began with it too: rivals take turns then.
     fn begins(&self, timer: Addr, waits: &[&Candidate]) -> bool {
-        let count = |at: &dyn Fn(&Candidate) -> Nanos| {
-            waits.iter().filter(|c| self.ended(timer, at(c))).count()
-        };
-        count(&|c| c.from) * 4 > count(&|c| c.to)
+        let ended = || waits.iter().filter(|c| self.ended(timer, c.to));
+        ended().filter(|c| self.ended(timer, c.from)).count() * 4 > ended().count()
     }
 
     fn ended(&self, timer: Addr, time: Nanos) -> bool {

@@ -149,12 +149,16 @@ tracepoints! {
             dst_nid: i32 = "dst_nid",
         }
         /// NUMA balancing's scan leaves out a mapping of the current task (Linux 6.6).
-        "sched:sched_skip_vma_numa" SchedSkipVmaNuma {
+        "sched:sched_skip_vma_numa" SchedSkipVmaNuma
+            prints "numa_scan_offset={:s} vm_start={vm_start:x} vm_end={:s} reason="
+        {
             /// Where it begins.
             vm_start: Addr = "vm_start",
         }
         /// NUMA balancing leaves out a task whose cpuset allows one node only (Linux 6.16).
-        "sched:sched_skip_cpuset_numa" SchedSkipCpusetNuma {
+        "sched:sched_skip_cpuset_numa" SchedSkipCpusetNuma
+            prints "comm={:s} pid={pid} tgid={} ngid={} mem_nodes_allowed="
+        {
             /// The task.
             pid: Tid = "pid",
         }
