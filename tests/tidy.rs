@@ -118,6 +118,9 @@ const NAMED: &[(&str, &str)] = &[
     ("crates/model/src/", "asks whether an event was recorded"),
     ("crates/render/src/fixture.rs", "a report made by hand for tests"),
     ("crates/render/src/format/", "tests of the layout"),
+    ("crates/attribute/src/locks/", "asks whether lock events were recorded: else signs serve"),
+    ("crates/attribute/src/rows.rs", "asks whether lock events were recorded: else signs serve"),
+    ("crates/attribute/src/throttle.rs", "asks whether moves between CPUs were recorded"),
     ("crates/attribute/src/page_cache/", "asks whether reclaim was recorded"),
 ];
 

@@ -29,6 +29,9 @@ const LEAST: Nanos = Nanos(1_000_000);
 const REACH: Nanos = Nanos(100_000);
 /// Without idle CPUs, a timer must have ended so many waits of a task.
 const WAITS: usize = 3;
+/// Where another task has the CPU when the timer fires, it leaves at the next tick: 10 ms at
+/// most (`CONFIG_HZ` is 100 to 1000).
+const TICK: Nanos = Nanos(10_000_000);
 /// A tick is known by so many fires.
 const TICKS: u64 = 20;
 
@@ -83,7 +86,9 @@ impl Throttles {
         for c in candidates {
             if c.woken {
                 woken.push(c);
-            } else if let Some((from, to)) = held(model, lines, &c) {
+            } else if let Some((from, to)) = held(model, lines, &c)
+                && (to - from).0.saturating_mul(2) >= (c.to - c.from).0
+            {
                 let Candidate { task, cpu, .. } = c;
                 found.push((task, Throttle { from, to, cpu, idle: true, timer: None }));
             } else {
@@ -103,14 +108,21 @@ impl Throttles {
         tasks.sort_unstable_by_key(|(task, _)| *task);
         let mut known: Vec<Addr> = timer.into_iter().collect();
         for (task, waits) in tasks {
-            let timer = timer
+            let at_once = timer
                 .filter(|timer| waits.iter().any(|c| fires.ended(*timer, c.to)))
                 .filter(|timer| !fires.begins(*timer, &waits))
                 .or_else(|| fires.pattern(model, lines, &waits));
-            let Some(timer) = timer else { continue };
+            let (timer, ended) = if let Some(timer) = at_once {
+                let ended = |c: &&Candidate| fires.ended(timer, c.to) && yields(model, lines, c);
+                (timer, waits.into_iter().filter(ended).collect())
+            } else if let Some(timer) = timer {
+                (timer, fires.ended_late(timer, &waits))
+            } else {
+                continue;
+            };
             known.push(timer);
-            for c in waits.iter().filter(|c| fires.ended(timer, c.to) && yields(model, lines, c)) {
-                let Candidate { from, to, cpu, .. } = **c;
+            for c in ended {
+                let Candidate { from, to, cpu, .. } = *c;
                 found.push((task, Throttle { from, to, cpu, idle: false, timer: Some(timer) }));
             }
         }
@@ -134,6 +146,13 @@ impl Throttles {
     /// The throttles of a task, in time order.
     pub(crate) fn of(&self, task: TaskId) -> &[Throttle] {
         self.by_task.get(&task).map(Vec::as_slice).unwrap_or_default()
+    }
+
+    /// Where a throttle of a task begins or ends next; [`Nanos::MAX`] where none does.
+    pub(crate) fn edge(&self, task: TaskId, time: Nanos) -> Nanos {
+        let list = self.of(task);
+        let next = list.get(list.partition_point(|t| t.to <= time));
+        next.map_or(Nanos::MAX, |t| if t.from > time { t.from } else { t.to })
     }
 
     /// The throttle that holds a task at a time.
@@ -230,6 +249,33 @@ impl Fires<'_> {
     fn begins(&self, timer: Addr, waits: &[&Candidate]) -> bool {
         let ended = || waits.iter().filter(|c| self.ended(timer, c.to));
         ended().filter(|c| self.ended(timer, c.from)).count() * 4 > ended().count()
+    }
+
+    /// The waits that a timer which is known to be a period's ended with the tick after it: those
+    /// of at least a tenth of the period, if it ended several, fired for little else meanwhile,
+    /// and they are most of the waiting. Of rivals that take turns a few alone would fit, by chance.
+    fn ended_late<'c>(&self, timer: Addr, waits: &[&'c Candidate]) -> Vec<&'c Candidate> {
+        let times: Vec<Nanos> =
+            self.model.timers.iter().filter(|t| t.timer == timer).map(|t| t.time).collect();
+        let gaps = times.windows(2).filter_map(|pair| Some(*pair.get(1)? - *pair.first()?));
+        let Some(period) = gaps.min() else { return Vec::new() };
+        let fires = |from: Nanos, to: Nanos| {
+            times.partition_point(|t| *t <= to) - times.partition_point(|t| *t <= from)
+        };
+        let late = |c: &&&Candidate| {
+            c.to - c.from >= Nanos(period.0 / 10) && fires(c.from.max(c.to - TICK), c.to) > 0
+        };
+        let found: Vec<&Candidate> = waits.iter().filter(late).copied().collect();
+        let (Some(first), Some(last)) = (found.first(), found.last()) else { return Vec::new() };
+        let length = |list: &[&Candidate]| -> Nanos {
+            let within = list.iter().filter(|c| first.from <= c.from && c.to <= last.to);
+            within.map(|c| c.to - c.from).sum()
+        };
+        let most = |part: u64, all: u64| part.saturating_mul(10) >= all.saturating_mul(7);
+        let fits = found.len() >= WAITS
+            && most(found.len() as u64, fires(first.from, last.to) as u64)
+            && most(length(&found).0, length(waits).0);
+        if fits { found } else { Vec::new() }
     }
 
     fn ended(&self, timer: Addr, time: Nanos) -> bool {

@@ -239,10 +239,8 @@ impl Walker<'_, '_> {
             if id != self.root {
                 next = next.min(self.claim_edge(id, at));
             }
-            if span.state == State::Runnable
-                && let Some(throttle) = self.facts.throttles.at(id, at)
-            {
-                next = next.min(throttle.to);
+            if span.state == State::Runnable {
+                next = next.min(self.facts.throttles.edge(id, at));
             }
             let next = next.max(at + Nanos(1)).min(to);
             let charge = self.on_cpu_charge(id, at, span, base, opaque);

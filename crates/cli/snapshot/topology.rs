@@ -33,7 +33,8 @@ pub(super) fn write(folder: &mut Folder<'_>) -> Result<String> {
     }
     let (mut cores, mut sockets) = (Numbers::default(), Numbers::default());
     let mut caches: BTreeMap<String, Numbers> = BTreeMap::new();
-    let mut rows: Vec<(u32, String, String, String, BTreeMap<String, usize>)> = Vec::new();
+    // The line up to its caches, and the number of each cache.
+    let mut rows: Vec<(String, BTreeMap<String, usize>)> = Vec::new();
     for cpu in &cpus {
         let base = Path::new(CPUS).join(format!("cpu{cpu}"));
         let mut tell = |name: &str| -> Result<Option<String>> {
@@ -43,8 +44,8 @@ pub(super) fn write(folder: &mut Folder<'_>) -> Result<String> {
         let (Some(core), Some(socket)) = (tell("core_id")?, tell("physical_package_id")?) else {
             continue;
         };
-        let core = cores.of(format!("{socket}/{core}")).to_string();
-        let socket = sockets.of(socket).to_string();
+        let core = cores.of(format!("{socket}/{core}"));
+        let socket = sockets.of(socket);
         let node = node_of.get(cpu).map(ToString::to_string).unwrap_or_default();
         let mut own = BTreeMap::new();
         for index in numbered(&base.join("cache"), "index") {
@@ -66,16 +67,16 @@ pub(super) fn write(folder: &mut Folder<'_>) -> Result<String> {
             let number = caches.entry(name.clone()).or_default().of(shared);
             own.insert(name, number);
         }
-        rows.push((*cpu, core, socket, node, own));
+        rows.push((format!("{cpu},{core},{socket},{node}"), own));
     }
     let names: Vec<&str> = caches.keys().map(String::as_str).collect();
     let mut text = format!("# CPU,Core,Socket,Node,{}\n", names.join(":"));
-    for (cpu, core, socket, node, own) in &rows {
+    for (seat, own) in &rows {
         let own: Vec<String> = names
             .iter()
             .map(|name| own.get(*name).map(ToString::to_string).unwrap_or_default())
             .collect();
-        let _ = writeln!(text, "{cpu},{core},{socket},{node},{}", own.join(":"));
+        let _ = writeln!(text, "{seat},{}", own.join(":"));
     }
     folder.write("topology", &text)?;
     Ok(format!(

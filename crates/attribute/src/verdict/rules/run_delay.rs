@@ -127,9 +127,20 @@ impl Rule for RunDelay {
                     "Linux 6.12 and later; buys latency, not a larger share",
                 ),
             ],
-            doubts: Vec::new(),
+            doubts: quota(facts).into_iter().collect(),
         }
     }
+}
+
+/// That a task which waits was held by a quota somewhere in the capture: here it may be, too.
+fn quota(facts: &Facts<'_>) -> Option<String> {
+    let throttles = facts.parts.index.throttles(facts.parts.windows);
+    let mut tasks = facts.cells.iter().filter(|c| c.cause == Cause::RunDelay).map(|c| c.task);
+    tasks.any(|task| !throttles.of(task).is_empty()).then(|| {
+        "a CPU quota held the same task elsewhere; while others keep its CPU busy that cannot be told \
+         from waiting for them"
+            .to_owned()
+    })
 }
 
 /// Whose a rival is.
