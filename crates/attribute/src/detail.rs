@@ -10,6 +10,8 @@ pub struct Detail {
     pub id: &'static str,
     /// What the rows are, for headings.
     pub title: &'static str,
+    /// It tells who made steps slow: what a person looks at first.
+    pub actors: bool,
     /// The columns; every row has a value for each.
     pub columns: &'static [Column],
     /// The rows, the most important first. `None`: not captured.

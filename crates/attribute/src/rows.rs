@@ -344,9 +344,28 @@ impl<'m> Facts<'m> {
         Some((*call, self.class(call)))
     }
 
-    /// The timer that ended a wait of which no waker was recorded, where the call's
-    /// result proves one: a poll that found nothing returns 0, a futex `-ETIMEDOUT`.
-    pub(crate) fn timed_out(&self, context: &Context<'_>) -> Option<WakeSource> {
+    /// What ended a wait: its wakeup's source; where nothing names that, a timer, if the call's
+    /// result proves one.
+    pub(crate) fn ended_by(
+        &self,
+        context: &Context<'_>,
+        wake: Option<&Wake>,
+    ) -> Option<WakeSource> {
+        match wake.map(|wake| wake.source) {
+            named @ Some(
+                WakeSource::Task(_)
+                | WakeSource::Block(_)
+                | WakeSource::Timer
+                | WakeSource::Network
+                | WakeSource::Interrupt(_),
+            ) => named,
+            unnamed @ (None | Some(WakeSource::Unknown)) => self.timed_out(context).or(unnamed),
+        }
+    }
+
+    /// The timer that a call's result proves: a poll that found nothing returns 0, a futex
+    /// `-ETIMEDOUT`.
+    fn timed_out(&self, context: &Context<'_>) -> Option<WakeSource> {
         const ETIMEDOUT: i64 = -110;
         let (call, class) = self.call(context)?;
         let proof = match class {

@@ -444,7 +444,7 @@ impl Walker<'_, '_> {
         context: &Context<'_>,
         wake: Option<&Wake>,
     ) -> Option<WakeSource> {
-        let source = wake.map(|w| w.source).or_else(|| self.facts.timed_out(context))?;
+        let source = self.facts.ended_by(context, wake)?;
         let call = self.facts.call(context);
         let Some((call, SyscallClass::Poll)) = call else { return Some(source) };
         if source != WakeSource::Timer {
@@ -472,8 +472,7 @@ impl Walker<'_, '_> {
                 break;
             }
             let next = task.states.get(at + 1).and_then(|n| n.wake);
-            let woken = next.map(|w| self.facts.model.wake(w).source);
-            match woken.or_else(|| self.facts.timed_out(&context)) {
+            match self.facts.ended_by(&context, next.map(|w| self.facts.model.wake(w))) {
                 Some(WakeSource::Timer) => run.to = at,
                 Some(other) => {
                     run.source = other;

@@ -3,7 +3,7 @@
 use agenttrace_attribute::detail::{Column, Detail, Unit, Value};
 use agenttrace_model::parse::Nanos;
 
-use crate::duration::{bytes, human, thousands};
+use crate::duration::{bytes, human, plural, thousands};
 use crate::escape::{cut_middle, pad, pad_left, width};
 use crate::style::Style;
 
@@ -64,7 +64,7 @@ pub(crate) fn text(
     let rows_more = rows.len() - shown.len() + detail.more;
     let mut left_out = Vec::new();
     if rows_more > 0 {
-        left_out.push(format!("{} more rows", thousands(rows_more as u64)));
+        left_out.push(plural(rows_more as u64, "more row"));
     }
     if columns.len() < detail.columns.len() {
         let names: Vec<&str> = detail.columns.iter().skip(columns.len()).map(|c| c.title).collect();

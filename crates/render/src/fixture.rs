@@ -166,6 +166,7 @@ fn spawns() -> Detail {
     Detail {
         id: "spawns",
         title: "programs started",
+        actors: false,
         columns: COLUMNS,
         rows: Some(vec![
             vec!["true|<script>".into(), 20_u64.into(), Nanos(380_000).into(), Value::Unknown],

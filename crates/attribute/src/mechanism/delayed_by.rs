@@ -237,11 +237,18 @@ impl Mechanism for DelayedBy {
             ]
         }
     }
+    fn names_actors(&self) -> bool {
+        true
+    }
     fn session(&self, view: &SessionView<'_>) -> Rows {
         let mut rows: Vec<Vec<Value>> = Vec::new();
         for step in view.reports {
             let own = step.details.iter().filter(|d| d.id == self.id());
-            for row in own.filter_map(|d| d.rows.as_ref()).flatten() {
+            let rows_of_step = own.filter_map(|d| d.rows.as_ref()).flatten();
+            // A delay of less than a hundredth of its step is the step's own matter.
+            let matters =
+                |row: &&Vec<Value>| row.last() >= Some(&Value::Number(step.wall.0.div_ceil(100)));
+            for row in rows_of_step.filter(matters) {
                 let head = [step.id.to_string().into(), step.tool.clone().into()];
                 rows.push(head.into_iter().chain(row.iter().cloned()).collect());
             }

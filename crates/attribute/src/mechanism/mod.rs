@@ -64,6 +64,10 @@ pub(crate) trait Mechanism: Sync {
     fn session_columns(&self) -> &'static [Column] {
         self.columns()
     }
+    /// Whether the session's table tells who made steps slow, and so belongs on the one screen.
+    fn names_actors(&self) -> bool {
+        false
+    }
     /// What it did between steps, or over all of them; nothing, for most.
     fn session(&self, _: &SessionView<'_>) -> Rows {
         Rows::default()
@@ -174,6 +178,7 @@ fn detail(
     Detail {
         id: mechanism.id(),
         title: mechanism.title(),
+        actors: mechanism.names_actors(),
         columns,
         rows: missing.is_empty().then_some(found.rows),
         more,

@@ -116,6 +116,9 @@ impl Mechanism for OomKills {
         Rows { rows: kills.into_iter().map(|kill| row(view.index, kill)).collect(), notes: vec![] }
     }
     /// Every one of the capture, of other programs too.
+    fn names_actors(&self) -> bool {
+        true
+    }
     fn session(&self, view: &SessionView<'_>) -> Rows {
         let kills = view.index.model.oom_kills.iter();
         Rows { rows: kills.map(|kill| row(view.index, kill)).collect(), notes: vec![] }

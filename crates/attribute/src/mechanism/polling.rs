@@ -123,8 +123,11 @@ fn polls(
         worked += usize::from(works);
     }
     let most = |n: usize| n.saturating_mul(2) >= gaps.len();
-    let timer = index.model.syscalls.class(nr) == SyscallClass::Poll;
-    // An event loop's timer may tick for anything, so may a script; who writes each time works.
+    let class = index.model.syscalls.class(nr);
+    let timer = matches!(class, SyscallClass::Poll | SyscallClass::Futex);
+    // An event loop's timer may tick for anything, so may a script; a futex with a timeout is a
+    // lock or a condition (an interpreter's global lock is asked for every 5 ms); who writes
+    // each time works.
     if (timer || !own || most(worked)) && !most(denied) {
         return None;
     }

@@ -57,6 +57,9 @@ impl Mechanism for Refaults {
     fn session_columns(&self) -> &'static [Column] {
         SESSION
     }
+    fn names_actors(&self) -> bool {
+        true
+    }
     fn session(&self, view: &SessionView<'_>) -> Rows {
         let (history, windows) = (view.index.cache(), view.windows);
         let mut by_step: BTreeMap<usize, Vec<&Refault>> = BTreeMap::new();

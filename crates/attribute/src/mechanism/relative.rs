@@ -59,6 +59,9 @@ impl Mechanism for Relative {
             ]
         }
     }
+    fn names_actors(&self) -> bool {
+        true
+    }
     fn session(&self, view: &SessionView<'_>) -> Rows {
         let mut rows: Vec<(Nanos, Vec<Value>)> = Vec::new();
         for (name, tool) in view.tools.all().filter(|_| view.tools.known) {

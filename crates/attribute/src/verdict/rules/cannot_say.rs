@@ -9,7 +9,7 @@
 //! # When it is wrong
 //! Never: it claims nothing.
 //! # References
-//! DESIGN sections 2.1 and 2.4; EVENTS 11.
+//! tools/perf/Documentation/perf-record.txt (lost records); docs/FORMATS.md.
 
 use crate::cause::Cause;
 use crate::stats::{human, percent};

@@ -14,7 +14,7 @@
 //! wait, after 64 lookups in a row without a read, or where it computes for 30 ms: a program
 //! that only reads files at first looks as if it were still starting.
 //! # References
-//! DESIGN section 6 (the loader); fs/exec.c; path-based importers of Python and Node.
+//! ld.so(8); fs/exec.c; path-based importers of Python and Node.
 
 use std::collections::{BTreeMap, BTreeSet};
 

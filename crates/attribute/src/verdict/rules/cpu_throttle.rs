@@ -10,8 +10,9 @@
 //! CPUs are free and the step waits all the same: no tuning of what it does, or of its rivals, helps.
 //! # When it is wrong
 //! Core scheduling idles a hardware thread beside a task of another cookie, and throttled realtime
-//! tasks leave a CPU idle too. Of a task that is held while another keeps its CPU busy, only waits
-//! that its period's timer ended at once are found: the others are run delay.
+//! tasks leave a CPU idle too. Of a task that is held while another keeps its
+//! CPU busy, only waits are found that its period's timer ended at once or, where the timer is
+//! known from elsewhere in the capture, with the next tick: the others are run delay.
 //! # References
 //! Documentation/scheduler/sched-bwc.rst; `throttle_cfs_rq`, `sched_cfs_period_timer`
 //! (kernel/sched/fair.c).

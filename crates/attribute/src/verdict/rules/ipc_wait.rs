@@ -10,7 +10,7 @@
 //! # When it is wrong
 //! A worker that took up the step's work without any recorded event looks the same.
 //! # References
-//! DESIGN section 6, rows 16c and 16e.
+//! ARCHITECTURE.md (the critical path); pipe(7), unix(7).
 
 use crate::cause::Cause;
 use crate::stats::human;

@@ -12,7 +12,7 @@
 //! A slow network and a slow server look the same. After a poll, the fd is the first socket
 //! that the task acts on: with several ready at once, the one it takes first.
 //! # References
-//! DESIGN section 6, rows 16d and 16e; EVENTS 10.
+//! ARCHITECTURE.md (the critical path); include/trace/events/sock.h, net.h.
 
 use crate::cause::{Cause, Resource};
 use crate::mechanism::network::{Connection, waits};

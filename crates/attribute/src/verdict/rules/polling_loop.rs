@@ -10,7 +10,8 @@
 //! late, and wakes the CPU each time.
 //! # When it is wrong
 //! A program that paces its own work by sleeps, and does it without system calls, looks the
-//! same; so does a check of memory that another thread writes.
+//! same; so does a check of memory that another thread writes. Waits on a futex with a timeout
+//! count only where calls between them look at something: else it is a lock, or a condition.
 //! # References
 //! inotify(7), pidfd_open(2), wait(2), eventfd(2).
 

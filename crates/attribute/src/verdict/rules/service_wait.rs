@@ -10,7 +10,7 @@
 //! # When it is wrong
 //! The waker is taken for the one that was waited for; a broker in between hides the service.
 //! # References
-//! DESIGN section 6, row 16c.
+//! ARCHITECTURE.md (the critical path); unix(7), tcp(7).
 
 use crate::cause::Cause;
 use crate::mechanism::services::{Service, services};

@@ -9,7 +9,7 @@
 //! # When it is wrong
 //! A wait for something else that ran into its time-out is a sleep here.
 //! # References
-//! DESIGN section 6, row 16d.
+//! ARCHITECTURE.md (the critical path); nanosleep(2), poll(2).
 
 use crate::cause::Cause;
 use crate::stats::human;

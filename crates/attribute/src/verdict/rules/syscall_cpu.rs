@@ -7,10 +7,10 @@
 //! # Why it matters
 //! Many small calls cost more by their number than by what they do.
 //! # When it is wrong
-//! Tracing every system call makes each dearer (EVENTS 12): cheap calls look worse than
+//! Tracing every system call makes each dearer (docs/OVERHEAD.md): cheap calls look worse than
 //! they are.
 //! # References
-//! DESIGN section 6, row 17.
+//! ARCHITECTURE.md (the table of causes); include/trace/events/syscalls.h.
 
 use crate::cause::Cause;
 use crate::path::Frame;

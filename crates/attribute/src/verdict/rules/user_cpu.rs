@@ -10,7 +10,7 @@
 //! Interrupts that were not recorded, and time that a host stole from a virtual
 //! machine, are in it.
 //! # References
-//! DESIGN section 6, row 18.
+//! ARCHITECTURE.md (the table of causes).
 
 use crate::cause::Cause;
 use crate::stats::{human, thousands};

@@ -278,17 +278,19 @@ pub(super) fn tool_name(tool: &str) -> &str {
     if tool.is_empty() { "(no tool)" } else { tool }
 }
 
-/// What mechanisms did over all steps: the first rows of the first tables.
+/// What mechanisms did over all steps: the first rows of the tables that name actors.
 fn tables(page: &mut Page<'_>, report: &Report) {
-    let all: Vec<_> = details::filled(&report.session.details).collect();
-    for (detail, rows) in all.iter().take(TABLES) {
+    let all = details::filled(&report.session.details);
+    let (mut shown, mut others): (Vec<_>, Vec<_>) = all.partition(|(detail, _)| detail.actors);
+    others.splice(0..0, shown.drain(shown.len().min(TABLES)..));
+    for (detail, rows) in shown {
         page.blank();
         page.heading(&format!(" {}", detail.title));
         for line in details::text(detail, rows, ROWS, page.style) {
             page.line(&line);
         }
     }
-    let more: Vec<&str> = all.iter().skip(TABLES).map(|(detail, _)| detail.title).collect();
+    let more: Vec<&str> = others.iter().map(|(detail, _)| detail.title).collect();
     if !more.is_empty() {
         page.blank();
         short(page, " more tables", &format!("{} (--format md)", more.join("; ")));
