@@ -240,7 +240,11 @@ pub(crate) fn recording(step: &StepReport) -> Option<String> {
 
 /// `major_fault with its run delay: 14.8 ms, 73.2 % of the step`.
 pub(crate) fn weight(step: &StepReport, verdict: &Verdict) -> String {
-    let more = if verdict.ns > step.cause_ns(verdict.cause) { " with its run delay" } else { "" };
+    let more = match verdict.causes.len() {
+        0 | 1 if verdict.ns > step.cause_ns(verdict.cause) => " with its run delay".to_owned(),
+        0 | 1 => String::new(),
+        n => format!(" and {}", plural(n as u64 - 1, "other cause")),
+    };
     format!(
         "{}{more}: {}, {} of the step",
         verdict.cause.name(),

@@ -1,5 +1,6 @@
 //! Exact text of a hand-made report.
 
+use agenttrace_attribute::cause::Cause;
 use agenttrace_model::parse::Nanos;
 
 use super::*;
@@ -195,4 +196,16 @@ fn an_empty_report_is_no_error() {
     report.session.ranking.clear();
     report.session.by_tool.clear();
     assert!(session(&report, &plain(80), None).contains("no time to show"));
+}
+
+#[test]
+fn a_verdict_about_several_causes_says_so() {
+    let report = fixture::report();
+    let step = &report.steps[0];
+    let mut verdict = step.verdicts[0].clone();
+    verdict.causes = vec![(verdict.cause, Nanos(2)), (Cause::Spawn, Nanos(1))];
+    assert_eq!(
+        crate::rows::weight(step, &verdict),
+        "major_fault and 1 other cause: 14.8 ms, 73.2 % of the step"
+    );
 }
