@@ -1,16 +1,13 @@
 //! Tables of reclaim, pauses, OOM kills and TLB flushes: exact numbers of cases made by hand, and the workload's own counts.
 
+use super::scheduling::steps;
 use crate::json::Json;
-use crate::support::{fixtures, report_text};
 
 /// A value of a step's table of a mechanism: the row that has `name` in its first two
 /// columns, and the column's key.
 fn value(fixture: &str, step: usize, table: &str, name: &str, key: &str) -> Option<u64> {
-    let found = fixtures(fixture.split('/').next().unwrap_or(fixture));
-    let fixture = found.into_iter().find(|f| f.name == fixture).expect("the fixture is there");
-    let report = Json::parse(&report_text(&fixture, &[])).expect("the report is JSON");
-    let steps = report.get("steps");
-    let rows = steps.list().get(step).map(|s| s.get("details").get(table).get("rows"));
+    let steps = steps(fixture);
+    let rows = steps.get(step).map(|s| s.get("details").get(table).get("rows"));
     let rows = rows.expect("the step is in the report");
     let named = |row: &&Json| {
         ["kind", "name", "writer", "victim"]
@@ -36,6 +33,13 @@ fn remote_flushes_are_costed_to_the_slowest_cpu() {
     assert_eq!(of(2, "munmap", "sent"), Some(1));
     assert_eq!(of(2, "munmap", "costed"), Some(0));
     assert_eq!(of(2, "munmap", "waited_ns"), None);
+    // The step's counters tell the same: (local, remote).
+    let counted = steps("crafted/remote_flush").into_iter().map(|step| {
+        let flushes = step.get("inclusive").get("tlb_flushes").clone();
+        (flushes.get("local").number(), flushes.get("remote").number())
+    });
+    let want = [(Some(1), Some(1)), (Some(1), Some(0)), (Some(0), Some(1))];
+    assert_eq!(counted.collect::<Vec<_>>(), want);
 }
 
 #[test]

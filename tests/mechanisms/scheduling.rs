@@ -4,7 +4,7 @@ use crate::json::Json;
 use crate::support::{fixtures, report_text};
 
 /// The steps of a fixture's report.
-fn steps(name: &str) -> Vec<Json> {
+pub(super) fn steps(name: &str) -> Vec<Json> {
     let all = fixtures(name.split('/').next().unwrap_or(name));
     let fixture = all.into_iter().find(|f| f.name == name).expect("the fixture is there");
     let report = Json::parse(&report_text(&fixture, &[])).expect("the report is JSON");
