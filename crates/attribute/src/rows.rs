@@ -8,6 +8,7 @@ use agenttrace_model::{
 
 use crate::cause::{Cause, Resource};
 use crate::facts::Facts;
+use crate::inclusive::is_durability;
 use crate::locks::sign;
 use crate::path::{Frame, StackId, Stacks};
 use crate::phases::Phase;
@@ -61,12 +62,8 @@ const ROWS: &[Row] = &[
 
 /// Row 4: a durability operation.
 fn durability(facts: &Facts<'_>, context: &Context<'_>, _: Doing<'_>) -> Option<Cause> {
-    let durable = |call: &SyscallOp| {
-        let class = facts.class(call);
-        class == SyscallClass::Durability
-            || (class == SyscallClass::Write && call.fd == FdKind::SyncFile)
-    };
-    let durable = context.calls().any(durable) || context.works_on_uring(SyscallClass::Durability);
+    let durable = context.calls().any(|call| is_durability(facts.model, call))
+        || context.works_on_uring(SyscallClass::Durability);
     durable.then_some(Cause::Fsync)
 }
 

@@ -7,7 +7,7 @@
 //! ```
 
 use agenttrace_model::parse::Nanos;
-use agenttrace_model::{FdKind, Model, Op, State, SyscallClass, SyscallOp, Task};
+use agenttrace_model::{FdKind, Model, NAME_CHANGES, Op, State, SyscallClass, SyscallOp, Task};
 
 use crate::spawn::{SHELLS, base};
 
@@ -46,21 +46,10 @@ enum Means {
     Nothing,
 }
 
-/// Calls that change names or inodes, or wait for others; no interpreter needs them to start.
+/// Calls that change inodes, or wait for others; like [`NAME_CHANGES`], no interpreter needs
+/// them to start.
 const WORK: &[&str] = &[
     "creat",
-    "rename",
-    "renameat",
-    "renameat2",
-    "unlink",
-    "unlinkat",
-    "mkdir",
-    "mkdirat",
-    "rmdir",
-    "link",
-    "linkat",
-    "symlink",
-    "symlinkat",
     "mknod",
     "mknodat",
     "chmod",
@@ -89,7 +78,8 @@ const WORK: &[&str] = &[
 /// lookup or read before the first call that tells of a program at work. `None`: it looked
 /// for nothing.
 pub(crate) fn end(model: &Model, task: &Task, from: Nanos) -> Option<Nanos> {
-    let work: Vec<i32> = WORK.iter().filter_map(|name| model.syscalls.number(name)).collect();
+    let mut work = model.syscalls.numbers(&NAME_CHANGES);
+    work.extend(model.syscalls.numbers(WORK));
     let maps = model.syscalls.number("mmap");
     let (mut last, mut content, mut row, mut at) = (None, None, 0, from);
     let first = task.ops.partition_point(|op| op.start < from);

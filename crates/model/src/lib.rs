@@ -47,7 +47,7 @@ pub use op::{FaultOp, FdKind, Op, OpKind, SyscallOp};
 pub use peer::{Peer, Peers};
 pub use reclaim::{DirtyPause, Kswapd, KswapdEvent, OomKill, ReclaimKind, ReclaimOp};
 pub use request::Request;
-pub use syscall_table::{SyscallClass, SyscallTable};
+pub use syscall_table::{NAME_CHANGES, SyscallClass, SyscallTable};
 pub use task::{Span, State, Task, TaskId, UnknownReason, Wake, WakeId, WakeSource};
 pub use timer::TimerFire;
 pub use tlb::{FlushKind, Shootdown, TlbFlush};

@@ -114,12 +114,35 @@ impl SyscallTable {
         self.entries.iter().position(|e| e.name == name).and_then(|nr| i32::try_from(nr).ok())
     }
 
+    /// The numbers of those of these names that the table has; linear in each, for set-up.
+    #[must_use]
+    pub fn numbers(&self, names: &[&str]) -> Vec<i32> {
+        names.iter().filter_map(|name| self.number(name)).collect()
+    }
+
     /// Whether a dynamic loader makes this call (DESIGN section 6).
     #[must_use]
     pub fn is_loader_call(&self, nr: i32) -> bool {
         self.entry(nr).is_some_and(|e| e.loader)
     }
 }
+
+/// Calls that put a name into a directory, or take one out (fs/namei.c), besides those that
+/// may create a file on opening it.
+pub const NAME_CHANGES: [&str; 12] = [
+    "rename",
+    "renameat",
+    "renameat2",
+    "unlink",
+    "unlinkat",
+    "mkdir",
+    "mkdirat",
+    "rmdir",
+    "link",
+    "linkat",
+    "symlink",
+    "symlinkat",
+];
 
 const LOADER_CALLS: &[&str] = &[
     "brk",

@@ -2,7 +2,7 @@
 
 use agenttrace_parse::{Addr, Comm, Cpu, Nanos, Pid, SwitchState, Tid};
 
-use crate::op::Op;
+use crate::op::{Op, SyscallOp};
 
 /// Index of a task in [`crate::Model::tasks`].
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -214,6 +214,12 @@ impl Task {
             }
             index = op.parent()?;
         }
+    }
+
+    /// The innermost system call that contains `time`, with its index in the operations.
+    #[must_use]
+    pub fn call_at(&self, time: Nanos) -> Option<(usize, &SyscallOp)> {
+        self.op_chain(self.op_at(time)).find_map(|(index, op)| Some((index, op.syscall()?)))
     }
 
     /// The operations around `op`, itself first, outwards.

@@ -4,7 +4,7 @@ use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
 use agenttrace_model::parse::Nanos;
-use agenttrace_model::{Commit, Handle, SyscallClass, TaskId};
+use agenttrace_model::{Commit, Handle, NAME_CHANGES, SyscallClass, TaskId};
 
 use crate::inclusive::Index;
 
@@ -70,13 +70,15 @@ pub(crate) fn members(
         }
     };
     if !index.journals().handles_recorded {
+        let mut numbers = model.syscalls.numbers(&NAME_CHANGES);
+        numbers.extend(model.syscalls.numbers(&CHANGES));
         for (id, task) in model.task_ids() {
             let first = task.ops.partition_point(|op| op.start < since);
             let last = task.ops.partition_point(|op| op.start < commit.start);
             for op in task.ops.get(first..last).unwrap_or_default() {
                 let changes = op.syscall().is_some_and(|call| {
                     model.syscalls.class(call.nr) == SyscallClass::Metadata
-                        && CHANGES.contains(&model.syscalls.name(call.nr).as_str())
+                        && numbers.contains(&call.nr)
                 });
                 if changes {
                     count(id, op.start);
@@ -93,27 +95,8 @@ pub(crate) fn members(
     Members { ours, kernel, others }
 }
 
-/// Calls that change a directory or an inode whenever they succeed.
-const CHANGES: [&str; 18] = [
-    "rename",
-    "renameat",
-    "renameat2",
-    "unlink",
-    "unlinkat",
-    "mkdir",
-    "mkdirat",
-    "rmdir",
-    "link",
-    "linkat",
-    "symlink",
-    "symlinkat",
-    "creat",
-    "truncate",
-    "ftruncate",
-    "chmod",
-    "fchmodat",
-    "chown",
-];
+/// Calls that change an inode whenever they succeed, besides [`NAME_CHANGES`].
+const CHANGES: [&str; 6] = ["creat", "truncate", "ftruncate", "chmod", "fchmodat", "chown"];
 
 /// The handle that a commit waited for longest while it locked the transaction.
 pub(crate) fn last_holder<'m>(index: &Index<'m>, commit: &Commit) -> Option<&'m Handle> {

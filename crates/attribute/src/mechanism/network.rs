@@ -43,9 +43,7 @@ pub(crate) fn connection(
     segment: &PathSegment,
 ) -> Option<(i32, Option<Connection>)> {
     let task = index.task(segment.task)?;
-    let (at, call) = task
-        .op_chain(task.op_at(segment.start))
-        .find_map(|(at, op)| op.syscall().map(|call| (at, *call)))?;
+    let (at, call) = task.call_at(segment.start).map(|(at, call)| (at, *call))?;
     let of =
         |call: &SyscallOp| Connection { peer: index.model.peers.of(task.pid, call), fd: call.arg0 };
     let class = |call: &SyscallOp| index.model.syscalls.class(call.nr);

@@ -56,8 +56,8 @@ pub(crate) fn loops(index: &Index<'_>, path: &StepPath, work: &[Stretch]) -> Vec
     let mut sleeps: BTreeMap<(TaskId, i32), Sleeps> = BTreeMap::new();
     for segment in path.segments.iter().filter(|s| s.cause == Cause::Sleep) {
         let Some(task) = index.task(segment.task) else { continue };
-        let call = task.op_chain(task.op_at(segment.start)).find_map(|(_, op)| op.syscall());
-        if let Some(call) = call {
+        let call = task.call_at(segment.start);
+        if let Some((_, call)) = call {
             sleeps.entry((segment.task, call.nr)).or_default().push((segment.start, segment.end));
         }
     }

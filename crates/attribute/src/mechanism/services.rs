@@ -93,8 +93,10 @@ pub(crate) fn services(
 /// Whether the task that answers waits meanwhile for a lock that another of its process holds.
 fn holds_up(index: &Index<'_>, answers: TaskId, segment: &PathSegment) -> bool {
     let Some(task) = index.task(answers).filter(|_| segment.task != answers) else { return false };
-    let call = task.op_chain(task.op_at(segment.start)).find_map(|(_, op)| op.syscall());
-    call.is_some_and(|call| call.lock && index.model.syscalls.class(call.nr) == SyscallClass::Futex)
+    let call = task.call_at(segment.start);
+    call.is_some_and(|(_, call)| {
+        call.lock && index.model.syscalls.class(call.nr) == SyscallClass::Futex
+    })
 }
 
 /// Over which connection a task of the step asked: by the call it waits in meanwhile.

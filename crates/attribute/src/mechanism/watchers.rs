@@ -84,7 +84,7 @@ impl WatchWakes {
             let WakeSource::Task(waker) = wake.source else { return None };
             let before = Nanos(wake.time.0.saturating_sub(1));
             let task = model.tasks.get(waker.0 as usize)?;
-            let (op, call) = call_at(task, before)?;
+            let (op, call) = task.call_at(before)?;
             if !touches_files(model, call) {
                 return None;
             }
@@ -131,10 +131,6 @@ impl WatchWakes {
 /// So many calls are needed to tell what one costs.
 const FEW: usize = 5;
 
-fn call_at(task: &Task, time: Nanos) -> Option<(usize, &SyscallOp)> {
-    task.op_chain(task.op_at(time)).find_map(|(index, op)| Some((index, op.syscall()?)))
-}
-
 /// Whether a call is about a file, and so can end in an event of one.
 fn touches_files(model: &Model, call: &SyscallOp) -> bool {
     let file = matches!(call.fd, FdKind::File | FdKind::SyncFile);
@@ -165,7 +161,7 @@ fn watches(model: &Model, task: &Task, time: Nanos) -> Option<bool> {
         return None;
     }
     let innermost = task.op_at(time)?;
-    let (index, call) = call_at(task, time)?;
+    let (index, call) = task.call_at(time)?;
     // Not in a lock, or a fault, inside of it.
     if innermost != index {
         return None;

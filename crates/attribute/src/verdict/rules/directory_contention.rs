@@ -19,7 +19,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use agenttrace_model::parse::{Addr, Nanos};
-use agenttrace_model::{Model, SyscallClass, TaskId};
+use agenttrace_model::{Model, NAME_CHANGES, SyscallClass, TaskId};
 
 use super::locked;
 use crate::cause::Cause;
@@ -30,8 +30,9 @@ use crate::verdict::{Cell, Facts, Finding, Rule, Takes, advice, hint, shares};
 
 pub(crate) struct DirectoryContention;
 
-/// Calls that lock a directory: to change names in it, to look one up, to list it.
-const IN_DIRECTORY: [&str; 26] = [
+/// Calls that lock a directory to look a name up, to make a file or to list it; those of
+/// [`NAME_CHANGES`] do too.
+const IN_DIRECTORY: [&str; 14] = [
     "open",
     "openat",
     "openat2",
@@ -45,32 +46,20 @@ const IN_DIRECTORY: [&str; 26] = [
     "faccessat2",
     "getdents",
     "getdents64",
-    "rename",
-    "renameat",
-    "renameat2",
-    "unlink",
-    "unlinkat",
-    "mkdir",
-    "mkdirat",
-    "rmdir",
-    "link",
-    "linkat",
-    "symlink",
-    "symlinkat",
     "mknodat",
 ];
 
 /// The waits of the path for locks of directories.
 fn waits(facts: &Facts<'_>) -> Vec<Wait> {
     let model = facts.model();
+    let mut in_directory = model.syscalls.numbers(&IN_DIRECTORY);
+    in_directory.extend(model.syscalls.numbers(&NAME_CHANGES));
     let mut waits = facts.lock_waits(Cause::KernelLock);
     waits.retain(|wait| match wait.lock {
         Lock::Suspected(sign) => sign == Sign::Directory,
         Lock::Kernel(_, kind) => {
             kind.is_rwsem()
-                && wait
-                    .call
-                    .is_some_and(|nr| IN_DIRECTORY.contains(&model.syscalls.name(nr).as_str()))
+                && wait.call.is_some_and(|nr| in_directory.contains(&nr))
                 && wait.release.is_some_and(|(time, by)| in_metadata(model, by, time))
         }
         Lock::Mutex(..) | Lock::Futex(..) => false,
