@@ -81,22 +81,32 @@ impl Tracepoint {
             Action::Row(row, layout) => {
                 (row.decode.binary)(&BinaryFields { raw: payload, layout }, &mut event.kind)
             }
+            Action::SysEnter(..) | Action::SysExit(..) | Action::Unknown => {
+                event.kind = self.syscall(payload)?;
+                Some(())
+            }
+        }
+    }
+
+    /// What one of `syscalls:sys_*` tells. Apart, so that the way of all others is short.
+    #[inline(never)]
+    fn syscall<'a>(&self, payload: &'a [u8]) -> Option<Kind<'a>> {
+        let syscall = match &self.action {
             Action::SysEnter(nr, slots) => {
                 let mut args = [0; 6];
                 for (arg, slot) in args.iter_mut().zip(slots) {
                     *arg = slot.int(payload)?;
                 }
                 let id = nr.int(payload)? as i64;
-                event.kind = Kind::Syscall(Syscall::SysEnter(SysEnter { id, args: Args(args) }));
-                Some(())
+                Syscall::SysEnter(SysEnter { id, args: Args(args) })
             }
             Action::SysExit(nr, ret) => {
                 let (id, ret) = (nr.int(payload)? as i64, ret.int(payload)? as i64);
-                event.kind = Kind::Syscall(Syscall::SysExit(SysExit { id, ret }));
-                Some(())
+                Syscall::SysExit(SysExit { id, ret })
             }
-            Action::Unknown => None,
-        }
+            Action::Row(..) | Action::Unknown => return None,
+        };
+        Some(Kind::Syscall(syscall))
     }
 }
 

@@ -213,10 +213,11 @@ impl<'p, 'a> Walk<'p, 'a> {
             }
             let Some(queue) = self.queues.get_mut(index) else { break };
             // Its entries up to the head of the next queue.
-            let next = self.heads.peek();
-            let next =
-                next.map_or((u64::MAX, u64::MAX), |Reverse((time, record, _))| (*time, *record));
-            let limit = next.min((self.settled, u64::MAX));
+            let all = (self.settled, u64::MAX);
+            let limit = match self.heads.peek() {
+                Some(Reverse((time, record, _))) => all.min((*time, *record)),
+                None => all,
+            };
             let before = batch.len();
             let room = most.saturating_sub(before);
             let run = queue.rest().iter().take(room);
