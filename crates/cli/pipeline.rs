@@ -5,8 +5,8 @@ use std::io::IsTerminal as _;
 use std::path::Path;
 
 use agenttrace_attribute::analyze::{self, Input};
+use agenttrace_attribute::report::Report;
 use agenttrace_attribute::stacks::Named;
-use agenttrace_attribute::{report::Report, walk};
 use agenttrace_model::parse::{
     Calibration, Capture, Diagnostics, Formats, Limits, Pid, ReadOptions, StepFile, StepId,
     Topology, Totals, Unpacked, read_steps,
@@ -204,7 +204,6 @@ fn pid_map(path: &Path) -> Result<BTreeMap<i32, i32>> {
 
 /// Walks the critical paths and computes every number. Stacks add evidence.
 pub(crate) fn report(loaded: &Loaded<'_>, placed: &Placed, stacks: Option<Named<'_>>) -> Report {
-    let paths = walk(&loaded.model, &placed.windows);
     let input = Input {
         model: &loaded.model,
         windows: &placed.windows,
@@ -219,7 +218,7 @@ pub(crate) fn report(loaded: &Loaded<'_>, placed: &Placed, stacks: Option<Named<
         stacks,
         outside_cut: placed.file.as_ref().is_some_and(|f| f.calibration.is_some()),
     };
-    analyze::report(&input, paths)
+    analyze::report(&input)
 }
 
 /// Everything from a file to its report.
