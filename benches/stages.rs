@@ -78,7 +78,7 @@ fn stages() -> &'static Stages {
         let model = builder.finish(steps.calibration);
         let windows = claim_tasks(&model, marked(&model, capture.info(), &steps));
         let input = input(&model, &windows, capture.info(), &totals, &diagnostics);
-        let report = analyze::report(&input, walk(&model, &windows));
+        let report = analyze::report(&input);
         Stages { capture, totals, diagnostics, batches, steps, model, windows, report }
     })
 }
@@ -140,23 +140,20 @@ fn claims(bencher: Bencher<'_, '_>) {
         .bench_local_values(|marked| claim_tasks(&stages.model, marked));
 }
 
-/// Critical paths: items are steps.
+/// Critical paths alone: items are steps.
 #[divan::bench(sample_count = 10)]
 fn paths(bencher: Bencher<'_, '_>) {
     let stages = stages();
     bencher.counter(steps_count()).bench_local(|| walk(&stages.model, &stages.windows));
 }
 
-/// Paths to a report: items are steps.
+/// Critical paths, and all that is told of them: items are steps.
 #[divan::bench(sample_count = 10)]
 fn report(bencher: Bencher<'_, '_>) {
     let stages = stages();
     let (model, windows) = (&stages.model, &stages.windows);
     let input = input(model, windows, stages.info(), &stages.totals, &stages.diagnostics);
-    bencher
-        .counter(steps_count())
-        .with_inputs(|| walk(model, windows))
-        .bench_local_values(|paths| analyze::report(&input, paths));
+    bencher.counter(steps_count()).bench_local(|| analyze::report(&input));
 }
 
 /// A report to JSON: bytes are those written.

@@ -27,6 +27,8 @@ mod tests;
 mod tracing_data;
 mod write;
 
+use std::sync::atomic::AtomicU64;
+
 use attrs::{Attr, IdTable, TYPE_TRACEPOINT};
 pub use cut::cut;
 pub(crate) use features::cpu_list;
@@ -186,15 +188,22 @@ impl<'a> PerfData<'a> {
 }
 
 impl<'a> PerfData<'a> {
+    /// How many bytes there are to walk over.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.data.len() as u64
+    }
+
     /// Delivers all events, with batches of at least `batch` records.
     pub(crate) fn read(
         &self,
         batch: usize,
+        progress: &AtomicU64,
         diagnostics: &mut Diagnostics,
         sink: &mut dyn FnMut(&[Event<'a>]),
     ) -> Totals {
         let walk = Walk::new(self, batch, Pass::Events);
-        stream::read(&self.info, walk, |e, stats| self.decode(e, stats), diagnostics, sink)
+        let decode = |entry: &_, stats: &mut _| self.decode(entry, stats);
+        stream::read(&self.info, walk, decode, progress, diagnostics, sink)
     }
 }
 
