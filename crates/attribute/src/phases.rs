@@ -19,7 +19,7 @@ pub(crate) struct Phases {
 }
 
 /// In which phase a task is.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub(crate) enum Phase {
     BeforeExec,
     Loader,

@@ -1,9 +1,9 @@
 //! The table of causes, row by row in its order (DESIGN section 6): the one
 //! place that decides what a stretch of time is charged to.
 
-use agenttrace_model::parse::{BlockOp, Nanos};
+use agenttrace_model::parse::{BlockOp, Nanos, Pid};
 use agenttrace_model::{
-    FdKind, Op, OpKind, State, SyscallClass, SyscallOp, TaskId, Wake, WakeSource,
+    FaultOp, FdKind, Op, OpKind, State, SyscallClass, SyscallOp, TaskId, Wake, WakeSource,
 };
 
 use crate::cause::{Cause, Resource};
@@ -113,7 +113,7 @@ fn fault(facts: &Facts<'_>, context: &Context<'_>, _: Doing<'_>) -> Option<Cause
         return Some(Cause::MajorFault);
     }
     let pid = facts.model.task(context.task).pid;
-    let of_fork = fault.is_copy_on_write() && facts.forked_around(pid, op.start);
+    let of_fork = facts.is_of_fork(pid, op.start, fault);
     let spawning = context.phase.is_some() || facts.in_call(context, SyscallClass::Exec);
     Some(if of_fork || spawning { Cause::Spawn } else { Cause::MinorFault })
 }
@@ -180,10 +180,14 @@ impl<'m> Facts<'m> {
     }
 
     pub(crate) fn context(&self, task: TaskId, time: Nanos) -> Context<'m> {
-        let t = self.model.task(task);
+        self.context_in(task, time, self.model.task(task).op_at(time))
+    }
+
+    /// The context of a task of which the innermost operation is known.
+    pub(crate) fn context_in(&self, task: TaskId, time: Nanos, op: Option<usize>) -> Context<'m> {
         Context {
             task,
-            ops: t.op_chain(t.op_at(time)).map(|(_, op)| op).collect(),
+            ops: self.model.task(task).op_chain(op).map(|(_, op)| op).collect(),
             phase: self.phase(task, time),
             starts_up: self.starts_up(task, time),
             uring: self.uring_work(task, time),
@@ -192,6 +196,11 @@ impl<'m> Facts<'m> {
 
     fn class(&self, call: &SyscallOp) -> SyscallClass {
         self.model.syscalls.class(call.nr)
+    }
+
+    /// Whether a fault at this time copies a page that a fork made shared.
+    pub(crate) fn is_of_fork(&self, pid: Pid, time: Nanos, fault: FaultOp) -> bool {
+        fault.is_copy_on_write() && self.forked_around(pid, time)
     }
 
     pub(crate) fn fault_slept_for_io(&self, task: TaskId, op: &Op) -> bool {

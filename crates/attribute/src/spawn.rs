@@ -339,13 +339,7 @@ fn copies(task: &Task, from: Nanos, to: Nanos) -> (u64, Nanos) {
 
 /// The parent's call that was told of the child's end: the one it is in when the child
 /// begins to exit, or one that it enters before the child is dead.
-fn reaping(
-    index: &Index<'_>,
-    mother: &Task,
-    task: &Task,
-    exit: Nanos,
-    death: Nanos,
-) -> Option<Op> {
+fn reaping(index: &Index<'_>, mother: &Task, task: &Task, exit: Nanos, death: Nanos) -> Option<Op> {
     let tells = |op: &Op| {
         op.syscall().is_some_and(|call| {
             // waitid returns 0, whoever it was.

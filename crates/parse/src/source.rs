@@ -1,5 +1,7 @@
 //! A capture of any format, told apart by its content.
 
+use std::sync::atomic::{AtomicU64, Ordering};
+
 use crate::attach::{Attach, Piece};
 use crate::capture::{CaptureInfo, ClockId, Totals};
 use crate::diagnostics::Diagnostics;
@@ -29,7 +31,20 @@ pub struct ReadOptions {
 
 /// An opened capture, of any format.
 #[derive(Debug)]
-pub struct Capture<'a>(Form<'a>);
+pub struct Capture<'a> {
+    form: Form<'a>,
+    /// Bytes that the present pass has walked over.
+    walked: AtomicU64,
+}
+
+/// How far a pass over a capture is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Progress {
+    /// Bytes read so far.
+    pub bytes: u64,
+    /// Bytes that the pass reads: those of the records, without what compression saved.
+    pub of: u64,
+}
 
 #[derive(Debug)]
 enum Form<'a> {
@@ -69,8 +84,8 @@ impl<'a> Capture<'a> {
     /// # Errors
     /// Where the format is unknown or not read, or its header contradicts itself.
     pub fn open(unpacked: &'a Unpacked<'_>, options: &ReadOptions) -> Result<Self, Error> {
-        let mut capture = Self(Form::open(unpacked, options)?);
-        let info = match &mut capture.0 {
+        let mut capture = Self { form: Form::open(unpacked, options)?, walked: AtomicU64::new(0) };
+        let info = match &mut capture.form {
             Form::PerfData(perf) => &mut perf.info,
             Form::TraceDat(dat) => &mut dat.info,
             Form::Text(text) => &mut text.info,
@@ -87,12 +102,32 @@ impl<'a> Capture<'a> {
     /// What the capture says of itself.
     #[must_use]
     pub fn info(&self) -> &CaptureInfo {
-        match &self.0 {
+        match &self.form {
             Form::PerfData(perf) => &perf.info,
             Form::TraceDat(dat) => &dat.info,
             Form::Text(text) => &text.info,
             Form::Events(text) => &text.info,
         }
+    }
+
+    /// How far the present pass over the records is, or the last one was. Any thread may
+    /// ask, and the sink of [`Capture::read`] and [`Capture::read_stacks`].
+    #[must_use]
+    pub fn progress(&self) -> Progress {
+        let of = match &self.form {
+            Form::PerfData(perf) => perf.bytes(),
+            Form::TraceDat(dat) => dat.bytes(),
+            Form::Text(text) => text.bytes(),
+            // Read whole when it was opened.
+            Form::Events(_) => 0,
+        };
+        Progress { bytes: self.walked.load(Ordering::Relaxed), of }
+    }
+
+    /// The count of the pass that begins.
+    fn begin(&self) -> &AtomicU64 {
+        self.walked.store(0, Ordering::Relaxed);
+        &self.walked
     }
 
     /// Delivers all events in time order, in batches, always on the calling thread.
@@ -110,10 +145,11 @@ impl<'a> Capture<'a> {
         diagnostics: &mut Diagnostics,
         sink: &mut dyn FnMut(&[Event<'a>]),
     ) -> Result<Totals, Error> {
-        match &self.0 {
-            Form::PerfData(perf) => Ok(perf.read(stream::BATCH, diagnostics, sink)),
-            Form::TraceDat(dat) => Ok(dat.read(stream::BATCH, diagnostics, sink)),
-            Form::Text(text) => text.read(diagnostics, sink),
+        let progress = self.begin();
+        match &self.form {
+            Form::PerfData(perf) => Ok(perf.read(stream::BATCH, progress, diagnostics, sink)),
+            Form::TraceDat(dat) => Ok(dat.read(stream::BATCH, progress, diagnostics, sink)),
+            Form::Text(text) => text.read(progress, diagnostics, sink),
             Form::Events(text) => text.read(diagnostics, sink),
         }
     }
@@ -121,7 +157,7 @@ impl<'a> Capture<'a> {
     /// Whether any event type was recorded with call chains, or registers and stacks.
     #[must_use]
     pub fn has_stacks(&self) -> bool {
-        match &self.0 {
+        match &self.form {
             Form::PerfData(perf) => perf.has_stacks(),
             Form::TraceDat(dat) => dat.has_stacks(),
             Form::Text(text) => text.has_stacks(),
@@ -142,18 +178,19 @@ impl<'a> Capture<'a> {
         diagnostics: &mut Diagnostics,
         sink: &mut dyn FnMut(&[StackEvent<'a>]),
     ) -> Result<(), Error> {
-        match &self.0 {
+        let progress = self.begin();
+        match &self.form {
             Form::PerfData(perf) => {
-                perf_data::Stacks(perf).read(diagnostics, sink);
+                perf_data::Stacks(perf).read(progress, diagnostics, sink);
                 Ok(())
             }
             Form::TraceDat(dat) => {
-                attached(sink, |push| trace_dat::Stacks(dat).read(diagnostics, push));
+                attached(sink, |push| trace_dat::Stacks(dat).read(progress, diagnostics, push));
                 Ok(())
             }
             Form::Text(text) => {
                 let stacks = ftrace::Stacks(text);
-                let totals = attached(sink, |push| stacks.read(diagnostics, push));
+                let totals = attached(sink, |push| stacks.read(progress, diagnostics, push));
                 text.readable(&totals, diagnostics)
             }
             Form::Events(_) => Ok(()),
@@ -163,7 +200,7 @@ impl<'a> Capture<'a> {
     /// The build ids that the recorder listed.
     #[must_use]
     pub fn listed_modules(&self) -> Vec<ListedModule> {
-        match &self.0 {
+        match &self.form {
             Form::PerfData(perf) => perf.listed_modules(),
             // Their frames have names, or are of the kernel alone.
             Form::TraceDat(_) | Form::Text(_) | Form::Events(_) => Vec::new(),
@@ -173,7 +210,7 @@ impl<'a> Capture<'a> {
     /// The text of /proc/kallsyms that the capture holds (trace.dat does).
     #[must_use]
     pub fn kallsyms(&self) -> Option<&[u8]> {
-        match &self.0 {
+        match &self.form {
             Form::TraceDat(dat) => dat.kallsyms(),
             Form::PerfData(_) | Form::Text(_) | Form::Events(_) => None,
         }
@@ -185,7 +222,7 @@ impl<'a> Capture<'a> {
     /// # Errors
     /// As [`Capture::read`].
     pub fn dump_records(&self, line: &mut dyn FnMut(&str)) -> Result<(), Error> {
-        match &self.0 {
+        match &self.form {
             Form::PerfData(perf) => perf.dump_records(line),
             Form::TraceDat(dat) => {
                 dat.dump_records(line);

@@ -1,6 +1,8 @@
 //! Any reader's records to events in time order: batches decoded in parallel and
 //! handed on in order, while the next is prepared.
 
+use std::sync::atomic::{AtomicU64, Ordering};
+
 use rayon::prelude::*;
 
 use crate::capture::{CaptureInfo, CpuTotals, Totals};
@@ -23,6 +25,8 @@ pub(crate) trait Walk<E> {
     fn records(&self) -> u64;
     /// Neighbouring records of one CPU that were not in time order, so far.
     fn inversions(&self) -> u64;
+    /// Bytes walked over, so far.
+    fn position(&self) -> u64;
 }
 
 /// Counts neighbouring records of one CPU that were not in time order.
@@ -198,11 +202,13 @@ impl<E: Copy + Send + Sync, I: Send + Sync> Batch<E, I> {
 
 /// Delivers what `item` makes of the entries of a walk, in their order: an
 /// [`Event`](crate::Event), say, or a [`StackEvent`](crate::stack::StackEvent). It runs on
-/// any thread; `None`, and counted, is an entry that says nothing.
+/// any thread; `None`, and counted, is an entry that says nothing. `progress` follows the
+/// walk's position.
 pub(crate) fn read<E: Copy + Send + Sync, I: Send + Sync>(
     info: &CaptureInfo,
     mut walk: impl Walk<E> + Send,
     item: impl Fn(&E, &mut Stats) -> Option<I> + Sync,
+    progress: &AtomicU64,
     diagnostics: &mut Diagnostics,
     sink: &mut dyn FnMut(&[I]),
 ) -> Totals {
@@ -212,6 +218,7 @@ pub(crate) fn read<E: Copy + Send + Sync, I: Send + Sync>(
     let mut more = ready.fill(&mut walk, types, &item);
     diagnostics.merge(&ready.diagnostics);
     while more {
+        progress.store(walk.position(), Ordering::Relaxed);
         if ready.used > 1 {
             // The sink stays on this thread; walking and decoding go on beside it.
             rayon::in_place_scope(|scope| {

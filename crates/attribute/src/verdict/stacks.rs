@@ -349,8 +349,9 @@ mod tests {
             notes: Vec::new(),
             stacks: Some(Named { stacks: &stacks, symbols: &symbols }),
             outside_cut: false,
+            asked: None,
         };
-        let report = report(&input, crate::walk(&model, &windows));
+        let report = report(&input);
         let verdict = report.steps[0].verdicts.iter().find(|v| v.cause == cause).unwrap();
         let by_stacks = verdict.evidence.iter().filter(|e| e.source.contains("call chains"));
         by_stacks.map(|e| format!("{} = {}", e.text, e.value)).collect()

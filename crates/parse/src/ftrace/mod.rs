@@ -20,6 +20,8 @@ mod tests;
 mod values;
 mod walk;
 
+use std::sync::atomic::AtomicU64;
+
 use rustc_hash::FxHashMap;
 
 use body::Action;
@@ -119,18 +121,24 @@ impl<'a> FtraceText<'a> {
         Ok(Some(Self { info, cut, bytes, style, chunks, names, first, types, states, stacks }))
     }
 
+    /// How many bytes there are to walk over.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.bytes.len() as u64
+    }
+
     /// Delivers all events.
     ///
     /// # Errors
     /// Where more than a few lines cannot be read: names the first.
     pub(crate) fn read(
         &self,
+        progress: &AtomicU64,
         diagnostics: &mut Diagnostics,
         sink: &mut dyn FnMut(&[Event<'a>]),
     ) -> Result<Totals, Error> {
         let walk = Walk::new(self, stream::BATCH);
         let decode = |entry: &_, stats: &mut _| self.decode(entry, stats);
-        let totals = stream::read(&self.info, walk, decode, diagnostics, sink);
+        let totals = stream::read(&self.info, walk, decode, progress, diagnostics, sink);
         if self.cut {
             let lines = self.chunks.last().map(|chunk| chunk.line);
             diagnostics.add(Problem::Truncated, Cpu::NONE, 1, None, lines);

@@ -1,5 +1,7 @@
 //! One line to what it tells of stacks: the second pass over a text.
 
+use std::sync::atomic::AtomicU64;
+
 use super::body::{self, Action};
 use super::head::Style;
 use super::line::{Line, line, line_at};
@@ -62,11 +64,13 @@ impl<'a> Stacks<'_, 'a> {
     /// Delivers all of them.
     pub(crate) fn read(
         &self,
+        progress: &AtomicU64,
         diagnostics: &mut Diagnostics,
         sink: &mut dyn FnMut(&[Piece<'a>]),
     ) -> Totals {
         let walk = Walk::new(self.0, stream::BATCH);
-        stream::read(&self.0.info, walk, |e, stats| self.item(e, stats), diagnostics, sink)
+        let item = |entry: &_, stats: &mut _| self.item(entry, stats);
+        stream::read(&self.0.info, walk, item, progress, diagnostics, sink)
     }
 
     fn item(&self, entry: &Entry, stats: &mut Stats) -> Option<Piece<'a>> {

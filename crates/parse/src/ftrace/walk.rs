@@ -260,4 +260,9 @@ impl stream::Walk<Entry> for Walk<'_, '_> {
     fn inversions(&self) -> u64 {
         self.inversions.count
     }
+
+    fn position(&self) -> u64 {
+        let last = self.chunk.checked_sub(1).and_then(|chunk| self.text.chunks.get(chunk));
+        last.map_or(0, |chunk| chunk.end as u64)
+    }
 }

@@ -15,14 +15,19 @@ mod plain;
 mod plan;
 mod record;
 mod redact;
+mod repeat;
 mod scrub;
 mod sideband;
 mod stacks;
 mod swap;
 mod tail;
+mod tasks;
 #[cfg(test)]
 mod tests;
 mod tracing_data;
+mod write;
+
+use std::sync::atomic::AtomicU64;
 
 use attrs::{Attr, IdTable, TYPE_TRACEPOINT};
 pub use cut::cut;
@@ -33,6 +38,7 @@ pub(crate) use plain::{Plain, make as make_plain};
 use plan::Plan;
 pub(crate) use plan::{FormatsById, format_texts, formats_by_id};
 pub use redact::Redactor;
+pub use repeat::Repeat;
 pub(crate) use stacks::Stacks;
 
 use crate::capture::{CaptureInfo, Totals};
@@ -182,15 +188,22 @@ impl<'a> PerfData<'a> {
 }
 
 impl<'a> PerfData<'a> {
+    /// How many bytes there are to walk over.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.data.len() as u64
+    }
+
     /// Delivers all events, with batches of at least `batch` records.
     pub(crate) fn read(
         &self,
         batch: usize,
+        progress: &AtomicU64,
         diagnostics: &mut Diagnostics,
         sink: &mut dyn FnMut(&[Event<'a>]),
     ) -> Totals {
         let walk = Walk::new(self, batch, Pass::Events);
-        stream::read(&self.info, walk, |e, stats| self.decode(e, stats), diagnostics, sink)
+        let decode = |entry: &_, stats: &mut _| self.decode(entry, stats);
+        stream::read(&self.info, walk, decode, progress, diagnostics, sink)
     }
 }
 

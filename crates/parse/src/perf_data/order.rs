@@ -94,6 +94,10 @@ impl stream::Walk<Entry> for Walk<'_, '_> {
     fn inversions(&self) -> u64 {
         self.inversions.count
     }
+
+    fn position(&self) -> u64 {
+        self.position as u64
+    }
 }
 
 impl<'p, 'a> Walk<'p, 'a> {

@@ -1,5 +1,7 @@
 //! One record to what it tells of stacks: the second pass over a perf.data.
 
+use std::sync::atomic::AtomicU64;
+
 use super::PerfData;
 use super::decode::Told;
 use super::layout::SampleLayout;
@@ -52,11 +54,13 @@ impl<'a> Stacks<'_, 'a> {
     /// Delivers all of them.
     pub(crate) fn read(
         &self,
+        progress: &AtomicU64,
         diagnostics: &mut Diagnostics,
         sink: &mut dyn FnMut(&[StackEvent<'a>]),
     ) -> Totals {
         let walk = Walk::new(self.0, stream::BATCH, Pass::Stacks);
-        stream::read(&self.0.info, walk, |e, stats| self.item(e, stats), diagnostics, sink)
+        let item = |entry: &_, stats: &mut _| self.item(entry, stats);
+        stream::read(&self.0.info, walk, item, progress, diagnostics, sink)
     }
 
     #[inline]

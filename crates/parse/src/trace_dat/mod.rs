@@ -22,6 +22,8 @@ mod times;
 mod v6;
 mod v7;
 
+use std::sync::atomic::AtomicU64;
+
 use rustc_hash::FxHashMap;
 
 pub(crate) use sections::{Sections, recognize, unpack};
@@ -136,14 +138,21 @@ impl<'a> TraceDat<'a> {
 }
 
 impl<'a> TraceDat<'a> {
+    /// How many bytes there are to walk over.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.streams.iter().map(|stream| stream.data.len() as u64).sum()
+    }
+
     /// Delivers all events, with batches of at least `batch` records.
     pub(crate) fn read(
         &self,
         batch: usize,
+        progress: &AtomicU64,
         diagnostics: &mut Diagnostics,
         sink: &mut dyn FnMut(&[Event<'a>]),
     ) -> Totals {
         let walk = Walk::new(self, batch);
-        stream::read(&self.info, walk, |e, stats| self.decode(e, stats), diagnostics, sink)
+        let decode = |entry: &_, stats: &mut _| self.decode(entry, stats);
+        stream::read(&self.info, walk, decode, progress, diagnostics, sink)
     }
 }

@@ -97,6 +97,10 @@ impl stream::Walk<Entry> for Walk<'_, '_> {
     fn inversions(&self) -> u64 {
         self.cursors.iter().map(|cursor| cursor.inversions).sum()
     }
+
+    fn position(&self) -> u64 {
+        self.cursors.iter().map(|cursor| cursor.pages.position() as u64).sum()
+    }
 }
 
 impl<'p, 'a> Walk<'p, 'a> {

@@ -144,6 +144,11 @@ impl<'a> Pages<'a> {
         }
     }
 
+    /// Bytes of the sub-buffers up to the present one, it included.
+    pub(crate) fn position(&self) -> usize {
+        self.next.min(self.data.len())
+    }
+
     /// Goes to the next sub-buffer. False where there is none.
     fn page(&mut self) -> Option<Result<(), usize>> {
         let page = self.next;

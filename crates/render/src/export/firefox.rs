@@ -214,7 +214,7 @@ fn steps(job: &ExportJob<'_>, threads: &Threads, categories: Categories, profile
         let mut known = HashMap::new();
         for segment in &step.segments {
             let (marker, stack) =
-                PathMarker::new(step, segment, categories, root, &mut known, profile);
+                PathMarker::new(step, &segment, categories, root, &mut known, profile);
             let timing = threads.interval(segment.start, segment.end);
             let marker = profile.add_marker(root, timing, marker);
             profile.set_marker_stack(root, marker, stack);

@@ -1,5 +1,7 @@
 //! Exact events out of a built perf.data.
 
+use std::sync::atomic::AtomicU64;
+
 use super::build::{Builder, small};
 use crate::capture::{ClockId, CpuTotals};
 use crate::perf_data::PerfData;
@@ -21,7 +23,7 @@ pub(super) fn read(bytes: &[u8], batch: usize) -> (Vec<String>, Diagnostics, Tot
 pub(super) fn read_perf(perf: &PerfData<'_>, batch: usize) -> (Vec<String>, Diagnostics, Totals) {
     let mut diagnostics = Diagnostics::default();
     let mut lines = Vec::new();
-    let totals = perf.read(batch, &mut diagnostics, &mut |events| {
+    let totals = perf.read(batch, &AtomicU64::new(0), &mut diagnostics, &mut |events| {
         for event in events {
             let mut line = format!("#{} ", event.record);
             write_event(event, &mut line);

@@ -279,7 +279,7 @@ fn step(step: &StepReport, tracks: &mut Tracks, writer: &mut Writer<'_>) -> io::
         let event = TrackEvent {
             category_iids: vec![writer.category("critical path")],
             name_iid: Some(writer.name(segment.cause.name())),
-            debug_annotations: segment_arguments(step, segment, writer),
+            debug_annotations: segment_arguments(step, &segment, writer),
             ..begin(path)
         };
         writer.packet(Some(segment.start.0), Data::TrackEvent(event))?;
@@ -352,7 +352,7 @@ fn step_arguments(step: &StepReport, writer: &mut Writer<'_>) -> Vec<DebugAnnota
 
 fn segment_arguments(
     step: &StepReport,
-    segment: &Segment,
+    segment: &Segment<'_>,
     writer: &mut Writer<'_>,
 ) -> Vec<DebugAnnotation> {
     let mut arguments = vec![
