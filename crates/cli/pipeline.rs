@@ -1,6 +1,6 @@
 //! The stages in their order: bytes to a model, marks to windows, paths to a report.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use agenttrace_attribute::analyze::{self, Input};
@@ -189,7 +189,13 @@ fn pid_map(path: &Path) -> Result<BTreeMap<i32, i32>> {
 }
 
 /// Walks the critical paths and computes every number. Stacks add evidence.
-pub(crate) fn report(loaded: &Loaded<'_>, placed: &Placed, stacks: Option<Named<'_>>) -> Report {
+/// `asked`: these steps alone, where there are any.
+pub(crate) fn report(
+    loaded: &Loaded<'_>,
+    placed: &Placed,
+    stacks: Option<Named<'_>>,
+    asked: Option<BTreeSet<usize>>,
+) -> Report {
     let input = Input {
         model: &loaded.model,
         windows: &placed.windows,
@@ -203,6 +209,7 @@ pub(crate) fn report(loaded: &Loaded<'_>, placed: &Placed, stacks: Option<Named<
         notes: loaded.notes.clone(),
         stacks,
         outside_cut: placed.file.as_ref().is_some_and(|f| f.calibration.is_some()),
+        asked,
     };
     analyze::report(&input)
 }
@@ -213,7 +220,7 @@ pub(crate) fn analyze(args: &CaptureArgs) -> Result<Report> {
     let files = Files::open(&args.read.path)?;
     let unpacked = unpack(&files, &args.read)?;
     let (loaded, placed) = load_placed(&unpacked, args)?;
-    Ok(report(&loaded, &placed, None))
+    Ok(report(&loaded, &placed, None, None))
 }
 
 /// Reads a capture and places its steps.
@@ -235,18 +242,28 @@ pub(crate) fn step_id(text: &str) -> StepId {
     text.parse().map_or_else(|_| StepId::Name(text.to_owned()), StepId::Number)
 }
 
+/// The places of the steps with these ids.
+pub(crate) fn places(windows: &Windows, ids: &[String]) -> Result<BTreeSet<usize>> {
+    let place = |id: &String| {
+        let wanted = step_id(id);
+        let found = windows.steps.iter().position(|step| step.id == wanted);
+        found.ok_or_else(|| no_step(id, windows.steps.iter().map(|s| &s.id)))
+    };
+    ids.iter().map(place).collect()
+}
+
+fn no_step<'s>(id: &str, steps: impl ExactSizeIterator<Item = &'s StepId>) -> anyhow::Error {
+    let count = steps.len();
+    let known: Vec<String> = steps.take(10).map(ToString::to_string).collect();
+    anyhow!("no step {id} was analyzed; there are {count}: {} ...", known.join(", "))
+}
+
 /// Finds a step of a report.
 pub(crate) fn find<'r>(
     report: &'r Report,
     id: &str,
 ) -> Result<&'r agenttrace_attribute::report::StepReport> {
     let wanted = step_id(id);
-    report.steps.iter().find(|step| step.id == wanted).ok_or_else(|| {
-        let known: Vec<String> = report.steps.iter().take(10).map(|s| s.id.to_string()).collect();
-        anyhow!(
-            "no step {id} was analyzed; there are {}: {} ...",
-            report.steps.len(),
-            known.join(", ")
-        )
-    })
+    let found = report.steps.iter().find(|step| step.id == wanted);
+    found.ok_or_else(|| no_step(id, report.steps.iter().map(|s| &s.id)))
 }

@@ -5,7 +5,7 @@ mod segments;
 use std::collections::{BTreeMap, BTreeSet};
 
 use agenttrace_model::parse::{CaptureInfo, Diagnostics, Nanos, Totals};
-use agenttrace_model::{Model, Windows};
+use agenttrace_model::{Model, Step, Windows};
 use rayon::prelude::*;
 
 use crate::cause::{Cause, Resource};
@@ -53,6 +53,9 @@ pub struct Input<'m> {
     pub stacks: Option<Named<'m>>,
     /// The capture was cut out of a longer one: other steps of the tools are missing.
     pub outside_cut: bool,
+    /// Which steps are reported, as places in [`Windows::steps`]; `None`: all. Of others that
+    /// have the tool of one of these the path alone is walked, for what is usual for it.
+    pub asked: Option<BTreeSet<usize>>,
 }
 
 /// A path that has been checked, with its sums.
@@ -62,10 +65,65 @@ struct Checked {
     rows: Vec<ExclusiveRow>,
 }
 
+/// How much of each step is asked for.
+struct Asked<'i> {
+    only: Option<&'i BTreeSet<usize>>,
+    /// The tools of those.
+    tools: BTreeSet<&'i str>,
+    steps: &'i [Step],
+}
+
+/// How much of a step is asked for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Need {
+    /// Everything.
+    Report,
+    /// What its path adds up to.
+    Sums,
+    /// Nothing.
+    Nothing,
+}
+
+impl<'i> Asked<'i> {
+    fn new(input: &'i Input<'_>) -> Self {
+        let steps = &input.windows.steps;
+        let only = input.asked.as_ref();
+        let named = only.into_iter().flatten().filter_map(|i| steps.get(*i));
+        Self { only, tools: named.map(|s| s.tool.as_str()).collect(), steps }
+    }
+
+    fn of(&self, step: usize) -> Need {
+        match self.only {
+            None => Need::Report,
+            Some(only) if only.contains(&step) => Need::Report,
+            Some(_) if self.steps.get(step).is_some_and(|s| self.tools.contains(&*s.tool)) => {
+                Need::Sums
+            }
+            Some(_) => Need::Nothing,
+        }
+    }
+
+    /// For each step the parts of it that count in the session: of the steps asked for.
+    fn parts(&self, steps: &[Step]) -> Vec<Vec<(Nanos, Nanos)>> {
+        let Some(only) = self.only else { return session::sweep(steps) };
+        let chosen: Vec<Step> = only.iter().filter_map(|i| steps.get(*i)).cloned().collect();
+        let mut parts = vec![Vec::new(); steps.len()];
+        for (i, part) in only.iter().zip(session::sweep(&chosen)) {
+            if let Some(slot) = parts.get_mut(*i) {
+                *slot = part;
+            }
+        }
+        parts
+    }
+}
+
 /// What is left of a step once it has been reported; its path is not.
+#[derive(Default)]
 struct Done {
-    /// Without what is told relative to other steps.
+    /// Without what is told relative to other steps; `None` where nobody asked.
     report: Option<StepReport>,
+    /// The sums of its path, where there is no report.
+    rows: Vec<ExclusiveRow>,
     broken: Option<String>,
     /// Its time by cause, of the parts that count for it in the session.
     counted: BTreeMap<Cause, Nanos>,
@@ -77,24 +135,32 @@ struct Done {
 /// relative to other steps of the same tool is added once all of them are known.
 #[must_use]
 pub fn report(input: &Input<'_>) -> Report {
-    let work = work(input.windows);
+    let mut work = work(input.windows);
     let steps = &input.windows.steps;
+    let asked = Asked::new(input);
     let shared = Shared {
         facts: walk::Facts::new(input.model, input.windows),
         index: Index::new(input.model, input.info, input.windows),
         stacks: input.stacks.map(SampleIndex::new),
         coverage: coverage(input.info),
         selfs: session::self_times(steps),
-        parts: session::sweep(steps),
+        parts: asked.parts(steps),
     };
-    let mut done: Vec<Done> =
-        work.par_iter().enumerate().map(|(i, work)| step(input, &shared, i, work)).collect();
+    let mut done: Vec<Done> = work
+        .par_iter()
+        .enumerate()
+        .map(|(i, work)| match asked.of(i) {
+            Need::Report => step(input, &shared, i, work),
+            Need::Sums => Done { rows: path(input, &shared, i).rows, ..Done::default() },
+            Need::Nothing => Done::default(),
+        })
+        .collect();
 
     let tools = Tools::new(
         steps,
         |i| {
-            let report = done.get(i).and_then(|d| d.report.as_ref());
-            report.map(|r| r.exclusive.as_slice()).unwrap_or_default()
+            let done = done.get(i);
+            done.map(|d| d.report.as_ref().map_or(&d.rows, |r| &r.exclusive)).map_or(&[], |r| r)
         },
         !input.outside_cut,
     );
@@ -128,6 +194,12 @@ pub fn report(input: &Input<'_>) -> Report {
         notes.push("the capture is a cut: medians of the tools lie outside the cut".to_owned());
     }
 
+    // The session is that of the steps that were asked for.
+    for (i, work) in work.iter_mut().enumerate() {
+        if asked.of(i) != Need::Report {
+            work.clear();
+        }
+    }
     let (ranking, wall) = session::ranking(&reports, &counted);
     let (_, samples) = inclusive(&shared.index, &union(&work));
     let details = mechanism::of_session(&SessionView {
@@ -164,11 +236,16 @@ pub fn report(input: &Input<'_>) -> Report {
 
 /// One step, from its path to its report.
 fn step(input: &Input<'_>, shared: &Shared<'_>, number: usize, work: &[Stretch]) -> Done {
-    let checked = check(input, number, walk::walk_step(&shared.facts, number));
+    let checked = path(input, shared, number);
     let parts = shared.parts.get(number).map(Vec::as_slice).unwrap_or_default();
     let counted = session::by_cause(&checked.path.segments, parts);
     let report = step_report(input, shared, work, number, &checked);
-    Done { report, broken: checked.broken, counted }
+    Done { report, rows: Vec::new(), broken: checked.broken, counted }
+}
+
+/// A step's critical path, checked.
+fn path(input: &Input<'_>, shared: &Shared<'_>, number: usize) -> Checked {
+    check(input, number, walk::walk_step(&shared.facts, number))
 }
 
 /// Adds to a step's report what is told relative to the other steps of its tool.

@@ -30,7 +30,10 @@ pub(crate) fn run(args: &AnalyzeArgs) -> Result<ExitCode> {
         output::say(format_args!("{line}"));
     }
     let named = data.as_ref().map(StackData::named);
-    let report = pipeline::report(&loaded, &placed, named);
+    // Files hold all steps; on standard output those asked for will do.
+    let asked = pipeline::places(&placed.windows, &args.step)?;
+    let alone = args.out.is_none() && !asked.is_empty();
+    let report = pipeline::report(&loaded, &placed, named, alone.then_some(asked));
     let steps =
         args.step.iter().map(|id| pipeline::find(&report, id)).collect::<Result<Vec<_>>>()?;
     if let Some(dir) = &args.out {

@@ -349,6 +349,7 @@ mod tests {
             notes: Vec::new(),
             stacks: Some(Named { stacks: &stacks, symbols: &symbols }),
             outside_cut: false,
+            asked: None,
         };
         let report = report(&input);
         let verdict = report.steps[0].verdicts.iter().find(|v| v.cause == cause).unwrap();

@@ -117,6 +117,7 @@ impl Made {
             notes: Vec::new(),
             stacks: None,
             outside_cut: false,
+            asked: None,
         });
         Self { info: info(), model, windows, report }
     }
