@@ -180,3 +180,33 @@ fn a_closed_standard_error_changes_no_exit_code() {
     let status = program.args(["check", "no such file"]).stderr(writer).status().unwrap();
     assert_eq!(status.code(), Some(2));
 }
+
+/// A step that is asked for alone is told as it is among all, what is usual for its tool
+/// included; the session is then that step's.
+#[test]
+fn a_step_alone_is_the_same_step() {
+    let all = ["recorded", "crafted"].into_iter().flat_map(fixtures);
+    let mut compared = 0;
+    for fixture in all.filter(|f| f.steps && !f.is_large()).step_by(3) {
+        let json = |more: &[&str]| {
+            let mut arguments = vec!["analyze", "--format", "json"];
+            arguments.extend(fixture.arguments());
+            arguments.extend(more);
+            let answer = run(&fixture.dir, &arguments);
+            assert_eq!(answer.code, 0, "{}: {}", fixture.name, answer.err);
+            Json::parse(&answer.out).expect("the report is JSON")
+        };
+        let whole = json(&[]);
+        let steps = whole.get("steps").list();
+        for step in steps.first().into_iter().chain(steps.iter().skip(1).last()) {
+            let id = step.get("step_id");
+            let id = id.text().map_or_else(|| id.number().unwrap().to_string(), str::to_owned);
+            let alone = json(&["--step", &id]);
+            assert_eq!(alone.get("steps").list(), [step.clone()], "{} step {id}", fixture.name);
+            assert_eq!(alone.get("session").get("steps").number(), Some(1));
+            assert_eq!(alone.get("notes"), whole.get("notes"), "{} step {id}", fixture.name);
+            compared += 1;
+        }
+    }
+    assert!(compared > 20, "{compared} steps were compared");
+}

@@ -32,6 +32,8 @@ mod json;
 mod mechanisms;
 /// Event counts and times against `perf script`.
 mod oracle;
+/// A capture repeated in time: each repetition is the capture again.
+mod repeat;
 /// One recording with ftrace's stacks in its three forms.
 mod stack_formats;
 /// Stacks against `perf script`, inferno, and what the workload is known to do.

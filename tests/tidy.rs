@@ -172,6 +172,11 @@ fn nothing_unfinished_and_no_place_of_a_machine() {
         "docs/FORMATS.md",
         "docs/MECHANISMS.md",
         "docs/OVERHEAD.md",
+        "docs/PERFORMANCE.md",
+        "benches/record_large.sh",
+        "benches/compare.sh",
+        "benches/instructions.sh",
+        "benches/measure.py",
         "docs/VERDICTS.md",
     ];
     let pages = pages.into_iter().map(|name| (name.to_owned(), text(name)));

@@ -6,6 +6,7 @@ mod context;
 mod input;
 mod output;
 mod pipeline;
+mod progress;
 mod snapshot;
 mod symbols;
 

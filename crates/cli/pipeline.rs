@@ -1,24 +1,23 @@
 //! The stages in their order: bytes to a model, marks to windows, paths to a report.
 
-use std::collections::BTreeMap;
-use std::io::IsTerminal as _;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use agenttrace_attribute::analyze::{self, Input};
+use agenttrace_attribute::report::Report;
 use agenttrace_attribute::stacks::Named;
-use agenttrace_attribute::{report::Report, walk};
 use agenttrace_model::parse::{
     Calibration, Capture, Diagnostics, Formats, Limits, Pid, ReadOptions, StepFile, StepId,
     Topology, Totals, Unpacked, read_steps,
 };
 use agenttrace_model::{Builder, MarkOptions, Marked, Model, Windows, claim_tasks, place_marks};
 use anyhow::{Context as _, Result, anyhow, bail};
-use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::args::{CaptureArgs, ReadArgs};
 use crate::context::ContextFolder;
 use crate::input::{self, Files};
 use crate::output;
+use crate::progress::Progress;
 
 /// A capture that has been read.
 pub(crate) struct Loaded<'a> {
@@ -105,17 +104,17 @@ pub(crate) fn load<'a>(
     calibration: Option<Calibration>,
 ) -> Result<Loaded<'a>> {
     let capture = open(unpacked, args)?;
-    let progress = progress();
+    let mut progress = Progress::new();
     let mut diagnostics = Diagnostics::default();
     let mut builder = Builder::new(capture.info());
     let totals = capture
         .read(&mut diagnostics, &mut |batch| {
             builder.push(batch);
-            progress.inc(batch.len() as u64);
+            progress.events(batch.len(), || capture.progress());
         })
         .map_err(|e| anyhow!("{}: {e}", args.path.display()))?;
     let mut model = builder.finish(calibration);
-    progress.finish_and_clear();
+    progress.finish();
     let mut notes = Vec::new();
     if let Some(dir) = &args.context {
         let mut context = ContextFolder::open(dir, capture.info())?;
@@ -124,19 +123,6 @@ pub(crate) fn load<'a>(
     }
     diagnostics.merge(&model.diagnostics);
     Ok(Loaded { capture, totals, diagnostics, model, notes })
-}
-
-fn progress() -> ProgressBar {
-    if !std::io::stderr().is_terminal() {
-        return ProgressBar::hidden();
-    }
-    let bar = ProgressBar::new_spinner();
-    if let Ok(style) =
-        ProgressStyle::with_template("{spinner} {human_pos} events, {per_sec}, {elapsed}")
-    {
-        bar.set_style(style);
-    }
-    bar
 }
 
 /// Reads the step marks, where there is a file of them.
@@ -203,8 +189,13 @@ fn pid_map(path: &Path) -> Result<BTreeMap<i32, i32>> {
 }
 
 /// Walks the critical paths and computes every number. Stacks add evidence.
-pub(crate) fn report(loaded: &Loaded<'_>, placed: &Placed, stacks: Option<Named<'_>>) -> Report {
-    let paths = walk(&loaded.model, &placed.windows);
+/// `asked`: these steps alone, where there are any.
+pub(crate) fn report(
+    loaded: &Loaded<'_>,
+    placed: &Placed,
+    stacks: Option<Named<'_>>,
+    asked: Option<BTreeSet<usize>>,
+) -> Report {
     let input = Input {
         model: &loaded.model,
         windows: &placed.windows,
@@ -218,8 +209,9 @@ pub(crate) fn report(loaded: &Loaded<'_>, placed: &Placed, stacks: Option<Named<
         notes: loaded.notes.clone(),
         stacks,
         outside_cut: placed.file.as_ref().is_some_and(|f| f.calibration.is_some()),
+        asked,
     };
-    analyze::report(&input, paths)
+    analyze::report(&input)
 }
 
 /// Everything from a file to its report.
@@ -228,7 +220,7 @@ pub(crate) fn analyze(args: &CaptureArgs) -> Result<Report> {
     let files = Files::open(&args.read.path)?;
     let unpacked = unpack(&files, &args.read)?;
     let (loaded, placed) = load_placed(&unpacked, args)?;
-    Ok(report(&loaded, &placed, None))
+    Ok(report(&loaded, &placed, None, None))
 }
 
 /// Reads a capture and places its steps.
@@ -250,18 +242,28 @@ pub(crate) fn step_id(text: &str) -> StepId {
     text.parse().map_or_else(|_| StepId::Name(text.to_owned()), StepId::Number)
 }
 
+/// The places of the steps with these ids.
+pub(crate) fn places(windows: &Windows, ids: &[String]) -> Result<BTreeSet<usize>> {
+    let place = |id: &String| {
+        let wanted = step_id(id);
+        let found = windows.steps.iter().position(|step| step.id == wanted);
+        found.ok_or_else(|| no_step(id, windows.steps.iter().map(|s| &s.id)))
+    };
+    ids.iter().map(place).collect()
+}
+
+fn no_step<'s>(id: &str, steps: impl ExactSizeIterator<Item = &'s StepId>) -> anyhow::Error {
+    let count = steps.len();
+    let known: Vec<String> = steps.take(10).map(ToString::to_string).collect();
+    anyhow!("no step {id} was analyzed; there are {count}: {} ...", known.join(", "))
+}
+
 /// Finds a step of a report.
 pub(crate) fn find<'r>(
     report: &'r Report,
     id: &str,
 ) -> Result<&'r agenttrace_attribute::report::StepReport> {
     let wanted = step_id(id);
-    report.steps.iter().find(|step| step.id == wanted).ok_or_else(|| {
-        let known: Vec<String> = report.steps.iter().take(10).map(|s| s.id.to_string()).collect();
-        anyhow!(
-            "no step {id} was analyzed; there are {}: {} ...",
-            report.steps.len(),
-            known.join(", ")
-        )
-    })
+    let found = report.steps.iter().find(|step| step.id == wanted);
+    found.ok_or_else(|| no_step(id, report.steps.iter().map(|s| &s.id)))
 }

@@ -5,10 +5,11 @@ mod segments;
 use std::collections::{BTreeMap, BTreeSet};
 
 use agenttrace_model::parse::{CaptureInfo, Diagnostics, Nanos, Totals};
-use agenttrace_model::{Model, Windows};
+use agenttrace_model::{Model, Step, Windows};
 use rayon::prelude::*;
 
 use crate::cause::{Cause, Resource};
+use crate::cells::{CellSum, Cells};
 use crate::coverage::coverage;
 use crate::histogram::histograms;
 use crate::inclusive::{Index, Stretch, inclusive, step_tasks, union, work};
@@ -22,6 +23,7 @@ use crate::stacks::{Named, SampleIndex};
 use crate::tools::Tools;
 use crate::tracing::tracing;
 use crate::verdict::{self, Facts};
+use crate::walk;
 use segments::segments;
 
 /// All that a report is made of, besides the critical paths.
@@ -51,6 +53,9 @@ pub struct Input<'m> {
     pub stacks: Option<Named<'m>>,
     /// The capture was cut out of a longer one: other steps of the tools are missing.
     pub outside_cut: bool,
+    /// Which steps are reported, as places in [`Windows::steps`]; `None`: all. Of others that
+    /// have the tool of one of these the path alone is walked, for what is usual for it.
+    pub asked: Option<BTreeSet<usize>>,
 }
 
 /// A path that has been checked, with its sums.
@@ -60,41 +65,116 @@ struct Checked {
     rows: Vec<ExclusiveRow>,
 }
 
-/// The report. `paths` are the critical paths of `windows.steps`, in their order.
-/// What comes out does not depend on the number of threads.
-#[must_use]
-pub fn report(input: &Input<'_>, mut paths: Vec<StepPath>) -> Report {
-    let work = work(input.windows);
-    let steps = &input.windows.steps;
-    paths.resize_with(steps.len(), StepPath::default);
+/// How much of each step is asked for.
+struct Asked<'i> {
+    only: Option<&'i BTreeSet<usize>>,
+    /// The tools of those.
+    tools: BTreeSet<&'i str>,
+    steps: &'i [Step],
+}
 
-    let checked: Vec<Checked> =
-        paths.into_par_iter().enumerate().map(|(i, path)| check(input, i, path)).collect();
+/// How much of a step is asked for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Need {
+    /// Everything.
+    Report,
+    /// What its path adds up to.
+    Sums,
+    /// Nothing.
+    Nothing,
+}
+
+impl<'i> Asked<'i> {
+    fn new(input: &'i Input<'_>) -> Self {
+        let steps = &input.windows.steps;
+        let only = input.asked.as_ref();
+        let named = only.into_iter().flatten().filter_map(|i| steps.get(*i));
+        Self { only, tools: named.map(|s| s.tool.as_str()).collect(), steps }
+    }
+
+    fn of(&self, step: usize) -> Need {
+        match self.only {
+            None => Need::Report,
+            Some(only) if only.contains(&step) => Need::Report,
+            Some(_) if self.steps.get(step).is_some_and(|s| self.tools.contains(&*s.tool)) => {
+                Need::Sums
+            }
+            Some(_) => Need::Nothing,
+        }
+    }
+
+    /// For each step the parts of it that count in the session: of the steps asked for.
+    fn parts(&self, steps: &[Step]) -> Vec<Vec<(Nanos, Nanos)>> {
+        let Some(only) = self.only else { return session::sweep(steps) };
+        let chosen: Vec<Step> = only.iter().filter_map(|i| steps.get(*i)).cloned().collect();
+        let mut parts = vec![Vec::new(); steps.len()];
+        for (i, part) in only.iter().zip(session::sweep(&chosen)) {
+            if let Some(slot) = parts.get_mut(*i) {
+                *slot = part;
+            }
+        }
+        parts
+    }
+}
+
+/// What is left of a step once it has been reported; its path is not.
+#[derive(Default)]
+struct Done {
+    /// Without what is told relative to other steps; `None` where nobody asked.
+    report: Option<StepReport>,
+    /// The sums of its path, where there is no report.
+    rows: Vec<ExclusiveRow>,
+    broken: Option<String>,
+    /// Its time by cause, of the parts that count for it in the session.
+    counted: BTreeMap<Cause, Nanos>,
+}
+
+/// The report. What comes out does not depend on the number of threads.
+///
+/// Each step is walked, checked and reported at once, and its path dropped. What is told
+/// relative to other steps of the same tool is added once all of them are known.
+#[must_use]
+pub fn report(input: &Input<'_>) -> Report {
+    let mut work = work(input.windows);
+    let steps = &input.windows.steps;
+    let asked = Asked::new(input);
     let shared = Shared {
+        facts: walk::Facts::new(input.model, input.windows),
         index: Index::new(input.model, input.info, input.windows),
         stacks: input.stacks.map(SampleIndex::new),
         coverage: coverage(input.info),
-        tools: Tools::new(
-            &input.windows.steps,
-            |i| checked.get(i).map(|c| c.rows.as_slice()).unwrap_or_default(),
-            !input.outside_cut,
-        ),
+        selfs: session::self_times(steps),
+        parts: asked.parts(steps),
     };
-    let selfs = session::self_times(steps);
-    let reports: Vec<StepReport> = checked
+    let mut done: Vec<Done> = work
         .par_iter()
         .enumerate()
-        .filter_map(|(i, checked)| {
-            let own = selfs.get(i).copied().unwrap_or_default();
-            step_report(input, &shared, work.get(i)?, own, i, checked)
+        .map(|(i, work)| match asked.of(i) {
+            Need::Report => step(input, &shared, i, work),
+            Need::Sums => Done { rows: path(input, &shared, i).rows, ..Done::default() },
+            Need::Nothing => Done::default(),
         })
         .collect();
 
+    let tools = Tools::new(
+        steps,
+        |i| {
+            let done = done.get(i);
+            done.map(|d| d.report.as_ref().map_or(&d.rows, |r| &r.exclusive)).map_or(&[], |r| r)
+        },
+        !input.outside_cut,
+    );
+    for report in done.iter_mut().filter_map(|d| d.report.as_mut()) {
+        relate(&tools, report);
+    }
     let mut notes = input.notes.clone();
     notes.extend(input.windows.notes.iter().cloned());
-    for (step, checked) in steps.iter().zip(&checked) {
-        notes.extend(checked.broken.iter().map(|why| format!("step {}: {why}", step.id)));
+    for (step, done) in steps.iter().zip(&done) {
+        notes.extend(done.broken.iter().map(|why| format!("step {}: {why}", step.id)));
     }
+    let (reports, counted): (Vec<Option<StepReport>>, Vec<BTreeMap<Cause, Nanos>>) =
+        done.into_iter().map(|d| (d.report, d.counted)).unzip();
+    let reports: Vec<StepReport> = reports.into_iter().flatten().collect();
     notes.extend(short_steps(input));
     if input.info.ticks {
         notes.push(
@@ -114,20 +194,20 @@ pub fn report(input: &Input<'_>, mut paths: Vec<StepPath>) -> Report {
         notes.push("the capture is a cut: medians of the tools lie outside the cut".to_owned());
     }
 
-    let parts = session::sweep(steps);
-    let sums: Vec<BTreeMap<Cause, Nanos>> = checked
-        .par_iter()
-        .zip(&parts)
-        .map(|(checked, parts)| session::by_cause(&checked.path.segments, parts))
-        .collect();
-    let (ranking, wall) = session::ranking(&reports, &sums);
+    // The session is that of the steps that were asked for.
+    for (i, work) in work.iter_mut().enumerate() {
+        if asked.of(i) != Need::Report {
+            work.clear();
+        }
+    }
+    let (ranking, wall) = session::ranking(&reports, &counted);
     let (_, samples) = inclusive(&shared.index, &union(&work));
     let details = mechanism::of_session(&SessionView {
         index: &shared.index,
         windows: input.windows,
         work: &work,
         reports: &reports,
-        tools: &shared.tools,
+        tools: &tools,
     });
     Report {
         capture: CaptureSummary {
@@ -152,6 +232,32 @@ pub fn report(input: &Input<'_>, mut paths: Vec<StepPath>) -> Report {
         steps: reports,
         notes,
     }
+}
+
+/// One step, from its path to its report.
+fn step(input: &Input<'_>, shared: &Shared<'_>, number: usize, work: &[Stretch]) -> Done {
+    let checked = path(input, shared, number);
+    let parts = shared.parts.get(number).map(Vec::as_slice).unwrap_or_default();
+    let counted = session::by_cause(&checked.path.segments, parts);
+    let report = step_report(input, shared, work, number, &checked);
+    Done { report, rows: Vec::new(), broken: checked.broken, counted }
+}
+
+/// A step's critical path, checked.
+fn path(input: &Input<'_>, shared: &Shared<'_>, number: usize) -> Checked {
+    check(input, number, walk::walk_step(&shared.facts, number))
+}
+
+/// Adds to a step's report what is told relative to the other steps of its tool.
+fn relate(tools: &Tools<'_>, report: &mut StepReport) {
+    let Some(tool) = tools.get(&report.tool) else { return };
+    report.times_median = (tools.known && tool.steps.len() > 1 && tool.wall.median > Nanos::ZERO)
+        .then(|| report.wall.0 as f64 / tool.wall.median.0 as f64);
+    report.tool_median = tool.wall.median;
+    if let Some(first) = report.verdicts.first_mut() {
+        first.evidence.extend(tools.relative(&report.tool, report.wall, &report.exclusive));
+    }
+    mechanism::relate(tools, report);
 }
 
 /// A ranking of steps that are hardly longer than their edges are sure says little.
@@ -187,12 +293,13 @@ fn clipped_steps(input: &Input<'_>) -> Option<String> {
 fn check(input: &Input<'_>, step: usize, mut path: StepPath) -> Checked {
     let (start, end) =
         input.windows.steps.get(step).map_or_else(Default::default, |s| (s.start, s.end));
-    let mut rows = exclusive(&path.segments);
+    let mut rows = exclusive(&path.cells);
     let broken = conservation(&path.segments, &rows, start, end).err();
     if broken.is_some() {
         let task = input.windows.steps.get(step).map_or(agenttrace_model::TaskId(0), |s| s.root);
-        path = StepPath { segments: unknown(task, start, end), ..StepPath::default() };
-        rows = exclusive(&path.segments);
+        let segments = unknown(task, start, end);
+        path = StepPath { cells: Cells::of(&segments), segments, ..StepPath::default() };
+        rows = exclusive(&path.cells);
     }
     Checked { path, broken, rows }
 }
@@ -247,13 +354,12 @@ pub fn conservation(
 }
 
 /// Cause x resource x under, the largest cause first, the rows of one cause together.
-#[must_use]
-pub fn exclusive(segments: &[PathSegment]) -> Vec<ExclusiveRow> {
+fn exclusive(path: &Cells) -> Vec<ExclusiveRow> {
     let mut cells: BTreeMap<(Cause, Resource, Option<Cause>), Nanos> = BTreeMap::new();
     let mut causes: BTreeMap<Cause, Nanos> = BTreeMap::new();
-    for s in segments {
-        *cells.entry((s.cause, s.resource, s.under)).or_default() += s.end - s.start;
-        *causes.entry(s.cause).or_default() += s.end - s.start;
+    for CellSum { key, ns, .. } in path.iter() {
+        *cells.entry((key.cause, key.resource, key.under)).or_default() += *ns;
+        *causes.entry(key.cause).or_default() += *ns;
     }
     let mut rows: Vec<ExclusiveRow> = cells
         .into_iter()
@@ -274,29 +380,28 @@ pub fn exclusive(segments: &[PathSegment]) -> Vec<ExclusiveRow> {
 
 /// What all steps are reported with.
 struct Shared<'a> {
+    facts: walk::Facts<'a>,
     index: Index<'a>,
     stacks: Option<SampleIndex<'a>>,
     coverage: Vec<Coverage>,
-    tools: Tools<'a>,
+    /// For each step its own time, and the parts of it that count in the session.
+    selfs: Vec<Nanos>,
+    parts: Vec<Vec<(Nanos, Nanos)>>,
 }
 
 fn step_report(
     input: &Input<'_>,
     shared: &Shared<'_>,
     work: &[Stretch],
-    self_ns: Nanos,
     number: usize,
     checked: &Checked,
 ) -> Option<StepReport> {
     let model = input.model;
-    let Shared { index, stacks, coverage, tools } = shared;
+    let Shared { index, stacks, coverage, .. } = shared;
     let step = input.windows.steps.get(number)?;
     let root = model.tasks.get(step.root.0 as usize)?;
     let wall = step.end - step.start;
     let (inclusive, samples) = inclusive(index, work);
-    let sum = |keep: &dyn Fn(&PathSegment) -> bool| -> Nanos {
-        checked.path.segments.iter().filter(|s| keep(s)).map(|s| s.end - s.start).sum()
-    };
     let details = mechanism::of_step(&StepView {
         index,
         windows: input.windows,
@@ -305,13 +410,12 @@ fn step_report(
         work,
         path: &checked.path,
         stacks: stacks.as_ref(),
-        rows: &checked.rows,
-        tools,
     });
-    let cells = verdict::cells(model, &checked.path);
+    let cells = verdict::cells(&checked.path);
     let tracing = tracing(index, work, &cells, wall);
-    let unknown = sum(&|s| s.cause == Cause::Unknown);
-    let inferred = sum(&|s| s.cause != Cause::Unknown && s.inferred);
+    let unknown = checked.path.cells.sum(|cell| cell.cause == Cause::Unknown);
+    let inferred = checked.path.segments.iter().filter(|s| s.inferred && s.cause != Cause::Unknown);
+    let inferred = inferred.map(|s| s.end - s.start).sum();
     let parts = verdict::Parts {
         index,
         windows: input.windows,
@@ -325,12 +429,10 @@ fn step_report(
         unknown,
         inferred,
         broken: checked.broken.as_deref(),
-        relative: tools.relative(&step.tool, wall, &checked.rows),
         stacks: stacks.as_ref(),
         tracing: &tracing,
     };
     let verdicts = verdict::verdicts(&Facts::new(&parts, &cells));
-    let tool = tools.get(&step.tool)?;
     Some(StepReport {
         id: step.id.clone(),
         tool: step.tool.clone(),
@@ -342,10 +444,9 @@ fn step_report(
         end: step.end,
         clipped: step.clipped.clone(),
         wall,
-        self_ns,
-        times_median: (tools.known && tool.steps.len() > 1 && tool.wall.median > Nanos::ZERO)
-            .then(|| wall.0 as f64 / tool.wall.median.0 as f64),
-        tool_median: tool.wall.median,
+        self_ns: shared.selfs.get(number).copied().unwrap_or_default(),
+        times_median: None,
+        tool_median: Nanos::ZERO,
         extra: step.extra.clone(),
         exclusive: checked.rows.clone(),
         segments: segments(model, checked),
@@ -374,22 +475,24 @@ mod tests {
     #[test]
     fn gaps_overlaps_and_wrong_sums_are_found() {
         let good = [segment(10, 20, Cause::Fsync, None), segment(20, 30, Cause::UserCpu, None)];
-        let rows = exclusive(&good);
+        let rows = exclusive(&Cells::of(&good));
         assert_eq!(conservation(&good, &rows, Nanos(10), Nanos(30)), Ok(()));
         assert!(conservation(&good, &rows, Nanos(10), Nanos(31)).is_err());
         assert!(conservation(&good[1..], &rows, Nanos(10), Nanos(30)).is_err());
         assert!(conservation(&good, &rows[1..], Nanos(10), Nanos(30)).is_err());
         let overlap = [segment(10, 20, Cause::Fsync, None), segment(19, 30, Cause::UserCpu, None)];
-        assert!(conservation(&overlap, &exclusive(&overlap), Nanos(10), Nanos(30)).is_err());
+        assert!(
+            conservation(&overlap, &exclusive(&Cells::of(&overlap)), Nanos(10), Nanos(30)).is_err()
+        );
     }
 
     #[test]
     fn the_rows_of_a_cause_stay_together() {
-        let rows = exclusive(&[
+        let rows = exclusive(&Cells::of(&[
             segment(0, 10, Cause::RunDelay, Some(Cause::Fsync)),
             segment(10, 25, Cause::Fsync, None),
             segment(25, 35, Cause::RunDelay, Some(Cause::UserCpu)),
-        ]);
+        ]));
         let got: Vec<(Cause, u64)> = rows.iter().map(|r| (r.cause, r.ns.0)).collect();
         assert_eq!(got, [(Cause::RunDelay, 10), (Cause::RunDelay, 10), (Cause::Fsync, 15)]);
     }

@@ -108,6 +108,11 @@ impl<'m> Facts<'m> {
             })
     }
 
+    /// The phases of a task of the agent's tree.
+    pub(crate) fn phases(&self, task: TaskId) -> Option<&Phases> {
+        self.phases.get(&task)
+    }
+
     pub(crate) fn phase(&self, task: TaskId, time: Nanos) -> Option<Phase> {
         self.phases.get(&task)?.at(time)
     }

@@ -3,8 +3,10 @@
 pub mod analyze;
 mod block_io;
 pub mod cause;
+mod cells;
 pub mod coverage;
 mod cpu_lines;
+mod cursor;
 pub mod detail;
 mod facts;
 pub mod histogram;
@@ -12,6 +14,7 @@ mod inclusive;
 mod journal;
 mod locks;
 mod mechanism;
+mod memo;
 mod moves;
 mod names;
 mod page_cache;

@@ -5,6 +5,7 @@ use agenttrace_model::{Model, OpKind, ReclaimKind, TaskId, UringOp};
 use rustc_hash::FxHashMap;
 
 use crate::cause::{Cause, Resource};
+use crate::cells::Cells;
 
 /// One stretch of a critical path.
 #[derive(Clone, Copy, PartialEq, Debug)]
@@ -154,6 +155,8 @@ pub struct StepPath {
     pub segments: Vec<PathSegment>,
     /// The entry stacks of the segments.
     pub stacks: Stacks,
+    /// The segments, summed.
+    pub(crate) cells: Cells,
 }
 
 /// A device's name where something tells it: a context, its journal's thread, its driver's

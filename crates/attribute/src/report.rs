@@ -5,13 +5,14 @@
 //! not. The two are never added together. `None` means that the capture does
 //! not hold the events: never zero.
 
-use std::sync::Arc;
+mod segments;
 
 pub use agenttrace_model::MarkerSource;
 use agenttrace_model::parse::{CaptureInfo, Dev, Diagnostics, Nanos, Pid, StepId, Tid, Totals};
 
 use crate::cause::{Cause, Resource};
 use crate::detail::Detail;
+pub use segments::{Segment, SegmentIter, SegmentKind, Segments};
 
 /// Everything that `analyze` found out about one capture.
 #[derive(Clone, Debug)]
@@ -254,7 +255,7 @@ pub struct StepReport {
     /// all rows of one cause together.
     pub exclusive: Vec<ExclusiveRow>,
     /// The critical path: tiles `[start, end)` in time order.
-    pub segments: Vec<Segment>,
+    pub segments: Segments,
     /// What all its tasks did.
     pub inclusive: Inclusive,
     /// What each mechanism did, as tables.
@@ -313,38 +314,6 @@ pub struct ExclusiveRow {
     pub under: Option<Cause>,
     /// The time.
     pub ns: Nanos,
-}
-
-/// One stretch of a critical path.
-#[derive(Clone, PartialEq, Debug)]
-pub struct Segment {
-    /// Start.
-    pub start: Nanos,
-    /// End; after `start`.
-    pub end: Nanos,
-    /// The task that it is on.
-    pub tid: Tid,
-    /// That task's process.
-    pub pid: Pid,
-    /// That task's name at the time. Shared, as the next two are: a capture has
-    /// millions of segments and few names.
-    pub comm: Arc<str>,
-    /// The cause.
-    pub cause: Cause,
-    /// The resource.
-    pub resource: Resource,
-    /// See [`ExclusiveRow::under`].
-    pub under: Option<Cause>,
-    /// What the time was spent on behalf of, outermost first. Frames are words
-    /// such as `fsync`, `wait4`, `major fault vector_index.db`, `journal commit`,
-    /// `block write 254:0`, or a task's name where the path goes on in another task.
-    pub stack: Arc<[String]>,
-    /// File or device, where there is one.
-    pub object: Option<Arc<str>>,
-    /// Why it is `unknown`, or other reasons for doubt.
-    pub reason: Option<String>,
-    /// Whether the state was inferred.
-    pub inferred: bool,
 }
 
 /// A task that worked for a step.

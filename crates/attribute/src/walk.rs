@@ -13,8 +13,13 @@ use agenttrace_model::{
     Model, Span, State, SyscallClass, TaskId, UnknownReason, Wake, WakeSource, Windows,
 };
 
+use rustc_hash::FxHashMap;
+
 use crate::cause::{Cause, Resource};
-use crate::facts::Facts;
+use crate::cells::{CellId, CellKey};
+use crate::cursor::TaskCursor;
+pub(crate) use crate::facts::Facts;
+use crate::memo::{Around, Memo};
 use crate::path::{Frame, PathSegment, Reason, StackId, StepPath};
 use crate::rows::{Context, Doing};
 use crate::uring::{OnUring, is_uring_thread};
@@ -32,10 +37,20 @@ pub fn walk(model: &Model, windows: &Windows) -> Vec<StepPath> {
     (0..windows.steps.len()).into_par_iter().map(|step| walk_step(&facts, step)).collect()
 }
 
-fn walk_step(facts: &Facts<'_>, step: usize) -> StepPath {
+/// Walks the critical path of one step.
+pub(crate) fn walk_step(facts: &Facts<'_>, step: usize) -> StepPath {
     let Some(window) = facts.windows.steps.get(step) else { return StepPath::default() };
-    let mut walker =
-        Walker { facts, step, root: window.root, path: StepPath::default(), polls: None };
+    let mut walker = Walker {
+        facts,
+        step,
+        root: window.root,
+        path: StepPath::default(),
+        polls: None,
+        cursors: FxHashMap::default(),
+        memo: Memo::default(),
+        last: None,
+        estimated: false,
+    };
     walker.cover(window.root, window.start, window.end, StackId::EMPTY, Opaque::NONE, 0);
     walker.path
 }
@@ -59,6 +74,12 @@ struct Walker<'f, 'm> {
     path: StepPath,
     /// The last run of polls that timers split.
     polls: Option<PollRun>,
+    /// Where the tasks of the path are.
+    cursors: FxHashMap<TaskId, TaskCursor>,
+    memo: Memo,
+    /// The cell of the last segment, and whether the end of what it is in was not recorded.
+    last: Option<CellId>,
+    estimated: bool,
 }
 
 /// Polls of one task in a row, each ended by a timer: all are for what ends the last.
@@ -85,6 +106,10 @@ impl Charge {
     fn new(cause: Cause, resource: Resource, stack: StackId) -> Self {
         Self { cause, resource, under: None, stack, reason: None, inferred: false }
     }
+    fn key(self, task: TaskId) -> CellKey {
+        let Self { cause, resource, under, stack, reason, .. } = self;
+        CellKey { task, cause, resource, under, stack, reason }
+    }
     fn because(self, reason: Reason) -> Self {
         Self { reason: Some(reason), ..self }
     }
@@ -98,25 +123,62 @@ impl Walker<'_, '_> {
         if start >= end {
             return;
         }
-        let segment = PathSegment {
+        let cell = self.path.cells.id(charge.key(task));
+        let mut cursor = self.cursor(task);
+        cursor.seek(self.facts.model.task(task), start);
+        self.add(cell, start, end, charge.inferred, &mut cursor);
+        self.cursors.insert(task, cursor);
+    }
+
+    fn cursor(&self, task: TaskId) -> TaskCursor {
+        self.cursors.get(&task).copied().unwrap_or_default()
+    }
+
+    /// Adds time to a cell, and to the path; the cursor of the cell's task is at `start`.
+    fn add(
+        &mut self,
+        cell: CellId,
+        start: Nanos,
+        end: Nanos,
+        inferred: bool,
+        cursor: &mut TaskCursor,
+    ) {
+        let Some(sum) = self.path.cells.get_mut(cell) else { return };
+        let CellKey { task, cause, resource, under, stack, reason } = sum.key;
+        let on = self.facts.model.task(task);
+        sum.ns += end - start;
+        sum.recorded += cursor.recorded(on, start, end);
+        if let Some(last) = self.path.segments.last_mut()
+            && self.last == Some(cell)
+            && last.end == start
+            && last.inferred == inferred
+        {
+            last.end = end;
+            if self.estimated {
+                sum.estimated += end - start;
+            }
+            return;
+        }
+        // A fault's end matters only where what follows it has another cause.
+        let faults = matches!(cause, Cause::MajorFault | Cause::MinorFault);
+        let op = cursor.op(on);
+        self.estimated = op.is_some_and(|op| op.estimated && (faults || op.fault().is_none()));
+        sum.segments += 1;
+        if self.estimated {
+            sum.estimated += end - start;
+        }
+        self.last = Some(cell);
+        self.path.segments.push(PathSegment {
             start,
             end,
             task,
-            cause: charge.cause,
-            resource: charge.resource,
-            under: charge.under,
-            stack: charge.stack,
-            reason: charge.reason,
-            inferred: charge.inferred,
-        };
-        if let Some(last) = self.path.segments.last_mut()
-            && last.end == start
-            && (PathSegment { start: last.start, end, ..segment }) == (PathSegment { end, ..*last })
-        {
-            last.end = end;
-            return;
-        }
-        self.path.segments.push(segment);
+            cause,
+            resource,
+            under,
+            stack,
+            reason,
+            inferred,
+        });
     }
 
     fn push(&mut self, stack: StackId, frame: Frame) -> StackId {
@@ -224,29 +286,60 @@ impl Walker<'_, '_> {
         base: StackId,
         opaque: Opaque,
     ) {
-        let task = self.facts.model.task(id);
+        let facts = self.facts;
+        let task = facts.model.task(id);
+        let running = span.state == State::Running;
+        let phases = facts.phases(id);
+        let alike = running && !facts.model.uring.work.contains_key(&id);
+        let mut cursor = self.cursor(id);
         let mut at = from;
         while at < to {
-            let op = task.op_at(at);
+            cursor.seek(task, at);
             let mut next = to;
-            if let Some(op) = op.and_then(|i| task.ops.get(i)) {
+            if let Some(op) = cursor.op(task) {
                 next = next.min(op.end);
             }
-            let after = task.ops.partition_point(|op| op.start <= at);
-            if let Some(op) = task.ops.get(after) {
-                next = next.min(op.start);
+            if let Some(start) = cursor.next_start(task) {
+                next = next.min(start);
             }
             if id != self.root {
                 next = next.min(self.claim_edge(id, at));
             }
-            if span.state == State::Runnable {
-                next = next.min(self.facts.throttles.edge(id, at));
+            if !running {
+                next = next.min(facts.throttles.edge(id, at));
             }
             let next = next.max(at + Nanos(1)).min(to);
-            let charge = self.on_cpu_charge(id, at, span, base, opaque);
-            self.emit(id, at, next, charge);
+            let cell = if !self.works(id, at) {
+                // A busy task: the wait for it is opaque.
+                let charge = Charge::new(opaque.cause, opaque.resource, base);
+                self.path.cells.id(charge.key(id))
+            } else if alike {
+                let around = Around {
+                    task: id,
+                    base,
+                    phase: phases.and_then(|p| p.at(at)),
+                    starts_up: phases.is_some_and(|p| p.starts_up(at)),
+                };
+                let place = self.memo.place(facts, around, cursor.inside(), (from, to));
+                match place.and_then(|place| self.memo.cell(place)) {
+                    Some(cell) => cell,
+                    None => {
+                        let charge = self.on_cpu_charge(id, at, cursor.inside(), running, base);
+                        let cell = self.path.cells.id(charge.key(id));
+                        if let Some(place) = place {
+                            self.memo.keep(place, cell);
+                        }
+                        cell
+                    }
+                }
+            } else {
+                let charge = self.on_cpu_charge(id, at, cursor.inside(), running, base);
+                self.path.cells.id(charge.key(id))
+            };
+            self.add(cell, at, next, span.inferred, &mut cursor);
             at = next;
         }
+        self.cursors.insert(id, cursor);
     }
 
     /// Where a claim of this task begins or ends next.
@@ -260,23 +353,19 @@ impl Walker<'_, '_> {
         }
     }
 
+    /// Running or runnable time of a task that works for the step and is in this operation.
     fn on_cpu_charge(
         &mut self,
         id: TaskId,
         at: Nanos,
-        span: Span,
+        innermost: Option<usize>,
+        running: bool,
         base: StackId,
-        opaque: Opaque,
     ) -> Charge {
-        if !self.works(id, at) {
-            // A busy task: the wait for it is opaque.
-            return Charge::new(opaque.cause, opaque.resource, base).inferred(span.inferred);
-        }
-        let context = self.facts.context(id, at);
-        let running = span.state == State::Running;
+        let context = self.facts.context_in(id, at, innermost);
         let stack = self.facts.frames(&mut self.path.stacks, base, &context, running);
         let (cause, resource) = self.facts.cpu_cause(&context);
-        let charge = if !running {
+        if !running {
             // Row 2. Nothing but its period's timer lets a throttled task go on.
             let (held, by) = match self.facts.throttles.at(id, at) {
                 Some(_) => (Cause::CpuThrottle, Resource::Timer),
@@ -290,8 +379,7 @@ impl Walker<'_, '_> {
             }
         } else {
             Charge::new(cause, resource, stack)
-        };
-        charge.inferred(span.inferred)
+        }
     }
 
     #[expect(
@@ -581,7 +669,7 @@ impl Walker<'_, '_> {
         let commit = task.op_chain(task.op_at(time)).find_map(|(_, op)| op.commit());
         let before = || {
             // The waiter is woken just after the commit's end.
-            let after = task.ops.partition_point(|op| op.start <= time);
+            let after = task.ops.up_to(time);
             task.ops.iter().take(after).rev().take(8).find_map(|op| op.commit())
         };
         if self.facts.is_journal(id)

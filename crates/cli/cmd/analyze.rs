@@ -1,5 +1,6 @@
 //! `agenttrace analyze`: the report to standard output, and with `--out` to files.
 
+use std::io::Write as _;
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -29,7 +30,10 @@ pub(crate) fn run(args: &AnalyzeArgs) -> Result<ExitCode> {
         output::say(format_args!("{line}"));
     }
     let named = data.as_ref().map(StackData::named);
-    let report = pipeline::report(&loaded, &placed, named);
+    // Files hold all steps; on standard output those asked for will do.
+    let asked = pipeline::places(&placed.windows, &args.step)?;
+    let alone = args.out.is_none() && !asked.is_empty();
+    let report = pipeline::report(&loaded, &placed, named, alone.then_some(asked));
     let steps =
         args.step.iter().map(|id| pipeline::find(&report, id)).collect::<Result<Vec<_>>>()?;
     if let Some(dir) = &args.out {
@@ -49,12 +53,13 @@ pub(crate) fn run(args: &AnalyzeArgs) -> Result<ExitCode> {
         if steps.is_empty() { vec![None] } else { steps.into_iter().map(Some).collect() };
     let format =
         FORMATS.iter().find(|format| format.name() == args.format).context("unknown --format")?;
-    let mut text = Vec::new();
+    let mut out = output::writer(Path::new("-"))?;
     for step in selections {
-        format
-            .write(&Job { report: &report, step, style, out_hint: hint.as_deref() }, &mut text)?;
+        format.write(&Job { report: &report, step, style, out_hint: hint.as_deref() }, &mut out)?;
     }
-    output::print(&text)?;
+    out.flush()?;
+    // Nothing follows but the end of the process, which frees memory at once.
+    std::mem::forget((report, loaded, placed));
     Ok(ExitCode::SUCCESS)
 }
 

@@ -68,7 +68,7 @@ pub(crate) fn run(args: &DumpArgs) -> Result<ExitCode> {
                 output::print(text.as_bytes())?;
                 return Ok(ExitCode::SUCCESS);
             }
-            let report = pipeline::report(&loaded, &placed, None);
+            let report = pipeline::report(&loaded, &placed, None, None);
             let mut out = Pieces::default();
             for step in report.steps.iter().filter(|s| wanted.as_ref().is_none_or(|id| s.id == *id))
             {

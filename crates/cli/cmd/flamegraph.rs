@@ -160,7 +160,7 @@ impl<'a> Job<'a> {
         }
         let placed = pipeline::place(&loaded, &narrowed, marks)?;
         let needed = self.kind == StackKind::Wall || filters.iter().any(|f| f.cause.is_some());
-        let report = needed.then(|| pipeline::report(&loaded, &placed, None));
+        let report = needed.then(|| pipeline::report(&loaded, &placed, None, None));
         let session = placed.file.as_ref().and_then(|f| f.session.as_deref());
         let scene =
             Scene { windows: Some(&placed.windows), report: report.as_ref(), session, ..scene };

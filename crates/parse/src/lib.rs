@@ -42,6 +42,7 @@ mod source;
 pub mod stack;
 mod steps;
 mod steps_read;
+mod steps_repeat;
 mod stream;
 #[cfg(test)]
 mod support_tests;
@@ -60,7 +61,7 @@ pub use events_write::{write_event, write_events_header};
 pub use expand::{Limits, inflated_len, is_packed, plain_reader};
 pub use fields::{Addr, Args, BlockOp, Comm, Ip6, Rwbs, SwitchState, Text};
 pub use formats::Formats;
-pub use perf_data::{Redactor, cut};
+pub use perf_data::{Redactor, Repeat, cut};
 pub use source::{Capture, Progress, ReadOptions};
 pub use steps::{Calibration, ClockAnchor, MarkClock, StepFile, StepId, StepMark, StepProblem};
 pub use steps_read::read_steps;

@@ -26,16 +26,8 @@ fn info() -> CaptureInfo {
     }
 }
 
-pub(crate) fn segment(
-    from: u64,
-    to: u64,
-    cause: Cause,
-    resource: Resource,
-    stack: &[&str],
-) -> Segment {
-    Segment {
-        start: Nanos(from),
-        end: Nanos(to),
+fn segment(cause: Cause, resource: Resource, stack: &[&str]) -> SegmentKind {
+    SegmentKind {
         tid: Tid(18421),
         pid: Pid(18421),
         comm: "agent".into(),
@@ -47,6 +39,15 @@ pub(crate) fn segment(
         reason: None,
         inferred: false,
     }
+}
+
+fn segments<const N: usize>(start: u64, parts: [(u64, SegmentKind); N]) -> Segments {
+    let mut segments = Segments::new(Nanos(start));
+    for (ns, kind) in parts {
+        let kind = segments.add_kind(kind);
+        segments.push(kind, Nanos(ns));
+    }
+    segments
 }
 
 pub(crate) fn histogram(buckets: &[u64]) -> Histogram {
@@ -77,26 +78,24 @@ pub(crate) fn fault_step() -> StepReport {
     let t0 = 322_644_126_913;
     let index = ["wait4", "search", "major fault vector_index.db"];
     let device = ["wait4", "search", "major fault vector_index.db", "block read vda"];
-    let mut segments = vec![
-        segment(t0, t0 + 2_104_000, Cause::VfsMetadata, Resource::CpuKernel, &["openat"]),
-        segment(t0 + 2_104_000, t0 + 14_016_000, Cause::MajorFault, Resource::Device, &device),
-        segment(
-            t0 + 14_016_000,
-            t0 + 14_418_000,
-            Cause::MajorFault,
-            Resource::DeviceQueue,
-            &device,
-        ),
-        segment(t0 + 14_418_000, t0 + 14_795_000, Cause::MajorFault, Resource::Completion, &device),
-        segment(t0 + 14_795_000, t0 + 15_095_000, Cause::RunDelay, Resource::RunQueue, &index),
-        segment(t0 + 15_095_000, t0 + 16_906_000, Cause::MajorFault, Resource::CpuKernel, &index),
-        segment(t0 + 16_906_000, t0 + 20_214_321, Cause::UserCpu, Resource::CpuUser, &[]),
-    ];
-    segments[4].under = Some(Cause::MajorFault);
-    segments[5].inferred = true;
-    for s in &mut segments[1..4] {
-        s.object = Some("vda".into());
-    }
+    let io = |resource| SegmentKind {
+        object: Some("vda".into()),
+        ..segment(Cause::MajorFault, resource, &device)
+    };
+    let delay = segment(Cause::RunDelay, Resource::RunQueue, &index);
+    let fault = segment(Cause::MajorFault, Resource::CpuKernel, &index);
+    let segments = segments(
+        t0,
+        [
+            (2_104_000, segment(Cause::VfsMetadata, Resource::CpuKernel, &["openat"])),
+            (11_912_000, io(Resource::Device)),
+            (402_000, io(Resource::DeviceQueue)),
+            (377_000, io(Resource::Completion)),
+            (300_000, SegmentKind { under: Some(Cause::MajorFault), ..delay }),
+            (1_811_000, SegmentKind { inferred: true, ..fault }),
+            (3_308_321, segment(Cause::UserCpu, Resource::CpuUser, &[])),
+        ],
+    );
     let row = |cause, resource, under, ns| ExclusiveRow { cause, resource, under, ns: Nanos(ns) };
     StepReport {
         id: StepId::Number(142),
@@ -281,7 +280,7 @@ fn cpu_step() -> StepReport {
             under: None,
             ns: Nanos(wall),
         }],
-        segments: vec![segment(t0, t0 + wall, Cause::UserCpu, Resource::CpuUser, &["</svg>;x"])],
+        segments: segments(t0, [(wall, segment(Cause::UserCpu, Resource::CpuUser, &["</svg>;x"]))]),
         inclusive: Inclusive::default(),
         details: Vec::new(),
         histograms: Vec::new(),

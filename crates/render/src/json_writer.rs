@@ -27,6 +27,26 @@ impl<'a, W: Write> JsonWriter<'a, W> {
         Self { out, open: Vec::new() }
     }
 
+    /// A writer of a part: the objects and arrays that these bytes close are open around it,
+    /// the outermost first, each with a line for each item. `first` tells that the innermost
+    /// is empty so far.
+    pub(crate) fn inside(out: &'a mut W, around: &[u8], first: bool) -> Self {
+        let level = |(i, close): (usize, &u8)| Level {
+            empty: first && i + 1 == around.len(),
+            lines: true,
+            close: *close,
+        };
+        Self { out, open: around.iter().enumerate().map(level).collect() }
+    }
+
+    /// Some items of the innermost array, as a writer [`JsonWriter::inside`] it made them.
+    pub(crate) fn items(&mut self, text: &[u8]) -> io::Result<()> {
+        if let Some(level) = self.open.last_mut() {
+            level.empty &= text.is_empty();
+        }
+        self.out.write_all(text)
+    }
+
     /// Ends the document with a newline.
     pub(crate) fn finish(self) -> io::Result<()> {
         debug_assert!(self.open.is_empty(), "every object and array is closed");
@@ -99,11 +119,11 @@ impl<'a, W: Write> JsonWriter<'a, W> {
     }
 
     pub(crate) fn number(&mut self, value: u64) -> io::Result<()> {
-        write!(self.out, "{value}")
+        self.out.write_all(itoa::Buffer::new().format(value).as_bytes())
     }
 
     pub(crate) fn signed(&mut self, value: i64) -> io::Result<()> {
-        write!(self.out, "{value}")
+        self.out.write_all(itoa::Buffer::new().format(value).as_bytes())
     }
 
     pub(crate) fn number_or_null(&mut self, value: Option<u64>) -> io::Result<()> {
@@ -136,6 +156,11 @@ impl<'a, W: Write> JsonWriter<'a, W> {
     /// that the document may be shown as it is and still holds the exact text.
     pub(crate) fn text(&mut self, value: &str) -> io::Result<()> {
         self.out.write_all(b"\"")?;
+        // Nearly all texts hold nothing that needs an escape.
+        if value.bytes().all(|b| matches!(b, b' '..=b'~') && b != b'"' && b != b'\\') {
+            self.out.write_all(value.as_bytes())?;
+            return self.out.write_all(b"\"");
+        }
         let mut plain = 0;
         for (i, c) in value.char_indices() {
             let short = match c {

@@ -153,8 +153,8 @@ fn steps_frame(rows: &[StepReport]) -> Result<DataFrame, PolarsError> {
     DataFrame::new(rows.len(), columns)
 }
 
-fn segments_frame(rows: &[(&StepReport, &Segment)]) -> Result<DataFrame, PolarsError> {
-    let stack = |segment: &Segment| {
+fn segments_frame(rows: &[(&StepReport, Segment<'_>)]) -> Result<DataFrame, PolarsError> {
+    let stack = |segment: &Segment<'_>| {
         segment.stack.iter().map(|f| frame(f)).collect::<Vec<String>>().join(";")
     };
     let columns = vec![

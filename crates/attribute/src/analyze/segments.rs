@@ -2,61 +2,107 @@
 
 use std::sync::Arc;
 
-use agenttrace_model::Model;
-use agenttrace_model::parse::Comm;
+use agenttrace_model::parse::{Comm, Nanos, Pid, Tid};
+use agenttrace_model::{Model, TaskId};
 use rustc_hash::FxHashMap;
 
 use super::Checked;
-use crate::path::{Frame, StackId, device_name, file_name};
-use crate::report::Segment;
+use crate::cause::{Cause, Resource};
+use crate::path::{Frame, PathSegment, Reason, StackId, device_name, file_name};
+use crate::report::{SegmentKind, Segments};
 
-/// The words of one entry stack.
-#[derive(Clone)]
-struct Words {
-    stack: Arc<[String]>,
-    object: Option<Arc<str>>,
+/// What tells a segment's kind, as long as no task is renamed.
+type Key = (StackId, TaskId, Cause, Resource, Option<Cause>, Option<Reason>, bool);
+
+/// A kind that has been put into words.
+#[derive(Clone, Copy)]
+struct Known {
+    /// Its place in [`Segments::kinds`].
+    place: usize,
+    /// Its words hold before this time.
+    until: Nanos,
 }
 
 /// The segments of a path, with their stacks, objects and reasons as text.
-pub(super) fn segments(model: &Model, checked: &Checked) -> Vec<Segment> {
-    let mut cache: FxHashMap<StackId, Words> = FxHashMap::default();
-    let mut names: FxHashMap<Comm, Arc<str>> = FxHashMap::default();
-    let mut out = Vec::with_capacity(checked.path.segments.len());
-    for segment in &checked.path.segments {
-        let words = match cache.get(&segment.stack) {
-            Some(words) => words.clone(),
+pub(super) fn segments(model: &Model, checked: &Checked) -> Segments {
+    let path = &checked.path.segments;
+    let start = path.first().map_or(Nanos::ZERO, |s| s.start);
+    let mut out = Segments::with_capacity(start, path.len());
+    let mut words = Words { model, checked, names: FxHashMap::default() };
+    let mut known: FxHashMap<Key, Known> = FxHashMap::default();
+    // A path goes back and forth between two kinds for long: a call and what is around it.
+    let mut recent: [Option<(Key, Known)>; 2] = [None; 2];
+    for s in path {
+        let key = (s.stack, s.task, s.cause, s.resource, s.under, s.reason, s.inferred);
+        let again = recent.iter().flatten().find(|(k, _)| *k == key).map(|(_, known)| *known);
+        let found = again.or_else(|| known.get(&key).copied());
+        let kind = match found.filter(|kind| s.start < kind.until) {
+            Some(kind) => kind,
             None => {
-                let frames = checked.path.stacks.frames(segment.stack);
-                let words = Words {
-                    stack: frames.iter().map(|f| f.text(model, segment.start)).collect(),
-                    object: frames.iter().rev().find_map(|f| object(model, *f)).map(Arc::from),
-                };
-                // A task's name may change.
-                if !frames.iter().any(|f| matches!(f, Frame::Task(_))) {
-                    cache.insert(segment.stack, words.clone());
-                }
-                words
+                let (kind, until) = words.kind(s);
+                let same = found.filter(|f| out.kinds().get(f.place) == Some(&kind));
+                let place = same.map_or_else(|| out.add_kind(kind), |f| f.place);
+                let kind = Known { place, until };
+                known.insert(key, kind);
+                kind
             }
         };
-        let Some(task) = model.tasks.get(segment.task.0 as usize) else { continue };
-        let comm = task.name_at(segment.start);
-        let comm = names.entry(comm).or_insert_with(|| Arc::from(comm.to_text()));
-        out.push(Segment {
-            start: segment.start,
-            end: segment.end,
-            tid: task.tid,
-            pid: task.pid,
-            comm: Arc::clone(comm),
-            cause: segment.cause,
-            resource: segment.resource,
-            under: segment.under,
-            stack: words.stack,
-            object: words.object,
-            reason: segment.reason.map(|r| r.text().to_owned()).or_else(|| checked.broken.clone()),
-            inferred: segment.inferred,
-        });
+        if again.is_none() {
+            recent.swap(0, 1);
+            recent[0] = Some((key, kind));
+        } else if found.is_some_and(|f| f.until != kind.until) {
+            recent = [None; 2];
+        }
+        out.push(kind.place, s.end - s.start);
     }
     out
+}
+
+struct Words<'m> {
+    model: &'m Model,
+    checked: &'m Checked,
+    names: FxHashMap<Comm, Arc<str>>,
+}
+
+impl Words<'_> {
+    /// What a segment is, and until when another with the same properties is that as well:
+    /// names of tasks may change.
+    fn kind(&mut self, s: &PathSegment) -> (SegmentKind, Nanos) {
+        let model = self.model;
+        let frames = self.checked.path.stacks.frames(s.stack);
+        let mut until = self.renamed(s.task, s.start);
+        for frame in &frames {
+            if let Frame::Task(task) = frame {
+                // With names of functions, a kworker's frame tells what it works on.
+                let changes = !model.kernel_names.is_empty();
+                until = until.min(if changes { s.start } else { self.renamed(*task, s.start) });
+            }
+        }
+        let task = model.tasks.get(s.task.0 as usize);
+        let comm = task.map(|t| t.name_at(s.start)).unwrap_or_default();
+        let comm = self.names.entry(comm).or_insert_with(|| Arc::from(comm.to_text()));
+        let kind = SegmentKind {
+            tid: task.map_or(Tid(-1), |t| t.tid),
+            pid: task.map_or(Pid(-1), |t| t.pid),
+            comm: Arc::clone(comm),
+            cause: s.cause,
+            resource: s.resource,
+            under: s.under,
+            stack: frames.iter().map(|f| f.text(model, s.start)).collect(),
+            object: frames.iter().rev().find_map(|f| object(model, *f)).map(Arc::from),
+            reason: s.reason.map(|r| r.text().to_owned()).or_else(|| self.checked.broken.clone()),
+            inferred: s.inferred,
+        };
+        (kind, until)
+    }
+
+    /// When a task gets its next name.
+    fn renamed(&self, task: TaskId, time: Nanos) -> Nanos {
+        let names = self.model.tasks.get(task.0 as usize).map(|t| t.names.as_slice());
+        let names = names.unwrap_or_default();
+        let after = names.partition_point(|(since, _)| *since <= time);
+        names.get(after).map_or(Nanos::MAX, |(since, _)| *since)
+    }
 }
 
 /// The file or device that a frame is about.

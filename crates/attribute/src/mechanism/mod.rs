@@ -41,7 +41,7 @@ use agenttrace_model::{Step, Windows};
 use crate::detail::{Column, Detail, Value};
 use crate::inclusive::{Index, Stretch};
 use crate::path::StepPath;
-use crate::report::{ExclusiveRow, StepReport};
+use crate::report::StepReport;
 use crate::stacks::SampleIndex;
 use crate::tools::Tools;
 
@@ -96,10 +96,6 @@ pub(crate) struct StepView<'a> {
     pub(crate) path: &'a StepPath,
     /// Samples with call chains, where the capture has any.
     pub(crate) stacks: Option<&'a SampleIndex<'a>>,
-    /// The path's sums.
-    pub(crate) rows: &'a [ExclusiveRow],
-    /// What is usual for the tools.
-    pub(crate) tools: &'a Tools<'a>,
 }
 
 /// All steps, as mechanisms see them.
@@ -155,6 +151,11 @@ pub(crate) const ALL: &[&dyn Mechanism] = &[
 /// an empty table; one that was not captured gives none.
 pub(crate) fn of_step(view: &StepView<'_>) -> Vec<Detail> {
     ALL.iter().map(|m| detail(*m, view.index, m.columns(), || m.step(view))).collect()
+}
+
+/// Adds to the tables of a step what is told relative to the other steps of its tool.
+pub(crate) fn relate(tools: &Tools<'_>, report: &mut StepReport) {
+    relative::relate(tools, report);
 }
 
 /// What mechanisms did over all steps; those alone that have something to say.

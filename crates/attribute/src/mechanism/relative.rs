@@ -8,12 +8,28 @@ use agenttrace_model::parse::Nanos;
 use super::{Mechanism, Rows, SessionView, StepView};
 use crate::cause::Cause;
 use crate::detail::{Column, Value};
+use crate::report::StepReport;
 use crate::stats::{mean, percentile};
+use crate::tools::Tools;
 
 pub(crate) struct Relative;
 
 /// A row names at most so many slow steps.
 const NAMED: usize = 5;
+
+/// Fills in the rows of a step, where the table was captured.
+pub(super) fn relate(tools: &Tools<'_>, report: &mut StepReport) {
+    let table = report.details.iter_mut().find(|table| table.id == Relative.id());
+    let Some(rows) = table.and_then(|table| table.rows.as_mut()) else { return };
+    let tool = tools.get(&report.tool).filter(|_| tools.known);
+    let Some(tool) = tool.filter(|tool| tool.slow(report.wall).is_some()) else { return };
+    // There are fewer causes than a table may have rows.
+    *rows = tool
+        .more(&report.exclusive)
+        .into_iter()
+        .map(|(cause, more, usual)| vec![cause.name().into(), more.into(), usual.median.into()])
+        .collect();
+}
 
 impl Mechanism for Relative {
     fn id(&self) -> &'static str {
@@ -34,16 +50,9 @@ impl Mechanism for Relative {
             ]
         }
     }
-    fn step(&self, view: &StepView<'_>) -> Rows {
-        let wall = view.step.end - view.step.start;
-        let tool = view.tools.get(&view.step.tool).filter(|_| view.tools.known);
-        let Some(tool) = tool.filter(|tool| tool.slow(wall).is_some()) else {
-            return Rows::default();
-        };
-        let rows = tool.more(view.rows).into_iter().map(|(cause, more, usual)| {
-            vec![cause.name().into(), more.into(), usual.median.into()]
-        });
-        Rows { rows: rows.collect(), notes: Vec::new() }
+    /// Nothing yet: [`relate`] fills it in once all steps are known.
+    fn step(&self, _: &StepView<'_>) -> Rows {
+        Rows::default()
     }
     fn session_columns(&self) -> &'static [Column] {
         const {
@@ -64,6 +73,10 @@ impl Mechanism for Relative {
     }
     fn session(&self, view: &SessionView<'_>) -> Rows {
         let mut rows: Vec<(Nanos, Vec<Value>)> = Vec::new();
+        // Where some steps alone were asked for, tools have steps without a report.
+        if view.reports.len() < view.windows.steps.len() {
+            return Rows::default();
+        }
         for (name, tool) in view.tools.all().filter(|_| view.tools.known) {
             let steps = tool.steps.iter().filter_map(|i| view.reports.get(*i));
             let mut slow: Vec<_> = steps.filter(|s| tool.slow(s.wall).is_some()).collect();

@@ -48,12 +48,12 @@ impl<'a> PathStacks<'a> {
     pub fn pieces(&self, step: &StepReport) -> Vec<Piece> {
         let mut pieces = Vec::with_capacity(step.segments.len());
         for (number, segment) in step.segments.iter().enumerate() {
-            self.segment(number, segment, &mut pieces);
+            self.segment(number, &segment, &mut pieces);
         }
         pieces
     }
 
-    fn segment(&self, number: usize, segment: &Segment, out: &mut Vec<Piece>) {
+    fn segment(&self, number: usize, segment: &Segment<'_>, out: &mut Vec<Piece>) {
         let (from, to) = (segment.start, segment.end);
         let sampled = self.ran(segment.tid, from, to);
         let mut states = Vec::new();

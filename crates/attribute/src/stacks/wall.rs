@@ -31,7 +31,13 @@ struct Group {
 
 impl Group {
     /// Adds the part `[from, to)` of a segment.
-    fn add(&mut self, stacks: Option<&PathStacks<'_>>, segment: &Segment, from: Nanos, to: Nanos) {
+    fn add(
+        &mut self,
+        stacks: Option<&PathStacks<'_>>,
+        segment: &Segment<'_>,
+        from: Nanos,
+        to: Nanos,
+    ) {
         let Some(stacks) = stacks else {
             *self.waited.entry(None).or_default() += (to - from).0;
             return;
@@ -81,13 +87,14 @@ pub(super) fn wall(scene: Scene<'_>, ask: &Ask, select: &Selection<'_>) -> Resul
     let mut groups: BTreeMap<Key<'_>, Group> = BTreeMap::new();
     for (index, parts) in &select.steps {
         let Some(step) = report.steps.get(*index) else { continue };
-        for s in &step.segments {
+        for s in step.segments.iter() {
             let wanted = ask.filter.cause.is_none_or(|cause| cause == s.cause);
             if wanted && select.named(&s.comm) {
-                let group =
-                    groups.entry((*index, &s.stack[..], s.cause, s.resource, s.under)).or_default();
+                let group = groups
+                    .entry((*index, &s.kind.stack[..], s.cause, s.resource, s.under))
+                    .or_default();
                 for (from, to) in overlaps(parts, s.start, s.end) {
-                    group.add(stacks.as_ref(), s, from, to);
+                    group.add(stacks.as_ref(), &s, from, to);
                 }
             }
         }

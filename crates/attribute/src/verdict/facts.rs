@@ -6,13 +6,13 @@ use std::rc::Rc;
 
 use agenttrace_model::parse::{CaptureInfo, Cpu, Dev, Diagnostics, Nanos, Problem, Tid};
 use agenttrace_model::{Model, Step, SyscallClass, TaskId, UringOp, Windows};
-use rustc_hash::FxHashMap;
 
 use crate::cause::{Cause, Resource};
+use crate::cells::CellSum;
 use crate::inclusive::{Index, Stretch};
 use crate::locks::{Wait, waits};
-use crate::path::{Frame, Reason, StackId, StepPath, device_name};
-use crate::report::{Coverage, CoverageStatus, Evidence, Inclusive, Tracing};
+use crate::path::{Frame, Reason, StepPath, device_name};
+use crate::report::{Coverage, CoverageStatus, Inclusive, Tracing};
 use crate::stacks::SampleIndex;
 use crate::uring::call_name;
 
@@ -30,7 +30,6 @@ pub(crate) struct Parts<'a> {
     pub(crate) unknown: Nanos,
     pub(crate) inferred: Nanos,
     pub(crate) broken: Option<&'a str>,
-    pub(crate) relative: Option<Evidence>,
     pub(crate) tracing: &'a Tracing,
     pub(crate) stacks: Option<&'a SampleIndex<'a>>,
 }
@@ -62,43 +61,20 @@ pub(crate) struct Facts<'a> {
 
 /// The path of a step, segments with the same properties summed, in the order of
 /// their first.
-pub(crate) fn cells(model: &Model, path: &StepPath) -> Vec<Cell> {
-    type Key = (Cause, Resource, Option<Cause>, StackId, TaskId, Option<Reason>);
-    let mut sums: FxHashMap<Key, usize> = FxHashMap::default();
-    let mut cells: Vec<Cell> = Vec::new();
-    for s in &path.segments {
-        let slot = *sums
-            .entry((s.cause, s.resource, s.under, s.stack, s.task, s.reason))
-            .or_insert_with(|| {
-                cells.push(Cell {
-                    cause: s.cause,
-                    resource: s.resource,
-                    under: s.under,
-                    frames: path.stacks.frames(s.stack),
-                    task: s.task,
-                    reason: s.reason,
-                    ns: Nanos::ZERO,
-                    segments: 0,
-                    recorded: 0,
-                    estimated: Nanos::ZERO,
-                });
-                cells.len() - 1
-            });
-        if let Some(cell) = cells.get_mut(slot) {
-            cell.ns += s.end - s.start;
-            cell.segments += 1;
-            if let Some(task) = model.tasks.get(s.task.0 as usize) {
-                cell.recorded += task.recorded_within(s.start, s.end);
-                let op = task.op_at(s.start).and_then(|op| task.ops.get(op));
-                // A fault's end matters only where what follows it has another cause.
-                let faults = matches!(s.cause, Cause::MajorFault | Cause::MinorFault);
-                if op.is_some_and(|op| op.estimated && (faults || op.fault().is_none())) {
-                    cell.estimated += s.end - s.start;
-                }
-            }
-        }
-    }
-    cells
+pub(crate) fn cells(path: &StepPath) -> Vec<Cell> {
+    let cell = |sum: &CellSum| Cell {
+        cause: sum.key.cause,
+        resource: sum.key.resource,
+        under: sum.key.under,
+        frames: path.stacks.frames(sum.key.stack),
+        task: sum.key.task,
+        reason: sum.key.reason,
+        ns: sum.ns,
+        segments: sum.segments,
+        recorded: sum.recorded,
+        estimated: sum.estimated,
+    };
+    path.cells.iter().map(cell).collect()
 }
 
 impl<'a> Facts<'a> {

@@ -139,9 +139,6 @@ pub(crate) fn verdicts(facts: &Facts<'_>) -> Vec<Verdict> {
         if let Some(op) = view.uring(cause) {
             finding.title.push_str(&format!(", through io_uring (opcode {})", op.name()));
         }
-        if first {
-            finding.evidence.extend(facts.parts.relative.clone());
-        }
         let rival = first.then_some(second);
         let (confidence, reasons) = confidence(view, cause, ns, rival, finding.doubts);
         if confidence == Confidence::CannotSay && cause != Cause::Unknown {

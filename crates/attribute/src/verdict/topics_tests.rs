@@ -82,7 +82,6 @@ fn split(cells: &[Cell], rules: &[&'static dyn Rule]) -> Vec<(&'static str, u64,
         unknown: Nanos::ZERO,
         inferred: Nanos::ZERO,
         broken: None,
-        relative: None,
         tracing: &Tracing::default(),
         stacks: None,
     };

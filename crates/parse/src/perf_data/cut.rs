@@ -1,11 +1,12 @@
 //! A perf.data and a choice of its records to a smaller, valid perf.data.
 
 use super::PerfData;
-use super::header::{FILE_HEADER, Section, feature};
+use super::header::{Section, feature};
 use super::pipe;
-use super::record::{self, kind};
+use super::record::{self, Raw, kind};
 use super::redact::{Redaction, Redactor};
 use super::tracing_data;
+use super::write::{self, Out};
 use crate::cursor::Endian;
 use crate::error::Error;
 use crate::unpack::Unpacked;
@@ -63,49 +64,13 @@ pub fn cut(
         });
     }
     let mut redaction = redact.map(|redactor| Redaction::new(&perf, redactor));
-    let mut out = Out { bytes: vec![0; FILE_HEADER as usize] };
-
-    let ids: Vec<Section> = perf
-        .head
-        .attrs
-        .iter()
-        .map(|attr| {
-            let offset = out.position();
-            for id in &attr.ids {
-                out.u64(*id);
-            }
-            Section { offset, size: out.position().saturating_sub(offset) }
-        })
-        .collect();
-    // A pipe's attributes say their sizes themselves; a file's are all of one.
-    let attr_len = perf.head.attrs.iter().map(|a| a.bytes.len()).max().unwrap_or(0);
-    let attrs_at = out.position();
-    for (attr, ids) in perf.head.attrs.iter().zip(&ids) {
-        out.raw(&padded(attr.bytes, attr_len));
-        out.section(*ids);
-    }
-    let attrs = Section { offset: attrs_at, size: out.position().saturating_sub(attrs_at) };
-
-    let data_at = out.position();
+    let (mut out, attrs) = Out::begin(&perf);
+    let offset = out.position();
     records(&perf, keep, redaction.as_mut(), &mut out);
-    let data = Section { offset: data_at, size: out.position().saturating_sub(data_at) };
-
+    let data = Section { offset, size: out.position().saturating_sub(offset) };
     let features = features(&perf, redaction.as_mut());
-    let table = out.position();
-    let mut at = table.saturating_add(16_u64.saturating_mul(features.len() as u64));
-    let mut flags = [0_u64; 4];
-    for (bit, body) in &features {
-        if let Some(word) = flags.get_mut((bit / 64) as usize) {
-            *word |= 1 << (bit % 64);
-        }
-        let size = body.len() as u64;
-        out.section(Section { offset: at, size });
-        at = at.saturating_add(size);
-    }
-    for (_, body) in &features {
-        out.raw(body);
-    }
-    out.header((attr_len as u64).saturating_add(16), attrs, data, flags);
+    out.raw(&write::end(out.position(), &features));
+    out.header(attrs, data, &features);
     Ok(out.bytes)
 }
 
@@ -130,10 +95,7 @@ fn records(
             }
             continue;
         }
-        // What lies behind a record, a pipe's head, and build ids have their own places in
-        // a file.
-        let elsewhere = pipe::is_head(raw.kind) || raw.kind == kind::HEADER_BUILD_ID;
-        if !kept || raw.behind > 0 || elsewhere {
+        if !kept || is_elsewhere(&raw) {
             continue;
         }
         match &mut redaction {
@@ -146,6 +108,12 @@ fn records(
         since_round = since_round.saturating_add(1);
     }
     out.round();
+}
+
+/// Whether a new file has no such record: what lies behind a record, a pipe's head, and
+/// build ids have their own places in a file.
+pub(super) fn is_elsewhere(raw: &Raw<'_>) -> bool {
+    raw.behind > 0 || pipe::is_head(raw.kind) || raw.kind == kind::HEADER_BUILD_ID
 }
 
 /// The feature sections of the result, by number.
@@ -216,13 +184,6 @@ fn tracing(data: &tracing_data::TracingData<'_>, perf: &PerfData<'_>) -> Vec<u8>
     out.bytes
 }
 
-/// An attribute, zeros behind it up to `len`.
-fn padded(attr: &[u8], len: usize) -> Vec<u8> {
-    let mut attr = attr.to_vec();
-    attr.resize(len, 0);
-    attr
-}
-
 fn perf_string(text: &[u8]) -> Vec<u8> {
     const ALIGN: usize = 64;
     let len = text.len().saturating_add(1).next_multiple_of(ALIGN);
@@ -239,47 +200,4 @@ fn command_line(words: &[String]) -> Vec<u8> {
         out.extend(perf_string(word.as_bytes()));
     }
     out
-}
-
-/// A growing file.
-struct Out {
-    bytes: Vec<u8>,
-}
-
-impl Out {
-    fn position(&self) -> u64 {
-        self.bytes.len() as u64
-    }
-    fn raw(&mut self, bytes: &[u8]) {
-        self.bytes.extend_from_slice(bytes);
-    }
-    fn u32(&mut self, value: u32) {
-        self.raw(&value.to_le_bytes());
-    }
-    fn u64(&mut self, value: u64) {
-        self.raw(&value.to_le_bytes());
-    }
-    fn section(&mut self, section: Section) {
-        self.u64(section.offset);
-        self.u64(section.size);
-    }
-    fn round(&mut self) {
-        self.u32(kind::FINISHED_ROUND);
-        self.u32(8 << 16);
-    }
-    /// `struct perf_file_header`, in the place kept for it.
-    fn header(&mut self, attr_size: u64, attrs: Section, data: Section, flags: [u64; 4]) {
-        let mut header = Self { bytes: b"PERFILE2".to_vec() };
-        header.u64(FILE_HEADER);
-        header.u64(attr_size);
-        header.section(attrs);
-        header.section(data);
-        header.section(Section::default());
-        for word in flags {
-            header.u64(word);
-        }
-        for (to, from) in self.bytes.iter_mut().zip(header.bytes) {
-            *to = from;
-        }
-    }
 }

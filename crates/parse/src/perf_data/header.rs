@@ -22,9 +22,12 @@ pub(crate) mod feature {
     pub(crate) const CPU_TOPOLOGY: u32 = 13;
     pub(crate) const NUMA_TOPOLOGY: u32 = 14;
     pub(crate) const PMU_MAPPINGS: u32 = 16;
+    pub(crate) const AUXTRACE: u32 = 18;
     pub(crate) const CACHE: u32 = 20;
+    pub(crate) const SAMPLE_TIME: u32 = 21;
     pub(crate) const CLOCKID: u32 = 23;
     pub(crate) const DIR_FORMAT: u32 = 24;
+    pub(crate) const COMPRESSED: u32 = 27;
     pub(crate) const CLOCK_DATA: u32 = 29;
 }
 

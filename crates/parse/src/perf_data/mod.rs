@@ -15,14 +15,17 @@ mod plain;
 mod plan;
 mod record;
 mod redact;
+mod repeat;
 mod scrub;
 mod sideband;
 mod stacks;
 mod swap;
 mod tail;
+mod tasks;
 #[cfg(test)]
 mod tests;
 mod tracing_data;
+mod write;
 
 use std::sync::atomic::AtomicU64;
 
@@ -36,6 +39,7 @@ pub(crate) use plain::{Plain, make as make_plain};
 use plan::Plan;
 pub(crate) use plan::{FormatsById, format_texts, formats_by_id};
 pub use redact::Redactor;
+pub use repeat::Repeat;
 pub(crate) use stacks::Stacks;
 
 use crate::capture::{CaptureInfo, Totals};

@@ -14,6 +14,7 @@ pub(crate) mod kind {
     pub(crate) const FORK: u32 = 7;
     pub(crate) const SAMPLE: u32 = 9;
     pub(crate) const MMAP2: u32 = 10;
+    pub(crate) const ITRACE_START: u32 = 12;
     pub(crate) const LOST_SAMPLES: u32 = 13;
     pub(crate) const SWITCH: u32 = 14;
     pub(crate) const SWITCH_CPU_WIDE: u32 = 15;

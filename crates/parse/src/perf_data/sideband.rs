@@ -55,9 +55,14 @@ pub(crate) fn string<'a>(raw: &Raw<'a>, trailer: usize) -> Option<&'a [u8]> {
 /// The time that a record's own body holds (FORK, EXIT, THROTTLE), for captures
 /// without `sample_id_all`.
 pub(crate) fn body_time(raw: &Raw<'_>) -> Option<u64> {
-    match raw.kind {
-        kind::FORK | kind::EXIT => raw.u64(24),
-        kind::THROTTLE | kind::UNTHROTTLE => raw.u64(8),
+    raw.u64(body_time_at(raw.kind)?)
+}
+
+/// Where it stands.
+pub(crate) fn body_time_at(kind: u32) -> Option<usize> {
+    match kind {
+        kind::FORK | kind::EXIT => Some(24),
+        kind::THROTTLE | kind::UNTHROTTLE => Some(8),
         _ => None,
     }
 }

@@ -6,7 +6,7 @@
 use std::collections::HashMap;
 use std::io;
 
-use agenttrace_attribute::report::StepReport;
+use agenttrace_attribute::report::{Segment, StepReport};
 use agenttrace_attribute::stacks::{FrameKind, FrameText, Named, Piece, frame_text};
 use agenttrace_attribute::timeline::{SampleTime, TaskSamples};
 use agenttrace_model::stacks::{ChainId, FrameId};
@@ -135,9 +135,10 @@ fn path<W: io::Write>(
     let name = format!("{} ({})", words::step(step), human(step.wall));
     head(&name, "nanoseconds", step.wall.0, json)?;
     let pieces = pieces(job, step);
+    let segments: Vec<Segment<'_>> = step.segments.iter().collect();
     json.key("samples")?.array(false)?;
     for piece in &pieces {
-        let Some(segment) = step.segments.get(piece.segment) else { continue };
+        let Some(segment) = segments.get(piece.segment) else { continue };
         json.item()?.array(false)?;
         for frame in segment.stack.iter() {
             json.item()?.number(frames.place(frame, None))?;

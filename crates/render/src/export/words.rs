@@ -33,12 +33,12 @@ pub(super) fn causes(step: &StepReport) -> String {
 }
 
 /// A segment's entry stack in one line.
-pub(super) fn stack(segment: &Segment) -> String {
+pub(super) fn stack(segment: &Segment<'_>) -> String {
     segment.stack.iter().map(|frame| visible(frame)).collect::<Vec<_>>().join(" > ")
 }
 
 /// `device`, `run_queue in fsync`.
-pub(super) fn resource(segment: &Segment) -> String {
+pub(super) fn resource(segment: &Segment<'_>) -> String {
     match segment.under {
         Some(under) if under != segment.cause => {
             format!("{} in {}", segment.resource.name(), under.name())
@@ -48,7 +48,7 @@ pub(super) fn resource(segment: &Segment) -> String {
 }
 
 /// `major_fault: device`: the innermost frame of a critical path.
-pub(super) fn leaf(segment: &Segment) -> String {
+pub(super) fn leaf(segment: &Segment<'_>) -> String {
     format!("{}: {}", segment.cause.name(), resource(segment))
 }
 

@@ -2,12 +2,13 @@
 
 mod details;
 mod inclusive;
+mod steps;
 
 use std::io::{self, Write};
 
 use agenttrace_attribute::cause::Cause;
 use agenttrace_attribute::report::{
-    Histogram, RankRow, Report, Segment, Stats, StepReport, Tracing, Verdict,
+    Histogram, RankRow, Report, Stats, StepReport, Tracing, Verdict,
 };
 use agenttrace_model::parse::{Nanos, StepId};
 
@@ -68,10 +69,7 @@ fn document(report: &Report, steps: &[&StepReport], out: &mut impl Write) -> io:
     j.key("session")?;
     session(&mut j, report)?;
     j.key("steps")?.array(true)?;
-    for one in steps {
-        j.item()?;
-        step(&mut j, one)?;
-    }
+    steps::steps(&mut j, steps)?;
     j.end()?;
     j.key("notes")?.array(true)?;
     for note in &report.notes {
@@ -222,8 +220,9 @@ fn id<W: Write>(j: &mut JsonWriter<'_, W>, id: &StepId) -> io::Result<()> {
     }
 }
 
-fn step<W: Write>(j: &mut JsonWriter<'_, W>, step: &StepReport) -> io::Result<()> {
-    j.object(true)?;
+/// A step up to its segments.
+fn step_head<W: Write>(j: &mut JsonWriter<'_, W>, step: &StepReport) -> io::Result<()> {
+    j.item()?.object(true)?;
     j.key("step_id")?;
     id(j, &step.id)?;
     j.key("tool")?.text(&step.tool)?;
@@ -265,10 +264,11 @@ fn step<W: Write>(j: &mut JsonWriter<'_, W>, step: &StepReport) -> io::Result<()
         j.end()?;
     }
     j.end()?;
-    j.key("segments")?.array(true)?;
-    for one in &step.segments {
-        segment(j, one)?;
-    }
+    j.key("segments")?.array(true).map(|_| ())
+}
+
+/// What follows a step's segments.
+fn step_tail<W: Write>(j: &mut JsonWriter<'_, W>, step: &StepReport) -> io::Result<()> {
     j.end()?;
     j.key("inclusive")?;
     inclusive(j, &step.inclusive)?;
@@ -297,33 +297,6 @@ fn under<W: Write>(j: &mut JsonWriter<'_, W>, under: Option<Cause>) -> io::Resul
         Some(cause) => j.key("under")?.text(cause.name()),
         None => Ok(()),
     }
-}
-
-fn segment<W: Write>(j: &mut JsonWriter<'_, W>, s: &Segment) -> io::Result<()> {
-    j.item()?.object(false)?;
-    j.key("start_ns")?.number(s.start.0)?;
-    j.key("end_ns")?.number(s.end.0)?;
-    j.key("tid")?.signed(s.tid.0.into())?;
-    j.key("pid")?.signed(s.pid.0.into())?;
-    j.key("comm")?.text(&s.comm)?;
-    j.key("cause")?.text(s.cause.name())?;
-    j.key("resource")?.text(s.resource.name())?;
-    under(j, s.under)?;
-    j.key("stack")?.array(false)?;
-    for frame in s.stack.iter() {
-        j.item()?.text(frame)?;
-    }
-    j.end()?;
-    if let Some(object) = &s.object {
-        j.key("object")?.text(object)?;
-    }
-    if let Some(reason) = &s.reason {
-        j.key("reason")?.text(reason)?;
-    }
-    if s.inferred {
-        j.key("inferred")?.bool(true)?;
-    }
-    j.end().map(|_| ())
 }
 
 fn verdict<W: Write>(j: &mut JsonWriter<'_, W>, v: &Verdict) -> io::Result<()> {

@@ -104,23 +104,21 @@ impl Made {
         capture.read(&mut Diagnostics::default(), &mut |batch| builder.push(batch)).unwrap();
         let model = builder.finish(None);
         let windows = windows(&model, capture.info());
-        let report = report(
-            &Input {
-                model: &model,
-                windows: &windows,
-                info: capture.info(),
-                totals: &Totals::default(),
-                diagnostics: &Diagnostics::default(),
-                session: None,
-                markers: MarkerSource::File,
-                clock_mapping: String::new(),
-                clock_error: None,
-                notes: Vec::new(),
-                stacks: None,
-                outside_cut: false,
-            },
-            crate::walk(&model, &windows),
-        );
+        let report = report(&Input {
+            model: &model,
+            windows: &windows,
+            info: capture.info(),
+            totals: &Totals::default(),
+            diagnostics: &Diagnostics::default(),
+            session: None,
+            markers: MarkerSource::File,
+            clock_mapping: String::new(),
+            clock_error: None,
+            notes: Vec::new(),
+            stacks: None,
+            outside_cut: false,
+            asked: None,
+        });
         Self { info: info(), model, windows, report }
     }
 

@@ -6,6 +6,7 @@ mod exact;
 mod forms;
 mod hostile;
 mod oracle;
+mod repeating;
 mod stack_build;
 mod stacks;
 

@@ -102,7 +102,7 @@ impl PathMarker {
     /// The marker, and what the time was spent on behalf of, as its stack.
     pub(super) fn new(
         step: &StepReport,
-        segment: &Segment,
+        segment: &Segment<'_>,
         categories: Categories,
         thread: ThreadHandle,
         known: &mut Known,

@@ -176,10 +176,10 @@ fn ops(
         if end <= start {
             continue;
         }
-        let annotations = op_arguments(job, op, writer);
+        let annotations = op_arguments(job, &op, writer);
         let event = TrackEvent {
             category_iids: vec![writer.category(words::op_group(&op.kind))],
-            name_iid: Some(writer.name(&words::op(job.model, op))),
+            name_iid: Some(writer.name(&words::op(job.model, &op))),
             debug_annotations: annotations,
             ..begin(track)
         };
@@ -279,7 +279,7 @@ fn step(step: &StepReport, tracks: &mut Tracks, writer: &mut Writer<'_>) -> io::
         let event = TrackEvent {
             category_iids: vec![writer.category("critical path")],
             name_iid: Some(writer.name(segment.cause.name())),
-            debug_annotations: segment_arguments(step, segment, writer),
+            debug_annotations: segment_arguments(step, &segment, writer),
             ..begin(path)
         };
         writer.packet(Some(segment.start.0), Data::TrackEvent(event))?;
@@ -352,7 +352,7 @@ fn step_arguments(step: &StepReport, writer: &mut Writer<'_>) -> Vec<DebugAnnota
 
 fn segment_arguments(
     step: &StepReport,
-    segment: &Segment,
+    segment: &Segment<'_>,
     writer: &mut Writer<'_>,
 ) -> Vec<DebugAnnotation> {
     let mut arguments = vec![

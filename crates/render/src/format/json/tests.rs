@@ -1,6 +1,6 @@
 //! The schema in docs/ describes what is written: no key missing, none unknown to it.
 
-use agenttrace_attribute::report::Report;
+use agenttrace_attribute::report::{Report, Segments};
 use serde_json::Value;
 
 use super::*;
@@ -141,4 +141,43 @@ fn one_step_alone() {
     let value: Value = serde_json::from_slice(&out).unwrap();
     assert_eq!(value["steps"].as_array().unwrap().len(), 1);
     assert_eq!(value["session"]["steps"], 2);
+}
+
+/// Steps from none to many segments: their texts are written in pieces, on several threads.
+#[test]
+fn pieces_join_to_one_text() {
+    let mut report = fixture::report();
+    let kinds = report.steps[0].segments.kinds().to_vec();
+    let sizes = [0, 1, 8191, 8192, 8193, 30_000, 0, 3];
+    let like = report.steps[0].clone();
+    report.steps.clear();
+    for size in sizes {
+        let mut segments = Segments::new(Nanos(1_000));
+        let places: Vec<usize> = kinds.iter().map(|kind| segments.add_kind(kind.clone())).collect();
+        for i in 0..size {
+            segments.push(places[i % places.len()], Nanos(i as u64 + 1));
+        }
+        report.steps.push(StepReport { segments, ..like.clone() });
+    }
+    let text = text(&report);
+    let json: Value = serde_json::from_str(&text).unwrap();
+    let steps = json["steps"].as_array().unwrap();
+    assert_eq!(steps.len(), sizes.len());
+    for (step, size) in steps.iter().zip(sizes) {
+        let segments = step["segments"].as_array().unwrap();
+        assert_eq!(segments.len(), size);
+        let mut at = 1_000;
+        for (i, segment) in segments.iter().enumerate() {
+            let end = at + i as u64 + 1;
+            assert_eq!((&segment["start_ns"], &segment["end_ns"]), (&at.into(), &end.into()));
+            assert_eq!(segment["cause"], kinds[i % kinds.len()].cause.name());
+            at = end;
+        }
+        assert_eq!(step["verdicts"].as_array().unwrap().len(), like.verdicts.len());
+    }
+    // One line for each, wherever a piece ends.
+    let lines: Vec<&str> = text.lines().filter(|l| l.starts_with("    {\"start_ns\":")).collect();
+    assert_eq!(lines.len(), sizes.iter().sum::<usize>());
+    let open = lines.iter().filter(|l| !l.ends_with("},")).count();
+    assert_eq!(open, sizes.iter().filter(|n| **n > 0).count(), "the last of each step");
 }
