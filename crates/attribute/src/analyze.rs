@@ -3,6 +3,7 @@
 mod segments;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use agenttrace_model::parse::{CaptureInfo, Diagnostics, Nanos, Totals};
 use agenttrace_model::{Model, Step, Windows};
@@ -12,7 +13,8 @@ use crate::cause::{Cause, Resource};
 use crate::cells::{CellSum, Cells};
 use crate::coverage::coverage;
 use crate::histogram::histograms;
-use crate::inclusive::{Index, Stretch, inclusive, step_tasks, union, work};
+use crate::inclusive::{Index, Stretch, inclusive, samples, step_tasks, union, work};
+use crate::made::Made;
 use crate::mechanism::{self, SessionView, StepView};
 use crate::path::{PathSegment, StackId, StepPath};
 use crate::report::{
@@ -138,9 +140,14 @@ pub fn report(input: &Input<'_>) -> Report {
     let mut work = work(input.windows);
     let steps = &input.windows.steps;
     let asked = Asked::new(input);
+    let index = Index::new(input.model, input.info, input.windows);
+    if !steps.is_empty() {
+        index.prepare();
+    }
+    let throttles = Arc::clone(index.throttles(input.windows));
     let shared = Shared {
-        facts: walk::Facts::new(input.model, input.windows),
-        index: Index::new(input.model, input.info, input.windows),
+        facts: walk::Facts::with(input.model, input.windows, throttles),
+        index,
         stacks: input.stacks.map(SampleIndex::new),
         coverage: coverage(input.info),
         selfs: session::self_times(steps),
@@ -201,14 +208,17 @@ pub fn report(input: &Input<'_>) -> Report {
         }
     }
     let (ranking, wall) = session::ranking(&reports, &counted);
-    let (_, samples) = inclusive(&shared.index, &union(&work));
-    let details = mechanism::of_session(&SessionView {
+    let view = SessionView {
         index: &shared.index,
         windows: input.windows,
         work: &work,
         reports: &reports,
         tools: &tools,
-    });
+    };
+    let (histograms, details) = rayon::join(
+        || histograms(samples(&shared.index, &union(&work))),
+        || mechanism::of_session(&view),
+    );
     Report {
         capture: CaptureSummary {
             info: input.info.clone(),
@@ -226,7 +236,7 @@ pub fn report(input: &Input<'_>) -> Report {
             wall,
             ranking,
             by_tool: session::tools(&reports),
-            histograms: histograms(&samples),
+            histograms,
             details,
         },
         steps: reports,
@@ -401,7 +411,8 @@ fn step_report(
     let step = input.windows.steps.get(number)?;
     let root = model.tasks.get(step.root.0 as usize)?;
     let wall = step.end - step.start;
-    let (inclusive, samples) = inclusive(index, work);
+    let (inclusive, samples, kinds) = inclusive(index, work);
+    let made = Made::new(kinds);
     let details = mechanism::of_step(&StepView {
         index,
         windows: input.windows,
@@ -410,6 +421,7 @@ fn step_report(
         work,
         path: &checked.path,
         stacks: stacks.as_ref(),
+        made: &made,
     });
     let cells = verdict::cells(&checked.path);
     let tracing = tracing(index, work, &cells, wall);
@@ -430,6 +442,7 @@ fn step_report(
         inferred,
         broken: checked.broken.as_deref(),
         stacks: stacks.as_ref(),
+        made: &made,
         tracing: &tracing,
     };
     let verdicts = verdict::verdicts(&Facts::new(&parts, &cells));
@@ -452,7 +465,7 @@ fn step_report(
         segments: segments(model, checked),
         inclusive,
         details,
-        histograms: histograms(&samples),
+        histograms: histograms(samples),
         tasks: step_tasks(model, step.root, work),
         observed: wall - unknown - inferred,
         inferred,

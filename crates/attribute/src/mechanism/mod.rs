@@ -37,9 +37,11 @@ pub(crate) mod watchers;
 pub(crate) mod writeback_throttle;
 
 use agenttrace_model::{Step, Windows};
+use rayon::prelude::*;
 
 use crate::detail::{Column, Detail, Value};
 use crate::inclusive::{Index, Stretch};
+use crate::made::Made;
 use crate::path::StepPath;
 use crate::report::StepReport;
 use crate::stacks::SampleIndex;
@@ -96,6 +98,8 @@ pub(crate) struct StepView<'a> {
     pub(crate) path: &'a StepPath,
     /// Samples with call chains, where the capture has any.
     pub(crate) stacks: Option<&'a SampleIndex<'a>>,
+    /// What rules need as well.
+    pub(crate) made: &'a Made,
 }
 
 /// All steps, as mechanisms see them.
@@ -161,7 +165,7 @@ pub(crate) fn relate(tools: &Tools<'_>, report: &mut StepReport) {
 /// What mechanisms did over all steps; those alone that have something to say.
 pub(crate) fn of_session(view: &SessionView<'_>) -> Vec<Detail> {
     let details =
-        ALL.iter().map(|m| detail(*m, view.index, m.session_columns(), || m.session(view)));
+        ALL.par_iter().map(|m| detail(*m, view.index, m.session_columns(), || m.session(view)));
     details.filter(|d| d.rows.as_ref().is_some_and(|rows| !rows.is_empty())).collect()
 }
 
