@@ -7,7 +7,7 @@
 # Gives DIR/{perf.data,steps.jsonl,README.md}. The workload is bench_wide of
 # fixtures/workload; it runs until perf.data has that size, which takes about 10 seconds for
 # each gigabyte. The capture is written to DIR directly, which so must have room and be able
-# to take 150 MB a second: a fast disk, or tmpfs.
+# to take 200 MB a second: a fast disk, or tmpfs.
 set -euo pipefail
 
 usage() {
@@ -27,6 +27,8 @@ bytes=$(numfmt --from=iec "$size") || usage
 
 here=$(cd "$(dirname "$0")/../fixtures" && pwd)
 . "$here/recording.sh"
+agent= perf=
+restore() { kill $agent $perf 2>/dev/null || true; }
 
 # The events of the README's command line, as far as this kernel has them.
 wanted="
@@ -80,8 +82,10 @@ kill "$agent"
 wait "$agent" || { echo "record_large.sh: bench_wide failed" >&2; exit 1; }
 echo stop >&8
 wait "$perf" || { cat "$d/perf.log" >&2; exit 1; }
+agent= perf=
 exec 8>&- 9>&-
 stop_helpers
+rm "$dir/truth.jsonl" # the workload knows none
 chmod 644 "$dir/perf.data"
 cp "$here/workload/recipes/bench_wide.md" "$dir/README.md"
 cat "$d/perf.log"

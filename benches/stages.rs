@@ -103,6 +103,7 @@ fn input<'m>(
         notes: Vec::new(),
         stacks: None,
         outside_cut: false,
+        asked: None,
     }
 }
 
