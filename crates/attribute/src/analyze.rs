@@ -156,9 +156,9 @@ pub fn report(input: &Input<'_>) -> Report {
     let mut done: Vec<Done> = work
         .par_iter()
         .enumerate()
-        .map(|(i, work)| match asked.of(i) {
-            Need::Report => step(input, &shared, i, work),
-            Need::Sums => Done { rows: path(input, &shared, i).rows, ..Done::default() },
+        .map_init(walk::Scratch::default, |scratch, (i, work)| match asked.of(i) {
+            Need::Report => step(input, &shared, i, work, scratch),
+            Need::Sums => Done { rows: path(input, &shared, i, scratch).rows, ..Done::default() },
             Need::Nothing => Done::default(),
         })
         .collect();
@@ -245,17 +245,29 @@ pub fn report(input: &Input<'_>) -> Report {
 }
 
 /// One step, from its path to its report.
-fn step(input: &Input<'_>, shared: &Shared<'_>, number: usize, work: &[Stretch]) -> Done {
-    let checked = path(input, shared, number);
+fn step<'m>(
+    input: &Input<'m>,
+    shared: &Shared<'m>,
+    number: usize,
+    work: &[Stretch],
+    scratch: &mut walk::Scratch<'m>,
+) -> Done {
+    let checked = path(input, shared, number, scratch);
     let parts = shared.parts.get(number).map(Vec::as_slice).unwrap_or_default();
     let counted = session::by_cause(&checked.path.segments, parts);
     let report = step_report(input, shared, work, number, &checked);
+    scratch.keep(checked.path);
     Done { report, rows: Vec::new(), broken: checked.broken, counted }
 }
 
 /// A step's critical path, checked.
-fn path(input: &Input<'_>, shared: &Shared<'_>, number: usize) -> Checked {
-    check(input, number, walk::walk_step(&shared.facts, number))
+fn path<'m>(
+    input: &Input<'m>,
+    shared: &Shared<'m>,
+    number: usize,
+    scratch: &mut walk::Scratch<'m>,
+) -> Checked {
+    check(input, number, walk::walk_step(&shared.facts, number, scratch))
 }
 
 /// Adds to a step's report what is told relative to the other steps of its tool.

@@ -160,6 +160,14 @@ pub struct StepPath {
 }
 
 impl StepPath {
+    /// Empties it, for another path.
+    pub(crate) fn clear(&mut self) {
+        self.segments.clear();
+        self.stacks.nodes.clear();
+        self.stacks.ids.clear();
+        self.cells.clear();
+    }
+
     /// The segments of a cause, in time order.
     pub(crate) fn of(&self, cause: Cause) -> impl Iterator<Item = &PathSegment> {
         // Most paths have few causes: the cells tell it sooner than the segments.

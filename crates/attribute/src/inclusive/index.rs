@@ -10,11 +10,11 @@ use rustc_hash::FxHashMap;
 
 use crate::block_io::BlockIo;
 use crate::cpu_lines::CpuLines;
-use crate::journal::Journals;
-use crate::mechanism::metadata::MetadataCalls;
+use crate::journal::{Journals, changes};
 use crate::mechanism::reclaim::MemoryIndex;
 use crate::mechanism::tlb::TlbIndex;
 use crate::mechanism::watchers::WatchWakes;
+use crate::mechanism::{self, metadata::MetadataCalls};
 use crate::page_cache::History;
 use crate::report::StepTask;
 use crate::steal::{Hole, holes};
@@ -100,6 +100,8 @@ pub(crate) struct Index<'m> {
     pub(super) requests: Vec<Vec<u32>>,
     pub(super) children: Vec<Vec<(Nanos, TaskId)>>,
     classes: FxHashMap<String, SyscallClass>,
+    /// What each of [`mechanism::ALL`] needs and the capture lacks.
+    missing: Vec<Vec<&'static str>>,
     cpus: OnceLock<CpuLines>,
     throttles: OnceLock<Arc<Throttles>>,
     interrupts: OnceLock<FxHashMap<Cpu, Vec<InterruptSpan>>>,
@@ -113,6 +115,7 @@ pub(crate) struct Index<'m> {
     metadata: OnceLock<MetadataCalls>,
     watch_wakes: OnceLock<WatchWakes>,
     uring_syncs: OnceLock<UringSyncs>,
+    changes: OnceLock<Vec<(Nanos, TaskId)>>,
 }
 
 impl<'m> Index<'m> {
@@ -150,6 +153,7 @@ impl<'m> Index<'m> {
             requests,
             children,
             classes,
+            missing: mechanism::missing(&model.captured),
             cpus: OnceLock::new(),
             throttles: OnceLock::new(),
             interrupts: OnceLock::new(),
@@ -163,6 +167,7 @@ impl<'m> Index<'m> {
             metadata: OnceLock::new(),
             watch_wakes: OnceLock::new(),
             uring_syncs: OnceLock::new(),
+            changes: OnceLock::new(),
         }
     }
 
@@ -213,6 +218,11 @@ impl<'m> Index<'m> {
         self.block_io.get_or_init(|| BlockIo::new(self.model))
     }
 
+    /// The calls that change a directory or an inode, by when they begin.
+    pub(crate) fn changes(&self) -> &[(Nanos, TaskId)] {
+        self.changes.get_or_init(|| changes(self.model))
+    }
+
     /// Commits and handles.
     pub(crate) fn journals(&self) -> &Journals {
         self.journals.get_or_init(|| Journals::new(self.model))
@@ -228,6 +238,11 @@ impl<'m> Index<'m> {
         let last = list.partition_point(|i| queued(i) < stretch.to);
         let mine = list.get(first..last).unwrap_or_default();
         mine.iter().filter_map(|i| requests.get(*i as usize).map(|r| (*i, r)))
+    }
+
+    /// What one of [`mechanism::ALL`], by its place there, needs and the capture lacks.
+    pub(crate) fn missing(&self, mechanism: usize) -> &[&'static str] {
+        self.missing.get(mechanism).map(Vec::as_slice).unwrap_or_default()
     }
 
     /// The class of a system call by name.

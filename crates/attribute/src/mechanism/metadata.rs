@@ -164,7 +164,7 @@ pub(crate) fn sums(index: &Index<'_>, work: &[Stretch]) -> Sums {
             sum.missing += u64::from(call.ret == Some(ENOENT));
             let took = op.duration();
             sum.total += took;
-            match temperature(model, task, op, kind.median) {
+            match temperature(model, task, &op, kind.median) {
                 Temperature::Cold => sum.cold.push(took),
                 Temperature::Uncached => {
                     sum.uncached += u64::from(kind.looks_up);
@@ -172,14 +172,14 @@ pub(crate) fn sums(index: &Index<'_>, work: &[Stretch]) -> Sums {
                 }
                 Temperature::Warm => sum.warm_times.push(took),
             }
-            let directory = directory(task, call);
+            let directory = directory(task, &call);
             match kind.takes {
                 Takes::Listed => {
                     listed.insert(directory);
                     known.insert(directory);
                     sum.directories.insert(directory);
                 }
-                Takes::DirFd | Takes::DirFdOrFile if at_cwd(call) => by_path += 1,
+                Takes::DirFd | Takes::DirFdOrFile if at_cwd(&call) => by_path += 1,
                 Takes::DirFd => {
                     known.insert(directory);
                     sum.directories.insert(directory);
@@ -237,7 +237,7 @@ impl MetadataCalls {
             }
         }
         let mut times: Vec<Vec<Nanos>> = vec![Vec::new(); found.calls.len()];
-        for op in model.tasks.iter().flat_map(|task| &task.ops) {
+        for op in model.tasks.iter().flat_map(|task| task.ops.iter()) {
             if let Some(call) = op.syscall()
                 && let Some(times) = found.place(call.nr).and_then(|place| times.get_mut(place))
                 && !op.reads
@@ -266,8 +266,8 @@ impl MetadataCalls {
 }
 
 /// The system calls that begin in a stretch.
-fn calls(task: &Task, stretch: Stretch) -> impl Iterator<Item = (&Op, &SyscallOp)> {
-    let first = task.ops.partition_point(|op| op.start < stretch.from);
+fn calls(task: &Task, stretch: Stretch) -> impl Iterator<Item = (Op, SyscallOp)> {
+    let first = task.ops.before(stretch.from);
     let within = task.ops.iter().skip(first).take_while(move |op| op.start < stretch.to);
     within.filter_map(|op| op.syscall().map(|call| (op, call)))
 }
@@ -317,7 +317,7 @@ fn temperature(model: &Model, task: &Task, op: &Op, median: Nanos) -> Temperatur
         }
     }
     // Interrupts and spins for locks on top of it are not its own.
-    let inside = task.ops.partition_point(|other| other.start < op.start);
+    let inside = task.ops.before(op.start);
     let nested = task.ops.iter().skip(inside).take_while(|other| other.start < op.end);
     let stolen: Nanos = nested
         .filter(|other| {
