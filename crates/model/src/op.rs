@@ -183,6 +183,7 @@ impl FdKind {
 }
 
 impl Op {
+    #[inline]
     pub(crate) fn new(start: Nanos, parent: Option<usize>, kind: OpKind) -> Self {
         Self {
             start,

@@ -97,7 +97,7 @@ impl Ops {
 
     /// The operation with this index.
     #[must_use]
-    #[inline]
+    #[inline(always)]
     pub fn get(&self, index: usize) -> Option<Op> {
         let packed = self.packed.get(index)?;
         if packed.word & KIND == WHOLE {
@@ -294,7 +294,7 @@ pub struct OpsIter<'o> {
 impl Iterator for OpsIter<'_> {
     type Item = Op;
 
-    #[inline]
+    #[inline(always)]
     fn next(&mut self) -> Option<Op> {
         self.range.next().and_then(|index| self.ops.get(index))
     }
@@ -369,6 +369,7 @@ impl Packed {
         (self.a, self.b, self.c) = (ab as u32, (ab >> 32) as u32, c);
     }
 
+    #[inline]
     fn ab(self) -> u64 {
         u64::from(self.b) << 32 | u64::from(self.a)
     }
@@ -420,20 +421,24 @@ impl Packed {
         Some(())
     }
 
+    #[inline]
     fn start(self, base: Nanos) -> Nanos {
         base + Nanos(self.place >> 16)
     }
 
+    #[inline]
     fn end(self, base: Nanos) -> Nanos {
         if self.len == OPEN { Nanos::MAX } else { self.start(base) + Nanos(u64::from(self.len)) }
     }
 
+    #[inline]
     fn parent(self, index: usize) -> Option<usize> {
         let back = (self.place & 0xffff) as usize;
         if back == 0 { None } else { index.checked_sub(back) }
     }
 
-    #[inline]
+    /// Always inlined, so that a reader pays for the fields that it looks at.
+    #[inline(always)]
     fn unpack(self, base: Nanos, index: usize) -> Op {
         let is = |flag: u32| self.word & flag != 0;
         let kind = match self.word & KIND {
@@ -477,9 +482,7 @@ impl Packed {
         let mut op = Op::new(self.start(base), self.parent(index), kind);
         op.end = self.end(base);
         op.gap = self.gap;
-        op.estimated = is(ESTIMATED);
-        op.reads = is(READS);
-        op.writes = is(WRITES);
+        (op.estimated, op.reads, op.writes) = (is(ESTIMATED), is(READS), is(WRITES));
         op
     }
 }
