@@ -16,13 +16,13 @@ pub(crate) struct TaskCursor<'m> {
     next: usize,
     /// Of the innermost that contains it.
     inside: Option<usize>,
-    recorded: RecordedCursor<'m>,
+    recorded: RecordedCursor,
 }
 
 impl<'m> TaskCursor<'m> {
     /// Before all that a task did.
     pub(crate) fn new(task: &'m Task) -> Self {
-        Self { task, at: Nanos::ZERO, next: 0, inside: None, recorded: task.recorded.cursor() }
+        Self { task, at: Nanos::ZERO, next: 0, inside: None, recorded: RecordedCursor::default() }
     }
 
     /// Goes to a moment.
@@ -64,7 +64,7 @@ impl<'m> TaskCursor<'m> {
 
     /// How many events were recorded on the task over `[from, to)`.
     pub(crate) fn recorded(&mut self, from: Nanos, to: Nanos) -> u64 {
-        self.recorded.within(from, to)
+        self.recorded.within(&self.task.recorded, from, to)
     }
 }
 

@@ -312,7 +312,9 @@ impl ExactSizeIterator for OpsIter<'_> {}
 impl Packed {
     /// `None`: it does not fit.
     fn new(op: &Op, index: usize, base: Nanos) -> Option<Self> {
-        let start = op.start.0.checked_sub(base.0).filter(|start| start >> 48 == 0)?;
+        // What began before the capture starts at zero, and tells nothing to count from.
+        let start = op.start.0.checked_sub(base.0).filter(|start| start >> 48 == 0);
+        let start = start.filter(|_| base != Nanos::ZERO)?;
         let back = match op.parent() {
             Some(parent) => index.checked_sub(parent).filter(|back| (1..1 << 16).contains(back))?,
             None => 0,

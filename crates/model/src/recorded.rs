@@ -60,32 +60,27 @@ impl Recorded {
         self.count == 0
     }
 
-    /// A reader of stretches that mostly come in time order.
-    #[must_use]
-    pub fn cursor(&self) -> RecordedCursor<'_> {
-        let next = self.blocks.first().map_or(Nanos::MAX, |block| block.first);
-        RecordedCursor { of: self, at: Nanos::ZERO, before: 0, next, gaps: 0 }
-    }
-
     /// How many events lie within `[from, to)`.
     #[must_use]
     pub fn within(&self, from: Nanos, to: Nanos) -> u64 {
-        self.cursor().within(from, to)
+        RecordedCursor::default().within(self, from, to)
     }
 
     /// The first event after a time.
     #[must_use]
     pub fn first_after(&self, time: Nanos) -> Option<Nanos> {
-        let mut cursor = self.cursor();
-        let before = cursor.before(Nanos(time.0.checked_add(1)?));
+        let mut cursor = RecordedCursor::default();
+        let before = cursor.before(self, Nanos(time.0.checked_add(1)?));
         (before < self.count).then_some(cursor.next)
     }
 }
 
-/// Reads a [`Recorded`]: cheap where each stretch begins near the end of the one before.
-#[derive(Clone, Debug)]
-pub struct RecordedCursor<'r> {
-    of: &'r Recorded,
+/// Where a reader of one [`Recorded`] is: cheap where each stretch begins near the end of the
+/// one before.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct RecordedCursor {
+    /// It has been somewhere.
+    placed: bool,
     /// It stands before the first event at or after this time.
     at: Nanos,
     /// Events before that one.
@@ -96,49 +91,49 @@ pub struct RecordedCursor<'r> {
     gaps: usize,
 }
 
-impl RecordedCursor<'_> {
+impl RecordedCursor {
     /// How many events lie within `[from, to)`.
-    pub fn within(&mut self, from: Nanos, to: Nanos) -> u64 {
-        let before = self.before(from);
-        self.before(to).saturating_sub(before)
+    pub fn within(&mut self, of: &Recorded, from: Nanos, to: Nanos) -> u64 {
+        let before = self.before(of, from);
+        self.before(of, to).saturating_sub(before)
     }
 
     /// How many events lie before a time.
-    pub fn before(&mut self, time: Nanos) -> u64 {
+    pub fn before(&mut self, of: &Recorded, time: Nanos) -> u64 {
         let block = usize::try_from(self.before / BLOCK).unwrap_or(usize::MAX);
-        let beyond = self.of.blocks.get(block.saturating_add(1));
-        if time < self.at || beyond.is_some_and(|block| block.first < time) {
-            self.jump(time);
+        let beyond = of.blocks.get(block.saturating_add(1));
+        if !self.placed || time < self.at || beyond.is_some_and(|block| block.first < time) {
+            self.jump(of, time);
         }
         self.at = time;
-        while self.next < time && self.before < self.of.count {
-            self.step();
+        while self.next < time && self.before < of.count {
+            self.step(of);
         }
         self.before
     }
 
     /// To the first event of the last block that begins before a time.
-    fn jump(&mut self, time: Nanos) {
-        let after = self.of.blocks.partition_point(|block| block.first < time);
+    fn jump(&mut self, of: &Recorded, time: Nanos) {
+        let after = of.blocks.partition_point(|block| block.first < time);
         let block = after.saturating_sub(1);
-        let Some(found) = self.of.blocks.get(block) else { return };
-        self.before = block as u64 * BLOCK;
-        self.next = found.first;
-        self.gaps = found.gaps;
+        let Some(found) = of.blocks.get(block) else { return };
+        let before = block as u64 * BLOCK;
+        *self = Self { placed: true, at: time, before, next: found.first, gaps: found.gaps };
     }
 
     /// To the next event.
-    fn step(&mut self) {
+    fn step(&mut self, of: &Recorded) {
         self.before += 1;
         if self.before.is_multiple_of(BLOCK) {
             let block = usize::try_from(self.before / BLOCK).unwrap_or(usize::MAX);
-            if let Some(block) = self.of.blocks.get(block) {
+            if let Some(block) = of.blocks.get(block) {
                 self.next = block.first;
+                self.gaps = block.gaps;
             }
             return;
         }
         let (mut gap, mut shift) = (0_u64, 0_u32);
-        while let Some(byte) = self.of.gaps.get(self.gaps) {
+        while let Some(byte) = of.gaps.get(self.gaps) {
             self.gaps += 1;
             gap |= u64::from(byte & 0x7f).checked_shl(shift).unwrap_or(0);
             shift += 7;
@@ -203,13 +198,17 @@ mod tests {
         let recorded = of(&times);
         let count =
             |from: u64, to: u64| times.iter().filter(|at| from <= **at && **at < to).count() as u64;
-        let mut cursor = recorded.cursor();
+        let mut cursor = RecordedCursor::default();
         for n in 0..times.len() {
             for (from, to) in [(n, n + 1), (n, n + 200), (n.saturating_sub(150), n)] {
                 let (from, to) = (times[from], times[to.min(999)]);
                 for (from, to) in [(from, to), (from + 1, to), (from, to + 1)] {
                     let expected = if from < to { count(from, to) } else { 0 };
-                    assert_eq!(cursor.within(Nanos(from), Nanos(to)), expected, "{from} {to}");
+                    assert_eq!(
+                        cursor.within(&recorded, Nanos(from), Nanos(to)),
+                        expected,
+                        "{from} {to}"
+                    );
                     assert_eq!(recorded.within(Nanos(from), Nanos(to)), expected);
                 }
             }

@@ -218,3 +218,10 @@ fn an_iterator_goes_from_both_ends_and_skips() {
     assert_eq!(ops.iter().take(4).rev().map(number).collect::<Vec<_>>(), [3, 2, 1, 0]);
     assert_eq!((&ops).into_iter().len(), 10);
 }
+
+#[test]
+fn what_began_before_the_capture_starts_at_zero_still() {
+    let kind = OpKind::Syscall(call(0, 3));
+    let list = [op(0, 1_700, None, kind), op(0, 1_800, None, kind), op(2_500, 2_600, None, kind)];
+    assert_eq!(kept_whole(&list), 2);
+}

@@ -137,7 +137,9 @@ impl<'a> FtraceText<'a> {
         sink: &mut dyn FnMut(&[Event<'a>]),
     ) -> Result<Totals, Error> {
         let walk = Walk::new(self, stream::BATCH);
-        let decode = |entry: &_, stats: &mut _| self.decode(entry, stats);
+        let decode = |entry: &_, stats: &mut _, events: &mut Vec<_>| {
+            events.extend(self.decode(entry, stats));
+        };
         let totals = stream::read(&self.info, walk, decode, progress, diagnostics, sink);
         if self.cut {
             let lines = self.chunks.last().map(|chunk| chunk.line);

@@ -69,7 +69,9 @@ impl<'a> Stacks<'_, 'a> {
         sink: &mut dyn FnMut(&[Piece<'a>]),
     ) -> Totals {
         let walk = Walk::new(self.0, stream::BATCH);
-        let item = |entry: &_, stats: &mut _| self.item(entry, stats);
+        let item = |entry: &_, stats: &mut _, items: &mut Vec<_>| {
+            items.extend(self.item(entry, stats));
+        };
         stream::read(&self.0.info, walk, item, progress, diagnostics, sink)
     }
 

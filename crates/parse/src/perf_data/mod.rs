@@ -33,6 +33,7 @@ use attrs::{Attr, IdTable, TYPE_TRACEPOINT};
 pub use cut::cut;
 pub(crate) use features::cpu_list;
 use header::Head;
+use layout::FrontWords;
 use order::{Pass, Walk};
 pub(crate) use plain::{Plain, make as make_plain};
 use plan::Plan;
@@ -64,6 +65,8 @@ pub(crate) struct PerfData<'a> {
     plans: Vec<Plan>,
     ids: IdTable,
     attr_by: AttrBy,
+    /// Where all samples begin alike.
+    front: Option<FrontWords>,
 }
 
 /// What tells the attribute of a sample.
@@ -114,7 +117,9 @@ impl<'a> PerfData<'a> {
         let attr_by = AttrBy::of(&head.attrs)?;
         let data = made.map_or(head.data, |plain| &plain.data);
         let cut = unpacked.cut || made.is_some_and(|plain| plain.cut);
-        let perf = Self { info, head, data, made, cut, plans, ids, attr_by };
+        let front = FrontWords::of(head.attrs.iter().map(|attr| &attr.layout));
+        let front = front.filter(|_| matches!(attr_by, AttrBy::Id(_)));
+        let perf = Self { info, head, data, made, cut, plans, ids, attr_by, front };
         if let Some(given) = &given {
             perf.formats_fit(given)?;
         }
@@ -202,7 +207,7 @@ impl<'a> PerfData<'a> {
         sink: &mut dyn FnMut(&[Event<'a>]),
     ) -> Totals {
         let walk = Walk::new(self, batch, Pass::Events);
-        let decode = |entry: &_, stats: &mut _| self.decode(entry, stats);
+        let decode = |entry: &_, stats: &mut _, events: &mut _| self.decode(entry, stats, events);
         stream::read(&self.info, walk, decode, progress, diagnostics, sink)
     }
 }

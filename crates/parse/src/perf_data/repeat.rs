@@ -81,8 +81,8 @@ impl<'a> Repeat<'a> {
     /// Opens a perf.data, with its steps.jsonl (empty for none).
     ///
     /// # Errors
-    /// Where the input is no perf.data that [`crate::cut`] takes, or none of its records
-    /// tells its time.
+    /// Where the input is no perf.data that [`crate::cut`] takes, has no formats of its
+    /// tracepoints, or no record that tells its time; and where steps have times as text.
     pub fn of(unpacked: &'a Unpacked<'_>, steps: &'a [u8]) -> Result<Self, Error> {
         let unsupported = |what: &str| Error::Unsupported { what: what.to_owned() };
         let perf = PerfData::open(unpacked, None)?;
@@ -90,6 +90,12 @@ impl<'a> Repeat<'a> {
             return Err(unsupported(
                 "this perf.data was recorded on a big-endian machine, and no such file can be \
                  repeated",
+            ));
+        }
+        if perf.info.formats_missing {
+            return Err(unsupported(
+                "the recorder was killed, or the file's end is missing, and the formats of the \
+                 tracepoints with it; where a payload holds a task is not known",
             ));
         }
         let last_step = steps_repeat::last_id(steps).map_err(|what| unsupported(&what))?;

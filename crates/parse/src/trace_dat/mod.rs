@@ -152,7 +152,7 @@ impl<'a> TraceDat<'a> {
         sink: &mut dyn FnMut(&[Event<'a>]),
     ) -> Totals {
         let walk = Walk::new(self, batch);
-        let decode = |entry: &_, stats: &mut _| self.decode(entry, stats);
+        let decode = |entry: &_, stats: &mut _, events: &mut _| self.decode(entry, stats, events);
         stream::read(&self.info, walk, decode, progress, diagnostics, sink)
     }
 }

@@ -62,7 +62,9 @@ impl<'a> Stacks<'_, 'a> {
         sink: &mut dyn FnMut(&[Piece<'a>]),
     ) -> Totals {
         let walk = Walk::new(self.0, stream::BATCH);
-        let item = |entry: &_, stats: &mut _| self.item(entry, stats);
+        let item = |entry: &_, stats: &mut _, items: &mut Vec<_>| {
+            items.extend(self.item(entry, stats));
+        };
         stream::read(&self.0.info, walk, item, progress, diagnostics, sink)
     }
 
@@ -105,7 +107,7 @@ impl<'a> Stacks<'_, 'a> {
             kind: Kind::Record(Record::LostSamples(LostSamples { lost: 0 })),
         };
         // Fills in task and context, of events that it does not know too.
-        let kind = plan.decode(payload, &mut event);
+        let kind = plan.decode(payload, &mut event).map(|()| event.kind);
         let sample = Sample {
             event_type,
             period: 1,

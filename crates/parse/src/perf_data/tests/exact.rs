@@ -7,7 +7,10 @@ use crate::capture::{ClockId, CpuTotals};
 use crate::perf_data::PerfData;
 use crate::perf_data::record::kind;
 use crate::units::{Cpu, Nanos};
-use crate::{CaptureInfo, Diagnostics, Error, Problem, Totals, Unpacked, write_event};
+use crate::{
+    Capture, CaptureInfo, Diagnostics, Error, Event, Problem, Progress, ReadOptions, Totals,
+    Unpacked, write_event,
+};
 
 pub(super) fn info(bytes: &[u8]) -> CaptureInfo {
     PerfData::open(&Unpacked::of(bytes).unwrap(), None).unwrap().info
@@ -118,6 +121,48 @@ fn batches_do_not_change_the_result() {
     assert_eq!(whole, read(&bytes, 100));
     let one = rayon::ThreadPoolBuilder::new().num_threads(1).build().unwrap();
     assert_eq!(whole, one.install(|| read(&bytes, 10)));
+}
+
+#[test]
+fn queues_of_cpus_are_merged_in_the_order_of_time_then_of_the_file() {
+    let mut b = Builder::new();
+    // CPU 2 comes before CPU 0 in the file: of equal times its record is the first.
+    b.switch(100, 2, 7, 1, 0).switch(300, 2, 7, 1, 0).switch(300, 0, 8, 1, 0);
+    // CPU 1 was not in order, and a record has a number that no CPU has.
+    b.switch(400, 1, 9, 1, 0).switch(200, 1, 9, 1, 0).switch(200, 1, 10, 1, 0);
+    b.switch(300, 1, 9, 1, 0).switch(250, u32::MAX, 11, 1, 0).switch(300, 1 << 14, 12, 1, 0);
+    b.round().round();
+    let expect: [(u64, u64); 9] =
+        [(0, 100), (4, 200), (5, 200), (7, 250), (1, 300), (2, 300), (6, 300), (8, 300), (3, 400)];
+    let expect = expect.map(|(record, time)| format!("#{record} {time}"));
+    for batch in [1, 2, 3, 1 << 15] {
+        let (lines, _, totals) = read(&b.finish(), batch);
+        let short = lines.iter().map(|l| l.split(' ').take(2).collect::<Vec<_>>().join(" "));
+        assert_eq!(short.collect::<Vec<_>>(), expect);
+        assert_eq!(totals.inversions, 1);
+    }
+}
+
+#[test]
+fn progress_reaches_the_end() {
+    let mut b = Builder::new();
+    for n in 0..1000 {
+        b.switch(n, 0, 7, 1, 0).round();
+    }
+    let bytes = b.finish();
+    let unpacked = Unpacked::of(&bytes).unwrap();
+    let capture = Capture::open(&unpacked, &ReadOptions::default()).unwrap();
+    let of = b.data.len() as u64;
+    assert_eq!(capture.progress(), Progress { bytes: 0, of });
+    let mut last = 0;
+    let mut sink = |_: &[Event<'_>]| {
+        let now = capture.progress().bytes;
+        assert!(now >= last && now <= of);
+        last = now;
+    };
+    capture.read(&mut Diagnostics::default(), &mut sink).unwrap();
+    assert_eq!(last, of);
+    assert_eq!(capture.progress(), Progress { bytes: of, of });
 }
 
 #[test]

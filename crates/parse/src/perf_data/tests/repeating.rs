@@ -112,6 +112,20 @@ fn sizes_are_known_before() {
 }
 
 #[test]
+fn what_cannot_be_repeated() {
+    let error = |b: &Builder, steps: &[u8]| {
+        let bytes = b.finish();
+        Repeat::of(&Unpacked::of(&bytes).unwrap(), steps).unwrap_err().to_string()
+    };
+    let mut b = Builder::new();
+    assert!(error(&b, b"").contains("tells its time"));
+    b.switch(100, 0, 7, 2, 9);
+    assert!(error(&b, br#"{"step_id":1,"start":"2026"}"#).contains("times as text"));
+    b.with_features = false;
+    assert!(error(&b, b"").contains("the formats of the tracepoints"));
+}
+
+#[test]
 fn what_ends_without_a_round_gets_one() {
     let mut b = Builder::new();
     b.switch(100, 0, 7, 2, 9).switch(90, 1, 9, 2, 7);
