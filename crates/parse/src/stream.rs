@@ -1,7 +1,7 @@
 //! Any reader's records to events in time order: batches decoded in parallel and
 //! handed on in order, while the next is prepared.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use rayon::prelude::*;
 
@@ -212,6 +212,15 @@ impl<E: Copy + Send + Sync, I: Send + Sync> Batch<E, I> {
     }
 }
 
+/// How a pass over the records goes on: what others may know of it, and ask of it.
+#[derive(Debug, Default)]
+pub(crate) struct Course {
+    /// Bytes walked over, so far.
+    pub(crate) walked: AtomicU64,
+    /// Nothing more is wanted than what has been walked over.
+    pub(crate) stop: AtomicBool,
+}
+
 /// Delivers what `decode` makes of the entries of a walk, in their order: an
 /// [`Event`](crate::Event), say, or a [`StackEvent`](crate::stack::StackEvent). It appends
 /// to the items, on any thread; nothing, and counted, for an entry that says nothing.
@@ -220,7 +229,7 @@ pub(crate) fn read<E: Copy + Send + Sync, I: Send + Sync>(
     info: &CaptureInfo,
     mut walk: impl Walk<E> + Send,
     decode: impl Fn(&E, &mut Stats, &mut Vec<I>) + Sync,
-    progress: &AtomicU64,
+    course: &Course,
     diagnostics: &mut Diagnostics,
     sink: &mut dyn FnMut(&[I]),
 ) -> Totals {
@@ -230,7 +239,7 @@ pub(crate) fn read<E: Copy + Send + Sync, I: Send + Sync>(
     let mut more = ready.fill(&mut walk, types, &decode);
     diagnostics.merge(&ready.diagnostics);
     while more {
-        progress.store(walk.position(), Ordering::Relaxed);
+        course.walked.store(walk.position(), Ordering::Relaxed);
         if ready.used > 1 {
             // The sink stays on this thread; walking and decoding go on beside it.
             rayon::in_place_scope(|scope| {
@@ -244,6 +253,13 @@ pub(crate) fn read<E: Copy + Send + Sync, I: Send + Sync>(
         }
         diagnostics.merge(&next.diagnostics);
         std::mem::swap(&mut ready, &mut next);
+        if course.stop.load(Ordering::Relaxed) {
+            // What has been counted is delivered as well.
+            if more {
+                ready.drain(diagnostics, sink);
+            }
+            break;
+        }
     }
     let chunks = ready.chunks.iter().chain(&next.chunks);
     totals(info, &walk, chunks.map(|c| &c.stats), diagnostics)

@@ -27,8 +27,6 @@ mod tests;
 mod tracing_data;
 mod write;
 
-use std::sync::atomic::AtomicU64;
-
 use attrs::{Attr, IdTable, TYPE_TRACEPOINT};
 pub use cut::cut;
 pub(crate) use features::cpu_list;
@@ -48,7 +46,7 @@ use crate::diagnostics::Diagnostics;
 use crate::error::Error;
 use crate::events::Event;
 use crate::formats::Formats;
-use crate::stream;
+use crate::stream::{self, Course};
 use crate::unpack::Unpacked;
 
 /// An opened perf.data: everything but the records.
@@ -202,13 +200,13 @@ impl<'a> PerfData<'a> {
     pub(crate) fn read(
         &self,
         batch: usize,
-        progress: &AtomicU64,
+        course: &Course,
         diagnostics: &mut Diagnostics,
         sink: &mut dyn FnMut(&[Event<'a>]),
     ) -> Totals {
         let walk = Walk::new(self, batch, Pass::Events);
         let decode = |entry: &_, stats: &mut _, events: &mut _| self.decode(entry, stats, events);
-        stream::read(&self.info, walk, decode, progress, diagnostics, sink)
+        stream::read(&self.info, walk, decode, course, diagnostics, sink)
     }
 }
 

@@ -1,7 +1,5 @@
 //! One record to what it tells of stacks: the second pass over a perf.data.
 
-use std::sync::atomic::AtomicU64;
-
 use super::PerfData;
 use super::decode::Told;
 use super::layout::SampleLayout;
@@ -19,7 +17,7 @@ use crate::stack::{
     Branches, Chain, DeferredChain, KernelSymbol, Mapping, Mode, Sample, StackEvent, StackRecord,
     UserMemory,
 };
-use crate::stream::{self, Stats};
+use crate::stream::{self, Course, Stats};
 use crate::units::{Cpu, Nanos};
 
 /// `PERF_RECORD_MISC_MMAP_DATA`: not executable.
@@ -54,7 +52,7 @@ impl<'a> Stacks<'_, 'a> {
     /// Delivers all of them.
     pub(crate) fn read(
         &self,
-        progress: &AtomicU64,
+        course: &Course,
         diagnostics: &mut Diagnostics,
         sink: &mut dyn FnMut(&[StackEvent<'a>]),
     ) -> Totals {
@@ -62,7 +60,7 @@ impl<'a> Stacks<'_, 'a> {
         let item = |entry: &_, stats: &mut _, items: &mut Vec<_>| {
             items.extend(self.item(entry, stats));
         };
-        stream::read(&self.0.info, walk, item, progress, diagnostics, sink)
+        stream::read(&self.0.info, walk, item, course, diagnostics, sink)
     }
 
     #[inline]

@@ -1,11 +1,10 @@
 //! Exact events out of a built perf.data.
 
-use std::sync::atomic::AtomicU64;
-
 use super::build::{Builder, small};
 use crate::capture::{ClockId, CpuTotals};
 use crate::perf_data::PerfData;
 use crate::perf_data::record::kind;
+use crate::stream::Course;
 use crate::units::{Cpu, Nanos};
 use crate::{
     Capture, CaptureInfo, Diagnostics, Error, Event, Problem, Progress, ReadOptions, Totals,
@@ -26,7 +25,7 @@ pub(super) fn read(bytes: &[u8], batch: usize) -> (Vec<String>, Diagnostics, Tot
 pub(super) fn read_perf(perf: &PerfData<'_>, batch: usize) -> (Vec<String>, Diagnostics, Totals) {
     let mut diagnostics = Diagnostics::default();
     let mut lines = Vec::new();
-    let totals = perf.read(batch, &AtomicU64::new(0), &mut diagnostics, &mut |events| {
+    let totals = perf.read(batch, &Course::default(), &mut diagnostics, &mut |events| {
         for event in events {
             let mut line = format!("#{} ", event.record);
             write_event(event, &mut line);
@@ -163,6 +162,34 @@ fn progress_reaches_the_end() {
     capture.read(&mut Diagnostics::default(), &mut sink).unwrap();
     assert_eq!(last, of);
     assert_eq!(capture.progress(), Progress { bytes: of, of });
+}
+
+#[test]
+fn a_pass_that_is_stopped_counts_what_it_delivered() {
+    let mut b = Builder::new();
+    for n in 0..200_000 {
+        b.switch(n, 0, 7, 1, 0);
+        if n % 100 == 0 {
+            b.round();
+        }
+    }
+    let bytes = b.finish();
+    let unpacked = Unpacked::of(&bytes).unwrap();
+    let capture = Capture::open(&unpacked, &ReadOptions::default()).unwrap();
+    let mut got = Vec::new();
+    let mut sink = |events: &[Event<'_>]| {
+        got.extend(events.iter().map(|event| event.time.0));
+        capture.stop();
+    };
+    let totals = capture.read(&mut Diagnostics::default(), &mut sink).unwrap();
+    let all: Vec<u64> = (0..got.len() as u64).collect();
+    assert_eq!(got, all, "in order, from the first");
+    assert_eq!(totals.events, got.len() as u64);
+    assert!(got.len() < 100_000, "{} of 200,000 events", got.len());
+    assert!(capture.progress().bytes < capture.progress().of);
+    // The next pass is whole.
+    let totals = capture.read(&mut Diagnostics::default(), &mut |_| {}).unwrap();
+    assert_eq!(totals.events, 200_000);
 }
 
 #[test]
