@@ -3,6 +3,7 @@
 mod args;
 mod cmd;
 mod context;
+mod enough;
 mod input;
 mod output;
 mod pipeline;

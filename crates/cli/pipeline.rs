@@ -7,17 +7,18 @@ use agenttrace_attribute::analyze::{self, Input};
 use agenttrace_attribute::report::Report;
 use agenttrace_attribute::stacks::Named;
 use agenttrace_model::parse::{
-    Calibration, Capture, Diagnostics, Formats, Limits, Pid, ReadOptions, StepFile, StepId,
-    Topology, Totals, Unpacked, read_steps,
+    Capture, CaptureInfo, Diagnostics, Formats, Limits, Nanos, Pid, Progress, ReadOptions,
+    StepFile, StepId, Topology, Totals, Unpacked, read_steps,
 };
 use agenttrace_model::{Builder, MarkOptions, Marked, Model, Windows, claim_tasks, place_marks};
 use anyhow::{Context as _, Result, anyhow, bail};
 
 use crate::args::{CaptureArgs, ReadArgs};
 use crate::context::ContextFolder;
+use crate::enough::{WORTH, enough};
 use crate::input::{self, Files};
 use crate::output;
-use crate::progress::Progress;
+use crate::progress::ProgressLine;
 
 /// A capture that has been read.
 pub(crate) struct Loaded<'a> {
@@ -25,8 +26,10 @@ pub(crate) struct Loaded<'a> {
     pub(crate) totals: Totals,
     pub(crate) diagnostics: Diagnostics,
     pub(crate) model: Model,
-    /// What the user must know of the context.
+    /// What the user must know of the context, or of what was not read.
     pub(crate) notes: Vec<String>,
+    /// The capture goes on after what was read.
+    stopped: bool,
 }
 
 /// The same with its steps.
@@ -101,19 +104,29 @@ fn formats(path: &Path) -> Result<Formats> {
 pub(crate) fn load<'a>(
     unpacked: &'a Unpacked<'_>,
     args: &ReadArgs,
-    calibration: Option<Calibration>,
+    file: Option<&StepFile>,
+    enough: impl Fn(&CaptureInfo) -> Option<Nanos>,
 ) -> Result<Loaded<'a>> {
     let capture = open(unpacked, args)?;
-    let mut progress = Progress::new();
+    let until = enough(capture.info());
+    let mut stopped = None;
+    let mut progress = ProgressLine::new();
     let mut diagnostics = Diagnostics::default();
     let mut builder = Builder::new(capture.info());
     let totals = capture
         .read(&mut diagnostics, &mut |batch| {
             builder.push(batch);
             progress.events(batch.len(), || capture.progress());
+            if until.is_some_and(|until| batch.last().is_some_and(|event| event.time >= until)) {
+                let Progress { bytes, of } = capture.progress();
+                if stopped.is_some() || of.saturating_sub(bytes) > WORTH {
+                    capture.stop();
+                    stopped = Some(Progress { bytes, of });
+                }
+            }
         })
         .map_err(|e| anyhow!("{}: {e}", args.path.display()))?;
-    let mut model = builder.finish(calibration);
+    let mut model = builder.finish(file.and_then(|f| f.calibration));
     progress.finish();
     let mut notes = Vec::new();
     if let Some(dir) = &args.context {
@@ -121,8 +134,17 @@ pub(crate) fn load<'a>(
         context.apply(capture.info(), &mut model)?;
         notes = context.notes;
     }
+    if let Some(Progress { bytes, of }) = stopped {
+        let (read, of) = (bytes / 1_000_000, of / 1_000_000);
+        let note = format!(
+            "read {read} of {of} MB, to half a second after what was asked for: counts of the capture, costs of calls \
+             and what is usual for a tool are those of this part"
+        );
+        output::say(format_args!("{}: {note}", args.path.display()));
+        notes.push(note);
+    }
     diagnostics.merge(&model.diagnostics);
-    Ok(Loaded { capture, totals, diagnostics, model, notes })
+    Ok(Loaded { capture, totals, diagnostics, model, notes, stopped: stopped.is_some() })
 }
 
 /// Reads the step marks, where there is a file of them.
@@ -163,6 +185,9 @@ pub(crate) fn place(
     let mut marked: Marked = place_marks(&loaded.model, loaded.capture.info(), &options)
         .map_err(|text| anyhow!("{text}"))?;
     marked.keep_between(args.from, args.to);
+    if loaded.stopped {
+        marked.keep(|step| step.clipped.is_none());
+    }
     if marked.steps.is_empty() {
         bail!("no step overlaps the time given by --from and --to");
     }
@@ -219,17 +244,27 @@ pub(crate) fn analyze(args: &CaptureArgs) -> Result<Report> {
     use_threads(args.threads)?;
     let files = Files::open(&args.read.path)?;
     let unpacked = unpack(&files, &args.read)?;
-    let (loaded, placed) = load_placed(&unpacked, args)?;
+    let (loaded, placed) = load_placed(&unpacked, args, None)?;
     Ok(report(&loaded, &placed, None, None))
 }
 
-/// Reads a capture and places its steps.
+/// Reads a capture and places its steps. With `asked`, of a large one no more than these
+/// steps need, or where it is empty, those that begin before `--to`.
 pub(crate) fn load_placed<'a>(
     unpacked: &'a Unpacked<'_>,
     args: &CaptureArgs,
+    asked: Option<&[String]>,
 ) -> Result<(Loaded<'a>, Placed)> {
-    let file = markers(args)?;
-    let loaded = load(unpacked, &args.read, file.as_ref().and_then(|f| f.calibration))?;
+    let mut file = markers(args)?;
+    let enough = |info: &CaptureInfo| enough(file.as_ref()?, info, args, asked?);
+    let loaded = load(unpacked, &args.read, file.as_ref(), enough)?;
+    if loaded.stopped
+        && let Some(file) = &mut file
+    {
+        let (offset, end) = (args.clock_offset.unwrap_or(0), loaded.model.span.1);
+        let read = |time: Nanos| time.0.saturating_add_signed(offset) <= end.0;
+        file.steps.retain(|step| step.end.is_some_and(read));
+    }
     for (line, what) in loaded.diagnostics.examples() {
         output::say(format_args!("{} line {line}: {what}", args.read.path.display()));
     }

@@ -3,14 +3,14 @@
 use std::io::{self, IsTerminal as _};
 use std::time::{Duration, Instant};
 
-use agenttrace_model::parse::Progress as Read;
+use agenttrace_model::parse::Progress;
 use indicatif::{HumanCount, ProgressBar, ProgressStyle};
 
 /// The line is drawn anew no more often.
 const REDRAW: Duration = Duration::from_millis(100);
 
 /// A line that tells bytes, events a second and the time that is left.
-pub(crate) struct Progress {
+pub(crate) struct ProgressLine {
     /// None where nobody would see it.
     bar: Option<ProgressBar>,
     begun: Instant,
@@ -18,7 +18,7 @@ pub(crate) struct Progress {
     events: u64,
 }
 
-impl Progress {
+impl ProgressLine {
     pub(crate) fn new() -> Self {
         let now = Instant::now();
         let bar = io::stderr().is_terminal().then(|| {
@@ -31,14 +31,14 @@ impl Progress {
     }
 
     /// So many events more were read. Costs a look at the clock, and now and then a line.
-    pub(crate) fn events(&mut self, events: usize, read: impl Fn() -> Read) {
+    pub(crate) fn events(&mut self, events: usize, read: impl Fn() -> Progress) {
         let Some(bar) = &self.bar else { return };
         self.events = self.events.saturating_add(events as u64);
         if self.drawn.elapsed() < REDRAW {
             return;
         }
         self.drawn = Instant::now();
-        let Read { bytes, of } = read();
+        let Progress { bytes, of } = read();
         bar.set_length(of.max(bytes));
         bar.set_position(bytes);
         let rate = self.events as f64 / self.begun.elapsed().as_secs_f64();

@@ -1,7 +1,7 @@
 //! A task's operations and events at moments that mostly go forward, without a search for each.
 
 use agenttrace_model::parse::Nanos;
-use agenttrace_model::{Op, Task};
+use agenttrace_model::{Op, RecordedCursor, Task};
 
 /// So many operations or events are stepped over one by one before they are searched.
 const STEPS: usize = 16;
@@ -16,25 +16,24 @@ pub(crate) struct TaskCursor {
     next: usize,
     /// Of the innermost that contains it.
     inside: Option<usize>,
-    /// The events recorded before `until`.
-    recorded: usize,
-    until: Nanos,
+    /// The events recorded before a moment.
+    recorded: RecordedCursor,
 }
 
 impl TaskCursor {
     /// Goes to a moment.
     pub(crate) fn seek(&mut self, task: &Task, time: Nanos) {
-        let begun = |i: usize| task.ops.get(i).is_some_and(|op| op.start <= time);
+        let begun = |i: usize| task.ops.start(i).is_some_and(|start| start <= time);
         let forward = self.at <= time;
         let next = if forward { step(self.next, begun) } else { None };
-        let next = next.unwrap_or_else(|| task.ops.partition_point(|op| op.start <= time));
+        let next = next.unwrap_or_else(|| task.ops.up_to(time));
         // The operations that ended before an earlier moment have ended.
         let mut inside =
             if forward && next == self.next { self.inside } else { next.checked_sub(1) };
-        while let Some(op) = inside.and_then(|i| task.ops.get(i))
-            && op.end <= time
+        while let Some(index) = inside
+            && task.ops.end(index).is_some_and(|end| end <= time)
         {
-            inside = op.parent();
+            inside = task.ops.parent(index);
         }
         *self = Self { at: time, next, inside, ..*self };
     }
@@ -46,28 +45,17 @@ impl TaskCursor {
 
     /// The innermost operation that contains the moment.
     pub(crate) fn op(&self, task: &Task) -> Option<Op> {
-        task.ops.get(self.inside?).copied()
+        task.ops.get(self.inside?)
     }
 
     /// When the next operation begins.
     pub(crate) fn next_start(&self, task: &Task) -> Option<Nanos> {
-        task.ops.get(self.next).map(|op| op.start)
+        task.ops.start(self.next)
     }
 
     /// How many events were recorded on the task over `[from, to)`.
     pub(crate) fn recorded(&mut self, task: &Task, from: Nanos, to: Nanos) -> u64 {
-        let before = self.recorded_before(task, from);
-        self.recorded_before(task, to).saturating_sub(before) as u64
-    }
-
-    fn recorded_before(&mut self, task: &Task, time: Nanos) -> usize {
-        let earlier = |i: usize| task.recorded.get(i).is_some_and(|at| *at < time);
-        if self.until != time {
-            let found = if self.until < time { step(self.recorded, earlier) } else { None };
-            self.recorded = found.unwrap_or_else(|| task.recorded.partition_point(|at| *at < time));
-            self.until = time;
-        }
-        self.recorded
+        self.recorded.within(&task.recorded, from, to)
     }
 }
 

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use agenttrace_model::parse::{Dev, Distance, Nanos};
 use agenttrace_model::{
-    FdKind, FlushKind, Model, Op, OpKind, State, SyscallClass, SyscallOp, Task, TaskId,
+    FdKind, FlushKind, Model, Op, OpKind, OpsIter, State, SyscallClass, SyscallOp, Task, TaskId,
 };
 
 use crate::mechanism::tlb::asked;
@@ -54,10 +54,10 @@ impl Samples {
 }
 
 /// The operations that begin in a stretch.
-pub(crate) fn ops(task: &Task, stretch: Stretch) -> &[Op] {
-    let first = task.ops.partition_point(|op| op.start < stretch.from);
-    let last = task.ops.partition_point(|op| op.start < stretch.to);
-    task.ops.get(first..last).unwrap_or_default()
+pub(crate) fn ops(task: &Task, stretch: Stretch) -> OpsIter<'_> {
+    let first = task.ops.before(stretch.from);
+    let last = task.ops.before(stretch.to);
+    task.ops.range(first..last)
 }
 
 #[derive(Default)]
@@ -195,7 +195,6 @@ impl Gathered {
 
         // Phases: fork calls, birth to the first exec, exec calls, teardown.
         let mut phases: Vec<(Nanos, Nanos)> = ops(task, stretch)
-            .iter()
             .filter(|op| op.end != Nanos::MAX && is_spawn(index.model, op))
             .map(|op| (op.start, op.end))
             .collect();
@@ -260,7 +259,7 @@ pub(crate) fn inclusive(index: &Index<'_>, stretches: &[Stretch]) -> (Inclusive,
     for stretch in stretches {
         let Some(task) = index.task(stretch.task) else { continue };
         for op in ops(task, *stretch) {
-            sums.op(index.model, task, op);
+            sums.op(index.model, task, &op);
         }
         sums.fsyncs.extend(index.uring_syncs(*stretch));
         sums.states(index, task, *stretch);

@@ -80,7 +80,7 @@ impl Memo {
             if op.start < from || to < op.end {
                 return None;
             }
-            *slot = Some(Alike::of(facts, task.pid, op)?);
+            *slot = Some(Alike::of(facts, task.pid, &op)?);
             at = op.parent();
         }
         if at.is_some() {

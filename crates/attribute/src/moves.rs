@@ -62,7 +62,7 @@ impl Side {
                 side.delay += end - start;
             }
         }
-        let first = task.ops.partition_point(|op| op.start < from);
+        let first = task.ops.before(from);
         for op in task.ops.iter().skip(first).take_while(|op| op.start < to) {
             let slept = || {
                 let mut spans = task.spans(op.start, op.end);

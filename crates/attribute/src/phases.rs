@@ -101,7 +101,7 @@ fn loader_end(model: &Model, task: &Task, from: Nanos, end_of_task: Nanos) -> Op
     let (munmap, prlimit, rseq) = (number("munmap"), number("prlimit64"), number("rseq"));
     let opens = [number("open"), number("openat"), number("openat2")];
     let (mut ready, mut opened) = (false, false);
-    let first = task.ops.partition_point(|op| op.start < from);
+    let first = task.ops.before(from);
     for op in task.ops.iter().skip(first) {
         let Some(call) = op.syscall() else { continue };
         let nr = Some(call.nr);

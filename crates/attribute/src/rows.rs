@@ -17,7 +17,7 @@ use crate::uring::{OnUring, is_uring_thread};
 /// What a task was in at a moment: its open operations, innermost first.
 pub(crate) struct Context<'m> {
     pub(crate) task: TaskId,
-    pub(crate) ops: Vec<&'m Op>,
+    pub(crate) ops: Vec<Op>,
     pub(crate) phase: Option<Phase>,
     /// An interpreter's start-up: of its own rows, only a frame.
     pub(crate) starts_up: bool,
@@ -62,7 +62,7 @@ const ROWS: &[Row] = &[
 
 /// Row 4: a durability operation.
 fn durability(facts: &Facts<'_>, context: &Context<'_>, _: Doing<'_>) -> Option<Cause> {
-    let durable = context.calls().any(|call| is_durability(facts.model, call))
+    let durable = context.calls().any(|call| is_durability(facts.model, &call))
         || context.works_on_uring(SyscallClass::Durability);
     durable.then_some(Cause::Fsync)
 }
@@ -113,14 +113,14 @@ fn fault(facts: &Facts<'_>, context: &Context<'_>, _: Doing<'_>) -> Option<Cause
         return Some(Cause::MajorFault);
     }
     let pid = facts.model.task(context.task).pid;
-    let of_fork = facts.is_of_fork(pid, op.start, *fault);
+    let of_fork = facts.is_of_fork(pid, op.start, fault);
     let spawning = context.phase.is_some() || facts.in_call(context, SyscallClass::Exec);
     Some(if of_fork || spawning { Cause::Spawn } else { Cause::MinorFault })
 }
 
 /// Row 13: fork, exec, loader, exit of a process; running inside a wait for children.
 fn spawn(facts: &Facts<'_>, context: &Context<'_>, doing: Doing<'_>) -> Option<Cause> {
-    let starts = |call: &SyscallOp| facts.model.syscalls.starts_process(call);
+    let starts = |call: SyscallOp| facts.model.syscalls.starts_process(&call);
     let spawning = context.phase.is_some() || context.calls().any(starts);
     let charged = match doing {
         Doing::Running => spawning || facts.in_call(context, SyscallClass::WaitChild),
@@ -159,7 +159,7 @@ fn block(facts: &Facts<'_>, context: &Context<'_>, doing: Doing<'_>) -> Option<C
 
 impl<'m> Context<'m> {
     /// The system calls that it is in, the innermost first.
-    fn calls(&self) -> impl Iterator<Item = &'m SyscallOp> + '_ {
+    fn calls(&self) -> impl Iterator<Item = SyscallOp> + '_ {
         self.ops.iter().filter_map(|op| op.syscall())
     }
 
@@ -215,10 +215,11 @@ impl<'m> Facts<'m> {
             if !matches!(span.state, State::Blocked(_)) {
                 return false;
             }
+            // No two operations around a time have all in common: their parents differ.
             // Waiting for memory is not the operation's own I/O, even where it waits for a disk.
             let for_memory = t
                 .op_chain(t.op_at(start))
-                .take_while(|(_, o)| !std::ptr::eq(*o, op))
+                .take_while(|(_, o)| o != op)
                 .any(|(_, o)| matches!(o.kind, OpKind::Reclaim(_) | OpKind::DirtyPause(_)));
             if for_memory {
                 return false;
@@ -227,7 +228,7 @@ impl<'m> Facts<'m> {
                 let inner = t
                     .op_chain(t.op_at(start))
                     .find(|(_, o)| o.syscall().is_some() || o.fault().is_some());
-                if !inner.is_some_and(|(_, o)| std::ptr::eq(o, op)) {
+                if !inner.is_some_and(|(_, o)| o == *op) {
                     return false;
                 }
             }
@@ -289,7 +290,7 @@ impl<'m> Facts<'m> {
     }
 
     fn in_call(&self, context: &Context<'_>, class: SyscallClass) -> bool {
-        context.calls().any(|call| self.class(call) == class) || context.works_on_uring(class)
+        context.calls().any(|call| self.class(&call) == class) || context.works_on_uring(class)
     }
 
     /// The block request that a wait is for.
@@ -307,7 +308,7 @@ impl<'m> Facts<'m> {
             return read.then_some(Cause::BlockRead).or_else(|| write.then_some(Cause::BlockWrite));
         }
         let op = context.ops.iter().find(|op| op.syscall().is_some())?;
-        let class = self.class(op.syscall()?);
+        let class = self.class(&op.syscall()?);
         let cause = if class == SyscallClass::Read {
             Cause::BlockRead
         } else if class == SyscallClass::Write {
@@ -347,7 +348,7 @@ impl<'m> Facts<'m> {
     /// The class of the innermost system call.
     pub(crate) fn call(&self, context: &Context<'_>) -> Option<(SyscallOp, SyscallClass)> {
         let call = context.calls().next()?;
-        Some((*call, self.class(call)))
+        Some((call, self.class(&call)))
     }
 
     /// What ended a wait: its wakeup's source; where nothing names that, a timer, if the call's

@@ -215,14 +215,15 @@ fn spawn(
 ) -> Option<Spawn> {
     let model = index.model;
     let (mother, task) = (index.task(parent)?, index.task(child)?);
-    let call = |op: &Op| op.syscall().copied();
+    let call = |op: &Op| op.syscall();
     let class = |op: &Op| call(op).map(|c| model.syscalls.class(c.nr));
     let fork = mother
         .op_chain(mother.op_at(birth))
         .find(|(_, op)| class(op) == Some(SyscallClass::Fork))
         .map(|(_, op)| op);
     let start = fork.map_or(birth, |op| op.start);
-    let vfork_call = fork.and_then(call).is_some_and(|c| model.syscalls.name(c.nr) == "vfork");
+    let vfork_call =
+        fork.as_ref().and_then(call).is_some_and(|c| model.syscalls.name(c.nr) == "vfork");
     let how = match (vfork_call, task.vfork) {
         (true, _) => How::Vfork,
         (false, true) => How::PosixSpawn,
@@ -248,7 +249,7 @@ fn spawn(
     let asleep = exit
         .and_then(|exit| reaping(index, mother, task, exit, death.unwrap_or(until)))
         .filter(|op| op.end != Nanos::MAX);
-    let woken = asleep.and_then(|op| woken_by(index, mother, op, child)).or(death);
+    let woken = asleep.and_then(|op| woken_by(index, mother, &op, child)).or(death);
     let whole = asleep.map(|op| op.end).or(death);
     let end = whole.unwrap_or(until).min(until).max(start);
 
@@ -327,7 +328,7 @@ fn spawn(
 
 /// Copy-on-write faults of a task that begin in `[from, to)`.
 fn copies(task: &Task, from: Nanos, to: Nanos) -> (u64, Nanos) {
-    let first = task.ops.partition_point(|op| op.start < from);
+    let first = task.ops.before(from);
     task.ops
         .iter()
         .skip(first)
@@ -338,14 +339,8 @@ fn copies(task: &Task, from: Nanos, to: Nanos) -> (u64, Nanos) {
 
 /// The parent's call that was told of the child's end: the one it is in when the child
 /// begins to exit, or one that it enters before the child is dead.
-fn reaping<'m>(
-    index: &Index<'m>,
-    mother: &'m Task,
-    task: &Task,
-    exit: Nanos,
-    death: Nanos,
-) -> Option<&'m Op> {
-    let tells = |op: &&Op| {
+fn reaping(index: &Index<'_>, mother: &Task, task: &Task, exit: Nanos, death: Nanos) -> Option<Op> {
+    let tells = |op: &Op| {
         op.syscall().is_some_and(|call| {
             // waitid returns 0, whoever it was.
             index.model.syscalls.class(call.nr) == SyscallClass::WaitChild
@@ -353,8 +348,8 @@ fn reaping<'m>(
                     || (call.ret == Some(0) && index.model.syscalls.name(call.nr) == "waitid"))
         })
     };
-    let open = mother.op_chain(mother.op_at(exit)).map(|(_, op)| op).find(|op| tells(op));
-    let first = mother.ops.partition_point(|op| op.start <= exit);
+    let open = mother.op_chain(mother.op_at(exit)).map(|(_, op)| op).find(tells);
+    let first = mother.ops.up_to(exit);
     let later = || mother.ops.iter().skip(first).take_while(|op| op.start < death).find(tells);
     open.or_else(later)
 }

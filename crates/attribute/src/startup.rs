@@ -82,14 +82,14 @@ pub(crate) fn end(model: &Model, task: &Task, from: Nanos) -> Option<Nanos> {
     work.extend(model.syscalls.numbers(WORK));
     let maps = model.syscalls.number("mmap");
     let (mut last, mut content, mut row, mut at) = (None, None, 0, from);
-    let first = task.ops.partition_point(|op| op.start < from);
+    let first = task.ops.before(from);
     for op in task.ops.iter().skip(first) {
         let Some(call) = op.syscall() else { continue };
         if op.start - at > COMPUTES {
             return last;
         }
         at = op.end.max(at);
-        match means(model, task, op, call, &work, maps) {
+        match means(model, task, &op, &call, &work, maps) {
             Means::Work => return last,
             Means::LookUp => {
                 row += 1;

@@ -89,7 +89,7 @@ fn silence(model: &Model, run: Run, from: Nanos, to: Nanos, tick: Nanos, cpu: Cp
     }
     let task = model.task(run.task);
     let mut times = vec![from, to];
-    let first = task.ops.partition_point(|op| op.start < from);
+    let first = task.ops.before(from);
     for op in task.ops.iter().skip(first).take_while(|op| op.start < to) {
         times.push(op.start);
         times.push(op.end.min(to));

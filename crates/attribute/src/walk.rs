@@ -669,7 +669,7 @@ impl Walker<'_, '_> {
         let commit = task.op_chain(task.op_at(time)).find_map(|(_, op)| op.commit());
         let before = || {
             // The waiter is woken just after the commit's end.
-            let after = task.ops.partition_point(|op| op.start <= time);
+            let after = task.ops.up_to(time);
             task.ops.iter().take(after).rev().take(8).find_map(|op| op.commit())
         };
         if self.facts.is_journal(id)

@@ -22,7 +22,10 @@ pub(crate) fn run(args: &AnalyzeArgs) -> Result<ExitCode> {
     pipeline::use_threads(args.capture.threads)?;
     let files = Files::open(&args.capture.read.path)?;
     let unpacked = pipeline::unpack(&files, &args.capture.read)?;
-    let (loaded, placed) = pipeline::load_placed(&unpacked, &args.capture)?;
+    // Files hold all steps; on standard output those asked for will do.
+    let alone = if args.out.is_none() { args.step.as_slice() } else { &[] };
+    let wanted = args.out.is_none().then_some(alone);
+    let (loaded, placed) = pipeline::load_placed(&unpacked, &args.capture, wanted)?;
     let within = within(&placed.windows);
     let wanted = |event: &StackEvent<'_>| within(event.time);
     let data = symbols::load(&loaded.capture, &args.capture.read, &args.symbols, &wanted)?;
@@ -30,10 +33,8 @@ pub(crate) fn run(args: &AnalyzeArgs) -> Result<ExitCode> {
         output::say(format_args!("{line}"));
     }
     let named = data.as_ref().map(StackData::named);
-    // Files hold all steps; on standard output those asked for will do.
-    let asked = pipeline::places(&placed.windows, &args.step)?;
-    let alone = args.out.is_none() && !asked.is_empty();
-    let report = pipeline::report(&loaded, &placed, named, alone.then_some(asked));
+    let asked = pipeline::places(&placed.windows, alone)?;
+    let report = pipeline::report(&loaded, &placed, named, (!asked.is_empty()).then_some(asked));
     let steps =
         args.step.iter().map(|id| pipeline::find(&report, id)).collect::<Result<Vec<_>>>()?;
     if let Some(dir) = &args.out {

@@ -24,7 +24,7 @@ const SHOWN_LOSSES: usize = 8;
 pub(crate) fn run(args: &CheckArgs) -> Result<ExitCode> {
     let files = Files::open(&args.read.path)?;
     let unpacked = pipeline::unpack(&files, &args.read)?;
-    let loaded = pipeline::load(&unpacked, &args.read, None)?;
+    let loaded = pipeline::load(&unpacked, &args.read, None, |_| None)?;
     let (info, totals, model) = (loaded.capture.info(), &loaded.totals, &loaded.model);
     let mut text = String::new();
     let packed = info.compression.map(|name| format!(" of {name}")).unwrap_or_default();

@@ -17,7 +17,7 @@ pub(crate) fn run(args: &CutArgs) -> Result<ExitCode> {
     let path = &args.capture.read.path;
     let files = Files::open(path)?;
     let unpacked = pipeline::unpack(&files, &args.capture.read)?;
-    let (loaded, placed) = pipeline::load_placed(&unpacked, &args.capture)?;
+    let (loaded, placed) = pipeline::load_placed(&unpacked, &args.capture, None)?;
     if loaded.capture.info().format != "perf.data" {
         bail!("{}: only perf.data can be cut", path.display());
     }

@@ -28,7 +28,7 @@ pub(crate) fn run(args: &ExportArgs) -> Result<ExitCode> {
     pipeline::use_threads(args.capture.threads)?;
     let files = Files::open(&args.capture.read.path)?;
     let unpacked = pipeline::unpack(&files, &args.capture.read)?;
-    let (loaded, placed) = pipeline::load_placed(&unpacked, &args.capture)?;
+    let (loaded, placed) = pipeline::load_placed(&unpacked, &args.capture, None)?;
     let report = pipeline::report(&loaded, &placed, None, None);
     let steps = chosen(&report, &args.step)?;
     let timeline = Timeline::new(&loaded.model, &placed.windows, &steps);

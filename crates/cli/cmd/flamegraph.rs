@@ -137,8 +137,7 @@ impl<'a> Job<'a> {
             }
         }
         let marks = pipeline::markers(args)?;
-        let loaded =
-            pipeline::load(&unpacked, &args.read, marks.as_ref().and_then(|f| f.calibration))?;
+        let loaded = pipeline::load(&unpacked, &args.read, marks.as_ref(), |_| None)?;
         for note in &loaded.notes {
             output::say(format_args!("note: {}", note.escape_debug()));
         }

@@ -327,5 +327,5 @@ fn futex_waits(model: &Model, windows: &Windows) -> FxHashSet<(TaskId, u64)> {
 
 /// The system call that a task is in at a time.
 fn wait_key(task: &Task, time: Nanos) -> Option<SyscallOp> {
-    task.op_chain(task.op_at(time)).find_map(|(_, op)| op.syscall().copied())
+    task.op_chain(task.op_at(time)).find_map(|(_, op)| op.syscall())
 }

@@ -118,7 +118,7 @@ impl<'m> Selection<'m> {
         }
         // The ends of what began in the window, and the event after each, from
         // which its exit's cost is bounded.
-        let first = task.ops.partition_point(|op| op.start < from);
+        let first = task.ops.before(from);
         let open = task.op_chain(task.op_at(from)).map(|(index, _)| index);
         let began = task
             .ops
@@ -135,12 +135,10 @@ impl<'m> Selection<'m> {
             };
             let recorded = op.recorded_end();
             self.pins.insert(recorded);
-            if op.tail != u32::MAX {
-                let after = recorded + Nanos(u64::from(op.tail));
+            if let Some(after) = task.recorded.first_after(recorded) {
                 self.pins.insert(after);
                 // A call that this event begins has to end, or it seems to go on for good.
-                let begun = task.ops.partition_point(|op| op.start < after);
-                let begun = task.ops.get(begun).filter(|op| op.start == after);
+                let begun = task.ops.get(task.ops.before(after)).filter(|op| op.start == after);
                 self.pins.extend(begun.map(Op::recorded_end).filter(|end| *end != Nanos::MAX));
             }
         }

@@ -16,10 +16,60 @@ struct Fd {
     close_on_exec: bool,
 }
 
+/// Fds below this are kept in a row; programs get the lowest that is free.
+const LOW: u64 = 4096;
+
+/// The fds of one process.
+#[derive(Clone, Debug, Default)]
+struct Table {
+    low: Vec<Option<Fd>>,
+    high: FxHashMap<u64, Fd>,
+}
+
+impl Table {
+    fn get(&self, fd: u64) -> Option<Fd> {
+        if fd < LOW {
+            return self.low.get(fd as usize).copied().flatten();
+        }
+        // Many a first argument is no fd at all.
+        if self.high.is_empty() { None } else { self.high.get(&fd).copied() }
+    }
+
+    fn insert(&mut self, number: u64, fd: Fd) {
+        if number >= LOW {
+            self.high.insert(number, fd);
+            return;
+        }
+        let index = number as usize;
+        if self.low.len() <= index {
+            self.low.resize(index + 1, None);
+        }
+        if let Some(slot) = self.low.get_mut(index) {
+            *slot = Some(fd);
+        }
+    }
+
+    fn remove(&mut self, fd: u64) {
+        if fd >= LOW {
+            self.high.remove(&fd);
+        } else if let Some(slot) = self.low.get_mut(fd as usize) {
+            *slot = None;
+        }
+    }
+
+    /// Closes those of which `keep` says no.
+    fn retain(&mut self, keep: impl Fn(u64, &Fd) -> bool) {
+        for (number, slot) in self.low.iter_mut().enumerate() {
+            *slot = slot.filter(|fd| keep(number as u64, fd));
+        }
+        self.high.retain(|number, fd| keep(*number, fd));
+    }
+}
+
 /// The fd tables of all processes. Threads share their process's.
 #[derive(Default, Debug)]
 pub(crate) struct FdTables {
-    tables: FxHashMap<Pid, FxHashMap<u64, Fd>>,
+    tables: FxHashMap<Pid, Table>,
     /// How many fds were opened.
     opened: u32,
 }
@@ -73,7 +123,7 @@ impl FdCall {
 impl FdTables {
     /// What an fd is, and which opening it is of.
     pub(crate) fn look_up(&self, pid: Pid, fd: u64) -> (FdKind, Option<NonZeroU32>) {
-        let found = self.tables.get(&pid).and_then(|t| t.get(&fd));
+        let found = self.tables.get(&pid).and_then(|t| t.get(fd));
         found.map_or((FdKind::Unknown, None), |f| (f.kind, f.opened))
     }
 
@@ -82,7 +132,7 @@ impl FdTables {
         let Ok(result) = u64::try_from(ret) else { return };
         let [a0, a1, a2, ..] = args.0;
         let table = self.tables.entry(pid).or_default();
-        let copied = table.get(&a0).copied().unwrap_or_default();
+        let copied = table.get(a0).unwrap_or_default();
         let mut opened = None;
         let mut new = |kind| {
             self.opened = self.opened.saturating_add(1);
@@ -103,7 +153,7 @@ impl FdTables {
                 a1,
             ),
             FdCall::Accept => {
-                let listens = table.get(&a0).map_or(FdKind::OtherSocket, |f| f.kind);
+                let listens = table.get(a0).map_or(FdKind::OtherSocket, |f| f.kind);
                 (new(listens), args.0[3])
             }
             FdCall::Epoll => (new(FdKind::Epoll), a0),
@@ -126,11 +176,11 @@ impl FdTables {
             }
             FdCall::Fcntl => return,
             FdCall::Close => {
-                table.remove(&a0);
+                table.remove(a0);
                 return;
             }
             FdCall::CloseRange => {
-                table.retain(|fd, _| *fd < a0 || *fd > a1);
+                table.retain(|fd, _| fd < a0 || fd > a1);
                 return;
             }
         };
@@ -150,5 +200,58 @@ impl FdTables {
 
     pub(crate) fn exited(&mut self, pid: Pid) {
         self.tables.remove(&pid);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PID: Pid = Pid(7);
+
+    fn opened(tables: &mut FdTables, fd: i64, flags: u64) {
+        tables.returned(PID, FdCall::Open(Some(2)), Args([0, 0, flags, 0, 0, 0]), fd);
+    }
+
+    #[test]
+    fn low_and_high_fds_are_copied_closed_and_inherited_alike() {
+        let mut tables = FdTables::default();
+        opened(&mut tables, 3, O_CLOEXEC);
+        opened(&mut tables, 5000, O_DSYNC);
+        tables.returned(PID, FdCall::DupTo, Args([3, 4096, 0, 0, 0, 0]), 4096);
+        let look = |tables: &FdTables, pid, fd| {
+            let (kind, opened) = tables.look_up(pid, fd);
+            (kind, opened.map_or(0, NonZeroU32::get))
+        };
+        assert_eq!(look(&tables, PID, 3), (FdKind::File, 1));
+        assert_eq!(look(&tables, PID, 4096), (FdKind::File, 1));
+        assert_eq!(look(&tables, PID, 5000), (FdKind::SyncFile, 2));
+        for absent in [0, 4, 4095, 5001, u64::MAX] {
+            assert_eq!(look(&tables, PID, absent), (FdKind::Unknown, 0));
+        }
+        tables.forked(PID, Pid(8));
+        // The copy by dup2 is not closed by an exec; another process keeps all.
+        tables.executed(PID);
+        assert_eq!(look(&tables, PID, 3), (FdKind::Unknown, 0));
+        assert_eq!(look(&tables, PID, 4096), (FdKind::File, 1));
+        assert_eq!(look(&tables, Pid(8), 3), (FdKind::File, 1));
+        tables.returned(PID, FdCall::Close, Args([5000, 0, 0, 0, 0, 0]), 0);
+        tables.returned(Pid(8), FdCall::CloseRange, Args([3, 4999, 0, 0, 0, 0]), 0);
+        assert_eq!(look(&tables, PID, 5000), (FdKind::Unknown, 0));
+        assert_eq!(look(&tables, Pid(8), 3), (FdKind::Unknown, 0));
+        assert_eq!(look(&tables, Pid(8), 4096), (FdKind::Unknown, 0));
+        assert_eq!(look(&tables, Pid(8), 5000), (FdKind::SyncFile, 2));
+        // What accept copies is the kind of the socket that listens; an fd from before the
+        // capture is known as soon as it is copied.
+        tables.returned(PID, FdCall::Socket, Args([2, 0, 0, 0, 0, 0]), 6);
+        tables.returned(PID, FdCall::Accept, Args([6, 0, 0, 0, 0, 0]), 7);
+        tables.returned(PID, FdCall::Accept, Args([60, 0, 0, 0, 0, 0]), 8);
+        tables.returned(PID, FdCall::Dup, Args([60, 0, 0, 0, 0, 0]), 9);
+        tables.returned(PID, FdCall::Accept, Args([9, 0, 0, 0, 0, 0]), 10);
+        let kinds = [7, 8, 9, 10].map(|fd| look(&tables, PID, fd).0);
+        let (inet, other) = (FdKind::InetSocket, FdKind::OtherSocket);
+        assert_eq!(kinds, [inet, other, FdKind::Unknown, FdKind::Unknown]);
+        tables.exited(PID);
+        assert_eq!(look(&tables, PID, 7), (FdKind::Unknown, 0));
     }
 }

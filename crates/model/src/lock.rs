@@ -33,6 +33,21 @@ pub enum LockKind {
 }
 
 impl LockKind {
+    /// Every kind, in the order of the enum.
+    pub(crate) const ALL: [Self; 11] = [
+        Self::Semaphore,
+        Self::Spinlock,
+        Self::RwlockRead,
+        Self::RwlockWrite,
+        Self::RwsemRead,
+        Self::RwsemWrite,
+        Self::RtMutex,
+        Self::PercpuRead,
+        Self::PercpuWrite,
+        Self::Mutex,
+        Self::Unknown,
+    ];
+
     /// By the event's flags.
     #[must_use]
     pub fn of(flags: u32) -> Self {

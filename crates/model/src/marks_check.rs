@@ -124,10 +124,7 @@ fn anybody_ran(model: &Model, step: &Step) -> Option<bool> {
     let root = model.task(step.root);
     let runs = |task: &Task| {
         task.spans(from, to).any(|(_, _, _, span)| span.state == State::Running)
-            || task
-                .ops
-                .get(task.ops.partition_point(|op| op.start <= from))
-                .is_some_and(|op| op.start < to)
+            || task.ops.get(task.ops.up_to(from)).is_some_and(|op| op.start < to)
     };
     if runs(root) {
         return Some(true);

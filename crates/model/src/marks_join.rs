@@ -76,19 +76,27 @@ pub struct Marked {
 impl Marked {
     /// Keeps the steps that overlap `[from, to)`, in ns on the capture's clock.
     pub fn keep_between(&mut self, from: Option<u64>, to: Option<u64>) {
-        let kept: Vec<bool> = self
+        self.keep(|s| from.is_none_or(|from| s.end.0 > from) && to.is_none_or(|to| s.start.0 < to));
+    }
+
+    /// Keeps the steps that are wanted. One whose parent is left out has none.
+    pub fn keep(&mut self, wanted: impl Fn(&Step) -> bool) {
+        // For each step its place among those that are kept.
+        let mut kept = 0;
+        let places: Vec<Option<usize>> = self
             .steps
             .iter()
-            .map(|s| from.is_none_or(|from| s.end.0 > from) && to.is_none_or(|to| s.start.0 < to))
+            .map(|step| {
+                let place = wanted(step).then_some(kept);
+                kept += usize::from(place.is_some());
+                place
+            })
             .collect();
-        let number = |old: usize| kept.iter().take(old).filter(|k| **k).count();
-        let mut at = 0;
-        for step in &mut self.steps {
-            step.parent = step.parent.filter(|p| kept.get(*p) == Some(&true)).map(number);
-        }
-        self.steps.retain(|_| {
-            at += 1;
-            kept.get(at - 1) == Some(&true)
+        let place = |old: usize| places.get(old).copied().flatten();
+        let mut at = 0..places.len();
+        self.steps.retain_mut(|step| {
+            step.parent = step.parent.and_then(place);
+            at.next().and_then(place).is_some()
         });
     }
 }

@@ -2,7 +2,7 @@
 
 use std::num::NonZeroU32;
 
-use agenttrace_parse::{Addr, Args, Dev, Nanos};
+use agenttrace_parse::{Addr, Args, Calibration, Dev, Nanos};
 
 use crate::lock::LockKind;
 use crate::reclaim::{DirtyPause, ReclaimOp};
@@ -15,10 +15,9 @@ pub struct Op {
     /// Exit; [`Nanos::MAX`] while open. Includes the calibrated exit cost.
     pub end: Nanos,
     parent: u32,
-    /// From the recorded exit to the task's next event, ns; saturates.
-    pub(crate) tail: u32,
-    /// How much of `end` is calibrated exit cost, ns.
-    pub(crate) cost: u32,
+    /// How much of `end` is calibrated exit cost, ns. While the capture is read: from the
+    /// recorded exit to the task's next event, plus 1; 0 where that is not known.
+    pub(crate) gap: u32,
     /// What it is.
     pub kind: OpKind,
     /// The end was not recorded.
@@ -160,6 +159,22 @@ pub enum FdKind {
 }
 
 impl FdKind {
+    /// Every kind, in the order of the enum.
+    pub(crate) const ALL: [Self; 12] = [
+        Self::Unknown,
+        Self::File,
+        Self::SyncFile,
+        Self::InetSocket,
+        Self::UnixSocket,
+        Self::OtherSocket,
+        Self::Pipe,
+        Self::Event,
+        Self::Epoll,
+        Self::Notify,
+        Self::Timer,
+        Self::Other,
+    ];
+
     /// Whether it is a socket of any kind.
     #[must_use]
     pub fn is_socket(self) -> bool {
@@ -173,8 +188,7 @@ impl Op {
             start,
             end: Nanos::MAX,
             parent: parent.and_then(|p| u32::try_from(p).ok()).unwrap_or(u32::MAX),
-            tail: u32::MAX,
-            cost: 0,
+            gap: 0,
             kind,
             estimated: false,
             reads: false,
@@ -182,47 +196,88 @@ impl Op {
         }
     }
 
+    /// After the capture is read: its exit's cost, or where its end was guessed, the end that
+    /// the last evidence of it allows.
+    pub(crate) fn settle(&mut self, costs: &Calibration, unit: Nanos) {
+        if self.end == Nanos::MAX {
+            return;
+        }
+        let cost = match self.kind {
+            OpKind::Fault(_) if self.estimated => {
+                let evidence = self.end - Nanos(u64::from(self.gap.wrapping_sub(1)));
+                self.end = self.end.min(evidence + costs.fault_reach);
+                self.gap = 0;
+                return;
+            }
+            OpKind::Fault(_) => costs.fault_cost,
+            OpKind::Syscall(_) => costs.exit_cost,
+            OpKind::Lock { .. }
+            | OpKind::Irq(_)
+            | OpKind::Softirq(_)
+            | OpKind::LocalTimer
+            | OpKind::Work(_)
+            | OpKind::Commit { .. }
+            | OpKind::SyncFile { .. }
+            | OpKind::Exit
+            | OpKind::Reclaim(_)
+            | OpKind::DirtyPause(_)
+            | OpKind::TlbWait(_) => return,
+        };
+        self.gap = cost_within(self.gap, cost, unit);
+        self.end += Nanos(u64::from(self.gap));
+    }
+
     /// When its exit was recorded: `end` without the calibrated cost.
     #[must_use]
-    pub fn recorded_end(&self) -> Nanos {
-        self.end - Nanos(u64::from(self.cost))
+    pub fn recorded_end(self) -> Nanos {
+        self.end - Nanos(u64::from(self.gap))
     }
 
     /// The operation around it.
     #[must_use]
-    pub fn parent(&self) -> Option<usize> {
+    pub fn parent(self) -> Option<usize> {
         (self.parent != u32::MAX).then_some(self.parent as usize)
     }
 
     /// The system call, if it is one.
     #[must_use]
-    pub fn syscall(&self) -> Option<&SyscallOp> {
-        if let OpKind::Syscall(call) = &self.kind { Some(call) } else { None }
+    pub fn syscall(self) -> Option<SyscallOp> {
+        if let OpKind::Syscall(call) = self.kind { Some(call) } else { None }
     }
 
     /// The fault, if it is one.
     #[must_use]
-    pub fn fault(&self) -> Option<&FaultOp> {
-        if let OpKind::Fault(fault) = &self.kind { Some(fault) } else { None }
+    pub fn fault(self) -> Option<FaultOp> {
+        if let OpKind::Fault(fault) = self.kind { Some(fault) } else { None }
     }
 
     /// The function, if it is a kworker's work item.
     #[must_use]
-    pub fn work(&self) -> Option<Addr> {
+    pub fn work(self) -> Option<Addr> {
         if let OpKind::Work(function) = self.kind { Some(function) } else { None }
     }
 
     /// The journal's device, if it is a commit.
     #[must_use]
-    pub fn commit(&self) -> Option<Dev> {
+    pub fn commit(self) -> Option<Dev> {
         if let OpKind::Commit { dev, .. } = self.kind { Some(dev) } else { None }
     }
 
     /// Length; zero while open.
     #[must_use]
-    pub fn duration(&self) -> Nanos {
+    pub fn duration(self) -> Nanos {
         if self.end == Nanos::MAX { Nanos::ZERO } else { self.end - self.start }
     }
+}
+
+/// How much of the gap after an exit is the exit's own cost; `gap` is as [`Op::gap`] while
+/// the capture is read, and times are rounded to `unit`.
+pub(crate) fn cost_within(gap: u32, cost: Nanos, unit: Nanos) -> u32 {
+    let Some(gap) = gap.checked_sub(1) else { return 0 };
+    // A gap that the cost may have been rounded up to is all cost.
+    let rounded = cost.0.next_multiple_of(unit.0.max(1));
+    let most = if u64::from(gap) <= rounded { rounded } else { cost.0 };
+    gap.min(u32::try_from(most).unwrap_or(u32::MAX))
 }
 
 impl SyscallOp {

@@ -3,6 +3,8 @@
 use agenttrace_parse::{Addr, Comm, Cpu, Nanos, Pid, SwitchState, Tid};
 
 use crate::op::{Op, SyscallOp};
+use crate::ops::Ops;
+use crate::recorded::Recorded;
 
 /// Index of a task in [`crate::Model::tasks`].
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -36,7 +38,7 @@ pub struct Task {
     pub states: Vec<Span>,
     /// What it did: system calls, faults, waits for locks, interrupts on top of
     /// it, properly nested, in the order of their start.
-    pub ops: Vec<Op>,
+    pub ops: Ops,
     /// Programs it executed: (when the new image was there, path).
     pub execs: Vec<(Nanos, String)>,
     /// When its execs were past the point of no return (`sched_prepare_exec`), and the
@@ -48,7 +50,7 @@ pub struct Task {
     pub migrations: Vec<(Nanos, Cpu, Cpu)>,
     /// When each event was recorded while it was current, in time order: what recording
     /// cost it.
-    pub recorded: Vec<Nanos>,
+    pub recorded: Recorded,
 }
 
 /// A stretch of one state of one task.
@@ -118,12 +120,12 @@ impl Task {
             exit: None,
             names: Vec::new(),
             states: vec![Span { start, state, cpu: Cpu::NONE, wake: None, inferred: false }],
-            ops: Vec::new(),
+            ops: Ops::default(),
             execs: Vec::new(),
             prepared: Vec::new(),
             copied: None,
             migrations: Vec::new(),
-            recorded: Vec::new(),
+            recorded: Recorded::default(),
         }
     }
 
@@ -192,8 +194,7 @@ impl Task {
     /// How many events were recorded over `[from, to)` while it was current.
     #[must_use]
     pub fn recorded_within(&self, from: Nanos, to: Nanos) -> u64 {
-        let before = |time: Nanos| self.recorded.partition_point(|at| *at < time);
-        before(to).saturating_sub(before(from)) as u64
+        self.recorded.within(from, to)
     }
 
     /// When the task is dead, if the capture shows it.
@@ -205,25 +206,21 @@ impl Task {
     /// Index of the innermost operation that contains `time`.
     #[must_use]
     pub fn op_at(&self, time: Nanos) -> Option<usize> {
-        let after = self.ops.partition_point(|op| op.start <= time);
-        let mut index = after.checked_sub(1)?;
-        loop {
-            let op = self.ops.get(index)?;
-            if op.end > time {
-                return Some(index);
-            }
-            index = op.parent()?;
+        let mut index = self.ops.up_to(time).checked_sub(1)?;
+        while self.ops.end(index)? <= time {
+            index = self.ops.parent(index)?;
         }
+        Some(index)
     }
 
     /// The innermost system call that contains `time`, with its index in the operations.
     #[must_use]
-    pub fn call_at(&self, time: Nanos) -> Option<(usize, &SyscallOp)> {
+    pub fn call_at(&self, time: Nanos) -> Option<(usize, SyscallOp)> {
         self.op_chain(self.op_at(time)).find_map(|(index, op)| Some((index, op.syscall()?)))
     }
 
     /// The operations around `op`, itself first, outwards.
-    pub fn op_chain(&self, op: Option<usize>) -> impl Iterator<Item = (usize, &Op)> + '_ {
+    pub fn op_chain(&self, op: Option<usize>) -> impl Iterator<Item = (usize, Op)> + '_ {
         std::iter::successors(op.and_then(|i| self.ops.get(i).map(|o| (i, o))), |(_, op)| {
             op.parent().and_then(|i| self.ops.get(i).map(|o| (i, o)))
         })

@@ -1,6 +1,7 @@
 //! Every event that the analysis knows, written and read back.
 
-use crate::events::{Row, TABLE, row};
+use crate::events::{Marker, Print, Row, TABLE, row};
+use crate::fields::Text;
 use crate::format::{BinaryFields, Layout, Place, Slot};
 use crate::print_fmt::StateTable;
 use crate::support_tests::Random;
@@ -26,7 +27,8 @@ fn some_kind<'a>(row: &Row, raw: &'a [u8], size: usize) -> Option<Kind<'a>> {
     };
     let slots = (0..row.fields.len()).map(|i| Some(slot(i))).collect();
     let layout = Layout { slots, states: Some(StateTable::new("", None)) };
-    (row.decode.binary)(&BinaryFields { raw, layout: &layout })
+    let mut kind = Kind::Marker(Marker::Print(Print { buf: Text(b"not decoded") }));
+    (row.decode.binary)(&BinaryFields { raw, layout: &layout }, &mut kind).map(|()| kind)
 }
 
 #[test]

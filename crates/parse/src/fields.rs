@@ -14,6 +14,20 @@ pub(crate) trait Source<'a> {
     fn text(&self, field: usize) -> Option<&'a [u8]>;
     /// Element `index` of an array field of machine words.
     fn word(&self, field: usize, index: usize) -> Option<u64>;
+    /// The first six of them.
+    #[inline]
+    fn six_words(&self, field: usize) -> Option<[u64; 6]> {
+        let mut words = [0; 6];
+        for (index, word) in words.iter_mut().enumerate() {
+            *word = self.word(field, index)?;
+        }
+        Some(words)
+    }
+    /// A string field that holds a task's name.
+    #[inline]
+    fn comm(&self, field: usize) -> Option<Comm> {
+        self.text(field).map(Comm::new)
+    }
     /// What `prev_state` of `sched_switch` means in this capture.
     fn switch_state(&self, field: usize) -> Option<SwitchState>;
 }
@@ -27,7 +41,8 @@ pub(crate) trait Field<'a>: Sized {
 macro_rules! int_field {
     ($($t:ty => |$v:ident| $from:expr, |$s:ident| $fmt:literal $(, $arg:expr)?;)*) => {$(
         impl<'a> Field<'a> for $t {
-            fn read(source: &impl Source<'a>, field: usize) -> Option<Self> {
+            #[inline]
+    fn read(source: &impl Source<'a>, field: usize) -> Option<Self> {
                 source.int(field).map(|$v| $from)
             }
             fn write(&self, out: &mut String) {
@@ -70,6 +85,18 @@ impl Comm {
         }
         Self(comm)
     }
+    /// The same of all 16 bytes of `task->comm`.
+    #[inline]
+    pub(crate) fn of_task(bytes: &[u8; 16]) -> Self {
+        // The lowest bit that is set here is the highest of the first byte that is 0.
+        const ONES: u128 = u128::from_le_bytes([1; 16]);
+        const HIGHEST: u128 = u128::from_le_bytes([0x80; 16]);
+        let word = u128::from_le_bytes(*bytes);
+        let zeros = word.wrapping_sub(ONES) & !word & HIGHEST;
+        let bits = zeros.trailing_zeros() & !7;
+        let name = u128::MAX.checked_shr(128_u32.saturating_sub(bits)).unwrap_or(0);
+        Self((word & name).to_le_bytes())
+    }
     /// The bytes before the first NUL.
     #[must_use]
     pub fn as_bytes(&self) -> &[u8] {
@@ -95,8 +122,9 @@ impl std::fmt::Debug for Comm {
 }
 
 impl<'a> Field<'a> for Comm {
+    #[inline]
     fn read(source: &impl Source<'a>, field: usize) -> Option<Self> {
-        source.text(field).map(Self::new)
+        source.comm(field)
     }
     fn write(&self, out: &mut String) {
         quote(self.as_bytes(), out);
@@ -122,6 +150,7 @@ impl std::fmt::Debug for Text<'_> {
 }
 
 impl<'a> Field<'a> for Text<'a> {
+    #[inline]
     fn read(source: &impl Source<'a>, field: usize) -> Option<Self> {
         source.text(field).map(Text)
     }
@@ -135,12 +164,9 @@ impl<'a> Field<'a> for Text<'a> {
 pub struct Args(pub [u64; 6]);
 
 impl<'a> Field<'a> for Args {
+    #[inline]
     fn read(source: &impl Source<'a>, field: usize) -> Option<Self> {
-        let mut args = [0; 6];
-        for (index, arg) in args.iter_mut().enumerate() {
-            *arg = source.word(field, index)?;
-        }
-        Some(Self(args))
+        source.six_words(field).map(Self)
     }
     fn write(&self, out: &mut String) {
         for (index, arg) in self.0.iter().enumerate() {
@@ -154,6 +180,7 @@ impl<'a> Field<'a> for Args {
 pub struct Ip6(pub [u8; 16]);
 
 impl<'a> Field<'a> for Ip6 {
+    #[inline]
     fn read(source: &impl Source<'a>, field: usize) -> Option<Self> {
         let mut bytes = [0; 16];
         for (index, byte) in bytes.iter_mut().enumerate() {
@@ -169,6 +196,7 @@ impl<'a> Field<'a> for Ip6 {
 }
 
 impl<'a, T: Field<'a>> Field<'a> for Option<T> {
+    #[inline]
     fn read(source: &impl Source<'a>, field: usize) -> Option<Self> {
         Some(T::read(source, field))
     }
@@ -247,6 +275,7 @@ impl SwitchState {
 }
 
 impl<'a> Field<'a> for SwitchState {
+    #[inline]
     fn read(source: &impl Source<'a>, field: usize) -> Option<Self> {
         source.switch_state(field)
     }
@@ -335,6 +364,7 @@ impl Rwbs {
 }
 
 impl<'a> Field<'a> for Rwbs {
+    #[inline]
     fn read(source: &impl Source<'a>, field: usize) -> Option<Self> {
         source.text(field).map(Self::parse)
     }
@@ -394,6 +424,21 @@ pub(crate) fn unquote(text: &[u8]) -> Option<Vec<u8>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_task_s_name_ends_at_its_first_nul() {
+        for len in 0..=16 {
+            let mut bytes: [u8; 16] = std::array::from_fn(|i| [b'a', 0xff, 1, 0x80][i % 4]);
+            if let Some(end) = bytes.get_mut(len) {
+                *end = 0;
+            }
+            let name = Comm::of_task(&bytes);
+            assert_eq!(name, Comm::new(&bytes), "{len}");
+            assert_eq!(name.as_bytes().len(), len);
+        }
+        // Behind a NUL, 1 borrows from nobody.
+        assert_eq!(Comm::of_task(b"a\0\x01\x01\0bcdefghijkl"), Comm::new(b"a"));
+    }
 
     #[test]
     fn rwbs_letters_by_position() {

@@ -7,8 +7,8 @@ use nom::character::complete::{digit1, multispace0, space0};
 use nom::combinator::{map_res, opt};
 use nom::sequence::{delimited, preceded};
 
-use crate::cursor::{i32_at, u16_at, u32_at, u64_at, until_nul};
-use crate::fields::{Source, SwitchState};
+use crate::cursor::{u32_at, u64_at, until_nul};
+use crate::fields::{Comm, Source, SwitchState};
 use crate::print_fmt::StateTable;
 
 /// One event's `format` file (`trace_events.c`, `f_show`), as text.
@@ -56,17 +56,32 @@ impl Slot {
     /// The integer, sign-extended where the format says so.
     #[inline]
     pub(crate) fn int(&self, raw: &[u8]) -> Option<u64> {
-        // The casts widen by the sign that the format tells.
-        Some(match (self.size, self.signed) {
-            (8, _) => u64_at(raw, self.offset)?,
-            (4, true) => i64::from(i32_at(raw, self.offset)?) as u64,
-            (4, false) => u32_at(raw, self.offset)?.into(),
-            (2, true) => i64::from(u16_at(raw, self.offset)? as i16) as u64,
-            (2, false) => u16_at(raw, self.offset)?.into(),
-            (1, true) => i64::from(*raw.get(self.offset)? as i8) as u64,
-            (1, false) => (*raw.get(self.offset)?).into(),
+        let above = match self.size {
+            8 => 0,
+            4 => 32,
+            2 => 48,
+            1 => 56,
             _ => return None,
-        })
+        };
+        // Mostly a whole word is there: what lies behind the field is shifted out.
+        let word = match u64_at(raw, self.offset) {
+            Some(word) => word,
+            None => self.last(raw)?,
+        };
+        let word = word << above;
+        // The casts widen by the sign that the format tells.
+        Some(if self.signed { (word as i64 >> above) as u64 } else { word >> above })
+    }
+
+    /// The bytes of a field at the end of a record, as the low bytes of a word.
+    #[cold]
+    fn last(&self, raw: &[u8]) -> Option<u64> {
+        let field = raw.get(self.offset..self.offset.checked_add(self.size)?)?;
+        let mut word = [0; 8];
+        for (to, from) in word.iter_mut().zip(field) {
+            *to = *from;
+        }
+        Some(u64::from_le_bytes(word))
     }
 
     /// The bytes that the field holds or points to, and where they lie in `raw`.
@@ -87,6 +102,29 @@ impl Slot {
     #[inline]
     pub(crate) fn text<'a>(&self, raw: &'a [u8]) -> Option<&'a [u8]> {
         raw.get(self.range(raw)?).map(until_nul)
+    }
+
+    /// The array of machine words, where the record holds it so.
+    #[inline]
+    fn six_words(&self, raw: &[u8]) -> Option<[u64; 6]> {
+        if self.place != Place::Here || self.element != 8 || self.size < 48 {
+            return None;
+        }
+        let bytes: &[u8; 48] = raw.get(self.offset..)?.first_chunk()?;
+        let mut words = [0; 6];
+        for (word, bytes) in words.iter_mut().zip(bytes.as_chunks().0) {
+            *word = u64::from_le_bytes(*bytes);
+        }
+        Some(words)
+    }
+
+    /// The name of a task, where the record holds it so.
+    #[inline]
+    fn comm(&self, raw: &[u8]) -> Option<Comm> {
+        if self.place != Place::Here || self.size != 16 {
+            return None;
+        }
+        raw.get(self.offset..)?.first_chunk().map(Comm::of_task)
     }
 
     #[inline]
@@ -157,6 +195,22 @@ impl<'a> Source<'a> for BinaryFields<'a, '_> {
     #[inline]
     fn word(&self, field: usize, index: usize) -> Option<u64> {
         self.slot(field)?.word(self.raw, index)
+    }
+    #[inline]
+    fn six_words(&self, field: usize) -> Option<[u64; 6]> {
+        let slot = self.slot(field)?;
+        slot.six_words(self.raw).or_else(|| {
+            let mut words = [0; 6];
+            for (index, word) in words.iter_mut().enumerate() {
+                *word = slot.word(self.raw, index)?;
+            }
+            Some(words)
+        })
+    }
+    #[inline]
+    fn comm(&self, field: usize) -> Option<Comm> {
+        let slot = self.slot(field)?;
+        slot.comm(self.raw).or_else(|| slot.text(self.raw).map(Comm::new))
     }
     #[inline]
     fn switch_state(&self, field: usize) -> Option<SwitchState> {
@@ -263,6 +317,50 @@ mod tests {
         let strings: Vec<_> =
             format.fields.iter().filter(|f| f.is_string).map(|f| f.name).collect();
         assert_eq!(strings, ["filename", "late"]);
+    }
+
+    #[test]
+    fn integers_of_every_size_in_the_midst_and_at_the_end() {
+        let raw = [0x81, 0xf2, 0xf3, 0xf4, 0xf5, 0xf6, 0xf7, 0xf8, 0x80, 0xff, 0xff, 0xff];
+        let int = |offset, size, signed| {
+            Slot { offset, size, signed, place: Place::Here, element: size }.int(&raw)
+        };
+        assert_eq!(int(0, 1, false), Some(0x81));
+        assert_eq!(int(0, 1, true), Some(-0x7f_i64 as u64));
+        assert_eq!(int(0, 2, false), Some(0xf281));
+        assert_eq!(int(0, 4, false), Some(0xf4f3_f281));
+        assert_eq!(int(0, 4, true), Some(0xffff_ffff_f4f3_f281));
+        assert_eq!(int(0, 8, true), Some(0xf8f7_f6f5_f4f3_f281));
+        // No whole word is there.
+        assert_eq!(int(8, 4, true), Some(-128_i64 as u64));
+        assert_eq!(int(8, 4, false), Some(0xffff_ff80));
+        assert_eq!(int(10, 2, false), Some(0xffff));
+        assert_eq!(int(11, 1, true), Some(u64::MAX));
+        // Nor is the field.
+        assert_eq!([int(9, 4, false), int(11, 2, false), int(12, 1, false)], [None; 3]);
+        assert_eq!([int(5, 8, false), int(usize::MAX, 1, false)], [None; 2]);
+        assert_eq!([int(0, 0, false), int(0, 3, false), int(0, 16, false)], [None; 3]);
+    }
+
+    #[test]
+    fn words_and_names() {
+        let slot = |offset, size, element| {
+            let place = Place::Here;
+            Some(Slot { offset, size, signed: false, place, element })
+        };
+        let slots =
+            vec![slot(0, 48, 8), slot(0, 24, 4), slot(8, 48, 8), slot(0, 16, 16), slot(3, 8, 8)];
+        let layout = Layout { slots, states: None };
+        let mut raw: Vec<u8> = (1..=50).collect();
+        raw[10] = 0;
+        let fields = BinaryFields { raw: &raw, layout: &layout };
+        assert_eq!(fields.six_words(0).map(|w| w[5]), Some(0x302f_2e2d_2c2b_2a29));
+        // Six of four bytes: the words of a 32-bit kernel.
+        assert_eq!(fields.six_words(1).map(|w| w[5]), Some(0x1817_1615));
+        assert_eq!(fields.six_words(2), None);
+        assert_eq!(fields.comm(3), Some(Comm::new(&[1, 2, 3, 4, 5, 6, 7, 8, 9, 10])));
+        assert_eq!(fields.comm(4), Some(Comm::new(&[4, 5, 6, 7, 8, 9, 10])));
+        assert_eq!(fields.comm(5), None);
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! A capture of any format, told apart by its content.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 
 use crate::attach::{Attach, Piece};
 use crate::capture::{CaptureInfo, ClockId, Totals};
@@ -12,7 +12,7 @@ use crate::formats::Formats;
 use crate::ftrace::{self, FtraceText};
 use crate::perf_data::{self, PerfData};
 use crate::stack::{ListedModule, StackEvent};
-use crate::stream;
+use crate::stream::{self, Course};
 use crate::topology::Topology;
 use crate::trace_dat::{self, TraceDat};
 use crate::unpack::{Plain, Unpacked};
@@ -33,8 +33,8 @@ pub struct ReadOptions {
 #[derive(Debug)]
 pub struct Capture<'a> {
     form: Form<'a>,
-    /// Bytes that the present pass has walked over.
-    walked: AtomicU64,
+    /// The present pass, or the last one.
+    course: Course,
 }
 
 /// How far a pass over a capture is.
@@ -84,7 +84,7 @@ impl<'a> Capture<'a> {
     /// # Errors
     /// Where the format is unknown or not read, or its header contradicts itself.
     pub fn open(unpacked: &'a Unpacked<'_>, options: &ReadOptions) -> Result<Self, Error> {
-        let mut capture = Self { form: Form::open(unpacked, options)?, walked: AtomicU64::new(0) };
+        let mut capture = Self { form: Form::open(unpacked, options)?, course: Course::default() };
         let info = match &mut capture.form {
             Form::PerfData(perf) => &mut perf.info,
             Form::TraceDat(dat) => &mut dat.info,
@@ -121,13 +121,20 @@ impl<'a> Capture<'a> {
             // Read whole when it was opened.
             Form::Events(_) => 0,
         };
-        Progress { bytes: self.walked.load(Ordering::Relaxed), of }
+        Progress { bytes: self.course.walked.load(Ordering::Relaxed), of }
     }
 
-    /// The count of the pass that begins.
-    fn begin(&self) -> &AtomicU64 {
-        self.walked.store(0, Ordering::Relaxed);
-        &self.walked
+    /// Ends the present pass early. The sink still gets the events of a batch or two that
+    /// have been read already, and [`Totals`] count what it got.
+    pub fn stop(&self) {
+        self.course.stop.store(true, Ordering::Relaxed);
+    }
+
+    /// The course of the pass that begins.
+    fn begin(&self) -> &Course {
+        self.course.walked.store(0, Ordering::Relaxed);
+        self.course.stop.store(false, Ordering::Relaxed);
+        &self.course
     }
 
     /// Delivers all events in time order, in batches, always on the calling thread.
@@ -145,11 +152,11 @@ impl<'a> Capture<'a> {
         diagnostics: &mut Diagnostics,
         sink: &mut dyn FnMut(&[Event<'a>]),
     ) -> Result<Totals, Error> {
-        let progress = self.begin();
+        let course = self.begin();
         match &self.form {
-            Form::PerfData(perf) => Ok(perf.read(stream::BATCH, progress, diagnostics, sink)),
-            Form::TraceDat(dat) => Ok(dat.read(stream::BATCH, progress, diagnostics, sink)),
-            Form::Text(text) => text.read(progress, diagnostics, sink),
+            Form::PerfData(perf) => Ok(perf.read(stream::BATCH, course, diagnostics, sink)),
+            Form::TraceDat(dat) => Ok(dat.read(stream::BATCH, course, diagnostics, sink)),
+            Form::Text(text) => text.read(course, diagnostics, sink),
             Form::Events(text) => text.read(diagnostics, sink),
         }
     }
@@ -178,19 +185,19 @@ impl<'a> Capture<'a> {
         diagnostics: &mut Diagnostics,
         sink: &mut dyn FnMut(&[StackEvent<'a>]),
     ) -> Result<(), Error> {
-        let progress = self.begin();
+        let course = self.begin();
         match &self.form {
             Form::PerfData(perf) => {
-                perf_data::Stacks(perf).read(progress, diagnostics, sink);
+                perf_data::Stacks(perf).read(course, diagnostics, sink);
                 Ok(())
             }
             Form::TraceDat(dat) => {
-                attached(sink, |push| trace_dat::Stacks(dat).read(progress, diagnostics, push));
+                attached(sink, |push| trace_dat::Stacks(dat).read(course, diagnostics, push));
                 Ok(())
             }
             Form::Text(text) => {
                 let stacks = ftrace::Stacks(text);
-                let totals = attached(sink, |push| stacks.read(progress, diagnostics, push));
+                let totals = attached(sink, |push| stacks.read(course, diagnostics, push));
                 text.readable(&totals, diagnostics)
             }
             Form::Events(_) => Ok(()),

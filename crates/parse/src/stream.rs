@@ -1,7 +1,7 @@
 //! Any reader's records to events in time order: batches decoded in parallel and
 //! handed on in order, while the next is prepared.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use rayon::prelude::*;
 
@@ -14,6 +14,9 @@ pub(crate) const BATCH: usize = 1 << 15;
 
 /// Entries that one thread decodes at a time.
 const CHUNK: usize = 1 << 12;
+
+/// More CPUs than Linux supports.
+pub(crate) const MAX_CPUS: u32 = 1 << 14;
 
 /// The serial part of a format's reader: finds records and puts them in the order of time.
 /// An entry says where one is, and when; small and plain, for a batch of them is sorted.
@@ -43,7 +46,7 @@ impl Inversions {
         let index = cpu as usize;
         if index >= self.last.len() {
             // More CPUs than Linux supports: a broken record.
-            if index >= 1 << 14 {
+            if index >= MAX_CPUS as usize {
                 return;
             }
             self.last.resize(index.saturating_add(1), 0);
@@ -76,16 +79,23 @@ pub(crate) struct Stats {
 
 impl Stats {
     /// The totals of a CPU; `None` for a number that no Linux has.
+    #[inline]
     pub(crate) fn cpu(&mut self, cpu: Cpu, time: u64) -> Option<&mut CpuTotals> {
         let index = cpu.0 as usize;
         if index >= self.cpus.len() {
-            if index >= 1 << 14 {
-                return None;
-            }
-            self.cpus.resize(index.saturating_add(1), None);
+            self.grow(index)?;
         }
-        let new = CpuTotals { cpu, events: 0, first: Nanos(time), last: Nanos(time), lost: 0 };
-        self.cpus.get_mut(index).map(|slot| slot.get_or_insert(new))
+        let new = || CpuTotals { cpu, events: 0, first: Nanos(time), last: Nanos(time), lost: 0 };
+        self.cpus.get_mut(index).map(|slot| slot.get_or_insert_with(new))
+    }
+
+    #[cold]
+    fn grow(&mut self, index: usize) -> Option<()> {
+        if index >= MAX_CPUS as usize {
+            return None;
+        }
+        self.cpus.resize(index.saturating_add(1), None);
+        Some(())
     }
 
     /// Counts an event.
@@ -160,7 +170,7 @@ impl<E: Copy + Send + Sync, I: Send + Sync> Batch<E, I> {
         &mut self,
         walk: &mut impl Walk<E>,
         types: usize,
-        item: &(impl Fn(&E, &mut Stats) -> Option<I> + Sync),
+        decode: &(impl Fn(&E, &mut Stats, &mut Vec<I>) + Sync),
     ) -> bool {
         self.diagnostics = Diagnostics::default();
         if !walk.next(&mut self.entries, &mut self.diagnostics) {
@@ -173,15 +183,17 @@ impl<E: Copy + Send + Sync, I: Send + Sync> Batch<E, I> {
             let stats = Stats { by_type, ..Stats::default() };
             self.chunks.push(Chunk { items: Vec::new(), stats });
         }
-        let decode = |(chunk, entries): (&mut Chunk<I>, &[E])| {
+        let chunk = |(chunk, entries): (&mut Chunk<I>, &[E])| {
             chunk.items.clear();
-            let stats = &mut chunk.stats;
-            chunk.items.extend(entries.iter().filter_map(|e| item(e, stats)));
+            chunk.items.reserve(entries.len());
+            for entry in entries {
+                decode(entry, &mut chunk.stats, &mut chunk.items);
+            }
         };
         if self.used > 1 {
-            self.chunks.par_iter_mut().zip(self.entries.par_chunks(CHUNK)).for_each(decode);
+            self.chunks.par_iter_mut().zip(self.entries.par_chunks(CHUNK)).for_each(chunk);
         } else {
-            self.chunks.iter_mut().zip(self.entries.chunks(CHUNK)).for_each(decode);
+            self.chunks.iter_mut().zip(self.entries.chunks(CHUNK)).for_each(chunk);
         }
         true
     }
@@ -200,38 +212,54 @@ impl<E: Copy + Send + Sync, I: Send + Sync> Batch<E, I> {
     }
 }
 
-/// Delivers what `item` makes of the entries of a walk, in their order: an
-/// [`Event`](crate::Event), say, or a [`StackEvent`](crate::stack::StackEvent). It runs on
-/// any thread; `None`, and counted, is an entry that says nothing. `progress` follows the
-/// walk's position.
+/// How a pass over the records goes on: what others may know of it, and ask of it.
+#[derive(Debug, Default)]
+pub(crate) struct Course {
+    /// Bytes walked over, so far.
+    pub(crate) walked: AtomicU64,
+    /// Nothing more is wanted than what has been walked over.
+    pub(crate) stop: AtomicBool,
+}
+
+/// Delivers what `decode` makes of the entries of a walk, in their order: an
+/// [`Event`](crate::Event), say, or a [`StackEvent`](crate::stack::StackEvent). It appends
+/// to the items, on any thread; nothing, and counted, for an entry that says nothing.
+/// `progress` follows the walk's position.
 pub(crate) fn read<E: Copy + Send + Sync, I: Send + Sync>(
     info: &CaptureInfo,
     mut walk: impl Walk<E> + Send,
-    item: impl Fn(&E, &mut Stats) -> Option<I> + Sync,
-    progress: &AtomicU64,
+    decode: impl Fn(&E, &mut Stats, &mut Vec<I>) + Sync,
+    course: &Course,
     diagnostics: &mut Diagnostics,
     sink: &mut dyn FnMut(&[I]),
 ) -> Totals {
     let types = info.event_types.len();
     let mut ready = Batch::new();
     let mut next = Batch::new();
-    let mut more = ready.fill(&mut walk, types, &item);
+    let mut more = ready.fill(&mut walk, types, &decode);
     diagnostics.merge(&ready.diagnostics);
     while more {
-        progress.store(walk.position(), Ordering::Relaxed);
+        course.walked.store(walk.position(), Ordering::Relaxed);
         if ready.used > 1 {
             // The sink stays on this thread; walking and decoding go on beside it.
             rayon::in_place_scope(|scope| {
-                scope.spawn(|_| more = next.fill(&mut walk, types, &item));
+                scope.spawn(|_| more = next.fill(&mut walk, types, &decode));
                 ready.drain(diagnostics, sink);
             });
         } else {
             // Not worth waking a thread for.
             ready.drain(diagnostics, sink);
-            more = next.fill(&mut walk, types, &item);
+            more = next.fill(&mut walk, types, &decode);
         }
         diagnostics.merge(&next.diagnostics);
         std::mem::swap(&mut ready, &mut next);
+        if course.stop.load(Ordering::Relaxed) {
+            // What has been counted is delivered as well.
+            if more {
+                ready.drain(diagnostics, sink);
+            }
+            break;
+        }
     }
     let chunks = ready.chunks.iter().chain(&next.chunks);
     totals(info, &walk, chunks.map(|c| &c.stats), diagnostics)

@@ -9,8 +9,8 @@ use crate::print_fmt::StateTable;
 #[derive(Debug)]
 pub(crate) struct Tracepoint {
     action: Action,
-    /// `common_flags`.
-    flags: Option<Slot>,
+    /// Where the byte of `common_flags` is.
+    flags: Option<usize>,
     /// `common_pid`.
     common_pid: Option<Slot>,
     /// `agent_step_id`.
@@ -44,7 +44,7 @@ impl Tracepoint {
     pub(crate) fn new(name: &str, format: &Format<'_>, around: Around<'_>) -> Self {
         Self {
             action: action(name, format, around),
-            flags: format.slot("common_flags"),
+            flags: format.slot("common_flags").filter(|s| s.size == 1).map(|s| s.offset),
             common_pid: format.slot("common_pid"),
             step_id: format.slot("agent_step_id"),
         }
@@ -61,12 +61,12 @@ impl Tracepoint {
         self.common_pid.and_then(|s| s.int(payload)).map(|tid| tid as i32)
     }
 
-    /// Decodes a payload; fills in what its common fields tell. `None` where the
-    /// payload is too short, or nothing is known of it.
+    /// Decodes a payload: fills in what happened, in place, and what its common fields
+    /// tell. `None` where the payload is too short, or nothing is known of it.
     #[inline]
-    pub(crate) fn decode<'a>(&self, payload: &'a [u8], event: &mut Event<'a>) -> Option<Kind<'a>> {
-        if let Some(flags) = self.flags.and_then(|s| s.int(payload)) {
-            event.context = Context::from_flags(flags as u8);
+    pub(crate) fn decode<'a>(&self, payload: &'a [u8], event: &mut Event<'a>) -> Option<()> {
+        if let Some(flags) = self.flags.and_then(|at| payload.get(at)) {
+            event.context = Context::from_flags(*flags);
         }
         if event.tid.0 == -1 {
             // perf cannot number a task any more that has exited; the tracepoint can.
@@ -78,27 +78,36 @@ impl Tracepoint {
             event.agent_step_id = step;
         }
         match &self.action {
-            Action::Row(row, layout) => by_row(row, layout, payload),
+            Action::Row(row, layout) => {
+                (row.decode.binary)(&BinaryFields { raw: payload, layout }, &mut event.kind)
+            }
+            Action::SysEnter(..) | Action::SysExit(..) | Action::Unknown => {
+                event.kind = self.syscall(payload)?;
+                Some(())
+            }
+        }
+    }
+
+    /// What one of `syscalls:sys_*` tells. Apart, so that the way of all others is short.
+    #[inline(never)]
+    fn syscall<'a>(&self, payload: &'a [u8]) -> Option<Kind<'a>> {
+        let syscall = match &self.action {
             Action::SysEnter(nr, slots) => {
                 let mut args = [0; 6];
                 for (arg, slot) in args.iter_mut().zip(slots) {
                     *arg = slot.int(payload)?;
                 }
                 let id = nr.int(payload)? as i64;
-                Some(Kind::Syscall(Syscall::SysEnter(SysEnter { id, args: Args(args) })))
+                Syscall::SysEnter(SysEnter { id, args: Args(args) })
             }
             Action::SysExit(nr, ret) => {
                 let (id, ret) = (nr.int(payload)? as i64, ret.int(payload)? as i64);
-                Some(Kind::Syscall(Syscall::SysExit(SysExit { id, ret })))
+                Syscall::SysExit(SysExit { id, ret })
             }
-            Action::Unknown => None,
-        }
+            Action::Row(..) | Action::Unknown => return None,
+        };
+        Some(Kind::Syscall(syscall))
     }
-}
-
-#[inline]
-fn by_row<'a>(row: &Row, layout: &Layout, raw: &'a [u8]) -> Option<Kind<'a>> {
-    (row.decode.binary)(&BinaryFields { raw, layout })
 }
 
 fn action(name: &str, format: &Format<'_>, around: Around<'_>) -> Action {

@@ -78,7 +78,7 @@ fn by_task(model: &Model, task: TaskId, time: Nanos) -> Asked {
         matches!(class, SyscallClass::Durability | SyscallClass::Metadata | SyscallClass::Write)
     };
     let at = model.tasks.get(task.0 as usize);
-    let call = at.and_then(|t| t.call_at(time)).map(|(_, call)| *call);
+    let call = at.and_then(|t| t.call_at(time)).map(|(_, call)| call);
     let call = call.filter(asks);
     Asked::Task {
         task,

@@ -73,9 +73,9 @@ pub(crate) fn members(
         let mut numbers = model.syscalls.numbers(&NAME_CHANGES);
         numbers.extend(model.syscalls.numbers(&CHANGES));
         for (id, task) in model.task_ids() {
-            let first = task.ops.partition_point(|op| op.start < since);
-            let last = task.ops.partition_point(|op| op.start < commit.start);
-            for op in task.ops.get(first..last).unwrap_or_default() {
+            let first = task.ops.before(since);
+            let last = task.ops.before(commit.start);
+            for op in task.ops.range(first..last) {
                 let changes = op.syscall().is_some_and(|call| {
                     model.syscalls.class(call.nr) == SyscallClass::Metadata
                         && numbers.contains(&call.nr)

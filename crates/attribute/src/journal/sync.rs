@@ -73,8 +73,8 @@ pub(crate) fn syncs(index: &Index<'_>, work: &[Stretch]) -> Vec<SyncCall> {
         let Some(task) = index.model.tasks.get(stretch.task.0 as usize) else { continue };
         for op in ops(task, *stretch) {
             let Some(call) = op.syscall() else { continue };
-            if op.end != Nanos::MAX && !call.mark && is_durability(index.model, call) {
-                calls.push(sync(index, stretch.task, op, call.nr));
+            if op.end != Nanos::MAX && !call.mark && is_durability(index.model, &call) {
+                calls.push(sync(index, stretch.task, &op, call.nr));
             }
         }
     }
@@ -101,7 +101,7 @@ fn sync(index: &Index<'_>, id: TaskId, op: &Op, nr: i32) -> SyncCall {
     let task = model.task(id);
     let whole = Stretch { task: id, from: op.start, to: op.end, inferred: false };
     let own: Vec<&Request> = index.submitted(whole).map(|(_, r)| r).collect();
-    let inner = ops(task, whole).iter().find_map(|op| match op.kind {
+    let inner = ops(task, whole).find_map(|op| match op.kind {
         OpKind::SyncFile { dev, ino } => index.journals().file(dev, ino),
         OpKind::Syscall(_)
         | OpKind::Fault(_)

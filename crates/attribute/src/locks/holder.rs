@@ -132,7 +132,7 @@ fn own_waits(
             if let OpKind::Lock { addr, kind } = op.kind {
                 return lock.same(Lock::Kernel(addr, kind));
             }
-            let futex = op.syscall().and_then(|call| futex(model, task, call));
+            let futex = op.syscall().and_then(|call| futex(model, task, &call));
             futex.is_some_and(|futex| futex.same(lock))
         });
         let wake = task.states.get(index + 1).and_then(|next| next.wake);
@@ -170,7 +170,7 @@ fn acts(task: &Task, from: Nanos, to: Nanos, held: &mut Held) {
     let first = task
         .op_chain(task.op_at(from))
         .last()
-        .map_or_else(|| task.ops.partition_point(|op| op.start < from), |(outermost, _)| outermost);
+        .map_or_else(|| task.ops.before(from), |(outermost, _)| outermost);
     let outer = task.ops.iter().skip(first).take_while(|op| op.start < to);
     for op in outer.filter(|op| op.parent().is_none()) {
         let act = match (op.syscall(), op.fault()) {

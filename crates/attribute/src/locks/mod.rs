@@ -5,7 +5,7 @@ mod signs;
 
 use agenttrace_model::parse::{Addr, Nanos, Pid};
 use agenttrace_model::{
-    LockKind, Model, Op, OpKind, State, SyscallClass, SyscallOp, Task, TaskId, WakeSource,
+    LockKind, Model, OpKind, OpsIter, State, SyscallClass, SyscallOp, Task, TaskId, WakeSource,
 };
 
 use crate::inclusive::Stretch;
@@ -95,8 +95,8 @@ pub(crate) struct KernelWait {
 
 /// The waits for locks of the kernel among operations, in the order of their start. A spin
 /// can begin within a wait: then both are there.
-pub(crate) fn kernel_waits(ops: &[Op]) -> impl Iterator<Item = KernelWait> + '_ {
-    ops.iter().filter_map(|op| {
+pub(crate) fn kernel_waits(ops: OpsIter<'_>) -> impl Iterator<Item = KernelWait> + '_ {
+    ops.filter_map(|op| {
         let OpKind::Lock { addr, kind } = op.kind else { return None };
         Some(KernelWait { start: op.start, end: op.end, addr, kind, parent: op.parent() })
     })
@@ -105,15 +105,15 @@ pub(crate) fn kernel_waits(ops: &[Op]) -> impl Iterator<Item = KernelWait> + '_ 
 /// All waits for locks that begin in a stretch of work, in the order of their start.
 pub(crate) fn waits(model: &Model, stretch: Stretch) -> Vec<Wait> {
     let Some(task) = model.tasks.get(stretch.task.0 as usize) else { return Vec::new() };
-    let first = task.ops.partition_point(|op| op.start < stretch.from);
-    let last = task.ops.partition_point(|op| op.start < stretch.to);
-    let ops = task.ops.get(first..last).unwrap_or_default();
+    let first = task.ops.before(stretch.from);
+    let last = task.ops.before(stretch.to);
+    let ops = task.ops.range(first..last);
     let end = model.span.1;
     let call_around = |parent| {
         let chain = task.op_chain(parent);
         chain.filter_map(|(_, op)| op.syscall()).map(|call| call.nr).next()
     };
-    let mut found: Vec<Wait> = kernel_waits(ops)
+    let mut found: Vec<Wait> = kernel_waits(ops.clone())
         .map(|wait| Wait {
             lock: Lock::Kernel(wait.addr, wait.kind),
             task: stretch.task,
@@ -125,7 +125,7 @@ pub(crate) fn waits(model: &Model, stretch: Stretch) -> Vec<Wait> {
         .collect();
     for op in ops {
         if let Some(call) = op.syscall()
-            && let Some(lock) = futex(model, task, call)
+            && let Some(lock) = futex(model, task, &call)
             && slept(task, op.start, op.end)
         {
             found.push(Wait {

@@ -190,14 +190,14 @@ struct Seen {
 pub(crate) fn completed<'m>(
     index: &'m Index<'_>,
     work: &'m [Stretch],
-) -> impl Iterator<Item = (&'m Stretch, &'m Task, &'m Op, &'m FaultOp)> + 'm {
+) -> impl Iterator<Item = (&'m Stretch, &'m Task, Op, FaultOp)> + 'm {
     let captured = &index.model.captured;
     // An entry without a completion was tried again, or refused.
     let told = captured.has("software:minor-faults") && captured.has("software:major-faults");
     work.iter().flat_map(move |stretch| {
         let task = index.model.tasks.get(stretch.task.0 as usize);
-        let list = task.map_or(&[][..], |task| ops(task, *stretch));
-        list.iter().filter_map(move |op| {
+        let list = task.into_iter().flat_map(|task| ops(task, *stretch));
+        list.filter_map(move |op| {
             let fault = op.fault()?;
             (!told || fault.major.is_some()).then_some((stretch, task?, op, fault))
         })
@@ -248,7 +248,7 @@ pub(crate) fn fault_groups(index: &Index<'_>, work: &[Stretch]) -> Vec<FaultGrou
             None if files_told => FaultKind::Anonymous,
             None => FaultKind::Untold,
         };
-        let slept = slept_for_io(model, task, op, fault);
+        let slept = slept_for_io(model, task, &op, &fault);
         let cached = match (fault.file, fault.page) {
             (Some(file), Some(page)) if !slept => {
                 index.cache().added(model, file, u64::from(page), op.start).is_some()
@@ -264,7 +264,7 @@ pub(crate) fn fault_groups(index: &Index<'_>, work: &[Stretch]) -> Vec<FaultGrou
             major: fault.major == Some(true),
             slept,
             cached,
-            long: ns >= CLEARS_HUGE && on_cpu(task, op) >= CLEARS_HUGE,
+            long: ns >= CLEARS_HUGE && on_cpu(task, &op) >= CLEARS_HUGE,
             ns,
         });
     }

@@ -61,13 +61,13 @@ fn rows(index: &Index<'_>, work: &[Stretch]) -> Rows {
     let mut sums: BTreeMap<Frame, Vec<Nanos>> = BTreeMap::new();
     for stretch in work {
         let Some(task) = index.task(stretch.task) else { continue };
-        let first = task.ops.partition_point(|op| op.start < stretch.from);
+        let first = task.ops.before(stretch.from);
         let ops = task.ops.iter().enumerate().skip(first);
         for (number, op) in ops.take_while(|(_, op)| op.start < stretch.to) {
             if op.end != Nanos::MAX
                 && let Some(frame) = Frame::of_interrupt(op.kind)
             {
-                sums.entry(frame).or_default().push(own(task, number, op));
+                sums.entry(frame).or_default().push(own(task, number, &op));
             }
         }
     }

@@ -158,7 +158,7 @@ pub(crate) fn sums(index: &Index<'_>, work: &[Stretch]) -> Sums {
             sum.missing += u64::from(call.ret == Some(ENOENT));
             sum.total += op.duration();
             let median = medians.get(&call.nr).copied().unwrap_or(Nanos::ZERO);
-            match temperature(model, task, op, median) {
+            match temperature(model, task, &op, median) {
                 Temperature::Cold => sum.cold.push(op.duration()),
                 Temperature::Uncached => {
                     sum.uncached += u64::from(looks_up);
@@ -166,14 +166,14 @@ pub(crate) fn sums(index: &Index<'_>, work: &[Stretch]) -> Sums {
                 }
                 Temperature::Warm => sum.warm.push(op.duration()),
             }
-            let directory = directory(task, call);
+            let directory = directory(task, &call);
             match takes {
                 Takes::Listed => {
                     listed.insert(directory);
                     known.insert(directory);
                     sum.directories.insert(directory);
                 }
-                Takes::DirFd | Takes::DirFdOrFile if at_cwd(call) => sums.by_path += 1,
+                Takes::DirFd | Takes::DirFdOrFile if at_cwd(&call) => sums.by_path += 1,
                 Takes::DirFd => {
                     known.insert(directory);
                     sum.directories.insert(directory);
@@ -212,8 +212,8 @@ fn metadata_calls(model: &Model) -> impl Iterator<Item = (i32, (Takes, bool))> +
 }
 
 /// The system calls that begin in a stretch.
-fn calls(task: &Task, stretch: Stretch) -> impl Iterator<Item = (&Op, &SyscallOp)> {
-    let first = task.ops.partition_point(|op| op.start < stretch.from);
+fn calls(task: &Task, stretch: Stretch) -> impl Iterator<Item = (Op, SyscallOp)> {
+    let first = task.ops.before(stretch.from);
     let within = task.ops.iter().skip(first).take_while(move |op| op.start < stretch.to);
     within.filter_map(|op| op.syscall().map(|call| (op, call)))
 }
@@ -263,7 +263,7 @@ fn temperature(model: &Model, task: &Task, op: &Op, median: Nanos) -> Temperatur
         }
     }
     // Interrupts and spins for locks on top of it are not its own.
-    let inside = task.ops.partition_point(|other| other.start < op.start);
+    let inside = task.ops.before(op.start);
     let nested = task.ops.iter().skip(inside).take_while(|other| other.start < op.end);
     let stolen: Nanos = nested
         .filter(|other| {

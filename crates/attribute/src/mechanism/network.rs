@@ -43,7 +43,7 @@ pub(crate) fn connection(
     segment: &PathSegment,
 ) -> Option<(i32, Option<Connection>)> {
     let task = index.task(segment.task)?;
-    let (at, call) = task.call_at(segment.start).map(|(at, call)| (at, *call))?;
+    let (at, call) = task.call_at(segment.start)?;
     let of =
         |call: &SyscallOp| Connection { peer: index.model.peers.of(task.pid, call), fd: call.arg0 };
     let class = |call: &SyscallOp| index.model.syscalls.class(call.nr);
@@ -52,8 +52,8 @@ pub(crate) fn connection(
             || matches!(class(call), SyscallClass::SocketReceive | SyscallClass::SocketSend)
     };
     let found = if class(&call) == SyscallClass::Poll {
-        let later = task.ops.get(at + 1..).unwrap_or_default().iter().take(ACTS_WITHIN);
-        later.filter_map(Op::syscall).find(|call| socket(call)).map(of)
+        let later = task.ops.iter().skip(at + 1).take(ACTS_WITHIN);
+        later.filter_map(Op::syscall).find(socket).as_ref().map(of)
     } else {
         Some(call).filter(socket).as_ref().map(of)
     };

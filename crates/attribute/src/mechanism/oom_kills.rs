@@ -37,7 +37,7 @@ pub(crate) fn tries(index: &Index<'_>, kill: &OomKill) -> LastTries {
     let mut tries = LastTries::default();
     let task = kill.trigger.and_then(|id| index.model.tasks.get(id.0 as usize));
     let Some(task) = task else { return tries };
-    let after = task.ops.partition_point(|op| op.start <= kill.time);
+    let after = task.ops.up_to(kill.time);
     let around = task.op_chain(task.op_at(kill.time)).last().map_or(kill.time, |(_, op)| op.start);
     for op in task.ops.iter().take(after).rev().take(LOOK_BACK) {
         let OpKind::Reclaim(reclaim) = op.kind else { continue };

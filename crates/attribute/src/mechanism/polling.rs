@@ -150,7 +150,7 @@ fn between_sleeps(
     let (mut denied, mut works) = (false, false);
     let Some(task) = index.task(owner) else { return (false, false) };
     let close = index.model.syscalls.number("close");
-    let first = task.ops.partition_point(|op| op.start < from);
+    let first = task.ops.before(from);
     let calls = task.ops.iter().skip(first).take_while(|op| op.start < to);
     for call in calls.filter_map(Op::syscall).filter(|call| !call.mark) {
         let failed = call.ret.is_some_and(|ret| ret < 0);
@@ -158,7 +158,7 @@ fn between_sleeps(
         let no = match index.model.syscalls.class(call.nr) {
             SyscallClass::Metadata if Some(call.nr) == close => continue,
             SyscallClass::Metadata => failed,
-            SyscallClass::SocketSend if is_connect(index, call) => failed,
+            SyscallClass::SocketSend if is_connect(index, &call) => failed,
             // wait4 with WNOHANG returns 0 while no child has ended, read at a file's end.
             SyscallClass::WaitChild if own => failed || nothing,
             SyscallClass::SocketReceive | SyscallClass::Read if failed || nothing => true,
@@ -183,9 +183,9 @@ fn between_sleeps(
         };
         denied |= no;
         let check =
-            sums.entry(call.nr).or_insert(Check { nr: call.nr, count: 0, failed: 0, last: *call });
+            sums.entry(call.nr).or_insert(Check { nr: call.nr, count: 0, failed: 0, last: call });
         check.count += 1;
-        check.last = *call;
+        check.last = call;
         check.failed += u64::from(no);
     }
     (denied, works)

@@ -29,7 +29,7 @@ impl MemoryIndex {
         let mut writes = Vec::new();
         for (id, task) in model.task_ids() {
             for op in &task.ops {
-                if let Some(bytes) = op.syscall().and_then(|call| written(model, call)) {
+                if let Some(bytes) = op.syscall().and_then(|call| written(model, &call)) {
                     writes.push((op.start, id, bytes));
                 }
             }
@@ -167,8 +167,8 @@ pub(crate) fn takers(index: &Index<'_>, from: Nanos, to: Nanos) -> Vec<(TaskId, 
     }
     for (id, task) in model.task_ids() {
         let stretch = Stretch { task: id, from, to, inferred: false };
-        let anonymous = |fault: &agenttrace_model::FaultOp| fault.file.is_none();
-        let faults = ops(task, stretch).iter().filter(|op| op.fault().is_some_and(anonymous));
+        let anonymous = |fault: agenttrace_model::FaultOp| fault.file.is_none();
+        let faults = ops(task, stretch).filter(|op| op.fault().is_some_and(anonymous));
         let count = faults.count() as u64;
         if count > 0 {
             *sums.entry(id).or_default() += count;

@@ -85,7 +85,7 @@ impl WatchWakes {
             let before = Nanos(wake.time.0.saturating_sub(1));
             let task = model.tasks.get(waker.0 as usize)?;
             let (op, call) = task.call_at(before)?;
-            if !touches_files(model, call) {
+            if !touches_files(model, &call) {
                 return None;
             }
             let known = watches(model, model.tasks.get(wake.wakee.0 as usize)?, before)?;
@@ -111,7 +111,7 @@ impl WatchWakes {
             for (index, op) in task.ops.iter().enumerate() {
                 if let Some(call) = op.syscall()
                     && calls.contains(&call.nr)
-                    && touches_files(model, call)
+                    && touches_files(model, &call)
                     && op.end != Nanos::MAX
                     && !woke.contains(&(waker, index))
                 {

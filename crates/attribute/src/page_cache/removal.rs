@@ -156,7 +156,7 @@ impl Calls {
             _ if fault => Removal::Reclaim,
             // On the way out of a call the last reference to a file goes (`task_work_run`).
             None => Removal::Truncated,
-            Some(call) => self.by_call(model, call),
+            Some(call) => self.by_call(model, &call),
         };
         (removal, nr)
     }
@@ -201,7 +201,7 @@ fn by_thread(task: &Task) -> Removal {
 }
 
 /// The reclaim that an operation is; compaction takes nothing out.
-fn reclaim(op: &Op) -> Option<Removal> {
+fn reclaim(op: Op) -> Option<Removal> {
     let OpKind::Reclaim(reclaim) = op.kind else { return None };
     match reclaim.kind {
         ReclaimKind::Direct => Some(Removal::DirectReclaim),

@@ -236,7 +236,7 @@ fn intervals(scene: Scene<'_>, ask: &Ask, select: &Selection<'_>) -> Result<Made
     if !with_stack {
         let there = model.tasks.iter().any(|task| {
             if locks {
-                kernel_waits(&task.ops).next().is_some()
+                kernel_waits(task.ops.iter()).next().is_some()
             } else {
                 task.states.iter().any(|s| matches!(s.state, State::Blocked(_)))
             }

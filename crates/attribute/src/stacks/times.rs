@@ -51,7 +51,7 @@ pub(super) fn add_locks(
     let mut open = 0;
     for (id, task) in model.task_ids() {
         let mut waits = Vec::new();
-        for wait in kernel_waits(&task.ops) {
+        for wait in kernel_waits(task.ops.iter()) {
             if wait.end == Nanos::MAX {
                 open += u64::from(select.at(Some(id), wait.start).is_some());
             } else {

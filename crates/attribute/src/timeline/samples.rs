@@ -152,8 +152,8 @@ impl Line {
 
 #[cfg(test)]
 mod tests {
-    use agenttrace_model::Span;
     use agenttrace_model::parse::{Cpu, Pid, SwitchState, Tid};
+    use agenttrace_model::{Ops, Recorded, Span};
 
     use super::*;
 
@@ -176,12 +176,12 @@ mod tests {
             exit: None,
             names: Vec::new(),
             states: states.iter().map(span).collect(),
-            ops: Vec::new(),
+            ops: Ops::default(),
             execs: Vec::new(),
             prepared: Vec::new(),
             copied: None,
             migrations: Vec::new(),
-            recorded: Vec::new(),
+            recorded: Recorded::default(),
         }
     }
 

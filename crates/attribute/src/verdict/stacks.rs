@@ -95,7 +95,7 @@ fn operations(
     let mut found = Vec::new();
     for work in facts.parts.work {
         let Some(task) = facts.model().tasks.get(work.task.0 as usize) else { continue };
-        let first = task.ops.partition_point(|op| op.start < work.from);
+        let first = task.ops.before(work.from);
         let within = task.ops.iter().skip(first).take_while(|op| op.start < work.to);
         let ops = within.filter(|op| keep(op.kind) && on_path(op.start, op.end));
         found.extend(ops.map(|op| (work.task, op.start, op.end)));

@@ -5,7 +5,7 @@ use agenttrace_parse::{BlockOp, Nanos, Rwbs};
 
 use super::Builder;
 use crate::file_io::Plug;
-use crate::op::OpKind;
+use crate::op::{Op, OpKind};
 use crate::request::Bio;
 use crate::syscall_table::SyscallClass;
 use crate::task::TaskId;
@@ -62,13 +62,8 @@ impl Builder {
 
     /// Notes on the innermost call or fault of a task that it submitted I/O itself.
     fn submitted(&mut self, id: TaskId, op: BlockOp) {
-        let innermost = self.live(id).stack.clone().into_iter().rev().find(|i| {
-            self.task(id)
-                .ops
-                .get(*i)
-                .is_some_and(|op| matches!(op.kind, OpKind::Syscall(_) | OpKind::Fault(_)))
-        });
-        if let Some(found) = innermost.and_then(|i| self.task(id).ops.get_mut(i)) {
+        let own = |kind: &OpKind| matches!(kind, OpKind::Syscall(_) | OpKind::Fault(_));
+        if let Some(found) = self.live(id).innermost_mut(own) {
             match op {
                 BlockOp::Read => found.reads = true,
                 BlockOp::Write | BlockOp::Flush | BlockOp::Discard | BlockOp::Other => {
@@ -78,14 +73,10 @@ impl Builder {
         }
     }
 
-    /// The innermost call, fault or work item of a task: its index.
-    fn innermost(&self, id: TaskId) -> Option<usize> {
-        let stack = &self.live.get(id.0 as usize)?.stack;
-        let ops = &self.model.tasks.get(id.0 as usize)?.ops;
-        stack.iter().rev().copied().find(|i| {
-            ops.get(*i).is_some_and(|op| {
-                matches!(op.kind, OpKind::Syscall(_) | OpKind::Fault(_) | OpKind::Work(_))
-            })
+    /// The innermost call, fault or work item of a task.
+    fn innermost(&self, id: TaskId) -> Option<&Op> {
+        self.live.get(id.0 as usize)?.innermost(|kind| {
+            matches!(kind, OpKind::Syscall(_) | OpKind::Fault(_) | OpKind::Work(_))
         })
     }
 
@@ -97,9 +88,7 @@ impl Builder {
     /// Notes a write of a file, if the task is in a write call: the data is in the page cache
     /// and will be written back later.
     pub(super) fn wrote(&mut self, id: TaskId, file: u32, time: Nanos) {
-        let Some(op) = self.innermost(id).and_then(|i| self.task(id).ops.get(i).copied()) else {
-            return;
-        };
+        let Some(op) = self.innermost(id).copied() else { return };
         if op.syscall().is_some_and(|call| self.class(call.nr) == SyscallClass::Write) {
             self.file_io.wrote(id, file, op.start, time);
         }
@@ -116,7 +105,7 @@ impl Builder {
         if live.writing_back.is_some() {
             return live.writing_back;
         }
-        let op = self.model.tasks.get(id.0 as usize)?.ops.get(self.innermost(id)?)?;
+        let op = self.innermost(id)?;
         let same = live.looked_up.filter(|(_, time)| *time >= op.start).map(|(file, _)| file);
         same.or_else(|| op.fault().and_then(|fault| fault.file))
     }

@@ -4,6 +4,7 @@ use agenttrace_parse::events::{Event, Fault, RssStat};
 use agenttrace_parse::{Addr, Cpu, Nanos, Problem};
 
 use super::Builder;
+use super::finish::gap_code;
 use crate::op::{FaultOp, OpKind};
 use crate::syscall_table::SyscallClass;
 use crate::task::{TaskId, page};
@@ -48,9 +49,8 @@ impl Builder {
     /// Inside a fork, the address space that is not the caller's own is the child's: its
     /// pages are those that the fork has copied the page tables of so far.
     fn rss_stat(&mut self, task: TaskId, e: &RssStat) {
-        let forks = self
-            .open_syscall(task)
-            .is_some_and(|(_, call)| self.class(call.nr) == SyscallClass::Fork);
+        let forks =
+            self.open_syscall(task).is_some_and(|call| self.class(call.nr) == SyscallClass::Fork);
         // MM_SWAPENTS are not resident.
         if e.curr || e.member == 2 || !forks {
             return;
@@ -73,37 +73,25 @@ impl Builder {
         live.fault_slept = false;
     }
 
-    fn open_fault(&mut self, task: TaskId) -> Option<usize> {
-        let stack = self.live(task).stack.clone();
-        let ops = &self.task(task).ops;
-        stack.into_iter().rev().find(|i| ops.get(*i).is_some_and(|op| op.fault().is_some()))
-    }
-
     fn completed(&mut self, task: TaskId, time: Nanos, addr: Addr, major: bool) {
-        let Some(index) = self.open_fault(task) else { return };
+        let Some(fault) = self.live(task).fault_mut() else { return };
         // A completion of another page is not this fault's: a retry, or a
         // fault whose entry was not recorded. Huge pages report the address as
         // given, so the page is compared. Some recordings have no address (perf
         // without -d, most text of perf script): the open fault is then the best guess.
-        if let Some(op) = self.task(task).ops.get_mut(index)
-            && let OpKind::Fault(fault) = &mut op.kind
-        {
-            if addr != Addr(0) && page(fault.address) != page(addr) {
-                return;
-            }
-            fault.major = Some(major);
+        if addr != Addr(0) && page(fault.address) != page(addr) {
+            return;
         }
+        fault.major = Some(major);
         self.close_op(task, time, |kind| matches!(kind, OpKind::Fault(_)));
     }
 
     fn fault_file(&mut self, task: TaskId, time: Nanos, told: impl FnOnce(&mut FaultOp)) {
-        let Some(index) = self.open_fault(task) else { return };
-        if let Some(op) = self.task(task).ops.get_mut(index)
-            && let OpKind::Fault(fault) = &mut op.kind
-        {
+        let live = self.live(task);
+        if let Some(fault) = live.fault_mut() {
             told(fault);
+            live.fault_evidence = Some(time);
         }
-        self.live(task).fault_evidence = Some(time);
     }
 
     /// The task slept: evidence of being inside its open fault until it runs again.
@@ -118,7 +106,7 @@ impl Builder {
 
     /// An event proves that the task's open faults have ended (EVENTS 3.3).
     pub(super) fn end_faults(&mut self, task: TaskId, time: Nanos, cpu: Cpu) {
-        while self.open_fault(task).is_some() {
+        while self.live(task).fault_mut().is_some() {
             let live = self.live(task);
             let evidence = live.fault_evidence.unwrap_or(time);
             let slept = live.fault_slept;
@@ -129,12 +117,12 @@ impl Builder {
             // Not an end that a tail could be measured from.
             self.live(task).ended = None;
             let gap = time - evidence;
-            if let Some(op) = self.task(task).ops.get_mut(index) {
+            // While the capture is read, this holds the gap from the last evidence;
+            // `finish` turns it into the end.
+            self.task(task).ops.edit(index, |op| {
                 op.estimated = true;
-                // Until the capture is read, the tail holds the gap from the last
-                // evidence; `finish` turns it into the end.
-                op.tail = u32::try_from(gap.0).unwrap_or(u32::MAX - 1);
-            }
+                op.gap = gap_code(gap);
+            });
             if !slept {
                 self.sleepless_gaps.add(gap);
             }

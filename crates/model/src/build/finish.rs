@@ -4,7 +4,6 @@ use agenttrace_parse::{Calibration, Cpu, Nanos, Problem};
 
 use super::Builder;
 use crate::model::Model;
-use crate::op::OpKind;
 use crate::task::TaskId;
 
 /// A histogram of short gaps: 16 ns steps up to 64 us.
@@ -65,27 +64,18 @@ impl Gaps {
     }
 }
 
+/// A gap as [`crate::Op`] holds it while the capture is read: plus 1, so that 0 is none.
+pub(super) fn gap_code(gap: Nanos) -> u32 {
+    u32::try_from(gap.0).unwrap_or(u32::MAX).saturating_add(1)
+}
+
 impl Builder {
     /// The first own event after an operation's end tells how long the way out took at most.
-    pub(super) fn fill_tail(&mut self, task: TaskId, index: usize, time: Nanos) {
-        let Some(op) = self.task(task).ops.get_mut(index) else { return };
-        let gap = time - op.end;
-        op.tail = u32::try_from(gap.0).unwrap_or(u32::MAX - 1);
-        match op.kind {
-            OpKind::Fault(_) => self.fault_gaps.add(gap),
-            OpKind::Syscall(_) => self.exit_gaps.add(gap),
-            OpKind::Lock { .. }
-            | OpKind::Irq(_)
-            | OpKind::Softirq(_)
-            | OpKind::LocalTimer
-            | OpKind::Work(_)
-            | OpKind::Commit { .. }
-            | OpKind::SyncFile { .. }
-            | OpKind::Exit
-            | OpKind::Reclaim(_)
-            | OpKind::DirtyPause(_)
-            | OpKind::TlbWait(_) => {}
-        }
+    pub(super) fn fill_gap(&mut self, task: TaskId, time: Nanos) {
+        let Some(ended) = self.live(task).ended.take() else { return };
+        let gap = time - ended.end;
+        self.task(task).ops.set_gap(ended.index, gap_code(gap));
+        if ended.fault { &mut self.fault_gaps } else { &mut self.exit_gaps }.add(gap);
     }
 
     /// Ends the capture: nothing more can be learned. Costs that the whole of
@@ -102,57 +92,11 @@ impl Builder {
                 self.sleepless_gaps.percentile_rounded(25, self.resolution).0.saturating_mul(4),
             ),
         });
-        let Calibration { exit_cost, fault_cost, fault_reach: reach } = calibration;
-        let unit = self.resolution;
-        for task in &mut self.model.tasks {
-            for op in &mut task.ops {
-                if op.end == Nanos::MAX {
-                    continue;
-                }
-                let cost = match op.kind {
-                    OpKind::Fault(_) if op.estimated => {
-                        // `tail` holds the gap from the last evidence to the end.
-                        let evidence = op.end - Nanos(u64::from(op.tail));
-                        op.end = op.end.min(evidence + reach);
-                        continue;
-                    }
-                    OpKind::Fault(_) => fault_cost,
-                    OpKind::Syscall(_) => exit_cost,
-                    OpKind::Lock { .. }
-                    | OpKind::Irq(_)
-                    | OpKind::Softirq(_)
-                    | OpKind::LocalTimer
-                    | OpKind::Work(_)
-                    | OpKind::Commit { .. }
-                    | OpKind::SyncFile { .. }
-                    | OpKind::Exit
-                    | OpKind::Reclaim(_)
-                    | OpKind::DirtyPause(_)
-                    | OpKind::TlbWait(_) => continue,
-                };
-                if op.tail != u32::MAX {
-                    // A gap that the cost may have been rounded up to is all cost.
-                    let rounded = cost.0.next_multiple_of(unit.0.max(1));
-                    let most = if u64::from(op.tail) <= rounded { rounded } else { cost.0 };
-                    op.cost = op.tail.min(u32::try_from(most).unwrap_or(u32::MAX));
-                    op.end += Nanos(u64::from(op.cost));
-                }
+        for (task, live) in self.model.tasks.iter_mut().zip(&self.live) {
+            for open in &live.stack {
+                task.ops.set(open.index, &open.op);
             }
-            // A nested operation that was closed late, or whose cost was added,
-            // never outlives what is around it.
-            for index in 0..task.ops.len() {
-                let parent_end = task
-                    .ops
-                    .get(index)
-                    .and_then(|op| op.parent())
-                    .and_then(|p| task.ops.get(p))
-                    .map(|p| p.end);
-                if let (Some(end), Some(op)) = (parent_end, task.ops.get_mut(index)) {
-                    let over = u32::try_from((op.end - end).0).unwrap_or(u32::MAX);
-                    op.cost = op.cost.saturating_sub(over);
-                    op.end = op.end.min(end);
-                }
-            }
+            task.ops.calibrate(&calibration, self.resolution);
         }
         let open = self.requests.open();
         self.model.diagnostics.add(Problem::UnmatchedIssue, Cpu::NONE, open, None, None);

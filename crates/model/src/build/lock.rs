@@ -16,9 +16,8 @@ impl Builder {
         match lock {
             Lock::ContentionBegin(e) => {
                 // A mutex begins again after adaptive spinning: one wait.
-                let open = self.live(task).stack.last().copied();
-                let again = open.and_then(|i| self.task(task).ops.get(i)).is_some_and(
-                    |op| matches!(op.kind, OpKind::Lock { addr, .. } if addr == e.lock_addr),
+                let again = self.live(task).stack.last().is_some_and(
+                    |open| matches!(open.op.kind, OpKind::Lock { addr, .. } if addr == e.lock_addr),
                 );
                 if !again {
                     self.push_op(

@@ -5,7 +5,6 @@ use agenttrace_parse::events::{Event, Marker};
 
 use super::Builder;
 use crate::marks::{MarkText, RawMark, TraceAnchor};
-use crate::op::OpKind;
 use crate::task::TaskId;
 
 /// So much of a text that cannot be read is shown.
@@ -34,11 +33,7 @@ impl Builder {
             }
         }
         // The call that wrote it is no work of the step.
-        let call = current.and_then(|task| Some((task, self.open_syscall(task)?.0)));
-        if let Some((task, index)) = call
-            && let Some(op) = self.task(task).ops.get_mut(index)
-            && let OpKind::Syscall(call) = &mut op.kind
-        {
+        if let Some(call) = current.and_then(|task| self.live(task).call_mut()) {
             call.mark = true;
         }
     }

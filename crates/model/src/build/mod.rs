@@ -25,7 +25,7 @@ use crate::file_io::FileIo;
 use crate::files::Files;
 use crate::marks::RawMark;
 use crate::model::{CacheEvent, Captured, LostInterval, Model};
-use crate::op::{Op, OpKind};
+use crate::op::{FaultOp, Op, OpKind, SyscallOp};
 use crate::request::RequestTracker;
 use crate::syscall_table::{SyscallClass, SyscallTable};
 use crate::task::{Span, State, Task, TaskId, UnknownReason, Wake, WakeId};
@@ -54,13 +54,33 @@ pub(crate) struct CpuState {
     packet: Option<bool>,
 }
 
+/// An operation in progress.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Open {
+    /// Its place among the task's operations, where it is written when it ends.
+    index: usize,
+    op: Op,
+}
+
+/// An operation that has just ended, and whose way out is measured.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Ended {
+    index: usize,
+    end: Nanos,
+    /// A fault; else a call.
+    fault: bool,
+}
+
 /// What is being followed of a task while the capture is read.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct TaskState {
+    tid: Tid,
+    /// A later task has the same thread id.
+    replaced: bool,
     /// Open operations, outermost first.
-    stack: Vec<usize>,
+    stack: Vec<Open>,
     /// The last operation that ended, until the task's next event.
-    ended: Option<usize>,
+    ended: Option<Ended>,
     /// Arguments of the open system call.
     args: agenttrace_parse::Args,
     /// A wakeup that came while the task was still on its CPU.
@@ -124,6 +144,47 @@ const MAX_ORDER: u32 = 18;
 
 /// No machine has more; a larger number in a record is damage.
 const MAX_CPUS: usize = 8192;
+
+impl TaskState {
+    /// Whether this is the task that has this thread id now.
+    fn is_latest(&self, tid: Tid) -> bool {
+        self.tid == tid && !self.replaced
+    }
+
+    /// The innermost open operation of a kind.
+    fn innermost(&self, wanted: impl Fn(&OpKind) -> bool) -> Option<&Op> {
+        self.stack.iter().rev().map(|open| &open.op).find(|op| wanted(&op.kind))
+    }
+
+    /// The same, to change it.
+    fn innermost_mut(&mut self, wanted: impl Fn(&OpKind) -> bool) -> Option<&mut Op> {
+        self.stack.iter_mut().rev().map(|open| &mut open.op).find(|op| wanted(&op.kind))
+    }
+
+    /// The innermost open call.
+    fn call(&self) -> Option<&SyscallOp> {
+        self.stack.iter().rev().find_map(|open| match &open.op.kind {
+            OpKind::Syscall(call) => Some(call),
+            _ => None,
+        })
+    }
+
+    /// The same, to change it.
+    fn call_mut(&mut self) -> Option<&mut SyscallOp> {
+        self.stack.iter_mut().rev().find_map(|open| match &mut open.op.kind {
+            OpKind::Syscall(call) => Some(call),
+            _ => None,
+        })
+    }
+
+    /// The innermost open fault.
+    fn fault_mut(&mut self) -> Option<&mut FaultOp> {
+        self.stack.iter_mut().rev().find_map(|open| match &mut open.op.kind {
+            OpKind::Fault(fault) => Some(fault),
+            _ => None,
+        })
+    }
+}
 
 impl Builder {
     /// For a capture of which `info` tells the event types and the architecture.
@@ -300,8 +361,10 @@ impl Builder {
     pub(crate) fn add_task(&mut self, tid: Tid, start: Nanos, state: State) -> TaskId {
         let id = TaskId(u32::try_from(self.model.tasks.len()).unwrap_or(u32::MAX));
         self.model.tasks.push(Task::new(tid, start, state));
-        self.live.push(TaskState { cpu: Cpu::NONE, ..TaskState::default() });
-        self.by_tid.insert(tid, id);
+        self.live.push(TaskState { tid, cpu: Cpu::NONE, ..TaskState::default() });
+        if let Some(before) = self.by_tid.insert(tid, id) {
+            self.live(before).replaced = true;
+        }
         id
     }
 
@@ -312,21 +375,24 @@ impl Builder {
     /// The task on whose CPU the event was written; inserts the switch that
     /// must have happened where none was recorded (EVENTS 11).
     fn current(&mut self, event: &Event<'_>) -> Option<TaskId> {
-        let task = self.lookup(event.tid);
         let interrupt = self.in_interrupt(event);
-        if event.tid.0 < 0 {
-            self.seen(event);
-            return None;
-        }
         let cpu = self.cpu(event.cpu);
         let (before, last) = (cpu.current, cpu.last);
         cpu.last = event.time;
+        if event.tid.0 < 0 {
+            return None;
+        }
         if !interrupt {
             // A task runs on: what an interrupt did before is over.
             cpu.timer = None;
             cpu.packet = None;
             cpu.completed = None;
         }
+        // Nearly always it is still the task that was there before.
+        let task = match before {
+            Some(Some(id)) if self.live(id).is_latest(event.tid) => Some(id),
+            Some(_) | None => self.lookup(event.tid),
+        };
         if let (Some(Some(old)), Some(id)) = (before, task)
             && old != id
             && self.takes_over(old, id)
@@ -357,9 +423,7 @@ impl Builder {
             self.imply_running(id, event.time, event.cpu);
         }
         if let Some(id) = task {
-            if let Some(ended) = self.live(id).ended.take() {
-                self.fill_tail(id, ended, event.time);
-            }
+            self.fill_gap(id, event.time);
             if self.live(id).flush.is_some() && !interrupt && !matches!(event.kind, Kind::Tlb(_)) {
                 self.went_on(id, event.time);
             }
@@ -432,11 +496,10 @@ impl Builder {
     }
 
     pub(crate) fn push_op(&mut self, id: TaskId, time: Nanos, kind: OpKind) -> usize {
-        let parent = self.live(id).stack.last().copied();
-        let task = self.task(id);
-        let index = task.ops.len();
-        task.ops.push(Op::new(time, parent, kind));
-        self.live(id).stack.push(index);
+        let index = self.task(id).ops.open(time);
+        let stack = &mut self.live(id).stack;
+        let parent = stack.last().map(|open| open.index);
+        stack.push(Open { index, op: Op::new(time, parent, kind) });
         index
     }
 
@@ -448,34 +511,32 @@ impl Builder {
         time: Nanos,
         wanted: impl Fn(&OpKind) -> bool,
     ) -> Option<usize> {
-        let position = {
-            let stack = &self.live(id).stack.clone();
-            let ops = &self.task(id).ops;
-            stack.iter().rposition(|i| ops.get(*i).is_some_and(|op| wanted(&op.kind)))?
-        };
+        let position = self.live(id).stack.iter().rposition(|open| wanted(&open.op.kind))?;
         while self.live(id).stack.len() > position + 1 {
             if let Some(inner) = self.live(id).stack.pop() {
                 self.end_op(id, inner, time, true);
             }
         }
-        let index = self.live(id).stack.pop()?;
-        self.end_op(id, index, time, false);
-        self.live(id).ended = Some(index);
+        let open = self.live(id).stack.pop()?;
+        let end = self.end_op(id, open, time, false);
+        let fault = matches!(open.op.kind, OpKind::Fault(_));
+        let measured = fault || matches!(open.op.kind, OpKind::Syscall(_));
+        let index = open.index;
+        self.live(id).ended = measured.then_some(Ended { index, end, fault });
         Some(index)
     }
 
-    fn end_op(&mut self, id: TaskId, index: usize, time: Nanos, estimated: bool) {
-        if let Some(op) = self.task(id).ops.get_mut(index) {
-            op.end = time.max(op.start);
-            op.estimated = estimated;
-        }
+    fn end_op(&mut self, id: TaskId, mut open: Open, time: Nanos, estimated: bool) -> Nanos {
+        open.op.end = time.max(open.op.start);
+        open.op.estimated = estimated;
+        self.task(id).ops.set(open.index, &open.op);
+        open.op.end
     }
 
     /// Closes everything that is open: the task died, or its records were lost.
     pub(crate) fn close_all(&mut self, id: TaskId, time: Nanos, estimated: bool) {
-        let stack = std::mem::take(&mut self.live(id).stack);
-        for index in stack.into_iter().rev() {
-            self.end_op(id, index, time, estimated);
+        while let Some(open) = self.live(id).stack.pop() {
+            self.end_op(id, open, time, estimated);
         }
     }
 

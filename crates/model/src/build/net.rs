@@ -36,7 +36,7 @@ impl Builder {
         let closes = matches!(state.oldstate, ESTABLISHED | CLOSE_WAIT);
         let Some(peer) = Peer::new(state).filter(|_| connects || closes) else { return };
         let pid = self.task(task).pid;
-        if let Some((_, call)) = self.open_syscall(task) {
+        if let Some(call) = self.open_syscall(task) {
             self.model.peers.add(pid, &call, peer, connects);
         }
     }

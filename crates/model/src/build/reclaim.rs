@@ -84,16 +84,17 @@ impl Builder {
     ) {
         let Some(id) = task else { return };
         let of_kind = |op: &OpKind| matches!(op, OpKind::Reclaim(reclaim) if reclaim.kind == kind);
-        let closed = self.close_op(id, time, of_kind);
         let live = self.live(id);
-        live.ended = None;
-        // A fault that reclaims is not over.
-        live.fault_evidence = Some(time);
-        if let Some(op) = closed.and_then(|index| self.task(id).ops.get_mut(index))
+        if let Some(op) = live.innermost_mut(of_kind)
             && let OpKind::Reclaim(reclaim) = &mut op.kind
         {
             reclaim.pages = pages;
         }
+        self.close_op(id, time, of_kind);
+        let live = self.live(id);
+        live.ended = None;
+        // A fault that reclaims is not over.
+        live.fault_evidence = Some(time);
     }
 
     /// Written after the sleep, which lies inside the open reclaim. Without one it is
@@ -101,14 +102,12 @@ impl Builder {
     fn throttled(&mut self, task: Option<TaskId>, delayed: i32) {
         let Some(id) = task else { return };
         let delayed = u32::try_from(delayed).unwrap_or(0);
-        for index in self.live(id).stack.clone().into_iter().rev() {
-            if let Some(op) = self.task(id).ops.get_mut(index)
-                && let OpKind::Reclaim(reclaim) = &mut op.kind
-            {
-                reclaim.throttled_us = reclaim.throttled_us.saturating_add(delayed);
-                reclaim.throttles = reclaim.throttles.saturating_add(1);
-                return;
-            }
+        let open = self.live(id).innermost_mut(|kind| matches!(kind, OpKind::Reclaim(_)));
+        if let Some(op) = open
+            && let OpKind::Reclaim(reclaim) = &mut op.kind
+        {
+            reclaim.throttled_us = reclaim.throttled_us.saturating_add(delayed);
+            reclaim.throttles = reclaim.throttles.saturating_add(1);
         }
     }
 
@@ -139,10 +138,8 @@ impl Builder {
         let Some(pause) = self.live(id).pause.take() else { return };
         let closed = self.close_op(id, time, |kind| matches!(kind, OpKind::DirtyPause(_)));
         self.live(id).ended = None;
-        if let Some(op) = self.task(id).ops.get_mut(pause.op)
-            && closed == Some(pause.op)
-        {
-            op.estimated |= estimated;
+        if closed == Some(pause.op) && estimated {
+            self.task(id).ops.edit(pause.op, |op| op.estimated = true);
         }
     }
 }

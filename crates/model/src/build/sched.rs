@@ -77,9 +77,7 @@ impl Builder {
         tainted: bool,
         state: SwitchState,
     ) {
-        if let Some(ended) = self.live(id).ended.take() {
-            self.fill_tail(id, ended, time);
-        }
+        self.fill_gap(id, time);
         let span = self.task(id).last();
         if span.state != State::Running {
             // It was on this CPU, at the latest now.
@@ -314,11 +312,8 @@ impl Builder {
     }
 
     fn mark_thread_clone(&mut self, parent: TaskId) {
-        let open = self.live(parent).stack.clone();
-        for index in open {
-            if let Some(op) = self.task(parent).ops.get_mut(index)
-                && let OpKind::Syscall(call) = &mut op.kind
-            {
+        for open in &mut self.live(parent).stack {
+            if let OpKind::Syscall(call) = &mut open.op.kind {
                 call.thread = true;
             }
         }
@@ -343,7 +338,7 @@ impl Builder {
     /// The child leaves its parent's call without having entered it (EVENTS 2.2).
     fn enter_clone(&mut self, id: TaskId, parent: Option<TaskId>, time: Nanos) {
         let call = parent.and_then(|parent| self.open_syscall(parent));
-        if let Some(nr) = call.map(|(_, call)| call.nr)
+        if let Some(nr) = call.map(|call| call.nr)
             && self.class(nr) == SyscallClass::Fork
         {
             let mut child = SyscallOp::new(nr, agenttrace_parse::Args::default());
@@ -352,13 +347,9 @@ impl Builder {
         }
     }
 
-    pub(super) fn open_syscall(&mut self, id: TaskId) -> Option<(usize, SyscallOp)> {
-        let stack = self.live(id).stack.clone();
-        let ops = &self.task(id).ops;
-        stack
-            .iter()
-            .rev()
-            .find_map(|i| ops.get(*i).and_then(|op| op.syscall().map(|call| (*i, *call))))
+    /// The innermost call that a task is in.
+    pub(super) fn open_syscall(&mut self, id: TaskId) -> Option<SyscallOp> {
+        self.live(id).call().copied()
     }
 
     /// Whether a task that is seen on `old`'s CPU is its dead leader: `old`, inside an
@@ -368,9 +359,7 @@ impl Builder {
         let dead_leader =
             leader.last().state == State::Dead && leader.pid == pid && leader.tid.0 == pid.0;
         dead_leader
-            && self
-                .open_syscall(old)
-                .is_some_and(|(_, call)| self.class(call.nr) == SyscallClass::Exec)
+            && self.open_syscall(old).is_some_and(|call| self.class(call.nr) == SyscallClass::Exec)
     }
 
     /// A thread that is not the leader takes over the leader's id with no switch
@@ -383,7 +372,7 @@ impl Builder {
         self.enter(id, time, State::Running, cpu, None, false);
         self.cpu(cpu).current = Some(Some(id));
         self.task(id).exit = None;
-        if let Some((_, mut call)) = call {
+        if let Some(mut call) = call {
             call.continued = true;
             self.push_op(id, time, OpKind::Syscall(call));
         }
@@ -500,12 +489,12 @@ impl Builder {
 
     /// Whether the task is inside a call that only its timer, or a signal, ends.
     fn sleeps(&mut self, id: TaskId) -> bool {
-        self.open_syscall(id).is_some_and(|(_, call)| self.class(call.nr) == SyscallClass::Sleep)
+        self.open_syscall(id).is_some_and(|call| self.class(call.nr) == SyscallClass::Sleep)
     }
 
     /// Whether the task is inside a call that sends on a socket, or ends a connection.
     fn sends(&mut self, id: TaskId) -> bool {
-        let Some((_, call)) = self.open_syscall(id) else { return false };
+        let Some(call) = self.open_syscall(id) else { return false };
         match self.class(call.nr) {
             SyscallClass::SocketSend => true,
             SyscallClass::Write => call.fd.is_socket() || call.fd == crate::op::FdKind::Unknown,

@@ -28,7 +28,7 @@ impl Builder {
 
     fn sys_enter(&mut self, event: &Event<'_>, task: TaskId, nr: i32, args: Args) {
         let time = event.time;
-        if let Some((_, open)) = self.open_syscall(task) {
+        if let Some(open) = self.open_syscall(task) {
             // A fault from user mode cannot be around a call either: its end
             // was not recorded.
             if self.class(open.nr) != SyscallClass::Exit {
@@ -78,7 +78,7 @@ impl Builder {
         let time = event.time;
         self.end_faults(task, time, event.cpu);
         let restart = matches!(ret, -512 | -513 | -514 | -516);
-        let Some((_, open)) = self.open_syscall(task) else {
+        let Some(open) = self.live(task).call_mut() else {
             if self.task(task).ops.is_empty() {
                 // It was entered before the capture began.
                 let mut op = SyscallOp::new(nr, Args::default());
@@ -86,16 +86,13 @@ impl Builder {
                 op.ret = Some(ret);
                 let mut op = Op::new(Nanos::ZERO, None, OpKind::Syscall(op));
                 op.end = time;
-                self.task(task).ops.push(op);
+                self.task(task).ops.push(&op);
             }
             return;
         };
-        let index = self.close_op(task, time, |kind| matches!(kind, OpKind::Syscall(_)));
-        if let Some(op) = index.and_then(|i| self.task(task).ops.get_mut(i))
-            && let OpKind::Syscall(call) = &mut op.kind
-        {
-            call.ret = Some(ret);
-        }
+        open.ret = Some(ret);
+        let open = *open;
+        self.close_op(task, time, |kind| matches!(kind, OpKind::Syscall(_)));
         if restart {
             self.live(task).restarting = Some(open.nr);
         }

@@ -12,7 +12,7 @@
 use agenttrace_parse::events::{Event, Tlb, TlbFlush as Flush};
 use agenttrace_parse::{Addr, Cpu, Nanos};
 
-use super::Builder;
+use super::{Builder, Open};
 use crate::op::OpKind;
 use crate::task::TaskId;
 use crate::tlb::{FlushKind, Shootdown, TlbFlush};
@@ -126,12 +126,11 @@ impl Builder {
         if let Some(shootdown) = self.model.shootdowns.get_mut(flush.sent as usize) {
             shootdown.cpus = shootdown.cpus.saturating_add(1);
         }
-        if let Some(op) = self.task(id).ops.get_mut(flush.op)
-            && op.end != Nanos::MAX
-        {
+        let open = self.live(id).stack.iter().any(|open| open.index == flush.op);
+        if !open && let Some(mut op) = self.task(id).ops.get(flush.op) {
             // A CPU that was fast has ended it already.
             op.end = Nanos::MAX;
-            self.live(id).stack.push(flush.op);
+            self.live(id).stack.push(Open { index: flush.op, op });
         }
         let queued = &mut self.cpu(cpu).calls.queued;
         // A call is not queued again before it is done: that was lost.
@@ -169,31 +168,44 @@ impl Builder {
             if flush.calls > 0 {
                 return;
             }
-            self.live(call.task).stack.retain(|index| *index != call.op);
+            self.withdraw(call.task, call.op);
         }
-        if let Some(op) = self.task(call.task).ops.get_mut(call.op) {
-            op.end = end.max(op.start);
-            op.estimated = end != time;
-            let waited = op.end - op.start;
+        if let Some(start) = self.task(call.task).ops.start(call.op) {
+            self.task(call.task).ops.edit(call.op, |op| {
+                op.end = end.max(start);
+                op.estimated = end != time;
+            });
             if let Some(shootdown) = self.model.shootdowns.get_mut(call.sent as usize) {
-                shootdown.waited = Some(waited);
+                shootdown.waited = Some(end - start);
             }
+        }
+    }
+
+    /// Takes an operation from those that are open, as it is.
+    fn withdraw(&mut self, id: TaskId, op: usize) {
+        let stack = &mut self.live(id).stack;
+        if let Some(at) = stack.iter().position(|open| open.index == op) {
+            let open = stack.remove(at);
+            self.task(id).ops.set(open.index, &open.op);
         }
     }
 
     /// The sender is seen to go on: all calls are done, whether that was recorded or not.
     pub(super) fn went_on(&mut self, id: TaskId, time: Nanos) {
         let Some(flush) = self.live(id).flush.take() else { return };
-        self.live(id).stack.retain(|index| *index != flush.op);
-        let Some(op) = self.task(id).ops.get_mut(flush.op) else { return };
+        self.withdraw(id, flush.op);
+        let ops = &mut self.task(id).ops;
+        let Some(end) = ops.end(flush.op) else { return };
         if flush.calls > 0 {
             // How long it waited is not known: it is not costed.
-            op.end = op.start;
-            op.estimated = true;
-        } else if op.end == Nanos::MAX {
+            ops.edit(flush.op, |op| {
+                op.end = op.start;
+                op.estimated = true;
+            });
+        } else if end == Nanos::MAX {
             // It is announced before the kernel looks which CPUs must be asked: none, where
             // the others have no thread of the process on them, or a lazy one.
-            op.end = op.start;
+            ops.edit(flush.op, |op| op.end = op.start);
             if let Some(shootdown) = self.model.shootdowns.get_mut(flush.sent as usize) {
                 shootdown.waited = Some(Nanos::ZERO);
             }

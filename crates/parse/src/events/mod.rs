@@ -108,7 +108,10 @@ pub struct Row {
 /// The generic decoder of a row, instantiated for each kind of source.
 #[derive(Clone, Copy)]
 pub(crate) struct Decoders {
-    pub(crate) binary: for<'a, 's> fn(&'s crate::format::BinaryFields<'a, 's>) -> Option<Kind<'a>>,
+    /// Into a place that is given: binary events come in millions, and moving one costs
+    /// as much as decoding it.
+    pub(crate) binary:
+        for<'a, 's> fn(&'s crate::format::BinaryFields<'a, 's>, &'s mut Kind<'a>) -> Option<()>,
     pub(crate) text: for<'a, 's> fn(&'s crate::events_text::TextFields<'a>) -> Option<Kind<'a>>,
     pub(crate) line: for<'a, 's> fn(&'s crate::ftrace::LineFields<'a>) -> Option<Kind<'a>>,
 }
@@ -144,6 +147,7 @@ macro_rules! tracepoints {
 
             impl<$lt> $event $(<$el>)? {
                 #[allow(unused_assignments, unused_mut, unused_variables, reason = "events may have no field")]
+                #[inline]
                 fn decode(source: &impl $crate::fields::Source<$lt>) -> Option<Self> {
                     let mut index = 0;
                     $(
@@ -169,8 +173,12 @@ macro_rules! tracepoints {
                     fields: &[$( &[$($key),+] ),*],
                     prints: &[$( $($print),+ )?],
                     decode: {
-                        fn binary<$lt>(source: &$crate::format::BinaryFields<$lt, '_>) -> Option<$crate::events::Kind<$lt>> {
-                            $event::decode(source).map(|e| $crate::events::Kind::$group($group::$event(e)))
+                        fn binary<$lt>(
+                            source: &$crate::format::BinaryFields<$lt, '_>,
+                            kind: &mut $crate::events::Kind<$lt>,
+                        ) -> Option<()> {
+                            *kind = $crate::events::Kind::$group($group::$event($event::decode(source)?));
+                            Some(())
                         }
                         fn text<$lt>(source: &$crate::events_text::TextFields<$lt>) -> Option<$crate::events::Kind<$lt>> {
                             $event::decode(source).map(|e| $crate::events::Kind::$group($group::$event(e)))

@@ -20,8 +20,6 @@ mod tests;
 mod values;
 mod walk;
 
-use std::sync::atomic::AtomicU64;
-
 use rustc_hash::FxHashMap;
 
 use body::Action;
@@ -39,7 +37,7 @@ use crate::error::Error;
 use crate::events::{CommRecord, Context, Event, Kind, Lost, Record, Sched};
 use crate::fields::Comm;
 use crate::print_fmt::StateTable;
-use crate::stream::{self, Stats};
+use crate::stream::{self, Course, Stats};
 use crate::units::{Cpu, Nanos, Pid, Tid};
 
 /// Fewer bad lines than this are never too many.
@@ -132,13 +130,15 @@ impl<'a> FtraceText<'a> {
     /// Where more than a few lines cannot be read: names the first.
     pub(crate) fn read(
         &self,
-        progress: &AtomicU64,
+        course: &Course,
         diagnostics: &mut Diagnostics,
         sink: &mut dyn FnMut(&[Event<'a>]),
     ) -> Result<Totals, Error> {
         let walk = Walk::new(self, stream::BATCH);
-        let decode = |entry: &_, stats: &mut _| self.decode(entry, stats);
-        let totals = stream::read(&self.info, walk, decode, progress, diagnostics, sink);
+        let decode = |entry: &_, stats: &mut _, events: &mut Vec<_>| {
+            events.extend(self.decode(entry, stats));
+        };
+        let totals = stream::read(&self.info, walk, decode, course, diagnostics, sink);
         if self.cut {
             let lines = self.chunks.last().map(|chunk| chunk.line);
             diagnostics.add(Problem::Truncated, Cpu::NONE, 1, None, lines);

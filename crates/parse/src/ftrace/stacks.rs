@@ -1,7 +1,5 @@
 //! One line to what it tells of stacks: the second pass over a text.
 
-use std::sync::atomic::AtomicU64;
-
 use super::body::{self, Action};
 use super::head::Style;
 use super::line::{Line, line, line_at};
@@ -12,7 +10,7 @@ use crate::capture::Totals;
 use crate::diagnostics::Diagnostics;
 use crate::events::{Kind, Record};
 use crate::stack::{Branches, Chain, Mode, Sample, StackEvent, StackRecord};
-use crate::stream::{self, Stats};
+use crate::stream::{self, Course, Stats};
 use crate::units::{Cpu, Nanos, Pid, Tid};
 
 /// What stands behind the time in tracefs, in place of an event's name
@@ -64,13 +62,15 @@ impl<'a> Stacks<'_, 'a> {
     /// Delivers all of them.
     pub(crate) fn read(
         &self,
-        progress: &AtomicU64,
+        course: &Course,
         diagnostics: &mut Diagnostics,
         sink: &mut dyn FnMut(&[Piece<'a>]),
     ) -> Totals {
         let walk = Walk::new(self.0, stream::BATCH);
-        let item = |entry: &_, stats: &mut _| self.item(entry, stats);
-        stream::read(&self.0.info, walk, item, progress, diagnostics, sink)
+        let item = |entry: &_, stats: &mut _, items: &mut Vec<_>| {
+            items.extend(self.item(entry, stats));
+        };
+        stream::read(&self.0.info, walk, item, course, diagnostics, sink)
     }
 
     fn item(&self, entry: &Entry, stats: &mut Stats) -> Option<Piece<'a>> {

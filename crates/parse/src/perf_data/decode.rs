@@ -6,7 +6,7 @@ use super::order::Entry;
 use super::plan::{Action, Plan};
 use super::record::{self, Raw, kind};
 use super::sideband;
-use crate::cursor::{i32_at, u32_at, u64_at};
+use crate::cursor::{u32_at, u64_at};
 use crate::diagnostics::Problem;
 use crate::events::{Context, Event, Fault, Kind, MajorFaults, MinorFaults, Record};
 use crate::fields::Addr;
@@ -14,79 +14,106 @@ use crate::stream::Stats;
 use crate::units::{Cpu, Nanos, Pid, Tid};
 
 /// What a sample tells.
-pub(super) enum Told<'a> {
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Told {
     /// The analysis does not use its event.
     Nothing,
     /// Its payload cannot be read.
     Broken,
-    Kind(Kind<'a>),
+    /// It is in the event.
+    Kind,
 }
 
-impl<'a> PerfData<'a> {
-    /// The event of an entry. `None`, and counted, where there is none.
-    #[inline]
-    pub(super) fn decode(&self, entry: &Entry, stats: &mut Stats) -> Option<Event<'a>> {
-        let raw = record::at(self.data, entry.offset).ok()?;
-        if raw.kind == kind::SAMPLE {
-            self.sample(&raw, entry, stats)
-        } else {
-            self.sideband(&raw, entry, stats)
-        }
-    }
+/// What every sample tells.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Front {
+    /// Index of its attribute.
+    pub(super) attr: usize,
+    pub(super) cpu: Cpu,
+    /// Process and thread; all bits set where it does not tell.
+    task: u64,
+}
 
+impl Front {
+    /// The event before it is known what happened.
     #[inline]
-    fn sample(&self, raw: &Raw<'a>, entry: &Entry, stats: &mut Stats) -> Option<Event<'a>> {
-        let bytes = raw.bytes;
-        let Some(index) = self.attr_of(bytes) else {
-            self.problem(stats, Problem::UnknownSampleId, Cpu::NONE, 1, entry);
-            return None;
-        };
-        let (layout, plan) = (&self.head.attrs.get(index)?.layout, self.plans.get(index)?);
-        let cpu = layout.cpu.and_then(|at| u32_at(bytes, at)).map_or(Cpu::NONE, Cpu);
-        stats.count(cpu, entry.time, plan.event_type);
-        let mut event = Self::blank(layout, bytes, entry);
-        match Self::told(layout, plan, bytes, &mut event) {
-            Told::Nothing => return None,
-            Told::Broken => {
-                self.problem(stats, Problem::BadSample, cpu, 1, entry);
-                return None;
-            }
-            Told::Kind(kind) => event.kind = kind,
-        }
-        Some(event)
-    }
-
-    /// A sample's event before it is known what it tells.
-    #[inline]
-    pub(super) fn blank(layout: &SampleLayout, bytes: &[u8], entry: &Entry) -> Event<'a> {
-        let cpu = layout.cpu.and_then(|at| u32_at(bytes, at)).map_or(Cpu::NONE, Cpu);
-        let pid = layout.tid.and_then(|at| i32_at(bytes, at)).unwrap_or(-1);
-        let tid = layout.tid.and_then(|at| i32_at(bytes, at.saturating_add(4))).unwrap_or(-1);
+    pub(super) fn blank<'a>(self, entry: &Entry) -> Event<'a> {
         Event {
             record: entry.record,
             time: Nanos(entry.time),
-            cpu,
-            pid: Pid(pid),
-            tid: Tid(tid),
+            cpu: self.cpu,
+            pid: Pid(self.task as i32),
+            tid: Tid((self.task >> 32) as i32),
             context: Context::UNKNOWN,
             agent_step_id: 0,
             kind: Kind::Record(Record::LostSamples(crate::events::LostSamples { lost: 0 })),
         }
     }
+}
 
-    /// What a sample tells, by the plan of its attribute.
+impl<'a> PerfData<'a> {
+    /// Appends the event of an entry; nothing, and counted, where there is none.
+    #[inline]
+    pub(super) fn decode(&self, entry: &Entry, stats: &mut Stats, events: &mut Vec<Event<'a>>) {
+        let Ok(raw) = record::at(self.data, entry.offset) else { return };
+        if raw.kind == kind::SAMPLE {
+            self.sample(&raw, entry, stats, events);
+        } else {
+            events.extend(self.sideband(&raw, entry, stats));
+        }
+    }
+
+    #[inline]
+    fn sample(&self, raw: &Raw<'a>, entry: &Entry, stats: &mut Stats, events: &mut Vec<Event<'a>>) {
+        let bytes = raw.bytes;
+        let Some(front) = self.front(bytes) else {
+            return self.problem(stats, Problem::UnknownSampleId, Cpu::NONE, 1, entry);
+        };
+        let attr = self.head.attrs.get(front.attr);
+        let (Some(attr), Some(plan)) = (attr, self.plans.get(front.attr)) else { return };
+        stats.count(front.cpu, entry.time, plan.event_type);
+        if matches!(plan.action, Action::Unknown) {
+            return;
+        }
+        events.push(front.blank(entry));
+        // Filled in where it stays: to move it costs as much as to decode it.
+        let Some(event) = events.last_mut() else { return };
+        let told = Self::told(&attr.layout, plan, bytes, event);
+        if told != Told::Kind {
+            events.pop();
+        }
+        if told == Told::Broken {
+            self.problem(stats, Problem::BadSample, front.cpu, 1, entry);
+        }
+    }
+
+    /// The attribute of a sample, its CPU and task. `None` where its id is unknown.
+    #[inline]
+    pub(super) fn front(&self, bytes: &[u8]) -> Option<Front> {
+        // The casts take words of two halves apart: `u32 cpu, res` and `u32 pid, tid`.
+        if let Some((id, task, cpu)) = self.front.and_then(|words| words.read(bytes)) {
+            return Some(Front { attr: self.ids.get(id)?, cpu: Cpu(cpu as u32), task });
+        }
+        let attr = self.attr_of(bytes)?;
+        let layout = &self.head.attrs.get(attr)?.layout;
+        let cpu = layout.cpu.and_then(|at| u32_at(bytes, at)).map_or(Cpu::NONE, Cpu);
+        let task = layout.tid.and_then(|at| u64_at(bytes, at)).unwrap_or(u64::MAX);
+        Some(Front { attr, cpu, task })
+    }
+
+    /// Fills in what a sample tells, by the plan of its attribute.
     #[inline]
     pub(super) fn told(
         layout: &SampleLayout,
         plan: &Plan,
         bytes: &'a [u8],
         event: &mut Event<'a>,
-    ) -> Told<'a> {
+    ) -> Told {
         let fault = || {
             let addr = layout.addr.and_then(|at| u64_at(bytes, at)).unwrap_or(0);
             (Addr(addr), layout.period.and_then(|at| u64_at(bytes, at)).unwrap_or(1))
         };
-        Told::Kind(match &plan.action {
+        event.kind = match &plan.action {
             Action::Unknown => return Told::Nothing,
             Action::MinorFault => {
                 let (addr, period) = fault();
@@ -97,13 +124,11 @@ impl<'a> PerfData<'a> {
                 Kind::Fault(Fault::MajorFaults(MajorFaults { addr, period }))
             }
             Action::Tracepoint(tracepoint) => {
-                let payload = layout.raw(bytes);
-                match payload.and_then(|p| tracepoint.decode(p, event)) {
-                    Some(kind) => kind,
-                    None => return Told::Broken,
-                }
+                let decoded = layout.raw(bytes).and_then(|p| tracepoint.decode(p, event));
+                return if decoded.is_some() { Told::Kind } else { Told::Broken };
             }
-        })
+        };
+        Told::Kind
     }
 
     fn sideband(&self, raw: &Raw<'a>, entry: &Entry, stats: &mut Stats) -> Option<Event<'a>> {

@@ -65,6 +65,35 @@ pub(crate) struct SampleLayout {
     pub(crate) trailer: Trailer,
 }
 
+/// Where id, task and CPU of every sample lie, as numbers of words of 8 bytes from the
+/// record's start, below 8. `perf record` asks so; one check is then enough for all.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct FrontWords {
+    id: usize,
+    tid: usize,
+    cpu: usize,
+}
+
+impl FrontWords {
+    /// `None` where the attributes do not agree, or lack one of them.
+    pub(crate) fn of<'l>(mut layouts: impl Iterator<Item = &'l SampleLayout>) -> Option<Self> {
+        let word = |at: Option<usize>| at.map(|at| at / 8).filter(|word| *word < 8);
+        let front = |layout: &SampleLayout| {
+            Some(Self { id: word(layout.id)?, tid: word(layout.tid)?, cpu: word(layout.cpu)? })
+        };
+        let first = front(layouts.next()?)?;
+        layouts.all(|layout| front(layout) == Some(first)).then_some(first)
+    }
+
+    /// The words of id, task and CPU. `None` in a record of less than 8 words.
+    #[inline]
+    pub(crate) fn read(self, record: &[u8]) -> Option<(u64, u64, u64)> {
+        let (words, _) = record.first_chunk::<64>()?.as_chunks::<8>();
+        let word = |at: usize| words.get(at & 7).map(|word| u64::from_le_bytes(*word));
+        Some((word(self.id)?, word(self.tid)?, word(self.cpu)?))
+    }
+}
+
 /// Where the fields of `struct sample_id` lie. Offsets count back from the
 /// record's end.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -136,6 +165,22 @@ impl SampleLayout {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_front_of_samples_that_agree() {
+        let layout = |sample_type| SampleLayout::new(&Asked { sample_type, ..Asked::default() });
+        let (with_raw, without) = (layout(0x1_058f), layout(0x1_018f));
+        let front = FrontWords::of([&with_raw, &without].into_iter()).unwrap();
+        assert_eq!(front, FrontWords { id: 1, tid: 3, cpu: 6 });
+        let record: Vec<u8> = (0..9_u64).flat_map(|n| (n * 10).to_le_bytes()).collect();
+        assert_eq!(front.read(&record), Some((10, 30, 60)));
+        assert_eq!(front.read(&record[..64]), Some((10, 30, 60)));
+        assert_eq!(front.read(&record[..63]), None);
+        // Without ADDR the CPU lies elsewhere; without IDENTIFIER there is no id.
+        assert_eq!(FrontWords::of([&with_raw, &layout(0x1_0587)].into_iter()), None);
+        assert_eq!(FrontWords::of([&layout(0x58f)].into_iter()), None);
+        assert_eq!(FrontWords::of([].into_iter()), None);
+    }
 
     #[test]
     fn offsets_of_a_perf_record_sample() {

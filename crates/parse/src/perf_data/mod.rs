@@ -27,12 +27,11 @@ mod tests;
 mod tracing_data;
 mod write;
 
-use std::sync::atomic::AtomicU64;
-
 use attrs::{Attr, IdTable, TYPE_TRACEPOINT};
 pub use cut::cut;
 pub(crate) use features::cpu_list;
 use header::Head;
+use layout::FrontWords;
 use order::{Pass, Walk};
 pub(crate) use plain::{Plain, make as make_plain};
 use plan::Plan;
@@ -47,7 +46,7 @@ use crate::diagnostics::Diagnostics;
 use crate::error::Error;
 use crate::events::Event;
 use crate::formats::Formats;
-use crate::stream;
+use crate::stream::{self, Course};
 use crate::unpack::Unpacked;
 
 /// An opened perf.data: everything but the records.
@@ -64,6 +63,8 @@ pub(crate) struct PerfData<'a> {
     plans: Vec<Plan>,
     ids: IdTable,
     attr_by: AttrBy,
+    /// Where all samples begin alike.
+    front: Option<FrontWords>,
 }
 
 /// What tells the attribute of a sample.
@@ -114,7 +115,9 @@ impl<'a> PerfData<'a> {
         let attr_by = AttrBy::of(&head.attrs)?;
         let data = made.map_or(head.data, |plain| &plain.data);
         let cut = unpacked.cut || made.is_some_and(|plain| plain.cut);
-        let perf = Self { info, head, data, made, cut, plans, ids, attr_by };
+        let front = FrontWords::of(head.attrs.iter().map(|attr| &attr.layout));
+        let front = front.filter(|_| matches!(attr_by, AttrBy::Id(_)));
+        let perf = Self { info, head, data, made, cut, plans, ids, attr_by, front };
         if let Some(given) = &given {
             perf.formats_fit(given)?;
         }
@@ -197,13 +200,13 @@ impl<'a> PerfData<'a> {
     pub(crate) fn read(
         &self,
         batch: usize,
-        progress: &AtomicU64,
+        course: &Course,
         diagnostics: &mut Diagnostics,
         sink: &mut dyn FnMut(&[Event<'a>]),
     ) -> Totals {
         let walk = Walk::new(self, batch, Pass::Events);
-        let decode = |entry: &_, stats: &mut _| self.decode(entry, stats);
-        stream::read(&self.info, walk, decode, progress, diagnostics, sink)
+        let decode = |entry: &_, stats: &mut _, events: &mut _| self.decode(entry, stats, events);
+        stream::read(&self.info, walk, decode, course, diagnostics, sink)
     }
 }
 

@@ -1,5 +1,8 @@
 //! Records in the order of the file to batches in the order of time.
 
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+
 use super::PerfData;
 use super::header::DataEnd;
 use super::record::{self, Raw, Stop, kind};
@@ -7,7 +10,7 @@ use super::sideband;
 use super::stacks;
 use crate::cursor::{u32_at, u64_at};
 use crate::diagnostics::{Diagnostics, Problem};
-use crate::stream::{self, Inversions};
+use crate::stream::{self, MAX_CPUS};
 use crate::units::{Cpu, Nanos};
 
 /// One record that becomes an event: when, and where it is.
@@ -47,44 +50,112 @@ impl Pass {
 ///                                    max 6                          max 9: up to 6 is settled
 /// ```
 /// After round N nothing older than the newest record of round N-1 can follow, so
-/// what is older can be sorted and handed on (`perf_session__process_events`).
+/// what is older can be put in order and handed on (`perf_session__process_events`).
+///
+/// A ring holds its CPU's records in the order of time, so a merge of the CPUs' queues
+/// is enough, as in `trace_dat/order.rs`; a queue that turns out not to be in order is
+/// sorted.
 #[derive(Debug)]
 pub(crate) struct Walk<'p, 'a> {
     perf: &'p PerfData<'a>,
     pass: Pass,
-    /// How many records to sort at a time, at least.
+    /// How many records to put in order at a time, at least.
     batch: usize,
     /// (offset of time, offset of CPU) in samples, where all attributes agree.
     uniform: Option<(usize, Option<usize>)>,
     position: usize,
+    /// Up to here the data are in the cache.
+    fetched: usize,
     records: u64,
-    /// Read and not handed on, but for the first `handed`. Up to `settled` they are
-    /// sorted, and nothing older can follow.
-    pending: Vec<Entry>,
-    handed: usize,
-    settled: usize,
+    /// Read and not handed on: by CPU plus one, the first for what has no CPU.
+    queues: Vec<Queue>,
+    /// How many entries the queues hold.
+    pending: usize,
+    /// Time and number of the head, and index, of each queue that holds any.
+    heads: BinaryHeap<Reverse<(u64, u64, usize)>>,
+    /// Nothing older than this can follow.
+    settled: u64,
     newest: u64,
     newest_before: u64,
     /// Time of the last entry handed on.
     delivered: u64,
-    inversions: Inversions,
+    inversions: u64,
     unknown_records: u64,
     finished: bool,
+}
+
+/// Entries of one CPU, in the order of the file, and but for rare ones in that of time.
+#[derive(Debug, Default)]
+struct Queue {
+    entries: Vec<Entry>,
+    /// So many are handed on.
+    taken: usize,
+    /// Time of the last one.
+    newest: u64,
+    unsorted: bool,
+    /// Time of the last record of this CPU, as the file has it.
+    last: u64,
+}
+
+impl Queue {
+    /// Follows the times of a CPU's records. 1 where time went back.
+    #[inline]
+    fn see(&mut self, time: u64) -> u64 {
+        let back = time < self.last;
+        self.last = time;
+        back.into()
+    }
+
+    #[inline]
+    fn push(&mut self, time: u64, offset: usize, record: u64) {
+        self.unsorted |= time < self.newest;
+        self.newest = time;
+        self.entries.push(Entry { time, offset, record });
+    }
+
+    fn rest(&self) -> &[Entry] {
+        self.entries.get(self.taken..).unwrap_or(&[])
+    }
+
+    fn forget_taken(&mut self) {
+        self.entries.drain(..self.taken.min(self.entries.len()));
+        self.taken = 0;
+    }
+
+    fn sort(&mut self) {
+        if std::mem::take(&mut self.unsorted) {
+            // Stable: equal times keep the order of the file.
+            self.entries.sort_by_key(|entry| entry.time);
+            self.newest = self.entries.last().map_or(0, |entry| entry.time);
+        }
+    }
 }
 
 impl stream::Walk<Entry> for Walk<'_, '_> {
     fn next(&mut self, batch: &mut Vec<Entry>, diagnostics: &mut Diagnostics) -> bool {
         batch.clear();
-        if self.handed == self.settled && !self.settle(diagnostics) {
-            return false;
+        let mut target = self.batch;
+        loop {
+            self.merge(batch);
+            if let Some(last) = batch.last() {
+                self.delivered = last.time;
+                return true;
+            }
+            if self.finished && self.pending == 0 {
+                return false;
+            }
+            self.queues.iter_mut().for_each(Queue::forget_taken);
+            self.settled = self.walk(target, diagnostics);
+            self.queues.iter_mut().for_each(Queue::sort);
+            let heads = self.queues.iter().enumerate().filter_map(|(index, queue)| {
+                let head = queue.rest().first()?;
+                Some(Reverse((head.time, head.record, index)))
+            });
+            self.heads.clear();
+            self.heads.extend(heads);
+            // Where the oldest are not settled yet, take in more.
+            target = self.pending.saturating_mul(2).max(self.batch);
         }
-        // Without rounds all is settled at once: never more than a few batches of it
-        // are decoded at a time.
-        let end = self.settled.min(self.handed.saturating_add(self.batch.saturating_mul(2)));
-        batch.extend(self.pending.get(self.handed..end).unwrap_or(&[]));
-        self.handed = end;
-        self.delivered = batch.last().map_or(self.delivered, |e| e.time);
-        true
     }
 
     fn records(&self) -> u64 {
@@ -92,7 +163,7 @@ impl stream::Walk<Entry> for Walk<'_, '_> {
     }
 
     fn inversions(&self) -> u64 {
-        self.inversions.count
+        self.inversions
     }
 
     fn position(&self) -> u64 {
@@ -114,36 +185,50 @@ impl<'p, 'a> Walk<'p, 'a> {
             batch,
             uniform,
             position: 0,
+            fetched: 0,
             records: 0,
-            pending: Vec::new(),
-            handed: 0,
+            queues: Vec::new(),
+            pending: 0,
+            heads: BinaryHeap::new(),
             settled: 0,
             newest: 0,
             newest_before: 0,
             delivered: 0,
-            inversions: Inversions::default(),
+            inversions: 0,
             unknown_records: 0,
             finished: false,
         }
     }
 
-    /// Reads on until some entries are settled. False when there are none left.
-    fn settle(&mut self, diagnostics: &mut Diagnostics) -> bool {
-        self.pending.drain(..self.handed.min(self.pending.len()));
-        (self.handed, self.settled) = (0, 0);
-        let mut target = self.batch;
-        while self.settled == 0 {
-            if self.finished && self.pending.is_empty() {
-                return false;
+    /// Takes the next of what is settled from the queues: never more than twice a batch,
+    /// for without rounds all is settled at once.
+    fn merge(&mut self, batch: &mut Vec<Entry>) {
+        let most = self.batch.saturating_mul(2);
+        while batch.len() < most
+            && let Some(Reverse((time, record, index))) = self.heads.pop()
+        {
+            if time > self.settled {
+                self.heads.push(Reverse((time, record, index)));
+                break;
             }
-            let until = self.walk(target, diagnostics);
-            // Stable: equal times keep the order of the file.
-            self.pending.sort_by_key(|entry| entry.time);
-            self.settled = self.pending.partition_point(|entry| entry.time <= until);
-            // Where the oldest are not settled yet, take in more.
-            target = self.pending.len().saturating_mul(2).max(self.batch);
+            let Some(queue) = self.queues.get_mut(index) else { break };
+            // Its entries up to the head of the next queue.
+            let all = (self.settled, u64::MAX);
+            let limit = match self.heads.peek() {
+                Some(Reverse((time, record, _))) => all.min((*time, *record)),
+                None => all,
+            };
+            let before = batch.len();
+            let room = most.saturating_sub(before);
+            let run = queue.rest().iter().take(room);
+            batch.extend(run.take_while(|entry| (entry.time, entry.record) <= limit));
+            let taken = batch.len().saturating_sub(before);
+            queue.taken = queue.taken.saturating_add(taken);
+            self.pending = self.pending.saturating_sub(taken);
+            if let Some(head) = queue.rest().first() {
+                self.heads.push(Reverse((head.time, head.record, index)));
+            }
         }
-        true
     }
 
     /// Reads until `target` entries are pending at the end of a round, or the data
@@ -153,57 +238,65 @@ impl<'p, 'a> Walk<'p, 'a> {
             return u64::MAX;
         }
         let data = self.perf.data;
-        loop {
-            let raw = match record::at(data, self.position) {
+        let (mut position, mut records) = (self.position, self.records);
+        let settled = loop {
+            if position >= self.fetched {
+                self.fetched = fetch(data, position);
+            }
+            let raw = match record::at(data, position) {
                 Ok(raw) => raw,
                 Err(stop) => {
-                    let offset = Some(self.perf.offset(self.position));
-                    let (none, time) = (Cpu::NONE, Some(Nanos(self.newest)));
-                    if stop == Stop::BadSize {
-                        diagnostics.add(Problem::BadRecord, none, 1, time, offset);
-                    }
-                    match self.perf.head.end {
-                        DataEnd::Missing(bytes) => {
-                            diagnostics.add(Problem::MissingBytes, none, bytes, time, offset);
-                        }
-                        DataEnd::Killed => {
-                            diagnostics.add(Problem::RecorderKilled, none, 1, time, offset);
-                        }
-                        DataEnd::Whole | DataEnd::FeaturesCut => {}
-                    }
-                    let cut = self.perf.cut || self.perf.head.end == DataEnd::FeaturesCut;
-                    if stop != Stop::End || cut {
-                        diagnostics.add(Problem::Truncated, none, 1, time, offset);
-                    }
-                    diagnostics.add(Problem::UnknownRecord, none, self.unknown_records, None, None);
-                    self.finished = true;
-                    return u64::MAX;
+                    self.position = position;
+                    self.end(stop, diagnostics);
+                    break u64::MAX;
                 }
             };
-            self.position = raw.next();
-            let number = self.records;
-            self.records = self.records.saturating_add(1);
+            let number = records;
+            position = raw.next();
+            records = records.saturating_add(1);
             if raw.kind == kind::SAMPLE {
-                match self.sample_time(&raw) {
-                    Some((time, cpu)) => self.add(&raw, number, time, cpu, diagnostics),
-                    None => {
-                        // An unknown id, or a record without time: decoding says which.
-                        self.add(&raw, number, self.newest, None, diagnostics);
-                    }
-                }
+                // Without: an unknown id, or a record without time; decoding says which.
+                let (time, cpu) = self.sample_time(&raw).unwrap_or((self.newest, None));
+                self.add(time, cpu, raw.offset, number, diagnostics);
             } else if raw.kind == kind::FINISHED_ROUND {
                 let settled = self.newest_before;
                 self.newest_before = self.newest;
-                if self.pending.len() >= target {
-                    return settled;
+                if self.pending >= target {
+                    break settled;
                 }
             } else if self.pass.wants(raw.kind) {
                 let (time, cpu) = self.sideband_time(&raw);
-                self.add(&raw, number, time, cpu, diagnostics);
+                self.add(time, cpu, raw.offset, number, diagnostics);
             } else if self.pass == Pass::Events && raw.kind < kind::USER {
                 self.unknown_records = self.unknown_records.saturating_add(1);
             }
+        };
+        (self.position, self.records) = (position, records);
+        settled
+    }
+
+    /// Counts what the end of the data says.
+    fn end(&mut self, stop: Stop, diagnostics: &mut Diagnostics) {
+        let offset = Some(self.perf.offset(self.position));
+        let (none, time) = (Cpu::NONE, Some(Nanos(self.newest)));
+        if stop == Stop::BadSize {
+            diagnostics.add(Problem::BadRecord, none, 1, time, offset);
         }
+        match self.perf.head.end {
+            DataEnd::Missing(bytes) => {
+                diagnostics.add(Problem::MissingBytes, none, bytes, time, offset);
+            }
+            DataEnd::Killed => {
+                diagnostics.add(Problem::RecorderKilled, none, 1, time, offset);
+            }
+            DataEnd::Whole | DataEnd::FeaturesCut => {}
+        }
+        let cut = self.perf.cut || self.perf.head.end == DataEnd::FeaturesCut;
+        if stop != Stop::End || cut {
+            diagnostics.add(Problem::Truncated, none, 1, time, offset);
+        }
+        diagnostics.add(Problem::UnknownRecord, none, self.unknown_records, None, None);
+        self.finished = true;
     }
 
     #[inline]
@@ -232,28 +325,74 @@ impl<'p, 'a> Walk<'p, 'a> {
     #[inline]
     fn add(
         &mut self,
-        raw: &Raw<'_>,
-        record: u64,
-        mut time: u64,
+        time: u64,
         cpu: Option<u32>,
+        offset: usize,
+        record: u64,
         diagnostics: &mut Diagnostics,
     ) {
+        let queue = cpu.and_then(|cpu| self.queues.get_mut((cpu as usize).saturating_add(1)));
+        match queue {
+            Some(queue) if time > 0 && time >= self.delivered => {
+                self.newest = self.newest.max(time);
+                self.inversions = self.inversions.saturating_add(queue.see(time));
+                queue.push(time, offset, record);
+                self.pending = self.pending.saturating_add(1);
+            }
+            _ => self.add_other(time, cpu, offset, record, diagnostics),
+        }
+    }
+
+    /// Adds an entry of a new CPU or of none, without a time, or too late.
+    #[cold]
+    fn add_other(
+        &mut self,
+        mut time: u64,
+        cpu: Option<u32>,
+        offset: usize,
+        record: u64,
+        diagnostics: &mut Diagnostics,
+    ) {
+        // More CPUs than Linux supports: a broken record.
+        let known = cpu.filter(|cpu| *cpu < MAX_CPUS && time > 0);
+        let index = known.map_or(0, |cpu| (cpu as usize).saturating_add(1));
+        if index >= self.queues.len() {
+            self.queues.resize_with(index.saturating_add(1), Queue::default);
+        }
+        let Some(queue) = self.queues.get_mut(index) else { return };
         if time == 0 {
             // Made up by perf itself. Late ones (totals of lost samples, synthesis at
             // the end) cannot come first any more, and are no disorder either.
             time = self.delivered;
         } else {
             self.newest = self.newest.max(time);
-            if let Some(cpu) = cpu {
-                self.inversions.see(time, cpu);
+            if known.is_some() {
+                self.inversions = self.inversions.saturating_add(queue.see(time));
             }
             if time < self.delivered {
-                let offset = self.perf.offset(raw.offset);
+                let at = Some(self.perf.offset(offset));
                 let cpu = cpu.map_or(Cpu::NONE, Cpu);
-                diagnostics.add(Problem::OutOfOrder, cpu, 1, Some(Nanos(time)), Some(offset));
+                diagnostics.add(Problem::OutOfOrder, cpu, 1, Some(Nanos(time)), at);
                 time = self.delivered;
             }
         }
-        self.pending.push(Entry { time, offset: raw.offset, record });
+        queue.push(time, offset, record);
+        self.pending = self.pending.saturating_add(1);
     }
+}
+
+/// Brings the next of the data into the cache; returns up to where.
+///
+/// Where a record begins is known only once the one before it has been read, so a walk
+/// alone waits for memory at each of them; these reads do not wait for each other. As much
+/// as a first-level cache holds.
+fn fetch(data: &[u8], position: usize) -> usize {
+    const BLOCK: usize = 32 << 10;
+    const LINE: usize = 64;
+    let rest = data.get(position..).unwrap_or(&[]);
+    let block = rest.get(..BLOCK).unwrap_or(rest);
+    for line in block.as_chunks::<LINE>().0 {
+        std::hint::black_box(line[0]);
+    }
+    position.saturating_add(BLOCK)
 }

@@ -1,7 +1,5 @@
 //! One record to what it tells of stacks: the second pass over a perf.data.
 
-use std::sync::atomic::AtomicU64;
-
 use super::PerfData;
 use super::decode::Told;
 use super::layout::SampleLayout;
@@ -19,7 +17,7 @@ use crate::stack::{
     Branches, Chain, DeferredChain, KernelSymbol, Mapping, Mode, Sample, StackEvent, StackRecord,
     UserMemory,
 };
-use crate::stream::{self, Stats};
+use crate::stream::{self, Course, Stats};
 use crate::units::{Cpu, Nanos};
 
 /// `PERF_RECORD_MISC_MMAP_DATA`: not executable.
@@ -54,13 +52,15 @@ impl<'a> Stacks<'_, 'a> {
     /// Delivers all of them.
     pub(crate) fn read(
         &self,
-        progress: &AtomicU64,
+        course: &Course,
         diagnostics: &mut Diagnostics,
         sink: &mut dyn FnMut(&[StackEvent<'a>]),
     ) -> Totals {
         let walk = Walk::new(self.0, stream::BATCH, Pass::Stacks);
-        let item = |entry: &_, stats: &mut _| self.item(entry, stats);
-        stream::read(&self.0.info, walk, item, progress, diagnostics, sink)
+        let item = |entry: &_, stats: &mut _, items: &mut Vec<_>| {
+            items.extend(self.item(entry, stats));
+        };
+        stream::read(&self.0.info, walk, item, course, diagnostics, sink)
     }
 
     #[inline]
@@ -84,17 +84,18 @@ impl<'a> PerfData<'a> {
 impl<'a> Stacks<'_, 'a> {
     fn sample(&self, raw: &Raw<'a>, entry: &Entry, stats: &mut Stats) -> Option<StackEvent<'a>> {
         let bytes = raw.bytes;
-        let Some(index) = self.0.attr_of(bytes) else {
+        let Some(front) = self.0.front(bytes) else {
             self.0.problem(stats, Problem::UnknownSampleId, Cpu::NONE, 1, entry);
             return None;
         };
-        let (layout, plan) = (&self.0.head.attrs.get(index)?.layout, self.0.plans.get(index)?);
+        let plan = self.0.plans.get(front.attr)?;
+        let layout = &self.0.head.attrs.get(front.attr)?.layout;
         let event_type = plan.event_type?;
-        let mut event = PerfData::blank(layout, bytes, entry);
+        let mut event = front.blank(entry);
         let parts = layout.tail.parts(bytes, crate::cursor::Endian::Little);
         let told = PerfData::told(layout, plan, bytes, &mut event);
         let kind = match told {
-            Told::Kind(kind) => Some(kind),
+            Told::Kind => Some(event.kind),
             Told::Nothing => None,
             Told::Broken => return self.broken(stats, event.cpu, entry),
         };

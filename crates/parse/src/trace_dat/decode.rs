@@ -9,10 +9,10 @@ use crate::stream::Stats;
 use crate::units::{Cpu, Nanos, Pid, Tid};
 
 impl<'a> TraceDat<'a> {
-    /// The event of an entry. `None`, and counted, where there is none.
+    /// Appends the event of an entry; nothing, and counted, where there is none.
     #[inline]
-    pub(super) fn decode(&self, entry: &Entry, stats: &mut Stats) -> Option<Event<'a>> {
-        let mut event = Event {
+    pub(super) fn decode(&self, entry: &Entry, stats: &mut Stats, events: &mut Vec<Event<'a>>) {
+        events.push(Event {
             record: entry.record,
             time: Nanos(entry.time),
             cpu: Cpu::NONE,
@@ -21,12 +21,21 @@ impl<'a> TraceDat<'a> {
             context: Context::UNKNOWN,
             agent_step_id: 0,
             kind: Kind::Record(Record::LostSamples(LostSamples { lost: 0 })),
-        };
+        });
+        let Some(event) = events.last_mut() else { return };
+        if self.fill(entry, event, stats).is_none() {
+            events.pop();
+        }
+    }
+
+    /// Fills in what an entry tells. `None`, and counted, where it tells nothing.
+    #[inline]
+    fn fill(&self, entry: &Entry, event: &mut Event<'a>, stats: &mut Stats) -> Option<()> {
         match entry.what {
             What::Event { stream, at } => {
                 let stream = self.streams.get(stream as usize)?;
                 event.cpu = stream.cpu;
-                event.kind = self.payload(stream, at, &mut event, stats)?;
+                self.payload(stream, at, event, stats)?;
             }
             What::Name(index) => {
                 let (tid, comm) = *self.names.get(index as usize)?;
@@ -47,7 +56,7 @@ impl<'a> TraceDat<'a> {
                 event.kind = Kind::Record(Record::LostSamples(LostSamples { lost }));
             }
         }
-        Some(event)
+        Some(())
     }
 
     #[inline]
@@ -57,7 +66,7 @@ impl<'a> TraceDat<'a> {
         at: usize,
         event: &mut Event<'a>,
         stats: &mut Stats,
-    ) -> Option<Kind<'a>> {
+    ) -> Option<()> {
         let payload = pages::payload(stream.data, at)?;
         let time = event.time.0;
         let problem = |stats: &mut Stats, problem| {
@@ -72,17 +81,16 @@ impl<'a> TraceDat<'a> {
         if !plan.known() {
             return None;
         }
-        let Some(kind) = plan.decode(payload, event) else {
+        if plan.decode(payload, event).is_none() {
             problem(stats, Problem::BadSample);
             return None;
-        };
+        }
         event.pid = self.process(event.tid);
         // The kernel ends what was written with a newline (`tracing_mark_write`).
-        if let Kind::Marker(Marker::Print(Print { buf: Text(buf) })) = kind {
-            let buf = Text(buf.strip_suffix(b"\n").unwrap_or(buf));
-            return Some(Kind::Marker(Marker::Print(Print { buf })));
+        if let Kind::Marker(Marker::Print(Print { buf: Text(buf) })) = &mut event.kind {
+            *buf = buf.strip_suffix(b"\n").unwrap_or(buf);
         }
-        Some(kind)
+        Some(())
     }
 
     /// The process of a thread, where it was saved.

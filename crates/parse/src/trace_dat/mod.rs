@@ -22,8 +22,6 @@ mod times;
 mod v6;
 mod v7;
 
-use std::sync::atomic::AtomicU64;
-
 use rustc_hash::FxHashMap;
 
 pub(crate) use sections::{Sections, recognize, unpack};
@@ -36,7 +34,7 @@ use crate::error::Error;
 use crate::events::Event;
 use crate::fields::Comm;
 use crate::source::ReadOptions;
-use crate::stream;
+use crate::stream::{self, Course};
 use crate::units::{Cpu, Pid, Tid};
 use formats::Types;
 use order::Walk;
@@ -147,12 +145,12 @@ impl<'a> TraceDat<'a> {
     pub(crate) fn read(
         &self,
         batch: usize,
-        progress: &AtomicU64,
+        course: &Course,
         diagnostics: &mut Diagnostics,
         sink: &mut dyn FnMut(&[Event<'a>]),
     ) -> Totals {
         let walk = Walk::new(self, batch);
-        let decode = |entry: &_, stats: &mut _| self.decode(entry, stats);
-        stream::read(&self.info, walk, decode, progress, diagnostics, sink)
+        let decode = |entry: &_, stats: &mut _, events: &mut _| self.decode(entry, stats, events);
+        stream::read(&self.info, walk, decode, course, diagnostics, sink)
     }
 }

@@ -1,7 +1,5 @@
 //! One record to what it tells of stacks: the second pass over a trace.dat.
 
-use std::sync::atomic::AtomicU64;
-
 use super::order::{Entry, Walk, What};
 use super::{TraceDat, pages};
 use crate::attach::{Part, Piece};
@@ -10,7 +8,7 @@ use crate::diagnostics::Diagnostics;
 use crate::events::{CommRecord, Context, Event, Kind, LostSamples, Record};
 use crate::format::{Format, Place, Slot};
 use crate::stack::{Branches, Chain, Mode, Sample, StackEvent, StackRecord};
-use crate::stream::{self, Stats};
+use crate::stream::{self, Course, Stats};
 use crate::units::{Cpu, Nanos, Pid, Tid};
 
 /// Where `kernel_stack` or `user_stack` has its addresses (`struct stack_entry` and
@@ -57,13 +55,15 @@ impl<'a> Stacks<'_, 'a> {
     /// Delivers all of them.
     pub(crate) fn read(
         &self,
-        progress: &AtomicU64,
+        course: &Course,
         diagnostics: &mut Diagnostics,
         sink: &mut dyn FnMut(&[Piece<'a>]),
     ) -> Totals {
         let walk = Walk::new(self.0, stream::BATCH);
-        let item = |entry: &_, stats: &mut _| self.item(entry, stats);
-        stream::read(&self.0.info, walk, item, progress, diagnostics, sink)
+        let item = |entry: &_, stats: &mut _, items: &mut Vec<_>| {
+            items.extend(self.item(entry, stats));
+        };
+        stream::read(&self.0.info, walk, item, course, diagnostics, sink)
     }
 
     fn item(&self, entry: &Entry, _: &mut Stats) -> Option<Piece<'a>> {
@@ -105,7 +105,7 @@ impl<'a> Stacks<'_, 'a> {
             kind: Kind::Record(Record::LostSamples(LostSamples { lost: 0 })),
         };
         // Fills in task and context, of events that it does not know too.
-        let kind = plan.decode(payload, &mut event);
+        let kind = plan.decode(payload, &mut event).map(|()| event.kind);
         let sample = Sample {
             event_type,
             period: 1,

@@ -235,7 +235,7 @@ fn operations(
     for shown in &job.timeline.tasks {
         let task = job.model.task(shown.task);
         let ours = task.ops.iter().enumerate().filter(|(_, op)| worked(shown, op.start, op.end));
-        ops.extend(ours.map(|(place, op)| (end(op) - op.start, shown.task, place)));
+        ops.extend(ours.map(|(place, op)| (end(&op) - op.start, shown.task, place)));
     }
     if ops.len() > MAX_MARKERS {
         ops.sort_unstable_by_key(|(ns, task, place)| (std::cmp::Reverse(*ns), *task, *place));
@@ -252,8 +252,8 @@ fn operations(
     for (_, id, place) in ops {
         let Some(thread) = threads.by_task.get(&id).copied() else { continue };
         let Some(op) = job.model.task(id).ops.get(place) else { continue };
-        let marker = OpMarker::new(job.model, op, categories.ops, profile);
-        profile.add_marker(thread, threads.interval(op.start, end(op)), marker);
+        let marker = OpMarker::new(job.model, &op, categories.ops, profile);
+        profile.add_marker(thread, threads.interval(op.start, end(&op)), marker);
     }
 
     let roles: HashMap<TaskId, &ShownTask> =

@@ -257,7 +257,7 @@ impl Files {
             let first = task.execs.first().map_or(Nanos::MAX, |(time, _)| *time);
             let ends = phases.loader.iter().chain(&phases.startup).map(|(_, to)| *to);
             let to = ends.max().unwrap_or(first);
-            let from = task.ops.partition_point(|op| op.start < first);
+            let from = task.ops.before(first);
             for op in task.ops.iter().skip(from).take_while(|op| op.start < to) {
                 if let Some(call) = op.syscall() {
                     let found = call.ret.is_some_and(|ret| ret >= 0);

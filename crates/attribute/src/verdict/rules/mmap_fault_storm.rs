@@ -53,7 +53,7 @@ fn sleeping(facts: &Facts<'_>) -> Sleeping {
     let mut faults = 0;
     let mut again: Vec<Refault> = Vec::new();
     for (stretch, task, op, fault) in completed(index, facts.parts.work) {
-        if !slept_for_io(index.model, task, op, fault) {
+        if !slept_for_io(index.model, task, &op, &fault) {
             continue;
         }
         faults += 1;

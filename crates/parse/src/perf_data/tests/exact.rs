@@ -1,13 +1,15 @@
 //! Exact events out of a built perf.data.
 
-use std::sync::atomic::AtomicU64;
-
 use super::build::{Builder, small};
 use crate::capture::{ClockId, CpuTotals};
 use crate::perf_data::PerfData;
 use crate::perf_data::record::kind;
+use crate::stream::Course;
 use crate::units::{Cpu, Nanos};
-use crate::{CaptureInfo, Diagnostics, Error, Problem, Totals, Unpacked, write_event};
+use crate::{
+    Capture, CaptureInfo, Diagnostics, Error, Event, Problem, Progress, ReadOptions, Totals,
+    Unpacked, write_event,
+};
 
 pub(super) fn info(bytes: &[u8]) -> CaptureInfo {
     PerfData::open(&Unpacked::of(bytes).unwrap(), None).unwrap().info
@@ -23,7 +25,7 @@ pub(super) fn read(bytes: &[u8], batch: usize) -> (Vec<String>, Diagnostics, Tot
 pub(super) fn read_perf(perf: &PerfData<'_>, batch: usize) -> (Vec<String>, Diagnostics, Totals) {
     let mut diagnostics = Diagnostics::default();
     let mut lines = Vec::new();
-    let totals = perf.read(batch, &AtomicU64::new(0), &mut diagnostics, &mut |events| {
+    let totals = perf.read(batch, &Course::default(), &mut diagnostics, &mut |events| {
         for event in events {
             let mut line = format!("#{} ", event.record);
             write_event(event, &mut line);
@@ -118,6 +120,76 @@ fn batches_do_not_change_the_result() {
     assert_eq!(whole, read(&bytes, 100));
     let one = rayon::ThreadPoolBuilder::new().num_threads(1).build().unwrap();
     assert_eq!(whole, one.install(|| read(&bytes, 10)));
+}
+
+#[test]
+fn queues_of_cpus_are_merged_in_the_order_of_time_then_of_the_file() {
+    let mut b = Builder::new();
+    // CPU 2 comes before CPU 0 in the file: of equal times its record is the first.
+    b.switch(100, 2, 7, 1, 0).switch(300, 2, 7, 1, 0).switch(300, 0, 8, 1, 0);
+    // CPU 1 was not in order, and a record has a number that no CPU has.
+    b.switch(400, 1, 9, 1, 0).switch(200, 1, 9, 1, 0).switch(200, 1, 10, 1, 0);
+    b.switch(300, 1, 9, 1, 0).switch(250, u32::MAX, 11, 1, 0).switch(300, 1 << 14, 12, 1, 0);
+    b.round().round();
+    let expect: [(u64, u64); 9] =
+        [(0, 100), (4, 200), (5, 200), (7, 250), (1, 300), (2, 300), (6, 300), (8, 300), (3, 400)];
+    let expect = expect.map(|(record, time)| format!("#{record} {time}"));
+    for batch in [1, 2, 3, 1 << 15] {
+        let (lines, _, totals) = read(&b.finish(), batch);
+        let short = lines.iter().map(|l| l.split(' ').take(2).collect::<Vec<_>>().join(" "));
+        assert_eq!(short.collect::<Vec<_>>(), expect);
+        assert_eq!(totals.inversions, 1);
+    }
+}
+
+#[test]
+fn progress_reaches_the_end() {
+    let mut b = Builder::new();
+    for n in 0..1000 {
+        b.switch(n, 0, 7, 1, 0).round();
+    }
+    let bytes = b.finish();
+    let unpacked = Unpacked::of(&bytes).unwrap();
+    let capture = Capture::open(&unpacked, &ReadOptions::default()).unwrap();
+    let of = b.data.len() as u64;
+    assert_eq!(capture.progress(), Progress { bytes: 0, of });
+    let mut last = 0;
+    let mut sink = |_: &[Event<'_>]| {
+        let now = capture.progress().bytes;
+        assert!(now >= last && now <= of);
+        last = now;
+    };
+    capture.read(&mut Diagnostics::default(), &mut sink).unwrap();
+    assert_eq!(last, of);
+    assert_eq!(capture.progress(), Progress { bytes: of, of });
+}
+
+#[test]
+fn a_pass_that_is_stopped_counts_what_it_delivered() {
+    let mut b = Builder::new();
+    for n in 0..200_000 {
+        b.switch(n, 0, 7, 1, 0);
+        if n % 100 == 0 {
+            b.round();
+        }
+    }
+    let bytes = b.finish();
+    let unpacked = Unpacked::of(&bytes).unwrap();
+    let capture = Capture::open(&unpacked, &ReadOptions::default()).unwrap();
+    let mut got = Vec::new();
+    let mut sink = |events: &[Event<'_>]| {
+        got.extend(events.iter().map(|event| event.time.0));
+        capture.stop();
+    };
+    let totals = capture.read(&mut Diagnostics::default(), &mut sink).unwrap();
+    let all: Vec<u64> = (0..got.len() as u64).collect();
+    assert_eq!(got, all, "in order, from the first");
+    assert_eq!(totals.events, got.len() as u64);
+    assert!(got.len() < 100_000, "{} of 200,000 events", got.len());
+    assert!(capture.progress().bytes < capture.progress().of);
+    // The next pass is whole.
+    let totals = capture.read(&mut Diagnostics::default(), &mut |_| {}).unwrap();
+    assert_eq!(totals.events, 200_000);
 }
 
 #[test]

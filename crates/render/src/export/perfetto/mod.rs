@@ -176,10 +176,10 @@ fn ops(
         if end <= start {
             continue;
         }
-        let annotations = op_arguments(job, op, writer);
+        let annotations = op_arguments(job, &op, writer);
         let event = TrackEvent {
             category_iids: vec![writer.category(words::op_group(&op.kind))],
-            name_iid: Some(writer.name(&words::op(job.model, op))),
+            name_iid: Some(writer.name(&words::op(job.model, &op))),
             debug_annotations: annotations,
             ..begin(track)
         };

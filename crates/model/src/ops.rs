@@ -1,0 +1,480 @@
+//! The operations of a task, packed: 32 bytes each where that holds all of it, and whole where not.
+//!
+//! ```text
+//! place  start, from the first operation's: 48 bits       back to the parent: 16 bits
+//! len    to the end; all ones: still open                 gap   cost of the exit
+//! word   kind: 4 bits, three flags, then by kind: flags, number, ...
+//! a b c  by kind:  call   a b  first argument, or a  fd, b  which opening      c  result
+//!                  fault  a b  address (48 bits), file                         c  page
+//! ```
+
+use std::num::NonZeroU32;
+use std::ops::Range;
+
+use agenttrace_parse::{Addr, Calibration, Dev, Nanos};
+
+use crate::lock::LockKind;
+use crate::op::{FaultOp, FdKind, Op, OpKind, SyscallOp, cost_within};
+
+/// The operations of a task, in the order of their start.
+#[derive(Clone, Debug, Default)]
+pub struct Ops {
+    packed: Vec<Packed>,
+    /// Those that do not fit.
+    whole: Vec<Op>,
+    /// What starts are counted from: the first that is not zero.
+    base: Nanos,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Packed {
+    place: u64,
+    len: u32,
+    gap: u32,
+    word: u32,
+    a: u32,
+    b: u32,
+    c: u32,
+}
+
+/// `len` of an operation that is open.
+const OPEN: u32 = u32::MAX;
+
+/// Kinds. What is kept whole has the first, and its place among those in `a`.
+const WHOLE: u32 = 0;
+const SYSCALL: u32 = 1;
+const FAULT: u32 = 2;
+const LOCK: u32 = 3;
+const IRQ: u32 = 4;
+const SOFTIRQ: u32 = 5;
+const LOCAL_TIMER: u32 = 6;
+const WORK: u32 = 7;
+const COMMIT: u32 = 8;
+const SYNC_FILE: u32 = 9;
+const EXIT: u32 = 10;
+const TLB_WAIT: u32 = 11;
+
+const KIND: u32 = 0xf;
+const ESTIMATED: u32 = 1 << 4;
+const READS: u32 = 1 << 5;
+const WRITES: u32 = 1 << 6;
+
+// Of a call.
+const CONTINUED: u32 = 1 << 7;
+const MARK: u32 = 1 << 8;
+const THREAD: u32 = 1 << 9;
+const NO_ENTRY: u32 = 1 << 10;
+const FOR_LOCK: u32 = 1 << 11;
+const RETURNED: u32 = 1 << 12;
+const OPENED: u32 = 1 << 13;
+const FD: u32 = 14;
+const NUMBER: u32 = 18;
+/// A call's number takes what is left of the word.
+const NUMBERS: u32 = 1 << (32 - NUMBER);
+
+// Of a fault.
+const CODE: u32 = 7;
+const MAJOR_TOLD: u32 = 1 << 15;
+const MAJOR: u32 = 1 << 16;
+const AROUND: u32 = 1 << 17;
+const PAGE: u32 = 1 << 18;
+const FILE_HIGH: u32 = 19;
+/// A file's number plus one: 16 bits in `b`, the others in the word.
+const FILES: u32 = 1 << (16 + 32 - FILE_HIGH);
+
+impl Ops {
+    /// How many there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.packed.len()
+    }
+
+    /// Whether there are none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.packed.is_empty()
+    }
+
+    /// The operation with this index.
+    #[must_use]
+    pub fn get(&self, index: usize) -> Option<Op> {
+        let packed = self.packed.get(index)?;
+        if packed.word & KIND == WHOLE {
+            return self.whole.get(packed.a as usize).copied();
+        }
+        Some(packed.unpack(self.base, index))
+    }
+
+    /// All of them.
+    #[must_use]
+    pub fn iter(&self) -> OpsIter<'_> {
+        self.range(0..self.len())
+    }
+
+    /// Those with an index in this range.
+    #[must_use]
+    pub fn range(&self, range: Range<usize>) -> OpsIter<'_> {
+        let end = range.end.min(self.len());
+        OpsIter { ops: self, range: range.start.min(end)..end }
+    }
+
+    /// How many start before a time: the index of the first that does not.
+    #[must_use]
+    pub fn before(&self, time: Nanos) -> usize {
+        self.packed.partition_point(|packed| self.starts(packed) < time)
+    }
+
+    /// How many start at a time or before: the index of the first that starts later.
+    #[must_use]
+    pub fn up_to(&self, time: Nanos) -> usize {
+        self.packed.partition_point(|packed| self.starts(packed) <= time)
+    }
+
+    /// When an operation starts.
+    #[must_use]
+    pub fn start(&self, index: usize) -> Option<Nanos> {
+        self.packed.get(index).map(|packed| self.starts(packed))
+    }
+
+    /// When an operation ends; [`Nanos::MAX`] while open.
+    #[must_use]
+    pub fn end(&self, index: usize) -> Option<Nanos> {
+        let packed = self.packed.get(index)?;
+        if packed.word & KIND == WHOLE {
+            return self.whole.get(packed.a as usize).map(|op| op.end);
+        }
+        Some(packed.end(self.base))
+    }
+
+    /// The index of the operation around one.
+    #[must_use]
+    pub fn parent(&self, index: usize) -> Option<usize> {
+        let packed = self.packed.get(index)?;
+        if packed.word & KIND == WHOLE {
+            return self.whole.get(packed.a as usize)?.parent();
+        }
+        packed.parent(index)
+    }
+
+    fn starts(&self, packed: &Packed) -> Nanos {
+        if packed.word & KIND == WHOLE {
+            return self.whole.get(packed.a as usize).map_or(Nanos::MAX, |op| op.start);
+        }
+        packed.start(self.base)
+    }
+
+    /// One more, of which only the start is known yet.
+    pub(crate) fn open(&mut self, start: Nanos) -> usize {
+        self.push(&Op::new(start, None, OpKind::Exit))
+    }
+
+    /// One more, which starts last.
+    pub(crate) fn push(&mut self, op: &Op) -> usize {
+        if self.base == Nanos::ZERO {
+            self.base = op.start;
+        }
+        let index = self.packed.len();
+        let packed = self.pack(op, index);
+        self.packed.push(packed);
+        index
+    }
+
+    /// Puts another in the place of one.
+    pub(crate) fn set(&mut self, index: usize, op: &Op) {
+        match self.packed.get(index) {
+            Some(packed) if packed.word & KIND == WHOLE => {
+                if let Some(whole) = self.whole.get_mut(packed.a as usize) {
+                    *whole = *op;
+                }
+            }
+            Some(_) => {
+                let new = self.pack(op, index);
+                if let Some(packed) = self.packed.get_mut(index) {
+                    *packed = new;
+                }
+            }
+            None => {}
+        }
+    }
+
+    /// Changes one.
+    pub(crate) fn edit(&mut self, index: usize, change: impl FnOnce(&mut Op)) {
+        if let Some(mut op) = self.get(index) {
+            change(&mut op);
+            self.set(index, &op);
+        }
+    }
+
+    /// Notes a gap with an operation that has ended ([`Op::gap`]).
+    pub(crate) fn set_gap(&mut self, index: usize, gap: u32) {
+        match self.packed.get_mut(index) {
+            Some(packed) if packed.word & KIND != WHOLE => packed.gap = gap,
+            Some(packed) => {
+                if let Some(op) = self.whole.get_mut(packed.a as usize) {
+                    op.gap = gap;
+                }
+            }
+            None => {}
+        }
+    }
+
+    /// Puts the measured costs of exits into the ends, and guessed ends where they belong.
+    pub(crate) fn calibrate(&mut self, costs: &Calibration, unit: Nanos) {
+        for index in 0..self.len() {
+            self.settle(index, costs, unit);
+            // A nested operation that was closed late, or whose cost was added, never
+            // outlives what is around it.
+            let around = self.parent(index).and_then(|parent| self.end(parent));
+            if let (Some(around), Some(end)) = (around, self.end(index))
+                && end > around
+            {
+                let over = u32::try_from((end - around).0).unwrap_or(u32::MAX);
+                self.edit(index, |op| {
+                    op.gap = op.gap.saturating_sub(over);
+                    op.end = around;
+                });
+            }
+        }
+    }
+
+    fn settle(&mut self, index: usize, costs: &Calibration, unit: Nanos) {
+        let Some(packed) = self.packed.get_mut(index) else { return };
+        let cost = match packed.word & KIND {
+            SYSCALL => costs.exit_cost,
+            FAULT => costs.fault_cost,
+            WHOLE => Nanos::ZERO,
+            _ => return,
+        };
+        // Most ends move by their cost; the others are looked at one by one.
+        if packed.word & KIND != WHOLE && packed.word & ESTIMATED == 0 && packed.len != OPEN {
+            let cost = cost_within(packed.gap, cost, unit);
+            if let Some(len) = packed.len.checked_add(cost).filter(|len| *len != OPEN) {
+                (packed.len, packed.gap) = (len, cost);
+                return;
+            }
+        }
+        self.edit(index, |op| op.settle(costs, unit));
+    }
+
+    fn pack(&mut self, op: &Op, index: usize) -> Packed {
+        Packed::new(op, index, self.base).unwrap_or_else(|| {
+            let a = u32::try_from(self.whole.len()).unwrap_or(u32::MAX);
+            self.whole.push(*op);
+            Packed { word: WHOLE, a, ..Packed::default() }
+        })
+    }
+}
+
+impl<'o> IntoIterator for &'o Ops {
+    type Item = Op;
+    type IntoIter = OpsIter<'o>;
+
+    fn into_iter(self) -> OpsIter<'o> {
+        self.iter()
+    }
+}
+
+/// Operations of a task, one after the other, from either end.
+#[derive(Clone, Debug)]
+pub struct OpsIter<'o> {
+    ops: &'o Ops,
+    range: Range<usize>,
+}
+
+impl Iterator for OpsIter<'_> {
+    type Item = Op;
+
+    fn next(&mut self) -> Option<Op> {
+        self.range.next().and_then(|index| self.ops.get(index))
+    }
+
+    fn nth(&mut self, n: usize) -> Option<Op> {
+        self.range.nth(n).and_then(|index| self.ops.get(index))
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        self.range.size_hint()
+    }
+}
+
+impl DoubleEndedIterator for OpsIter<'_> {
+    fn next_back(&mut self) -> Option<Op> {
+        self.range.next_back().and_then(|index| self.ops.get(index))
+    }
+
+    fn nth_back(&mut self, n: usize) -> Option<Op> {
+        self.range.nth_back(n).and_then(|index| self.ops.get(index))
+    }
+}
+
+impl ExactSizeIterator for OpsIter<'_> {}
+
+impl Packed {
+    /// `None`: it does not fit.
+    fn new(op: &Op, index: usize, base: Nanos) -> Option<Self> {
+        // What began before the capture starts at zero, and tells nothing to count from.
+        let start = op.start.0.checked_sub(base.0).filter(|start| start >> 48 == 0);
+        let start = start.filter(|_| base != Nanos::ZERO)?;
+        let back = match op.parent() {
+            Some(parent) => index.checked_sub(parent).filter(|back| (1..1 << 16).contains(back))?,
+            None => 0,
+        };
+        let len = if op.end == Nanos::MAX {
+            OPEN
+        } else {
+            u32::try_from(op.end.0.checked_sub(op.start.0)?).ok().filter(|len| *len != OPEN)?
+        };
+        let flag = |set: bool, flag: u32| if set { flag } else { 0 };
+        let mut packed = Self {
+            place: start << 16 | back as u64,
+            len,
+            gap: op.gap,
+            word: flag(op.estimated, ESTIMATED) | flag(op.reads, READS) | flag(op.writes, WRITES),
+            ..Self::default()
+        };
+        match op.kind {
+            OpKind::Syscall(call) => packed.call(&call)?,
+            OpKind::Fault(fault) => packed.fault(&fault)?,
+            OpKind::Lock { addr, kind } => packed.wide(LOCK, addr.0, kind as u32),
+            OpKind::Irq(name) => packed.wide(IRQ, 0, name),
+            OpKind::Softirq(vector) => packed.wide(SOFTIRQ, 0, vector),
+            OpKind::LocalTimer => packed.wide(LOCAL_TIMER, 0, 0),
+            OpKind::Work(function) => packed.wide(WORK, function.0, 0),
+            OpKind::Commit { dev, transaction } => {
+                packed.wide(COMMIT, u64::from(transaction), dev.0);
+            }
+            OpKind::SyncFile { dev, ino } => packed.wide(SYNC_FILE, ino, dev.0),
+            OpKind::Exit => packed.wide(EXIT, 0, 0),
+            OpKind::TlbWait(sent) => packed.wide(TLB_WAIT, 0, sent),
+            // Few, and large.
+            OpKind::Reclaim(_) | OpKind::DirtyPause(_) => return None,
+        }
+        Some(packed)
+    }
+
+    fn wide(&mut self, kind: u32, ab: u64, c: u32) {
+        self.word |= kind;
+        (self.a, self.b, self.c) = (ab as u32, (ab >> 32) as u32, c);
+    }
+
+    fn ab(self) -> u64 {
+        u64::from(self.b) << 32 | u64::from(self.a)
+    }
+
+    fn call(&mut self, call: &SyscallOp) -> Option<()> {
+        let number = u32::try_from(call.nr).ok().filter(|nr| *nr < NUMBERS)?;
+        let flag = |set: bool, flag: u32| if set { flag } else { 0 };
+        self.word |= SYSCALL
+            | flag(call.continued, CONTINUED)
+            | flag(call.mark, MARK)
+            | flag(call.thread, THREAD)
+            | flag(call.no_entry, NO_ENTRY)
+            | flag(call.lock, FOR_LOCK)
+            | (call.fd as u32) << FD
+            | number << NUMBER;
+        if let Some(opened) = call.opened {
+            self.word |= OPENED;
+            (self.a, self.b) = (u32::try_from(call.arg0).ok()?, opened.get());
+        } else {
+            (self.a, self.b) = (call.arg0 as u32, (call.arg0 >> 32) as u32);
+        }
+        if let Some(ret) = call.ret {
+            self.word |= RETURNED;
+            self.c = i32::try_from(ret).ok()?.cast_unsigned();
+        }
+        Some(())
+    }
+
+    fn fault(&mut self, fault: &FaultOp) -> Option<()> {
+        let address = fault.address.0;
+        let file = match fault.file {
+            Some(file) => file.checked_add(1).filter(|file| *file < FILES)?,
+            None => 0,
+        };
+        if canonical(address) != address {
+            return None;
+        }
+        let flag = |set: bool, flag: u32| if set { flag } else { 0 };
+        self.word |= FAULT
+            | u32::from(fault.error_code) << CODE
+            | flag(fault.major.is_some(), MAJOR_TOLD)
+            | flag(fault.major == Some(true), MAJOR)
+            | flag(fault.around, AROUND)
+            | flag(fault.page.is_some(), PAGE)
+            | file >> 16 << FILE_HIGH;
+        self.a = address as u32;
+        self.b = (address >> 32) as u32 & 0xffff | file << 16;
+        self.c = fault.page.unwrap_or(0);
+        Some(())
+    }
+
+    fn start(self, base: Nanos) -> Nanos {
+        base + Nanos(self.place >> 16)
+    }
+
+    fn end(self, base: Nanos) -> Nanos {
+        if self.len == OPEN { Nanos::MAX } else { self.start(base) + Nanos(u64::from(self.len)) }
+    }
+
+    fn parent(self, index: usize) -> Option<usize> {
+        let back = (self.place & 0xffff) as usize;
+        if back == 0 { None } else { index.checked_sub(back) }
+    }
+
+    fn unpack(self, base: Nanos, index: usize) -> Op {
+        let is = |flag: u32| self.word & flag != 0;
+        let kind = match self.word & KIND {
+            SYSCALL => OpKind::Syscall(SyscallOp {
+                nr: (self.word >> NUMBER).cast_signed(),
+                arg0: if is(OPENED) { u64::from(self.a) } else { self.ab() },
+                fd: FdKind::ALL.get((self.word >> FD & 0xf) as usize).copied().unwrap_or_default(),
+                opened: NonZeroU32::new(self.b).filter(|_| is(OPENED)),
+                ret: is(RETURNED).then(|| i64::from(self.c.cast_signed())),
+                continued: is(CONTINUED),
+                mark: is(MARK),
+                thread: is(THREAD),
+                no_entry: is(NO_ENTRY),
+                lock: is(FOR_LOCK),
+            }),
+            FAULT => {
+                let file = self.b >> 16 | self.word >> FILE_HIGH << 16;
+                OpKind::Fault(FaultOp {
+                    address: Addr(canonical(self.ab())),
+                    error_code: (self.word >> CODE & 0xff) as u8,
+                    file: file.checked_sub(1),
+                    major: is(MAJOR_TOLD).then_some(is(MAJOR)),
+                    page: is(PAGE).then_some(self.c),
+                    around: is(AROUND),
+                })
+            }
+            LOCK => OpKind::Lock {
+                addr: Addr(self.ab()),
+                kind: LockKind::ALL.get(self.c as usize).copied().unwrap_or(LockKind::Unknown),
+            },
+            IRQ => OpKind::Irq(self.c),
+            SOFTIRQ => OpKind::Softirq(self.c),
+            LOCAL_TIMER => OpKind::LocalTimer,
+            WORK => OpKind::Work(Addr(self.ab())),
+            COMMIT => OpKind::Commit { dev: Dev(self.c), transaction: self.a },
+            SYNC_FILE => OpKind::SyncFile { dev: Dev(self.c), ino: self.ab() },
+            TLB_WAIT => OpKind::TlbWait(self.c),
+            // No other kind is ever packed.
+            _ => OpKind::Exit,
+        };
+        let mut op = Op::new(self.start(base), self.parent(index), kind);
+        op.end = self.end(base);
+        op.gap = self.gap;
+        op.estimated = is(ESTIMATED);
+        op.reads = is(READS);
+        op.writes = is(WRITES);
+        op
+    }
+}
+
+/// An address of 48 bits, with its top bit in those above.
+fn canonical(address: u64) -> u64 {
+    ((address << 16).cast_signed() >> 16).cast_unsigned()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,227 @@
+//! What goes in comes out, and what fits takes 32 bytes.
+
+use super::*;
+use crate::reclaim::{DirtyPause, ReclaimKind, ReclaimOp};
+
+fn call(nr: i32, arg0: u64) -> SyscallOp {
+    SyscallOp::new(nr, agenttrace_parse::Args([arg0, 0, 0, 0, 0, 0]))
+}
+
+fn op(start: u64, end: u64, parent: Option<usize>, kind: OpKind) -> Op {
+    let mut op = Op::new(Nanos(start), parent, kind);
+    op.end = Nanos(end);
+    op
+}
+
+/// How many of these operations were kept whole; asserts that all come out as they went in.
+fn kept_whole(list: &[Op]) -> usize {
+    let mut ops = Ops::default();
+    for op in list {
+        ops.push(op);
+    }
+    let got: Vec<Op> = ops.iter().collect();
+    assert_eq!(got, list);
+    for (index, op) in list.iter().enumerate() {
+        assert_eq!(ops.start(index), Some(op.start));
+        assert_eq!(ops.end(index), Some(op.end));
+        assert_eq!(ops.parent(index), op.parent());
+        assert_eq!(ops.before(op.start), list.iter().filter(|o| o.start < op.start).count());
+        assert_eq!(ops.up_to(op.start), list.iter().filter(|o| o.start <= op.start).count());
+    }
+    ops.whole.len()
+}
+
+#[test]
+fn sizes() {
+    assert_eq!(size_of::<Packed>(), 32);
+}
+
+#[test]
+fn calls_with_every_flag_come_out_as_they_went_in() {
+    let mut list = Vec::new();
+    for bit in 0..16_u64 {
+        let mut c = call(bit as i32 * 31, 0x7fff_1234_5678 + bit);
+        c.continued = bit == 1;
+        c.mark = bit == 2;
+        c.thread = bit == 3;
+        c.no_entry = bit == 4;
+        c.lock = bit == 5;
+        c.ret = [None, Some(0), Some(-512), Some(i64::from(i32::MAX)), Some(i64::from(i32::MIN))]
+            [bit as usize % 5];
+        c.fd = FdKind::ALL[bit as usize % FdKind::ALL.len()];
+        if bit % 3 == 0 {
+            (c.arg0, c.opened) = (u64::from(u32::MAX) - bit, NonZeroU32::new(bit as u32 + 1));
+        }
+        let mut op = op(1000 + bit * 10, 1005 + bit * 10, None, OpKind::Syscall(c));
+        op.estimated = bit == 6;
+        op.reads = bit == 7;
+        op.writes = bit == 8;
+        op.gap = [0, 1, u32::MAX][bit as usize % 3];
+        list.push(op);
+    }
+    assert_eq!(kept_whole(&list), 0);
+}
+
+#[test]
+fn kinds_of_fds_and_locks_are_listed_by_their_numbers() {
+    for (at, kind) in FdKind::ALL.iter().enumerate() {
+        assert_eq!(*kind as usize, at);
+    }
+    for (at, kind) in LockKind::ALL.iter().enumerate() {
+        assert_eq!(*kind as usize, at);
+    }
+    assert!(FdKind::ALL.len() <= 16);
+}
+
+#[test]
+fn faults_of_files_and_of_the_kernel_come_out_as_they_went_in() {
+    let fault = |address, file, page, major| FaultOp {
+        address: Addr(address),
+        error_code: 0x97,
+        file,
+        major,
+        page,
+        around: page == Some(7),
+    };
+    let list: Vec<Op> = [
+        fault(0x7fff_ffff_f123, None, None, None),
+        fault(0xffff_8880_0000_1234, Some(0), Some(0), Some(false)),
+        fault(0, Some(65_534), Some(7), Some(true)),
+        fault(0x5555_0000_0000, Some(65_535), Some(u32::MAX), Some(true)),
+        fault(0x5555_0000_0000, Some(FILES - 2), None, Some(false)),
+    ]
+    .into_iter()
+    .enumerate()
+    .map(|(n, f)| op(50 + n as u64, 60, None, OpKind::Fault(f)))
+    .collect();
+    assert_eq!(kept_whole(&list), 0);
+    // An address that no machine has, and a file with too large a number.
+    let odd =
+        [fault(0x1234_5678_9abc_def0, None, None, None), fault(0, Some(FILES - 1), None, None)]
+            .map(|f| op(50, 60, None, OpKind::Fault(f)));
+    assert_eq!(kept_whole(&odd), 2);
+}
+
+#[test]
+fn the_other_kinds_come_out_as_they_went_in() {
+    let large = 0xffff_8881_0203_0405;
+    let reclaim =
+        ReclaimOp { kind: ReclaimKind::Cgroup, pages: Some(3), throttled_us: 4, throttles: 5 };
+    let pause = DirtyPause { bdi: Some(1), dirty: Some(2), limit: None };
+    let kinds = [
+        OpKind::Lock { addr: Addr(large), kind: LockKind::Mutex },
+        OpKind::Irq(9),
+        OpKind::Softirq(3),
+        OpKind::LocalTimer,
+        OpKind::Work(Addr(large)),
+        OpKind::Commit { dev: Dev(0x0fe0_0001), transaction: 77 },
+        OpKind::SyncFile { dev: Dev(0x0fe0_0001), ino: large },
+        OpKind::Exit,
+        OpKind::TlbWait(12),
+        OpKind::Reclaim(reclaim),
+        OpKind::DirtyPause(pause),
+    ];
+    let list: Vec<Op> = kinds
+        .into_iter()
+        .enumerate()
+        .map(|(n, kind)| op(5 + n as u64, 99, n.checked_sub(1), kind))
+        .collect();
+    assert_eq!(kept_whole(&list), 2);
+}
+
+#[test]
+fn what_does_not_fit_is_kept_whole() {
+    let c = OpKind::Syscall(call(1, 2));
+    let day = 86_400_000_000_000;
+    let mut far = call(1, 1 << 40);
+    far.opened = NonZeroU32::new(1);
+    let mut address = call(9, 0);
+    address.ret = Some(0x7f00_0000_0000);
+    let odd = [
+        op(0, 3, None, c),
+        // The base is the first start that is not zero.
+        op(10 * day, 10 * day + 1, None, c),
+        // Three days and six hours later: 48 bits of nanoseconds.
+        op(14 * day, 14 * day + 1, None, c),
+        op(14 * day + 1, 14 * day + 1 + u64::from(u32::MAX), None, c),
+        // Ends before it starts.
+        op(14 * day + 2, 14 * day, None, c),
+        op(14 * day + 3, 14 * day + 4, None, OpKind::Syscall(call(-1, 0))),
+        op(14 * day + 3, 14 * day + 4, None, OpKind::Syscall(call(1 << 14, 0))),
+        op(14 * day + 3, 14 * day + 4, None, OpKind::Syscall(far)),
+        op(14 * day + 3, 14 * day + 4, None, OpKind::Syscall(address)),
+    ];
+    assert_eq!(kept_whole(&odd), 8);
+    let near = [
+        op(10 * day, 10 * day + u64::from(u32::MAX) - 1, None, c),
+        op(13 * day, Nanos::MAX.0, Some(0), c),
+    ];
+    assert_eq!(kept_whole(&near), 0);
+}
+
+#[test]
+fn a_parent_that_is_far_back_is_kept() {
+    let mut list = vec![op(1, 1 << 20, None, OpKind::Exit)];
+    for n in 1..=65_537_u64 {
+        list.push(op(1 + n, 1 + n, Some(0), OpKind::LocalTimer));
+    }
+    let mut ops = Ops::default();
+    for op in &list {
+        ops.push(op);
+    }
+    assert_eq!(ops.whole.len(), 2);
+    for index in [1, 65_535, 65_536, 65_537] {
+        assert_eq!(ops.parent(index), Some(0));
+        assert_eq!(ops.get(index), list.get(index).copied());
+    }
+}
+
+#[test]
+fn changes_reach_packed_and_whole_ones_alike() {
+    let mut ops = Ops::default();
+    let c = OpKind::Syscall(call(9, 1));
+    ops.push(&op(10, Nanos::MAX.0, None, c));
+    ops.push(&op(20, 30, Some(0), OpKind::LocalTimer));
+    ops.set_gap(1, 5);
+    assert_eq!(ops.get(1).map(|op| op.gap), Some(5));
+    // Its result takes more than 32 bits: it moves.
+    for (end, ret) in [(40, 0x7f00_0000_0000), (41, 3)] {
+        ops.edit(0, |op| {
+            op.end = Nanos(end);
+            if let OpKind::Syscall(call) = &mut op.kind {
+                call.ret = Some(ret);
+            }
+        });
+        let got = ops.get(0).unwrap();
+        assert_eq!((got.end, got.syscall().unwrap().ret), (Nanos(end), Some(ret)));
+        assert_eq!(ops.whole.len(), 1);
+    }
+    ops.set_gap(0, 6);
+    assert_eq!(ops.get(0).map(|op| op.gap), Some(6));
+    // Nothing is there.
+    ops.set_gap(2, 1);
+    ops.edit(2, |op| op.gap = 1);
+    assert_eq!((ops.len(), ops.get(2)), (2, None));
+}
+
+#[test]
+fn an_iterator_goes_from_both_ends_and_skips() {
+    let mut ops = Ops::default();
+    for n in 0..10 {
+        ops.push(&op(100 + n, 200, None, OpKind::Irq(n as u32)));
+    }
+    let number = |op: Op| (op.start.0 - 100) as usize;
+    assert_eq!(ops.range(2..5).map(number).collect::<Vec<_>>(), [2, 3, 4]);
+    assert_eq!(ops.range(8..50).rev().map(number).collect::<Vec<_>>(), [9, 8]);
+    assert_eq!(ops.range(50..60).len(), 0);
+    assert_eq!(ops.iter().skip(7).map(number).collect::<Vec<_>>(), [7, 8, 9]);
+    assert_eq!(ops.iter().take(4).rev().map(number).collect::<Vec<_>>(), [3, 2, 1, 0]);
+    assert_eq!((&ops).into_iter().len(), 10);
+}
+
+#[test]
+fn what_began_before_the_capture_starts_at_zero_still() {
+    let kind = OpKind::Syscall(call(0, 3));
+    let list = [op(0, 1_700, None, kind), op(0, 1_800, None, kind), op(2_500, 2_600, None, kind)];
+    assert_eq!(kept_whole(&list), 2);
+}

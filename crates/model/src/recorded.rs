@@ -1,0 +1,217 @@
+//! Times of a task's recorded events, to how many of them lie within a stretch of time.
+//!
+//! ```text
+//! event     0            1    2    ...  63   | 64           65   ...
+//! kept as   block: time  gap  gap  ...  gap  | block: time  gap  ...
+//! ```
+//! A gap to the event before takes one byte below 128 ns, two below 16 us, three below 2 ms.
+
+use agenttrace_parse::Nanos;
+
+/// Of every so many events, the first one's time is kept whole.
+const BLOCK: u64 = 64;
+
+/// When each event of a task was recorded while it was current, in time order.
+#[derive(Clone, Debug, Default)]
+pub struct Recorded {
+    blocks: Vec<Block>,
+    /// The other events' distances to the one before, 7 bits a byte, the lowest first; the
+    /// top bit says that more follow.
+    gaps: Vec<u8>,
+    count: u64,
+    last: Nanos,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Block {
+    /// Time of its first event.
+    first: Nanos,
+    /// Where the gaps of its other events begin.
+    gaps: usize,
+}
+
+impl Recorded {
+    /// The next event. One that seems to be before the last is taken to be at the same time.
+    pub(crate) fn push(&mut self, time: Nanos) {
+        let time = time.max(self.last);
+        if self.count.is_multiple_of(BLOCK) {
+            self.blocks.push(Block { first: time, gaps: self.gaps.len() });
+        } else {
+            let mut gap = (time - self.last).0;
+            while gap >= 0x80 {
+                self.gaps.push((gap & 0x7f) as u8 | 0x80);
+                gap >>= 7;
+            }
+            self.gaps.push(gap as u8);
+        }
+        self.count += 1;
+        self.last = time;
+    }
+
+    /// How many events there are.
+    #[must_use]
+    pub fn len(&self) -> u64 {
+        self.count
+    }
+
+    /// Whether there are none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.count == 0
+    }
+
+    /// How many events lie within `[from, to)`.
+    #[must_use]
+    pub fn within(&self, from: Nanos, to: Nanos) -> u64 {
+        RecordedCursor::default().within(self, from, to)
+    }
+
+    /// The first event after a time.
+    #[must_use]
+    pub fn first_after(&self, time: Nanos) -> Option<Nanos> {
+        let mut cursor = RecordedCursor::default();
+        let before = cursor.before(self, Nanos(time.0.checked_add(1)?));
+        (before < self.count).then_some(cursor.next)
+    }
+}
+
+/// Where a reader of one [`Recorded`] is: cheap where each stretch begins near the end of the
+/// one before.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct RecordedCursor {
+    /// It has been somewhere.
+    placed: bool,
+    /// It stands before the first event at or after this time.
+    at: Nanos,
+    /// Events before that one.
+    before: u64,
+    /// That event's time.
+    next: Nanos,
+    /// Where the gap that follows that event is.
+    gaps: usize,
+}
+
+impl RecordedCursor {
+    /// How many events lie within `[from, to)`.
+    pub fn within(&mut self, of: &Recorded, from: Nanos, to: Nanos) -> u64 {
+        let before = self.before(of, from);
+        self.before(of, to).saturating_sub(before)
+    }
+
+    /// How many events lie before a time.
+    pub fn before(&mut self, of: &Recorded, time: Nanos) -> u64 {
+        let block = usize::try_from(self.before / BLOCK).unwrap_or(usize::MAX);
+        let beyond = of.blocks.get(block.saturating_add(1));
+        if !self.placed || time < self.at || beyond.is_some_and(|block| block.first < time) {
+            self.jump(of, time);
+        }
+        self.at = time;
+        while self.next < time && self.before < of.count {
+            self.step(of);
+        }
+        self.before
+    }
+
+    /// To the first event of the last block that begins before a time.
+    fn jump(&mut self, of: &Recorded, time: Nanos) {
+        let after = of.blocks.partition_point(|block| block.first < time);
+        let block = after.saturating_sub(1);
+        let Some(found) = of.blocks.get(block) else { return };
+        let before = block as u64 * BLOCK;
+        *self = Self { placed: true, at: time, before, next: found.first, gaps: found.gaps };
+    }
+
+    /// To the next event.
+    fn step(&mut self, of: &Recorded) {
+        self.before += 1;
+        if self.before.is_multiple_of(BLOCK) {
+            let block = usize::try_from(self.before / BLOCK).unwrap_or(usize::MAX);
+            if let Some(block) = of.blocks.get(block) {
+                self.next = block.first;
+                self.gaps = block.gaps;
+            }
+            return;
+        }
+        let (mut gap, mut shift) = (0_u64, 0_u32);
+        while let Some(byte) = of.gaps.get(self.gaps) {
+            self.gaps += 1;
+            gap |= u64::from(byte & 0x7f).checked_shl(shift).unwrap_or(0);
+            shift += 7;
+            if byte & 0x80 == 0 {
+                break;
+            }
+        }
+        self.next += Nanos(gap);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of(times: &[u64]) -> Recorded {
+        let mut recorded = Recorded::default();
+        for time in times {
+            recorded.push(Nanos(*time));
+        }
+        recorded
+    }
+
+    #[test]
+    fn counts_within_half_open_stretches() {
+        let recorded = of(&[100, 100, 227, 300, 20_000, 5_000_000_000]);
+        let within = |from, to| recorded.within(Nanos(from), Nanos(to));
+        assert_eq!(within(0, 100), 0);
+        assert_eq!(within(100, 101), 2);
+        assert_eq!(within(101, 300), 1);
+        assert_eq!(within(227, 5_000_000_000), 3);
+        assert_eq!(within(0, u64::MAX), 6);
+        assert_eq!(within(300, 200), 0);
+        assert_eq!((recorded.len(), recorded.is_empty()), (6, false));
+        assert_eq!(Recorded::default().within(Nanos(0), Nanos::MAX), 0);
+        // A gap of 0, of one, two and three bytes, and of five.
+        assert_eq!(recorded.gaps.len(), 1 + 1 + 1 + 3 + 5);
+    }
+
+    #[test]
+    fn an_event_that_seems_to_be_early_is_at_the_time_of_the_last() {
+        let recorded = of(&[50, 40, 60]);
+        assert_eq!(recorded.within(Nanos(0), Nanos(50)), 0);
+        assert_eq!(recorded.within(Nanos(50), Nanos(60)), 2);
+    }
+
+    #[test]
+    fn the_first_after_a_time_is_later_than_it() {
+        let recorded = of(&[50, 50, 60]);
+        let first = |time| recorded.first_after(Nanos(time)).map(|found| found.0);
+        assert_eq!([first(49), first(50), first(60)], [Some(50), Some(60), None]);
+    }
+
+    #[test]
+    fn a_cursor_that_goes_on_or_back_counts_what_a_search_counts() {
+        // Gaps of many sizes, some 0, over many blocks.
+        let (mut time, mut times) = (1000, Vec::new());
+        for n in 0..1000_u64 {
+            time += [0, 1, 127, 128, 16_383, 16_384, 3_000_000][(n % 7) as usize] * (n % 3);
+            times.push(time);
+        }
+        let recorded = of(&times);
+        let count =
+            |from: u64, to: u64| times.iter().filter(|at| from <= **at && **at < to).count() as u64;
+        let mut cursor = RecordedCursor::default();
+        for n in 0..times.len() {
+            for (from, to) in [(n, n + 1), (n, n + 200), (n.saturating_sub(150), n)] {
+                let (from, to) = (times[from], times[to.min(999)]);
+                for (from, to) in [(from, to), (from + 1, to), (from, to + 1)] {
+                    let expected = if from < to { count(from, to) } else { 0 };
+                    assert_eq!(
+                        cursor.within(&recorded, Nanos(from), Nanos(to)),
+                        expected,
+                        "{from} {to}"
+                    );
+                    assert_eq!(recorded.within(Nanos(from), Nanos(to)), expected);
+                }
+            }
+        }
+    }
+}
