@@ -229,42 +229,49 @@ impl Op {
 
     /// When its exit was recorded: `end` without the calibrated cost.
     #[must_use]
+    #[inline]
     pub fn recorded_end(self) -> Nanos {
         self.end - Nanos(u64::from(self.gap))
     }
 
     /// The operation around it.
     #[must_use]
+    #[inline]
     pub fn parent(self) -> Option<usize> {
         (self.parent != u32::MAX).then_some(self.parent as usize)
     }
 
     /// The system call, if it is one.
     #[must_use]
+    #[inline]
     pub fn syscall(self) -> Option<SyscallOp> {
         if let OpKind::Syscall(call) = self.kind { Some(call) } else { None }
     }
 
     /// The fault, if it is one.
     #[must_use]
+    #[inline]
     pub fn fault(self) -> Option<FaultOp> {
         if let OpKind::Fault(fault) = self.kind { Some(fault) } else { None }
     }
 
     /// The function, if it is a kworker's work item.
     #[must_use]
+    #[inline]
     pub fn work(self) -> Option<Addr> {
         if let OpKind::Work(function) = self.kind { Some(function) } else { None }
     }
 
     /// The journal's device, if it is a commit.
     #[must_use]
+    #[inline]
     pub fn commit(self) -> Option<Dev> {
         if let OpKind::Commit { dev, .. } = self.kind { Some(dev) } else { None }
     }
 
     /// Length; zero while open.
     #[must_use]
+    #[inline]
     pub fn duration(self) -> Nanos {
         if self.end == Nanos::MAX { Nanos::ZERO } else { self.end - self.start }
     }

@@ -97,6 +97,7 @@ impl Ops {
 
     /// The operation with this index.
     #[must_use]
+    #[inline]
     pub fn get(&self, index: usize) -> Option<Op> {
         let packed = self.packed.get(index)?;
         if packed.word & KIND == WHOLE {
@@ -132,12 +133,14 @@ impl Ops {
 
     /// When an operation starts.
     #[must_use]
+    #[inline]
     pub fn start(&self, index: usize) -> Option<Nanos> {
         self.packed.get(index).map(|packed| self.starts(packed))
     }
 
     /// When an operation ends; [`Nanos::MAX`] while open.
     #[must_use]
+    #[inline]
     pub fn end(&self, index: usize) -> Option<Nanos> {
         let packed = self.packed.get(index)?;
         if packed.word & KIND == WHOLE {
@@ -148,6 +151,7 @@ impl Ops {
 
     /// The index of the operation around one.
     #[must_use]
+    #[inline]
     pub fn parent(&self, index: usize) -> Option<usize> {
         let packed = self.packed.get(index)?;
         if packed.word & KIND == WHOLE {
@@ -156,6 +160,7 @@ impl Ops {
         packed.parent(index)
     }
 
+    #[inline]
     fn starts(&self, packed: &Packed) -> Nanos {
         if packed.word & KIND == WHOLE {
             return self.whole.get(packed.a as usize).map_or(Nanos::MAX, |op| op.start);
@@ -163,9 +168,14 @@ impl Ops {
         packed.start(self.base)
     }
 
-    /// One more, of which only the start is known yet.
+    /// A place for one that starts now, and is put there when it has ended.
     pub(crate) fn open(&mut self, start: Nanos) -> usize {
-        self.push(&Op::new(start, None, OpKind::Exit))
+        if self.base == Nanos::ZERO {
+            self.base = start;
+        }
+        let place = start.0.wrapping_sub(self.base.0) << 16;
+        self.packed.push(Packed { place, len: OPEN, word: EXIT, ..Packed::default() });
+        self.packed.len() - 1
     }
 
     /// One more, which starts last.
@@ -284,10 +294,12 @@ pub struct OpsIter<'o> {
 impl Iterator for OpsIter<'_> {
     type Item = Op;
 
+    #[inline]
     fn next(&mut self) -> Option<Op> {
         self.range.next().and_then(|index| self.ops.get(index))
     }
 
+    #[inline]
     fn nth(&mut self, n: usize) -> Option<Op> {
         self.range.nth(n).and_then(|index| self.ops.get(index))
     }
@@ -421,6 +433,7 @@ impl Packed {
         if back == 0 { None } else { index.checked_sub(back) }
     }
 
+    #[inline]
     fn unpack(self, base: Nanos, index: usize) -> Op {
         let is = |flag: u32| self.word & flag != 0;
         let kind = match self.word & KIND {

@@ -96,6 +96,7 @@ impl SyscallTable {
 
     /// The class.
     #[must_use]
+    #[inline]
     pub fn class(&self, nr: i32) -> SyscallClass {
         self.entry(nr).map_or(SyscallClass::Other, |e| e.class)
     }

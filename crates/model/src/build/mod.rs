@@ -163,25 +163,22 @@ impl TaskState {
 
     /// The innermost open call.
     fn call(&self) -> Option<&SyscallOp> {
-        self.stack.iter().rev().find_map(|open| match &open.op.kind {
-            OpKind::Syscall(call) => Some(call),
-            _ => None,
+        self.stack.iter().rev().find_map(|open| {
+            if let OpKind::Syscall(call) = &open.op.kind { Some(call) } else { None }
         })
     }
 
     /// The same, to change it.
     fn call_mut(&mut self) -> Option<&mut SyscallOp> {
-        self.stack.iter_mut().rev().find_map(|open| match &mut open.op.kind {
-            OpKind::Syscall(call) => Some(call),
-            _ => None,
+        self.stack.iter_mut().rev().find_map(|open| {
+            if let OpKind::Syscall(call) = &mut open.op.kind { Some(call) } else { None }
         })
     }
 
     /// The innermost open fault.
     fn fault_mut(&mut self) -> Option<&mut FaultOp> {
-        self.stack.iter_mut().rev().find_map(|open| match &mut open.op.kind {
-            OpKind::Fault(fault) => Some(fault),
-            _ => None,
+        self.stack.iter_mut().rev().find_map(|open| {
+            if let OpKind::Fault(fault) = &mut open.op.kind { Some(fault) } else { None }
         })
     }
 }
@@ -600,3 +597,6 @@ impl Builder {
         &self.model.diagnostics
     }
 }
+
+#[cfg(test)]
+mod tests;

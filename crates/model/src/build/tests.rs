@@ -1,0 +1,83 @@
+//! Events written by hand to tasks, their operations and who is taken for current.
+
+use agenttrace_parse::{Calibration, Capture, Diagnostics, Nanos, ReadOptions, Tid, Unpacked};
+
+use super::Builder;
+use crate::model::Model;
+use crate::op::OpKind;
+use crate::task::{State, Task};
+
+const HEAD: &str = "# agenttrace.events/1\n# clock monotonic\n# arch x86_64\n# cpus 2\n";
+
+fn build(events: &str, calibration: Calibration) -> Model {
+    let text = format!("{HEAD}{events}");
+    let unpacked = Unpacked::of(text.as_bytes()).unwrap();
+    let capture = Capture::open(&unpacked, &ReadOptions::default()).unwrap();
+    let mut builder = Builder::new(capture.info());
+    capture.read(&mut Diagnostics::default(), &mut |batch| builder.push(batch)).unwrap();
+    builder.finish(Some(calibration))
+}
+
+fn costs(exit: u64) -> Calibration {
+    Calibration { exit_cost: Nanos(exit), fault_cost: Nanos(0), fault_reach: Nanos(0) }
+}
+
+fn lives(model: &Model, tid: i32) -> Vec<&Task> {
+    model.tasks.iter().filter(|task| task.tid == Tid(tid)).collect()
+}
+
+#[test]
+fn operations_nest_and_their_ends_hold_no_more_than_the_gap_to_the_next_event() {
+    let model = build(
+        "1000 0 100/100 . raw_syscalls:sys_enter id=0 args=5,0,0,0,0,0\n\
+         2000 0 100/100 s irq:softirq_entry vec=3\n\
+         2500 0 100/100 s irq:softirq_exit vec=3\n\
+         3000 0 100/100 . raw_syscalls:sys_exit id=0 ret=7\n\
+         3040 0 100/100 . raw_syscalls:sys_enter id=74 args=5,0,0,0,0,0\n\
+         9000 0 100/100 . raw_syscalls:sys_exit id=74 ret=-5\n\
+         9900 0 100/100 . raw_syscalls:sys_enter id=39 args=0,0,0,0,0,0\n",
+        costs(100),
+    );
+    let task = lives(&model, 100)[0];
+    let got: Vec<_> = task
+        .ops
+        .iter()
+        .map(|op| (op.start.0, op.end.0, op.recorded_end().0, op.parent(), op.syscall()))
+        .map(|(start, end, exit, parent, call)| (start, end, exit, parent, call.map(|c| c.ret)))
+        .collect();
+    let open = u64::MAX;
+    assert_eq!(
+        got,
+        [
+            (1000, 3040, 3000, None, Some(Some(7))),
+            (2000, 2500, 2500, Some(0), None),
+            (3040, 9100, 9000, None, Some(Some(-5))),
+            (9900, open, open, None, Some(None)),
+        ]
+    );
+    assert_eq!(task.ops.get(1).map(|op| op.kind), Some(OpKind::Softirq(3)));
+    assert_eq!((task.op_at(Nanos(2499)), task.op_at(Nanos(2500))), (Some(1), Some(0)));
+    assert_eq!((task.op_at(Nanos(9100)), task.op_at(Nanos(10_000))), (None, Some(3)));
+    assert_eq!(task.recorded.within(Nanos(0), Nanos(3000)), 3);
+    assert_eq!(task.recorded.within(Nanos(3000), Nanos(9901)), 4);
+}
+
+#[test]
+fn a_thread_id_that_is_used_again_is_the_new_task_at_once() {
+    // Nothing tells that the first 101 ended, nor that it left its CPU.
+    let model = build(
+        "1000 1 101/101 . raw_syscalls:sys_enter id=39 args=0,0,0,0,0,0\n\
+         1100 1 101/101 . raw_syscalls:sys_exit id=39 ret=101\n\
+         2000 0 100/100 . task:task_newtask pid=101 comm=\"new\" clone_flags=0x0\n\
+         3000 1 101/101 . raw_syscalls:sys_enter id=0 args=3,0,0,0,0,0\n\
+         3100 1 101/101 . raw_syscalls:sys_exit id=0 ret=1\n",
+        costs(0),
+    );
+    let calls = |task: &Task| task.ops.iter().filter_map(|op| op.syscall()).map(|call| call.nr);
+    let lives = lives(&model, 101);
+    assert_eq!(lives.len(), 2);
+    assert_eq!(calls(lives[0]).collect::<Vec<_>>(), [39]);
+    assert_eq!(calls(lives[1]).collect::<Vec<_>>(), [0]);
+    assert!(matches!(lives[0].last().state, State::Unknown(_)));
+    assert_eq!(lives[1].last().state, State::Running);
+}
