@@ -3,6 +3,7 @@
 mod segments;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use agenttrace_model::parse::{CaptureInfo, Diagnostics, Nanos, Totals};
 use agenttrace_model::{Model, Step, Windows};
@@ -12,7 +13,8 @@ use crate::cause::{Cause, Resource};
 use crate::cells::{CellSum, Cells};
 use crate::coverage::coverage;
 use crate::histogram::histograms;
-use crate::inclusive::{Index, Stretch, inclusive, step_tasks, union, work};
+use crate::inclusive::{Index, Stretch, inclusive, samples, step_tasks, union, work};
+use crate::made::Made;
 use crate::mechanism::{self, SessionView, StepView};
 use crate::path::{PathSegment, StackId, StepPath};
 use crate::report::{
@@ -138,9 +140,14 @@ pub fn report(input: &Input<'_>) -> Report {
     let mut work = work(input.windows);
     let steps = &input.windows.steps;
     let asked = Asked::new(input);
+    let index = Index::new(input.model, input.info, input.windows);
+    if !steps.is_empty() {
+        index.prepare();
+    }
+    let throttles = Arc::clone(index.throttles(input.windows));
     let shared = Shared {
-        facts: walk::Facts::new(input.model, input.windows),
-        index: Index::new(input.model, input.info, input.windows),
+        facts: walk::Facts::with(input.model, input.windows, throttles),
+        index,
         stacks: input.stacks.map(SampleIndex::new),
         coverage: coverage(input.info),
         selfs: session::self_times(steps),
@@ -149,9 +156,9 @@ pub fn report(input: &Input<'_>) -> Report {
     let mut done: Vec<Done> = work
         .par_iter()
         .enumerate()
-        .map(|(i, work)| match asked.of(i) {
-            Need::Report => step(input, &shared, i, work),
-            Need::Sums => Done { rows: path(input, &shared, i).rows, ..Done::default() },
+        .map_init(walk::Scratch::default, |scratch, (i, work)| match asked.of(i) {
+            Need::Report => step(input, &shared, i, work, scratch),
+            Need::Sums => Done { rows: path(input, &shared, i, scratch).rows, ..Done::default() },
             Need::Nothing => Done::default(),
         })
         .collect();
@@ -201,14 +208,17 @@ pub fn report(input: &Input<'_>) -> Report {
         }
     }
     let (ranking, wall) = session::ranking(&reports, &counted);
-    let (_, samples) = inclusive(&shared.index, &union(&work));
-    let details = mechanism::of_session(&SessionView {
+    let view = SessionView {
         index: &shared.index,
         windows: input.windows,
         work: &work,
         reports: &reports,
         tools: &tools,
-    });
+    };
+    let (histograms, details) = rayon::join(
+        || histograms(samples(&shared.index, &union(&work))),
+        || mechanism::of_session(&view),
+    );
     Report {
         capture: CaptureSummary {
             info: input.info.clone(),
@@ -226,7 +236,7 @@ pub fn report(input: &Input<'_>) -> Report {
             wall,
             ranking,
             by_tool: session::tools(&reports),
-            histograms: histograms(&samples),
+            histograms,
             details,
         },
         steps: reports,
@@ -235,17 +245,29 @@ pub fn report(input: &Input<'_>) -> Report {
 }
 
 /// One step, from its path to its report.
-fn step(input: &Input<'_>, shared: &Shared<'_>, number: usize, work: &[Stretch]) -> Done {
-    let checked = path(input, shared, number);
+fn step<'m>(
+    input: &Input<'m>,
+    shared: &Shared<'m>,
+    number: usize,
+    work: &[Stretch],
+    scratch: &mut walk::Scratch<'m>,
+) -> Done {
+    let checked = path(input, shared, number, scratch);
     let parts = shared.parts.get(number).map(Vec::as_slice).unwrap_or_default();
     let counted = session::by_cause(&checked.path.segments, parts);
     let report = step_report(input, shared, work, number, &checked);
+    scratch.keep(checked.path);
     Done { report, rows: Vec::new(), broken: checked.broken, counted }
 }
 
 /// A step's critical path, checked.
-fn path(input: &Input<'_>, shared: &Shared<'_>, number: usize) -> Checked {
-    check(input, number, walk::walk_step(&shared.facts, number))
+fn path<'m>(
+    input: &Input<'m>,
+    shared: &Shared<'m>,
+    number: usize,
+    scratch: &mut walk::Scratch<'m>,
+) -> Checked {
+    check(input, number, walk::walk_step(&shared.facts, number, scratch))
 }
 
 /// Adds to a step's report what is told relative to the other steps of its tool.
@@ -401,7 +423,8 @@ fn step_report(
     let step = input.windows.steps.get(number)?;
     let root = model.tasks.get(step.root.0 as usize)?;
     let wall = step.end - step.start;
-    let (inclusive, samples) = inclusive(index, work);
+    let (inclusive, samples, kinds) = inclusive(index, work);
+    let made = Made::new(kinds);
     let details = mechanism::of_step(&StepView {
         index,
         windows: input.windows,
@@ -410,6 +433,7 @@ fn step_report(
         work,
         path: &checked.path,
         stacks: stacks.as_ref(),
+        made: &made,
     });
     let cells = verdict::cells(&checked.path);
     let tracing = tracing(index, work, &cells, wall);
@@ -430,6 +454,7 @@ fn step_report(
         inferred,
         broken: checked.broken.as_deref(),
         stacks: stacks.as_ref(),
+        made: &made,
         tracing: &tracing,
     };
     let verdicts = verdict::verdicts(&Facts::new(&parts, &cells));
@@ -452,7 +477,7 @@ fn step_report(
         segments: segments(model, checked),
         inclusive,
         details,
-        histograms: histograms(&samples),
+        histograms: histograms(samples),
         tasks: step_tasks(model, step.root, work),
         observed: wall - unknown - inferred,
         inferred,

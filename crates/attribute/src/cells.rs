@@ -69,6 +69,12 @@ impl Cells {
         cells
     }
 
+    /// Forgets all.
+    pub(crate) fn clear(&mut self) {
+        self.sums.clear();
+        self.ids.clear();
+    }
+
     /// The cell of this key, made where there is none.
     pub(crate) fn id(&mut self, key: CellKey) -> CellId {
         *self.ids.entry(key).or_insert_with(|| {

@@ -1,6 +1,6 @@
 //! Facts of a model that every walk needs, computed once: kernel threads, spawn phases, own requests.
 
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
 use agenttrace_model::parse::{Nanos, Pid};
 use agenttrace_model::{Model, Task, TaskId, Windows};
@@ -18,7 +18,7 @@ pub(crate) struct Facts<'m> {
     phases: FxHashMap<TaskId, Phases>,
     forks: FxHashMap<Pid, Vec<(Nanos, Nanos)>>,
     requests: FxHashMap<TaskId, Vec<u32>>,
-    pub(crate) throttles: Throttles,
+    pub(crate) throttles: Arc<Throttles>,
     pub(crate) completions: Completions<'m>,
 }
 
@@ -55,6 +55,12 @@ pub(crate) fn is_kernel_thread(model: &Model, task: &Task) -> bool {
 
 impl<'m> Facts<'m> {
     pub(crate) fn new(model: &'m Model, windows: &'m Windows) -> Self {
+        let throttles = Throttles::new(model, windows, &OnceLock::new());
+        Self::with(model, windows, Arc::new(throttles))
+    }
+
+    /// With throttles that are known.
+    pub(crate) fn with(model: &'m Model, windows: &'m Windows, throttles: Arc<Throttles>) -> Self {
         let kernel = model.tasks.iter().map(|task| is_kernel_thread(model, task)).collect();
         let mut phases = FxHashMap::default();
         let mut forks: FxHashMap<Pid, Vec<(Nanos, Nanos)>> = FxHashMap::default();
@@ -81,7 +87,6 @@ impl<'m> Facts<'m> {
                 requests.entry(task).or_default().push(u32::try_from(index).unwrap_or(u32::MAX));
             }
         }
-        let throttles = Throttles::new(model, windows, &OnceLock::new());
         let completions = Completions::new(model);
         Self { model, windows, kernel, phases, forks, requests, throttles, completions }
     }

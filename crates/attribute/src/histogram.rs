@@ -4,7 +4,7 @@ use agenttrace_model::parse::Nanos;
 
 use crate::inclusive::Samples;
 use crate::report::{Distribution, Histogram, HistogramClass};
-use crate::stats::{percentile, stats};
+use crate::stats::stats;
 
 /// The bucket of a duration: 0 below 1 us, else n for `[2^(n-1), 2^n)` us.
 #[must_use]
@@ -15,8 +15,8 @@ pub fn bucket(ns: Nanos) -> usize {
 
 /// The histogram of one mechanism. `None`: its events were not captured.
 #[must_use]
-pub fn histogram(mechanism: Distribution, values: Option<&[Nanos]>) -> Histogram {
-    let Some(values) = values else {
+pub fn histogram(mechanism: Distribution, values: Option<Vec<Nanos>>) -> Histogram {
+    let Some(mut values) = values else {
         return Histogram {
             mechanism,
             buckets: None,
@@ -28,25 +28,23 @@ pub fn histogram(mechanism: Distribution, values: Option<&[Nanos]>) -> Histogram
             classes: Vec::new(),
         };
     };
-    let mut sorted = values.to_vec();
-    let stats = stats(&mut sorted);
-    let buckets = buckets(&sorted);
+    let stats = stats(&mut values);
     Histogram {
         mechanism,
-        buckets: Some(buckets),
+        buckets: Some(buckets(&values)),
         count: stats.count,
         total: stats.total,
-        p50: percentile(&sorted, 50),
+        p50: stats.p50,
         p99: stats.p99,
         max: stats.max,
         classes: Vec::new(),
     }
 }
 
-/// Counts of sorted values by bucket, up to the last that holds one.
-fn buckets(sorted: &[Nanos]) -> Vec<u64> {
-    let mut buckets = vec![0_u64; sorted.last().map_or(0, |max| bucket(*max) + 1)];
-    for value in sorted {
+/// Counts of values by bucket, up to the last that holds one.
+fn buckets(values: &[Nanos]) -> Vec<u64> {
+    let mut buckets = vec![0_u64; values.iter().max().map_or(0, |max| bucket(*max) + 1)];
+    for value in values {
         if let Some(count) = buckets.get_mut(bucket(*value)) {
             *count += 1;
         }
@@ -73,11 +71,11 @@ fn classes(samples: &Samples, mechanism: Distribution) -> Vec<HistogramClass> {
 }
 
 /// All mechanisms, in the order of [`Distribution::ALL`].
-pub(crate) fn histograms(samples: &Samples) -> Vec<Histogram> {
+pub(crate) fn histograms(mut samples: Samples) -> Vec<Histogram> {
     Distribution::ALL
         .map(|mechanism| Histogram {
-            classes: classes(samples, mechanism),
-            ..histogram(mechanism, samples.of(mechanism))
+            classes: classes(&samples, mechanism),
+            ..histogram(mechanism, samples.take(mechanism))
         })
         .to_vec()
 }
@@ -96,8 +94,8 @@ mod tests {
     #[test]
     fn no_events_are_not_no_values() {
         assert_eq!(histogram(Distribution::Fsync, None).buckets, None);
-        assert_eq!(histogram(Distribution::Fsync, Some(&[])).buckets, Some(Vec::new()));
-        let h = histogram(Distribution::Fsync, Some(&[Nanos(1500), Nanos(500)]));
+        assert_eq!(histogram(Distribution::Fsync, Some(Vec::new())).buckets, Some(Vec::new()));
+        let h = histogram(Distribution::Fsync, Some(vec![Nanos(1500), Nanos(500)]));
         assert_eq!((h.buckets, h.count, h.total), (Some(vec![1, 1]), 2, Nanos(2000)));
     }
 }

@@ -9,6 +9,7 @@ use agenttrace_model::parse::{Dev, Distance, Nanos};
 use agenttrace_model::{
     FdKind, FlushKind, Model, Op, OpKind, OpsIter, State, SyscallClass, SyscallOp, Task, TaskId,
 };
+use rayon::prelude::*;
 
 use crate::mechanism::tlb::asked;
 use crate::report::{Distribution, FaultRows, Inclusive, Migrations, Spawns, TlbFlushes};
@@ -16,6 +17,19 @@ use crate::stats::stats;
 use crate::wakeup::wakeups;
 pub(crate) use index::{Index, Stretch, step_tasks, union, work};
 use rows::{block_rows, file_rows, syscall_rows};
+
+/// Which kinds of operations begin in some stretches of work: what has none of a kind need
+/// not be looked through for it.
+#[derive(Clone, Copy, Default, Debug)]
+pub(crate) struct Kinds {
+    pub(crate) locks: bool,
+    pub(crate) futexes: bool,
+    pub(crate) interrupts: bool,
+    pub(crate) reclaims: bool,
+    pub(crate) pauses: bool,
+    /// Durability calls.
+    pub(crate) syncs: bool,
+}
 
 /// Single durations, for the histograms. `None`: not captured.
 #[derive(Clone, Debug, Default)]
@@ -29,13 +43,31 @@ pub(crate) struct Samples {
 }
 
 impl Samples {
-    pub(crate) fn of(&self, mechanism: Distribution) -> Option<&[Nanos]> {
+    /// Takes the values out.
+    pub(crate) fn take(&mut self, mechanism: Distribution) -> Option<Vec<Nanos>> {
         match mechanism {
-            Distribution::WakeupLatency => self.wakeups.as_deref(),
-            Distribution::PageFault => self.faults.as_deref(),
-            Distribution::BlockIo => self.block.as_deref(),
-            Distribution::Fsync => self.fsyncs.as_deref(),
+            Distribution::WakeupLatency => self.wakeups.take(),
+            Distribution::PageFault => self.faults.take(),
+            Distribution::BlockIo => self.block.take(),
+            Distribution::Fsync => self.fsyncs.take(),
         }
+    }
+
+    /// Adds those of other stretches of work.
+    fn append(mut self, more: Self) -> Self {
+        fn add(to: &mut Option<Vec<Nanos>>, more: Option<Vec<Nanos>>) {
+            match (to, more) {
+                (Some(to), Some(more)) => to.extend(more),
+                (to @ None, more @ Some(_)) => *to = more,
+                (Some(_) | None, None) => {}
+            }
+        }
+        add(&mut self.wakeups, more.wakeups);
+        add(&mut self.faults, more.faults);
+        add(&mut self.block, more.block);
+        add(&mut self.fsyncs, more.fsyncs);
+        self.distances.extend(more.distances);
+        self
     }
 
     /// The values by class, where the mechanism has classes.
@@ -80,11 +112,13 @@ struct BlockSum {
 
 #[derive(Default)]
 struct Gathered {
-    syscalls: BTreeMap<i32, SyscallSum>,
+    syscalls: Calls,
     fsyncs: Vec<Nanos>,
     minor: Vec<Nanos>,
     major: Vec<Nanos>,
     estimated: bool,
+    /// Completions of faults were recorded.
+    completions: bool,
     files: BTreeMap<u32, (u64, u64, Nanos)>,
     locks: Vec<Nanos>,
     block: BTreeMap<(Dev, &'static str), BlockSum>,
@@ -96,7 +130,10 @@ struct Gathered {
     migrations: u64,
     cross_node: u64,
     spawns: Spawns,
+    /// Of the stretch at hand: calls that start or end a process.
+    spawning: Vec<(Nanos, Nanos)>,
     tlb: TlbFlushes,
+    kinds: Kinds,
 }
 
 /// Whether a call makes data durable (DESIGN section 6).
@@ -119,17 +156,51 @@ fn slept(task: &Task, op: &Op) -> bool {
             .any(|(_, _, _, span)| matches!(span.state, State::Blocked(_)))
 }
 
+/// The system calls by number: what the table knows, and others.
+#[derive(Default)]
+struct Calls {
+    known: Vec<Option<SyscallSum>>,
+    others: BTreeMap<i32, SyscallSum>,
+}
+
+/// So many numbers the table of calls knows.
+const NUMBERS: usize = 512;
+
+impl Calls {
+    fn get(&mut self, nr: i32) -> &mut SyscallSum {
+        let at = usize::try_from(nr).unwrap_or(usize::MAX);
+        if self.known.len() <= at && at < NUMBERS {
+            self.known.resize_with(at + 1, || None);
+        }
+        match self.known.get_mut(at) {
+            Some(slot) => slot.get_or_insert_default(),
+            None => self.others.entry(nr).or_default(),
+        }
+    }
+
+    /// Those that were made.
+    fn iter(&self) -> impl Iterator<Item = (i32, &SyscallSum)> {
+        let known = self.known.iter().zip(0..).filter_map(|(sum, nr)| Some((nr, sum.as_ref()?)));
+        known.chain(self.others.iter().map(|(nr, sum)| (*nr, sum)))
+    }
+}
+
 impl Gathered {
     fn op(&mut self, model: &Model, task: &Task, op: &Op) {
         match &op.kind {
-            OpKind::Syscall(call) if call.mark => {}
-            OpKind::Syscall(call) => self.syscall(model, op, call),
+            OpKind::Syscall(call) => {
+                if model.syscalls.starts_process(call) {
+                    self.spawning(op);
+                }
+                if !call.mark {
+                    self.syscall(model, op, call);
+                }
+                self.kinds.futexes |= model.syscalls.class(call.nr) == SyscallClass::Futex;
+            }
             OpKind::Fault(fault) => {
                 // An entry without a completion was tried again, or refused: the kernel
                 // counts it neither way.
-                let completions = model.captured.has("software:minor-faults")
-                    && model.captured.has("software:major-faults");
-                if completions && fault.major.is_none() {
+                if self.completions && fault.major.is_none() {
                     return;
                 }
                 let major = fault.major.unwrap_or_else(|| slept(task, op));
@@ -142,29 +213,41 @@ impl Gathered {
                     sum.2 += op.duration();
                 }
             }
-            OpKind::Lock { .. } => self.locks.push(op.duration()),
-            OpKind::Irq(_)
-            | OpKind::Softirq(_)
-            | OpKind::LocalTimer
-            | OpKind::Work(_)
+            OpKind::Lock { .. } => {
+                self.kinds.locks = true;
+                self.locks.push(op.duration());
+            }
+            OpKind::Irq(_) | OpKind::Softirq(_) | OpKind::LocalTimer => {
+                self.kinds.interrupts = true;
+            }
+            OpKind::Reclaim(_) => self.kinds.reclaims = true,
+            OpKind::DirtyPause(_) => self.kinds.pauses = true,
+            OpKind::Exit => self.spawning(op),
+            OpKind::Work(_)
             | OpKind::Commit { .. }
             | OpKind::SyncFile { .. }
-            | OpKind::Exit
-            | OpKind::Reclaim(_)
-            | OpKind::DirtyPause(_)
             | OpKind::TlbWait(_) => {}
         }
     }
 
     fn syscall(&mut self, model: &Model, op: &Op, call: &SyscallOp) {
         let counted = !call.continued && !call.no_entry;
-        let sum = self.syscalls.entry(call.nr).or_default();
+        let sum = self.syscalls.get(call.nr);
         sum.count += u64::from(counted);
         sum.errors += u64::from(failed(call));
         sum.total += op.duration();
         sum.max = sum.max.max(op.duration());
-        if counted && is_durability(model, call) {
-            self.fsyncs.push(op.duration());
+        if is_durability(model, call) {
+            self.kinds.syncs = true;
+            if counted {
+                self.fsyncs.push(op.duration());
+            }
+        }
+    }
+
+    fn spawning(&mut self, op: &Op) {
+        if op.end != Nanos::MAX {
+            self.spawning.push((op.start, op.end));
         }
     }
 
@@ -194,10 +277,7 @@ impl Gathered {
         self.spawns.execs += execs as u64;
 
         // Phases: fork calls, birth to the first exec, exec calls, teardown.
-        let mut phases: Vec<(Nanos, Nanos)> = ops(task, stretch)
-            .filter(|op| op.end != Nanos::MAX && is_spawn(index.model, op))
-            .map(|op| (op.start, op.end))
-            .collect();
+        let mut phases = std::mem::take(&mut self.spawning);
         if let (Some(birth), Some(false), Some((exec, _))) =
             (task.birth, task.is_thread, task.execs.first())
             && inside(birth)
@@ -206,11 +286,12 @@ impl Gathered {
         }
         phases.sort_unstable();
         let mut done = stretch.from;
-        for (from, to) in phases {
+        for (from, to) in phases.drain(..) {
             let (from, to) = (from.max(done), to.min(stretch.to));
             self.spawns.total += to - from;
             done = done.max(to);
         }
+        self.spawning = phases;
     }
 
     fn requests(&mut self, index: &Index<'_>, id: TaskId, stretch: Stretch) {
@@ -235,27 +316,12 @@ impl Gathered {
     }
 }
 
-fn is_spawn(model: &Model, op: &Op) -> bool {
-    match &op.kind {
-        OpKind::Syscall(call) => model.syscalls.starts_process(call),
-        OpKind::Exit => true,
-        OpKind::Fault(_)
-        | OpKind::Lock { .. }
-        | OpKind::Irq(_)
-        | OpKind::Softirq(_)
-        | OpKind::LocalTimer
-        | OpKind::Work(_)
-        | OpKind::Commit { .. }
-        | OpKind::SyncFile { .. }
-        | OpKind::Reclaim(_)
-        | OpKind::DirtyPause(_)
-        | OpKind::TlbWait(_) => false,
-    }
-}
-
 /// Everything that happened in the stretches.
-pub(crate) fn inclusive(index: &Index<'_>, stretches: &[Stretch]) -> (Inclusive, Samples) {
-    let mut sums = Gathered::default();
+pub(crate) fn inclusive(index: &Index<'_>, stretches: &[Stretch]) -> (Inclusive, Samples, Kinds) {
+    let captured = &index.model.captured;
+    let completions =
+        captured.has("software:minor-faults") && captured.has("software:major-faults");
+    let mut sums = Gathered { completions, ..Gathered::default() };
     for stretch in stretches {
         let Some(task) = index.task(stretch.task) else { continue };
         for op in ops(task, *stretch) {
@@ -282,7 +348,19 @@ pub(crate) fn inclusive(index: &Index<'_>, stretches: &[Stretch]) -> (Inclusive,
     finish(index, sums)
 }
 
-fn finish(index: &Index<'_>, mut sums: Gathered) -> (Inclusive, Samples) {
+/// The single durations of many stretches.
+pub(crate) fn samples(index: &Index<'_>, stretches: &[Stretch]) -> Samples {
+    let parts = stretches.par_chunks(stretches.len().div_ceil(PARTS).max(1));
+    let parts: Vec<Samples> = parts.map(|part| inclusive(index, part).1).collect();
+    let whole = parts.into_iter().reduce(Samples::append);
+    // Without work there are no values, which is not to say that they were not captured.
+    whole.unwrap_or_else(|| inclusive(index, &[]).1)
+}
+
+/// The stretches of a session are looked through in so many parts.
+const PARTS: usize = 32;
+
+fn finish(index: &Index<'_>, mut sums: Gathered) -> (Inclusive, Samples, Kinds) {
     let model = index.model;
     let has = |name: &str| model.captured.has(name);
     let calls = has("raw_syscalls:sys_enter") && has("raw_syscalls:sys_exit");
@@ -321,5 +399,5 @@ fn finish(index: &Index<'_>, mut sums: Gathered) -> (Inclusive, Samples) {
         cpu: switches.then_some(sums.cpu),
         lock_waits: has("lock:contention_begin").then(|| stats(&mut sums.locks)),
     };
-    (inclusive, samples)
+    (inclusive, samples, sums.kinds)
 }

@@ -13,6 +13,7 @@ pub mod histogram;
 mod inclusive;
 mod journal;
 mod locks;
+mod made;
 mod mechanism;
 mod memo;
 mod moves;

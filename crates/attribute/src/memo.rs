@@ -44,6 +44,15 @@ impl Alike {
             Frame::of_interrupt(op.kind).map(Self::Interrupt)
         }
     }
+
+    /// A number that those that occur together seldom share.
+    fn number(self) -> usize {
+        match self {
+            Self::Call(nr, ..) => usize::try_from(nr).unwrap_or_default(),
+            Self::Fault(file, _) => file.map_or(RECENT - 1, |file| file as usize),
+            Self::Interrupt(_) => RECENT - 2,
+        }
+    }
 }
 
 /// What a task is in, as far as the rows see it: a place in [`Memo`].
@@ -56,9 +65,13 @@ pub(crate) struct Memo {
     last: Option<(Around, Place)>,
     outermost: FxHashMap<Around, Place>,
     inner: FxHashMap<(Place, Alike), Place>,
+    /// Of them the last ones, by [`Alike::number`]: found without hashing.
+    recent: Vec<Option<((Place, Alike), Place)>>,
     cells: Vec<Option<CellId>>,
 }
 
+/// So many last places are kept.
+const RECENT: usize = 64;
 /// Deeper nests are rare.
 const DEPTH: usize = 4;
 
@@ -88,13 +101,40 @@ impl Memo {
         }
         let mut place = self.outermost(around);
         for alike in chain.iter().rev().flatten() {
-            let new = new_place(&self.cells);
-            place = *self.inner.entry((place, *alike)).or_insert(new);
-            if place == new {
-                self.cells.push(None);
-            }
+            place = self.inner(place, *alike);
         }
         Some(place)
+    }
+
+    /// The place of an operation inside another place.
+    fn inner(&mut self, outer: Place, alike: Alike) -> Place {
+        if self.recent.is_empty() {
+            self.recent.resize(RECENT, None);
+        }
+        let slot = self.recent.get_mut(alike.number() % RECENT);
+        if let Some(Some((key, place))) = slot
+            && *key == (outer, alike)
+        {
+            return *place;
+        }
+        let new = new_place(&self.cells);
+        let place = *self.inner.entry((outer, alike)).or_insert(new);
+        if place == new {
+            self.cells.push(None);
+        }
+        if let Some(slot) = slot {
+            *slot = Some(((outer, alike), place));
+        }
+        place
+    }
+
+    /// Forgets all, for the walk of another path.
+    pub(crate) fn clear(&mut self) {
+        self.last = None;
+        self.outermost.clear();
+        self.inner.clear();
+        self.recent.clear();
+        self.cells.clear();
     }
 
     fn outermost(&mut self, around: Around) -> Place {

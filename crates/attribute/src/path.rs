@@ -159,6 +159,24 @@ pub struct StepPath {
     pub(crate) cells: Cells,
 }
 
+impl StepPath {
+    /// Empties it, for another path.
+    pub(crate) fn clear(&mut self) {
+        self.segments.clear();
+        self.stacks.nodes.clear();
+        self.stacks.ids.clear();
+        self.cells.clear();
+    }
+
+    /// The segments of a cause, in time order.
+    pub(crate) fn of(&self, cause: Cause) -> impl Iterator<Item = &PathSegment> {
+        // Most paths have few causes: the cells tell it sooner than the segments.
+        let any = self.cells.iter().any(|cell| cell.key.cause == cause);
+        let segments = if any { self.segments.as_slice() } else { &[] };
+        segments.iter().filter(move |segment| segment.cause == cause)
+    }
+}
+
 /// A device's name where something tells it: a context, its journal's thread, its driver's
 /// fixed number; else its number.
 #[must_use]

@@ -109,13 +109,13 @@ pub(crate) fn by_cause(
     segments: &[PathSegment],
     parts: &[(Nanos, Nanos)],
 ) -> BTreeMap<Cause, Nanos> {
-    let mut sums = BTreeMap::new();
+    let mut sums = [Nanos::ZERO; Cause::ALL.len()];
     let mut parts = parts.iter().copied().peekable();
     for segment in segments {
         while let Some((from, to)) = parts.peek().copied() {
             let ns = segment.end.min(to) - segment.start.max(from);
-            if ns > Nanos::ZERO {
-                *sums.entry(segment.cause).or_default() += ns;
+            if let Some(sum) = sums.get_mut(segment.cause as usize) {
+                *sum += ns;
             }
             if to > segment.end {
                 break;
@@ -123,7 +123,8 @@ pub(crate) fn by_cause(
             parts.next();
         }
     }
-    sums
+    let with_time = Cause::ALL.into_iter().zip(sums).filter(|(_, ns)| *ns > Nanos::ZERO);
+    with_time.collect()
 }
 
 /// The ranking over all steps, and the wall time that it adds up to.

@@ -34,20 +34,39 @@ const MAX_POLLS: usize = 100_000;
 pub fn walk(model: &Model, windows: &Windows) -> Vec<StepPath> {
     use rayon::prelude::*;
     let facts = Facts::new(model, windows);
-    (0..windows.steps.len()).into_par_iter().map(|step| walk_step(&facts, step)).collect()
+    (0..windows.steps.len())
+        .into_par_iter()
+        .map_init(Scratch::default, |scratch, step| walk_step(&facts, step, scratch))
+        .collect()
+}
+
+/// What a walk leaves for the next one of the same thread.
+#[derive(Default)]
+pub(crate) struct Scratch<'m> {
+    cursors: FxHashMap<TaskId, TaskCursor<'m>>,
+    memo: Memo,
+    path: StepPath,
+}
+
+impl Scratch<'_> {
+    /// Takes back a path that is not needed any more, for its memory.
+    pub(crate) fn keep(&mut self, mut path: StepPath) {
+        path.clear();
+        self.path = path;
+    }
 }
 
 /// Walks the critical path of one step.
-pub(crate) fn walk_step(facts: &Facts<'_>, step: usize) -> StepPath {
+pub(crate) fn walk_step<'m>(facts: &Facts<'m>, step: usize, scratch: &mut Scratch<'m>) -> StepPath {
     let Some(window) = facts.windows.steps.get(step) else { return StepPath::default() };
+    scratch.memo.clear();
     let mut walker = Walker {
         facts,
         step,
         root: window.root,
-        path: StepPath::default(),
+        path: std::mem::take(&mut scratch.path),
         polls: None,
-        cursors: FxHashMap::default(),
-        memo: Memo::default(),
+        scratch,
         last: None,
         estimated: false,
     };
@@ -74,9 +93,8 @@ struct Walker<'f, 'm> {
     path: StepPath,
     /// The last run of polls that timers split.
     polls: Option<PollRun>,
-    /// Where the tasks of the path are.
-    cursors: FxHashMap<TaskId, TaskCursor>,
-    memo: Memo,
+    /// Where the tasks of the path are, and what running time was charged to.
+    scratch: &'f mut Scratch<'m>,
     /// The cell of the last segment, and whether the end of what it is in was not recorded.
     last: Option<CellId>,
     estimated: bool,
@@ -118,20 +136,22 @@ impl Charge {
     }
 }
 
-impl Walker<'_, '_> {
+impl<'m> Walker<'_, 'm> {
     fn emit(&mut self, task: TaskId, start: Nanos, end: Nanos, charge: Charge) {
         if start >= end {
             return;
         }
         let cell = self.path.cells.id(charge.key(task));
-        let mut cursor = self.cursor(task);
-        cursor.seek(self.facts.model.task(task), start);
+        let mut cursor = self.take_cursor(task);
+        cursor.seek(start);
         self.add(cell, start, end, charge.inferred, &mut cursor);
-        self.cursors.insert(task, cursor);
+        self.scratch.cursors.insert(task, cursor);
     }
 
-    fn cursor(&self, task: TaskId) -> TaskCursor {
-        self.cursors.get(&task).copied().unwrap_or_default()
+    /// The cursor of a task, to be put back.
+    fn take_cursor(&mut self, task: TaskId) -> TaskCursor<'m> {
+        let kept = self.scratch.cursors.remove(&task);
+        kept.unwrap_or_else(|| TaskCursor::new(self.facts.model.task(task)))
     }
 
     /// Adds time to a cell, and to the path; the cursor of the cell's task is at `start`.
@@ -141,13 +161,12 @@ impl Walker<'_, '_> {
         start: Nanos,
         end: Nanos,
         inferred: bool,
-        cursor: &mut TaskCursor,
+        cursor: &mut TaskCursor<'m>,
     ) {
         let Some(sum) = self.path.cells.get_mut(cell) else { return };
         let CellKey { task, cause, resource, under, stack, reason } = sum.key;
-        let on = self.facts.model.task(task);
         sum.ns += end - start;
-        sum.recorded += cursor.recorded(on, start, end);
+        sum.recorded += cursor.recorded(start, end);
         if let Some(last) = self.path.segments.last_mut()
             && self.last == Some(cell)
             && last.end == start
@@ -161,7 +180,7 @@ impl Walker<'_, '_> {
         }
         // A fault's end matters only where what follows it has another cause.
         let faults = matches!(cause, Cause::MajorFault | Cause::MinorFault);
-        let op = cursor.op(on);
+        let op = cursor.op();
         self.estimated = op.is_some_and(|op| op.estimated && (faults || op.fault().is_none()));
         sum.segments += 1;
         if self.estimated {
@@ -287,21 +306,14 @@ impl Walker<'_, '_> {
         opaque: Opaque,
     ) {
         let facts = self.facts;
-        let task = facts.model.task(id);
         let running = span.state == State::Running;
         let phases = facts.phases(id);
         let alike = running && !facts.model.uring.work.contains_key(&id);
-        let mut cursor = self.cursor(id);
+        let mut cursor = self.take_cursor(id);
         let mut at = from;
         while at < to {
-            cursor.seek(task, at);
-            let mut next = to;
-            if let Some(op) = cursor.op(task) {
-                next = next.min(op.end);
-            }
-            if let Some(start) = cursor.next_start(task) {
-                next = next.min(start);
-            }
+            cursor.seek(at);
+            let mut next = to.min(cursor.edge());
             if id != self.root {
                 next = next.min(self.claim_edge(id, at));
             }
@@ -320,14 +332,14 @@ impl Walker<'_, '_> {
                     phase: phases.and_then(|p| p.at(at)),
                     starts_up: phases.is_some_and(|p| p.starts_up(at)),
                 };
-                let place = self.memo.place(facts, around, cursor.inside(), (from, to));
-                match place.and_then(|place| self.memo.cell(place)) {
+                let place = self.scratch.memo.place(facts, around, cursor.inside(), (from, to));
+                match place.and_then(|place| self.scratch.memo.cell(place)) {
                     Some(cell) => cell,
                     None => {
                         let charge = self.on_cpu_charge(id, at, cursor.inside(), running, base);
                         let cell = self.path.cells.id(charge.key(id));
                         if let Some(place) = place {
-                            self.memo.keep(place, cell);
+                            self.scratch.memo.keep(place, cell);
                         }
                         cell
                     }
@@ -339,7 +351,7 @@ impl Walker<'_, '_> {
             self.add(cell, at, next, span.inferred, &mut cursor);
             at = next;
         }
-        self.cursors.insert(id, cursor);
+        self.scratch.cursors.insert(id, cursor);
     }
 
     /// Where a claim of this task begins or ends next.

@@ -1,19 +1,20 @@
 //! Who worked for which step when, and look-ups by task.
 
 use std::collections::BTreeMap;
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
 use agenttrace_model::parse::{CaptureInfo, Cpu, Nanos, Seats};
 use agenttrace_model::{InterruptSpan, Model, Request, State, SyscallClass, Task, TaskId, Windows};
+use rayon::prelude::*;
 use rustc_hash::FxHashMap;
 
 use crate::block_io::BlockIo;
 use crate::cpu_lines::CpuLines;
-use crate::journal::Journals;
-use crate::mechanism::metadata;
+use crate::journal::{Journals, changes};
 use crate::mechanism::reclaim::MemoryIndex;
 use crate::mechanism::tlb::TlbIndex;
 use crate::mechanism::watchers::WatchWakes;
+use crate::mechanism::{self, metadata::MetadataCalls};
 use crate::page_cache::History;
 use crate::report::StepTask;
 use crate::steal::{Hole, holes};
@@ -99,8 +100,10 @@ pub(crate) struct Index<'m> {
     pub(super) requests: Vec<Vec<u32>>,
     pub(super) children: Vec<Vec<(Nanos, TaskId)>>,
     classes: FxHashMap<String, SyscallClass>,
+    /// What each of [`mechanism::ALL`] needs and the capture lacks.
+    missing: Vec<Vec<&'static str>>,
     cpus: OnceLock<CpuLines>,
-    throttles: OnceLock<Throttles>,
+    throttles: OnceLock<Arc<Throttles>>,
     interrupts: OnceLock<FxHashMap<Cpu, Vec<InterruptSpan>>>,
     seats: Seats,
     holes: OnceLock<Vec<Hole>>,
@@ -109,9 +112,10 @@ pub(crate) struct Index<'m> {
     journals: OnceLock<Journals>,
     tlb: OnceLock<TlbIndex>,
     memory: OnceLock<MemoryIndex>,
-    metadata_medians: OnceLock<BTreeMap<i32, Nanos>>,
+    metadata: OnceLock<MetadataCalls>,
     watch_wakes: OnceLock<WatchWakes>,
     uring_syncs: OnceLock<UringSyncs>,
+    changes: OnceLock<Vec<(Nanos, TaskId)>>,
 }
 
 impl<'m> Index<'m> {
@@ -149,6 +153,7 @@ impl<'m> Index<'m> {
             requests,
             children,
             classes,
+            missing: mechanism::missing(&model.captured),
             cpus: OnceLock::new(),
             throttles: OnceLock::new(),
             interrupts: OnceLock::new(),
@@ -159,10 +164,43 @@ impl<'m> Index<'m> {
             journals: OnceLock::new(),
             tlb: OnceLock::new(),
             memory: OnceLock::new(),
-            metadata_medians: OnceLock::new(),
+            metadata: OnceLock::new(),
             watch_wakes: OnceLock::new(),
             uring_syncs: OnceLock::new(),
+            changes: OnceLock::new(),
         }
+    }
+
+    /// Makes what nearly every step needs, several at once: made by the first step that asks,
+    /// each would keep the other workers waiting.
+    pub(crate) fn prepare(&self) {
+        type Part<'m> = (&'static [&'static str], fn(&Index<'m>));
+        let parts: &[Part<'m>] = &[
+            (&["raw_syscalls:sys_enter", "raw_syscalls:sys_exit"], |index| {
+                index.metadata();
+            }),
+            (&["sched:sched_switch"], |index| {
+                index.throttles(index.windows);
+            }),
+            (&["sched:sched_switch"], |index| {
+                index.cache();
+            }),
+            (&["raw_syscalls:sys_enter", "sched:sched_switch", "sched:sched_waking"], |index| {
+                index.watch_wakes();
+            }),
+            (&["vmscan:mm_vmscan_kswapd_wake"], |index| {
+                index.memory();
+            }),
+            (&["tlb:tlb_flush"], |index| {
+                index.tlb();
+            }),
+            (&[], |index| {
+                index.holes();
+            }),
+        ];
+        let captured = &self.model.captured;
+        let wanted = parts.par_iter().filter(|(needs, _)| needs.iter().all(|n| captured.has(n)));
+        wanted.for_each(|(_, make)| make(self));
     }
 
     /// How long the durability operations took that a task submitted to io_uring over a
@@ -180,6 +218,11 @@ impl<'m> Index<'m> {
         self.block_io.get_or_init(|| BlockIo::new(self.model))
     }
 
+    /// The calls that change a directory or an inode, by when they begin.
+    pub(crate) fn changes(&self) -> &[(Nanos, TaskId)] {
+        self.changes.get_or_init(|| changes(self.model))
+    }
+
     /// Commits and handles.
     pub(crate) fn journals(&self) -> &Journals {
         self.journals.get_or_init(|| Journals::new(self.model))
@@ -195,6 +238,11 @@ impl<'m> Index<'m> {
         let last = list.partition_point(|i| queued(i) < stretch.to);
         let mine = list.get(first..last).unwrap_or_default();
         mine.iter().filter_map(|i| requests.get(*i as usize).map(|r| (*i, r)))
+    }
+
+    /// What one of [`mechanism::ALL`], by its place there, needs and the capture lacks.
+    pub(crate) fn missing(&self, mechanism: usize) -> &[&'static str] {
+        self.missing.get(mechanism).map(Vec::as_slice).unwrap_or_default()
     }
 
     /// The class of a system call by name.
@@ -265,8 +313,9 @@ impl<'m> Index<'m> {
     }
 
     /// Whom a CPU quota held.
-    pub(crate) fn throttles(&self, windows: &Windows) -> &Throttles {
-        self.throttles.get_or_init(|| Throttles::new(self.model, windows, &self.cpus))
+    pub(crate) fn throttles(&self, windows: &Windows) -> &Arc<Throttles> {
+        let made = || Arc::new(Throttles::new(self.model, windows, &self.cpus));
+        self.throttles.get_or_init(made)
     }
 
     /// The interrupts on a CPU that overlap `[from, to)`, whole, in time order.
@@ -303,9 +352,9 @@ impl<'m> Index<'m> {
         self.cache.get_or_init(|| History::new(self.model, self.windows))
     }
 
-    /// What each metadata call takes that reads nothing, by its number.
-    pub(crate) fn metadata_medians(&self) -> &BTreeMap<i32, Nanos> {
-        self.metadata_medians.get_or_init(|| metadata::medians(self.model))
+    /// The metadata calls, and what is usual for them.
+    pub(crate) fn metadata(&self) -> &MetadataCalls {
+        self.metadata.get_or_init(|| MetadataCalls::new(self.model))
     }
 
     /// Who was woken as a watcher of files.

@@ -5,16 +5,16 @@ use std::collections::BTreeMap;
 use agenttrace_model::parse::{Dev, Nanos};
 use agenttrace_model::{Model, NameSource};
 
-use super::{BlockSum, SyscallSum};
+use super::{BlockSum, Calls};
 use crate::path::device_name;
 use crate::report::{BlockRow, FileFaults, SyscallRow};
 use crate::stats::stats;
 
-pub(super) fn syscall_rows(model: &Model, sums: &BTreeMap<i32, SyscallSum>) -> Vec<SyscallRow> {
+pub(super) fn syscall_rows(model: &Model, sums: &Calls) -> Vec<SyscallRow> {
     let mut rows: Vec<SyscallRow> = sums
         .iter()
         .map(|(nr, sum)| SyscallRow {
-            name: model.syscalls.name(*nr),
+            name: model.syscalls.name(nr),
             count: sum.count,
             errors: sum.errors,
             total: sum.total,

@@ -4,7 +4,7 @@ use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
 use agenttrace_model::parse::Nanos;
-use agenttrace_model::{Commit, Handle, NAME_CHANGES, SyscallClass, TaskId};
+use agenttrace_model::{Commit, Handle, Model, NAME_CHANGES, SyscallClass, TaskId};
 
 use crate::inclusive::Index;
 
@@ -70,20 +70,10 @@ pub(crate) fn members(
         }
     };
     if !index.journals().handles_recorded {
-        let mut numbers = model.syscalls.numbers(&NAME_CHANGES);
-        numbers.extend(model.syscalls.numbers(&CHANGES));
-        for (id, task) in model.task_ids() {
-            let first = task.ops.before(since);
-            let last = task.ops.before(commit.start);
-            for op in task.ops.range(first..last) {
-                let changes = op.syscall().is_some_and(|call| {
-                    model.syscalls.class(call.nr) == SyscallClass::Metadata
-                        && numbers.contains(&call.nr)
-                });
-                if changes {
-                    count(id, op.start);
-                }
-            }
+        let changes = index.changes();
+        let first = changes.partition_point(|(time, _)| *time < since);
+        for (time, task) in changes.iter().skip(first).take_while(|c| c.0 < commit.start) {
+            count(*task, *time);
         }
     } else {
         for handle in index.journals().handles_of(model, commit) {
@@ -93,6 +83,21 @@ pub(crate) fn members(
     let mut others: Vec<(TaskId, u64)> = sums.into_iter().collect();
     others.sort_by_key(|(_, n)| Reverse(*n));
     Members { ours, kernel, others }
+}
+
+/// The calls that change a directory or an inode, by when they begin.
+pub(crate) fn changes(model: &Model) -> Vec<(Nanos, TaskId)> {
+    let mut numbers = model.syscalls.numbers(&NAME_CHANGES);
+    numbers.extend(model.syscalls.numbers(&CHANGES));
+    numbers.retain(|nr| model.syscalls.class(*nr) == SyscallClass::Metadata);
+    let mut changes = Vec::new();
+    for (id, task) in model.task_ids() {
+        let calls = task.ops.iter().filter_map(|op| Some((op.start, op.syscall()?.nr)));
+        let own = calls.filter(|(_, nr)| numbers.contains(nr));
+        changes.extend(own.map(|(time, _)| (time, id)));
+    }
+    changes.sort_unstable();
+    changes
 }
 
 /// Calls that change an inode whenever they succeed, besides [`NAME_CHANGES`].

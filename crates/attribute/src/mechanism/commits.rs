@@ -7,7 +7,7 @@ use agenttrace_model::{Commit, Model};
 
 use crate::detail::{Column, Value};
 use crate::inclusive::Index;
-use crate::journal::{Asked, asked, members, syncs};
+use crate::journal::{Asked, asked, members};
 use crate::mechanism::{Mechanism, Rows, StepView};
 use crate::path::device_name;
 
@@ -91,7 +91,8 @@ impl Mechanism for Commits {
     fn step(&self, view: &StepView<'_>) -> Rows {
         let (index, model) = (view.index, view.index.model);
         let mut waited: BTreeMap<usize, Nanos> = BTreeMap::new();
-        for (number, ns) in syncs(index, view.work).iter().flat_map(|call| &call.commits) {
+        for (number, ns) in view.made.syncs(index, view.work).iter().flat_map(|call| &call.commits)
+        {
             *waited.entry(*number).or_default() += *ns;
         }
         let recorded = index.journals().handles_recorded;

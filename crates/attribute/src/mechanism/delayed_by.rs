@@ -13,6 +13,7 @@ use agenttrace_model::{TaskId, Windows};
 use super::{Mechanism, Rows, SessionView, StepView};
 use crate::block_io::{self, OwnerKind, delays};
 use crate::cause::{Cause, Resource};
+use crate::cells::CellKey;
 use crate::detail::{Column, Value};
 use crate::inclusive::{Index, Stretch};
 use crate::path::{Frame, PathSegment, StackId};
@@ -80,7 +81,7 @@ const LEAST_PART: u64 = 100;
 /// What ran on the CPU that the path waited for.
 fn cpu(view: &StepView<'_>) -> Vec<Delay> {
     let mut delays = Vec::new();
-    for segment in view.path.segments.iter().filter(|s| s.cause == Cause::RunDelay) {
+    for segment in view.path.of(Cause::RunDelay) {
         for (task, _, from, to) in view.index.ahead(segment.task, segment.start, segment.end) {
             if let Some(culprit) = Culprit::of(view.index, view.windows, view.number, task, from) {
                 delays.push(Delay { culprit, how: "ran on its CPU", ns: to - from });
@@ -102,7 +103,9 @@ const HELD: &[(Cause, &str)] = &[
 fn locks(view: &StepView<'_>) -> Vec<Delay> {
     let mut tasks: BTreeMap<StackId, Vec<TaskId>> = BTreeMap::new();
     let mut delays = Vec::new();
-    for segment in &view.path.segments {
+    let held = |key: &CellKey| HELD.iter().any(|(cause, _)| *cause == key.cause);
+    let any = view.path.cells.iter().any(|cell| held(&cell.key));
+    for segment in if any { view.path.segments.as_slice() } else { &[] } {
         let Some(&(_, how)) = HELD.iter().find(|(cause, _)| *cause == segment.cause) else {
             continue;
         };
@@ -131,7 +134,11 @@ fn evictions(view: &StepView<'_>) -> Vec<Delay> {
     let waits = |s: &&PathSegment| {
         matches!(s.cause, Cause::MajorFault | Cause::BlockRead) && !s.resource.is_cpu()
     };
-    for segment in view.path.segments.iter().filter(waits) {
+    let both = || {
+        [Cause::MajorFault, Cause::BlockRead].into_iter().any(|c| view.path.of(c).next().is_some())
+    };
+    let segments = if both() { view.path.segments.as_slice() } else { &[] };
+    for segment in segments.iter().filter(waits) {
         let Some(task) = view.index.task(segment.task) else { continue };
         let mut around = task.op_chain(task.op_at(segment.start)).map(|(_, op)| op);
         let Some(op) = around.find(|op| op.fault().is_some() || op.syscall().is_some()) else {
@@ -161,8 +168,7 @@ fn evictions(view: &StepView<'_>) -> Vec<Delay> {
 /// Whose requests were in a device's queue before those that the path waited for. Times of
 /// requests in parallel overlap, so each is at most what the path waited in queues.
 fn queue(view: &StepView<'_>) -> Vec<Delay> {
-    let queued = view.path.segments.iter().filter(|s| s.resource == Resource::DeviceQueue);
-    let most: Nanos = queued.map(|s| s.end - s.start).sum();
+    let most = view.path.cells.sum(|key| key.resource == Resource::DeviceQueue);
     if most < LEAST {
         return Vec::new();
     }

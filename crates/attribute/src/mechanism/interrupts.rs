@@ -37,7 +37,8 @@ impl Mechanism for Interrupts {
         COLUMNS
     }
     fn step(&self, view: &StepView<'_>) -> Rows {
-        rows(view.index, view.work)
+        let work = if view.made.kinds.interrupts { view.work } else { &[] };
+        rows(view.index, work)
     }
     fn session(&self, view: &SessionView<'_>) -> Rows {
         rows(view.index, &union(view.work))

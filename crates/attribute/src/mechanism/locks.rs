@@ -42,7 +42,10 @@ impl Mechanism for Locks {
     }
     fn step(&self, view: &StepView<'_>) -> Rows {
         let model = view.index.model;
-        let all: Vec<Wait> = view.work.iter().flat_map(|s| waits(model, *s)).collect();
+        let kinds = view.made.kinds;
+        let any = kinds.locks || kinds.futexes || !model.captured.has("lock:contention_begin");
+        let work = if any { view.work } else { &[] };
+        let all: Vec<Wait> = work.iter().flat_map(|s| waits(model, *s)).collect();
         let mut rows = Vec::new();
         for (lock, waits) in by_lock(&all) {
             let mut calls: Vec<Option<i32>> = waits.iter().map(|wait| wait.call).collect();

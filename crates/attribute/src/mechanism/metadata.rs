@@ -6,15 +6,18 @@
 //! *uncached*: the name or inode was in the page cache at most, not in the dentry and inode
 //! caches.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use agenttrace_model::parse::{Nanos, Pid};
 use agenttrace_model::{Model, Op, OpKind, State, SyscallClass, SyscallOp, Task, WakeSource};
 
+use rustc_hash::FxHashSet;
+
 use super::{Mechanism, Rows, StepView};
 use crate::detail::{Column, Value};
 use crate::inclusive::{Index, Stretch};
-use crate::stats::{percentile, plural, thousands};
+use crate::report::Stats;
+use crate::stats::{percentile, plural, stats, thousands};
 
 pub(crate) struct Metadata;
 
@@ -39,14 +42,15 @@ pub(crate) struct CallSum {
     pub(crate) count: u64,
     /// They returned ENOENT: a name that is not there.
     pub(crate) missing: u64,
-    /// Times of those that read nothing, sorted.
-    pub(crate) warm: Vec<Nanos>,
+    /// Times of those that read nothing.
+    pub(crate) warm: Stats,
+    warm_times: Vec<Nanos>,
     /// Times of those that read from a device, sorted.
     pub(crate) cold: Vec<Nanos>,
     /// Of the warm ones, those that ran too long for a cached name.
     pub(crate) uncached: u64,
     pub(crate) total: Nanos,
-    directories: BTreeSet<Directory>,
+    directories: FxHashSet<Directory>,
 }
 
 impl CallSum {
@@ -57,7 +61,7 @@ impl CallSum {
 }
 
 /// A directory, by its opening; by its fd where that was not recorded.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
 enum Directory {
     Opened(u32),
     Fd(Pid, u64),
@@ -141,74 +145,124 @@ fn looks_up(name: &str) -> bool {
 /// What a step's tasks did with names and inodes.
 pub(crate) fn sums(index: &Index<'_>, work: &[Stretch]) -> Sums {
     let model = index.model;
-    let kinds: BTreeMap<i32, (Takes, bool)> = metadata_calls(model).collect();
-    let medians = index.metadata_medians();
-    let mut sums = Sums::default();
-    let mut listed: BTreeSet<Directory> = BTreeSet::new();
-    let mut known: BTreeSet<Directory> = BTreeSet::new();
-    let mut maybe: Vec<(i32, Directory)> = Vec::new();
+    let metadata = index.metadata();
+    let mut calls_made: Vec<Option<CallSum>> = Vec::new();
+    calls_made.resize_with(metadata.calls.len(), || None);
+    let mut by_path = 0;
+    let mut listed: FxHashSet<Directory> = FxHashSet::default();
+    let mut known: FxHashSet<Directory> = FxHashSet::default();
+    let mut maybe: FxHashSet<(usize, Directory)> = FxHashSet::default();
     for stretch in work {
         let Some(task) = model.tasks.get(stretch.task.0 as usize) else { continue };
         for (op, call) in calls(task, *stretch) {
-            let Some((takes, looks_up)) = kinds.get(&call.nr).copied() else { continue };
-            let sum = sums.calls.entry(call.nr).or_default();
+            let Some((place, kind)) = metadata.get(call.nr) else { continue };
+            let Some(sum) = calls_made.get_mut(place) else { continue };
+            let sum = sum.get_or_insert_default();
             if !call.continued && !call.no_entry {
                 sum.count += 1;
             }
             sum.missing += u64::from(call.ret == Some(ENOENT));
-            sum.total += op.duration();
-            let median = medians.get(&call.nr).copied().unwrap_or(Nanos::ZERO);
-            match temperature(model, task, &op, median) {
-                Temperature::Cold => sum.cold.push(op.duration()),
+            let took = op.duration();
+            sum.total += took;
+            match temperature(model, task, &op, kind.median) {
+                Temperature::Cold => sum.cold.push(took),
                 Temperature::Uncached => {
-                    sum.uncached += u64::from(looks_up);
-                    sum.warm.push(op.duration());
+                    sum.uncached += u64::from(kind.looks_up);
+                    sum.warm_times.push(took);
                 }
-                Temperature::Warm => sum.warm.push(op.duration()),
+                Temperature::Warm => sum.warm_times.push(took),
             }
             let directory = directory(task, &call);
-            match takes {
+            match kind.takes {
                 Takes::Listed => {
                     listed.insert(directory);
                     known.insert(directory);
                     sum.directories.insert(directory);
                 }
-                Takes::DirFd | Takes::DirFdOrFile if at_cwd(&call) => sums.by_path += 1,
+                Takes::DirFd | Takes::DirFdOrFile if at_cwd(&call) => by_path += 1,
                 Takes::DirFd => {
                     known.insert(directory);
                     sum.directories.insert(directory);
                 }
-                Takes::DirFdOrFile => maybe.push((call.nr, directory)),
-                Takes::Path => sums.by_path += 1,
+                Takes::DirFdOrFile => {
+                    maybe.insert((place, directory));
+                }
+                Takes::Path => by_path += 1,
                 Takes::Fd => {}
             }
         }
     }
     // Of a file alone nobody lists names or opens them.
-    for (nr, directory) in maybe {
-        if known.contains(&directory)
-            && let Some(sum) = sums.calls.get_mut(&nr)
-        {
-            sum.directories.insert(directory);
-        }
-    }
-    for sum in sums.calls.values_mut() {
-        sum.warm.sort_unstable();
+    maybe.retain(|(_, directory)| known.contains(directory));
+    let mut calls = BTreeMap::new();
+    for (place, (sum, kind)) in calls_made.into_iter().zip(&metadata.calls).enumerate() {
+        let Some(mut sum) = sum else { continue };
+        let named = maybe.iter().filter(|(of, _)| *of == place);
+        sum.directories.extend(named.map(|(_, directory)| *directory));
+        sum.warm = stats(&mut std::mem::take(&mut sum.warm_times));
         sum.cold.sort_unstable();
+        calls.insert(kind.nr, sum);
     }
-    let all: BTreeSet<Directory> =
-        sums.calls.values().flat_map(|sum| &sum.directories).copied().collect();
-    sums.directories = all.len() as u64;
-    sums.listed = listed.len() as u64;
-    sums
+    let all: FxHashSet<Directory> =
+        calls.values().flat_map(|sum: &CallSum| &sum.directories).copied().collect();
+    let (directories, listed) = (all.len() as u64, listed.len() as u64);
+    Sums { calls, directories, listed, by_path }
 }
 
-/// The metadata calls of this architecture.
-fn metadata_calls(model: &Model) -> impl Iterator<Item = (i32, (Takes, bool))> + '_ {
-    (0..512).filter(|nr| model.syscalls.class(*nr) == SyscallClass::Metadata).map(|nr| {
-        let name = model.syscalls.name(nr);
-        (nr, (takes(&name), looks_up(&name)))
-    })
+/// The metadata calls of this architecture, and what is usual for them.
+pub(crate) struct MetadataCalls {
+    /// By number; which of [`Self::calls`] it is.
+    places: Vec<Option<usize>>,
+    calls: Vec<MetadataCall>,
+}
+
+struct MetadataCall {
+    nr: i32,
+    takes: Takes,
+    looks_up: bool,
+    /// What one takes that reads nothing; zero where there was none.
+    median: Nanos,
+}
+
+impl MetadataCalls {
+    pub(crate) fn new(model: &Model) -> Self {
+        let mut found = Self { places: Vec::new(), calls: Vec::new() };
+        for nr in 0..512 {
+            let metadata = model.syscalls.class(nr) == SyscallClass::Metadata;
+            found.places.push(metadata.then_some(found.calls.len()));
+            if metadata {
+                let name = model.syscalls.name(nr);
+                let (takes, looks_up) = (takes(&name), looks_up(&name));
+                found.calls.push(MetadataCall { nr, takes, looks_up, median: Nanos::ZERO });
+            }
+        }
+        let mut times: Vec<Vec<Nanos>> = vec![Vec::new(); found.calls.len()];
+        for op in model.tasks.iter().flat_map(|task| task.ops.iter()) {
+            if let Some(call) = op.syscall()
+                && let Some(times) = found.place(call.nr).and_then(|place| times.get_mut(place))
+                && !op.reads
+                && op.end != Nanos::MAX
+            {
+                times.push(op.duration());
+            }
+        }
+        for (call, mut times) in found.calls.iter_mut().zip(times) {
+            let middle = times.len().saturating_sub(1) / 2;
+            if middle < times.len() {
+                call.median = *times.select_nth_unstable(middle).1;
+            }
+        }
+        found
+    }
+
+    fn place(&self, nr: i32) -> Option<usize> {
+        usize::try_from(nr).ok().and_then(|nr| self.places.get(nr)).copied().flatten()
+    }
+
+    fn get(&self, nr: i32) -> Option<(usize, &MetadataCall)> {
+        let place = self.place(nr)?;
+        Some((place, self.calls.get(place)?))
+    }
 }
 
 /// The system calls that begin in a stretch.
@@ -281,35 +335,6 @@ fn temperature(model: &Model, task: &Task, op: &Op, median: Nanos) -> Temperatur
     }
 }
 
-/// The capture's median time of each metadata call that read nothing and did not sleep for it.
-pub(crate) fn medians(model: &Model) -> BTreeMap<i32, Nanos> {
-    let mut times: BTreeMap<i32, Vec<Nanos>> = BTreeMap::new();
-    let metadata: Vec<bool> =
-        (0..512).map(|nr| model.syscalls.class(nr) == SyscallClass::Metadata).collect();
-    let is_metadata = |nr: i32| {
-        usize::try_from(nr).ok().and_then(|nr| metadata.get(nr)).copied().unwrap_or(false)
-    };
-    for task in &model.tasks {
-        for op in &task.ops {
-            if let Some(call) = op.syscall()
-                && is_metadata(call.nr)
-                && !op.reads
-                && op.end != Nanos::MAX
-            {
-                times.entry(call.nr).or_default().push(op.duration());
-            }
-        }
-    }
-    times
-        .into_iter()
-        .map(|(nr, mut times)| {
-            let middle = (times.len().saturating_sub(1)) / 2;
-            let (_, median, _) = times.select_nth_unstable(middle);
-            (nr, *median)
-        })
-        .collect()
-}
-
 /// `1 directory`, `12 directories`.
 pub(crate) fn directories(n: u64) -> String {
     if n == 1 { "1 directory".to_owned() } else { format!("{} directories", thousands(n)) }
@@ -330,12 +355,12 @@ impl Mechanism for Metadata {
     }
     fn step(&self, view: &StepView<'_>) -> Rows {
         let model = view.index.model;
-        let sums = sums(view.index, view.work);
+        let sums = view.made.metadata(view.index, view.work);
         let reads = model.captured.has("block:block_rq_issue");
         let mut rows: Vec<(std::cmp::Reverse<Nanos>, Vec<Value>)> = Vec::new();
         for (nr, sum) in &sums.calls {
-            let at =
-                |times: &[Nanos], percent| (!times.is_empty()).then(|| percentile(times, percent));
+            let cold = |percent| (!sum.cold.is_empty()).then(|| percentile(&sum.cold, percent));
+            let warm = |ns: Nanos| (sum.warm.count > 0).then_some(ns);
             rows.push((
                 std::cmp::Reverse(sum.total),
                 vec![
@@ -344,13 +369,13 @@ impl Mechanism for Metadata {
                     sum.missing.into(),
                     (sum.directories() > 0).then(|| sum.directories()).into(),
                     sum.total.into(),
-                    at(&sum.warm, 50).into(),
-                    at(&sum.warm, 99).into(),
+                    warm(sum.warm.p50).into(),
+                    warm(sum.warm.p99).into(),
                     reads.then_some(sum.cold.len() as u64).into(),
-                    at(&sum.cold, 50).into(),
-                    at(&sum.cold, 99).into(),
+                    cold(50).into(),
+                    cold(99).into(),
                     sum.uncached.into(),
-                    (sum.warm.len() as u64).into(),
+                    sum.warm.count.into(),
                 ],
             ));
         }

@@ -36,10 +36,12 @@ mod wakeups;
 pub(crate) mod watchers;
 pub(crate) mod writeback_throttle;
 
-use agenttrace_model::{Step, Windows};
+use agenttrace_model::{Captured, Step, Windows};
+use rayon::prelude::*;
 
 use crate::detail::{Column, Detail, Value};
 use crate::inclusive::{Index, Stretch};
+use crate::made::Made;
 use crate::path::StepPath;
 use crate::report::StepReport;
 use crate::stacks::SampleIndex;
@@ -96,6 +98,8 @@ pub(crate) struct StepView<'a> {
     pub(crate) path: &'a StepPath,
     /// Samples with call chains, where the capture has any.
     pub(crate) stacks: Option<&'a SampleIndex<'a>>,
+    /// What rules need as well.
+    pub(crate) made: &'a Made,
 }
 
 /// All steps, as mechanisms see them.
@@ -150,7 +154,8 @@ pub(crate) const ALL: &[&dyn Mechanism] = &[
 /// What each mechanism did in a step. A mechanism that was captured and did nothing gives
 /// an empty table; one that was not captured gives none.
 pub(crate) fn of_step(view: &StepView<'_>) -> Vec<Detail> {
-    ALL.iter().map(|m| detail(*m, view.index, m.columns(), || m.step(view))).collect()
+    let all = ALL.iter().enumerate();
+    all.map(|(i, m)| detail(*m, view.index.missing(i), m.columns(), || m.step(view))).collect()
 }
 
 /// Adds to the tables of a step what is told relative to the other steps of its tool.
@@ -160,19 +165,28 @@ pub(crate) fn relate(tools: &Tools<'_>, report: &mut StepReport) {
 
 /// What mechanisms did over all steps; those alone that have something to say.
 pub(crate) fn of_session(view: &SessionView<'_>) -> Vec<Detail> {
-    let details =
-        ALL.iter().map(|m| detail(*m, view.index, m.session_columns(), || m.session(view)));
+    let details = ALL
+        .par_iter()
+        .enumerate()
+        .map(|(i, m)| detail(*m, view.index.missing(i), m.session_columns(), || m.session(view)));
     details.filter(|d| d.rows.as_ref().is_some_and(|rows| !rows.is_empty())).collect()
+}
+
+/// What each of [`ALL`] needs and a capture lacks.
+pub(crate) fn missing(captured: &Captured) -> Vec<Vec<&'static str>> {
+    let lacks = |m: &&dyn Mechanism| {
+        let needs = m.needs().iter().copied();
+        needs.filter(|name| !captured.has(name)).collect()
+    };
+    ALL.iter().map(lacks).collect()
 }
 
 fn detail(
     mechanism: &dyn Mechanism,
-    index: &Index<'_>,
+    missing: &[&'static str],
     columns: &'static [Column],
     rows: impl FnOnce() -> Rows,
 ) -> Detail {
-    let needs = mechanism.needs().iter().copied();
-    let missing: Vec<&'static str> = needs.filter(|n| !index.model.captured.has(n)).collect();
     let mut found = if missing.is_empty() { rows() } else { Rows::default() };
     let more = found.rows.len().saturating_sub(MOST_ROWS);
     found.rows.truncate(MOST_ROWS);
@@ -183,7 +197,7 @@ fn detail(
         columns,
         rows: missing.is_empty().then_some(found.rows),
         more,
-        missing,
+        missing: missing.to_vec(),
         notes: found.notes,
     }
 }

@@ -75,7 +75,7 @@ pub(crate) struct Waits {
 /// The waits for a cause on a path by connection and call, the longest total first.
 pub(crate) fn waits(index: &Index<'_>, path: &StepPath, cause: Cause) -> Vec<Waits> {
     let mut sums: BTreeMap<(Option<Connection>, i32), Waits> = BTreeMap::new();
-    for segment in path.segments.iter().filter(|s| s.cause == cause) {
+    for segment in path.of(cause) {
         if let Some((nr, connection)) = connection(index, segment) {
             let ns = segment.end - segment.start;
             let none = Waits { connection, nr, count: 0, total: Nanos::ZERO, max: Nanos::ZERO };

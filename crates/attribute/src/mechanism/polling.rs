@@ -54,7 +54,7 @@ pub(crate) struct Check {
 /// The polling loops on a step's critical path, the longest first.
 pub(crate) fn loops(index: &Index<'_>, path: &StepPath, work: &[Stretch]) -> Vec<Loop> {
     let mut sleeps: BTreeMap<(TaskId, i32), Sleeps> = BTreeMap::new();
-    for segment in path.segments.iter().filter(|s| s.cause == Cause::Sleep) {
+    for segment in path.of(Cause::Sleep) {
         let Some(task) = index.task(segment.task) else { continue };
         let call = task.call_at(segment.start);
         if let Some((_, call)) = call {

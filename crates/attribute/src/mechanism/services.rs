@@ -46,7 +46,7 @@ pub(crate) fn services(
     let ours: BTreeSet<TaskId> = work.iter().map(|s| s.task).collect();
     let mut by: BTreeMap<Pid, Service> = BTreeMap::new();
     let mut last = None;
-    for segment in path.segments.iter().filter(|s| s.cause == Cause::ServiceWait) {
+    for segment in path.of(Cause::ServiceWait) {
         let frames = path.stacks.frames(segment.stack);
         let tasks: Vec<TaskId> = frames
             .iter()

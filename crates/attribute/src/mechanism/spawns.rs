@@ -220,8 +220,8 @@ fn notes(spawns: &[Spawn]) -> Vec<String> {
     notes
 }
 
-fn of_step(view: &StepView<'_>) -> Vec<Spawn> {
-    spawns(view.index, view.work, view.step.end)
+fn of_step<'v>(view: &StepView<'v>) -> &'v [Spawn] {
+    view.made.spawns(view.index, view.work, view.step.end)
 }
 
 impl Mechanism for Spawns {
@@ -239,7 +239,7 @@ impl Mechanism for Spawns {
     }
     fn step(&self, view: &StepView<'_>) -> Rows {
         let spawns = of_step(view);
-        Rows { rows: groups(&spawns).iter().map(group_row).collect(), notes: notes(&spawns) }
+        Rows { rows: groups(spawns).iter().map(group_row).collect(), notes: notes(spawns) }
     }
     fn session(&self, view: &SessionView<'_>) -> Rows {
         let until = view.windows.steps.iter().map(|s| s.end).max().unwrap_or(Nanos::ZERO);

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use agenttrace_model::parse::Nanos;
 
 use crate::detail::{Column, Value};
-use crate::journal::{SyncParts, syncs};
+use crate::journal::SyncParts;
 use crate::mechanism::{Mechanism, Rows, StepView};
 use crate::path::file_name;
 use crate::stats::stats;
@@ -48,7 +48,7 @@ impl Mechanism for Syncs {
     fn step(&self, view: &StepView<'_>) -> Rows {
         let model = view.index.model;
         let mut sums: BTreeMap<(i32, Option<u32>), (SyncParts, Vec<Nanos>)> = BTreeMap::new();
-        for call in syncs(view.index, view.work) {
+        for call in view.made.syncs(view.index, view.work) {
             let (parts, took) = sums.entry((call.nr, call.file)).or_default();
             parts.add(&call.parts);
             took.push(call.end - call.start);

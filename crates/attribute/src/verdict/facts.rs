@@ -11,6 +11,7 @@ use crate::cause::{Cause, Resource};
 use crate::cells::CellSum;
 use crate::inclusive::{Index, Stretch};
 use crate::locks::{Wait, waits};
+use crate::made::Made;
 use crate::path::{Frame, Reason, StepPath, device_name};
 use crate::report::{Coverage, CoverageStatus, Inclusive, Tracing};
 use crate::stacks::SampleIndex;
@@ -32,6 +33,8 @@ pub(crate) struct Parts<'a> {
     pub(crate) broken: Option<&'a str>,
     pub(crate) tracing: &'a Tracing,
     pub(crate) stacks: Option<&'a SampleIndex<'a>>,
+    /// What tables need as well.
+    pub(crate) made: &'a Made,
 }
 
 /// All segments of a path with the same cause, resource, entry stack and task.
@@ -220,7 +223,7 @@ impl<'a> Facts<'a> {
     /// Whether the path holds a part of a stretch of time with this cause. What another task
     /// did meanwhile splits one into segments, some on that task.
     pub(crate) fn on_path(&self, cause: Cause) -> impl Fn(Nanos, Nanos) -> bool + use<> {
-        let segments = self.parts.path.segments.iter().filter(|s| s.cause == cause);
+        let segments = self.parts.path.of(cause);
         let path: Vec<(Nanos, Nanos)> = segments.map(|s| (s.start, s.end)).collect();
         move |from, to| {
             let first = path.partition_point(|(_, end)| *end <= from);
@@ -230,6 +233,9 @@ impl<'a> Facts<'a> {
 
     /// The waits for locks of which the path holds a part with this cause.
     pub(crate) fn lock_waits(&self, cause: Cause) -> Vec<Wait> {
+        if !self.parts.path.cells.iter().any(|cell| cell.key.cause == cause) {
+            return Vec::new();
+        }
         let on_path = self.on_path(cause);
         let all = self.parts.work.iter().flat_map(|s| waits(self.model(), *s));
         all.filter(|wait| wait.lock.is_kernel() == (cause == Cause::KernelLock))
@@ -292,7 +298,7 @@ impl<'a> Facts<'a> {
     /// most first.
     pub(crate) fn cpu_rivals(&self) -> Vec<((TaskId, Cpu), Nanos)> {
         let mut sums: BTreeMap<(TaskId, Cpu), Nanos> = BTreeMap::new();
-        let delays = self.parts.path.segments.iter().filter(|s| s.cause == Cause::RunDelay);
+        let delays = self.parts.path.of(Cause::RunDelay);
         for segment in delays {
             let ahead = self.parts.index.ahead(segment.task, segment.start, segment.end);
             for (other, cpu, from, to) in ahead {

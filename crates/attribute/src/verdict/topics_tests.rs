@@ -6,6 +6,7 @@ use agenttrace_model::{Builder, Step, TaskId, Windows};
 use super::*;
 use crate::cause::Resource;
 use crate::inclusive::Index;
+use crate::made::Made;
 use crate::path::StepPath;
 use crate::report::{Inclusive, Tracing};
 
@@ -84,6 +85,7 @@ fn split(cells: &[Cell], rules: &[&'static dyn Rule]) -> Vec<(&'static str, u64,
         broken: None,
         tracing: &Tracing::default(),
         stacks: None,
+        made: &Made::default(),
     };
     let facts = Facts::new(&parts, cells);
     let all = topics(&facts, rules);

@@ -52,9 +52,12 @@ const IN_DIRECTORY: [&str; 14] = [
 /// The waits of the path for locks of directories.
 fn waits(facts: &Facts<'_>) -> Vec<Wait> {
     let model = facts.model();
+    let mut waits = facts.lock_waits(Cause::KernelLock);
+    if waits.is_empty() {
+        return waits;
+    }
     let mut in_directory = model.syscalls.numbers(&IN_DIRECTORY);
     in_directory.extend(model.syscalls.numbers(&NAME_CHANGES));
-    let mut waits = facts.lock_waits(Cause::KernelLock);
     waits.retain(|wait| match wait.lock {
         Lock::Suspected(sign) => sign == Sign::Directory,
         Lock::Kernel(_, kind) => {

@@ -22,7 +22,7 @@ use agenttrace_model::Commit;
 use agenttrace_model::parse::{Dev, Nanos};
 
 use crate::cause::{Cause, Resource};
-use crate::journal::{Members, SyncCall, SyncParts, groups, members, syncs};
+use crate::journal::{Members, SyncCall, SyncParts, groups, members};
 use crate::mechanism::commits::{in_window, per_second};
 use crate::path::{Frame, device_name, file_name};
 use crate::report::{Evidence, Recommendation};
@@ -51,7 +51,7 @@ impl Rule for FsyncStalls {
     }
     fn find(&self, facts: &Facts<'_>, cause: Cause) -> Finding {
         let own = facts.own(cause);
-        let calls = syncs(facts.parts.index, facts.parts.work);
+        let calls = facts.parts.made.syncs(facts.parts.index, facts.parts.work);
         let commits = facts.top(cause, |cell| {
             cell.frames
                 .iter()

@@ -106,7 +106,7 @@ impl Rule for Journal {
 fn waited<'m>(facts: &Facts<'m>) -> Vec<(&'m Commit, Nanos)> {
     let (index, path) = (facts.parts.index, facts.parts.path);
     let mut sums: BTreeMap<usize, Nanos> = BTreeMap::new();
-    for segment in path.segments.iter().filter(|s| s.cause == Cause::Journal) {
+    for segment in path.of(Cause::Journal) {
         let frames = path.stacks.frames(segment.stack);
         let dev =
             frames.iter().find_map(|f| if let Frame::Journal(dev) = f { Some(*dev) } else { None });

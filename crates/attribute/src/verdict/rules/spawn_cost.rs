@@ -19,7 +19,7 @@
 use crate::cause::Cause;
 use crate::mechanism::spawns::{Group, groups};
 use crate::report::{Evidence, Recommendation};
-use crate::spawn::{How, Part, SHELLS, Spawn, spawns};
+use crate::spawn::{How, Part, SHELLS, Spawn};
 use crate::stats::{human, mean, plural, size, thousands};
 use crate::verdict::{Facts, Finding, Rule, ZERO, advice, count, shares, time};
 use agenttrace_model::parse::Nanos;
@@ -40,7 +40,8 @@ impl Rule for SpawnCost {
     }
     fn find(&self, facts: &Facts<'_>, cause: Cause) -> Finding {
         let mut evidence = shares(facts, cause);
-        let spawns = spawns(facts.parts.index, facts.parts.work, facts.parts.step.end);
+        let spawns =
+            facts.parts.made.spawns(facts.parts.index, facts.parts.work, facts.parts.step.end);
         let groups = groups(&spawns);
         let execs = facts.inclusive().spawns.map_or(0, |s| s.execs);
         let own = human(facts.own(cause));

@@ -17,7 +17,7 @@ use agenttrace_model::SyscallClass;
 use agenttrace_model::parse::Nanos;
 
 use crate::cause::{Cause, Resource};
-use crate::mechanism::metadata::{CallSum, directories, sums};
+use crate::mechanism::metadata::{CallSum, directories};
 use crate::stats::{human, percentile, plural, thousands};
 use crate::verdict::{Facts, Finding, Rule, ZERO, advice, count, hint, shares, time};
 
@@ -37,7 +37,7 @@ impl Rule for VfsMetadataStorm {
         let mut evidence = shares(facts, cause);
         let own = facts.own(cause);
         let model = facts.model();
-        let sums = sums(facts.parts.index, facts.parts.work);
+        let sums = facts.parts.made.metadata(facts.parts.index, facts.parts.work);
         let calls = facts.calls(SyscallClass::Metadata);
         for (name, times, total) in calls.iter().take(4) {
             evidence.push(count(
@@ -119,10 +119,9 @@ impl Rule for VfsMetadataStorm {
             0 => String::new(),
             n => format!(" in {}", directories(n)),
         };
-        let warm = first.filter(|sum| !sum.warm.is_empty());
-        let mut each = warm.map_or_else(String::new, |sum| {
-            format!(", {} each warm", human(percentile(&sum.warm, 50)))
-        });
+        let warm = first.filter(|sum| sum.warm.count > 0);
+        let mut each =
+            warm.map_or_else(String::new, |sum| format!(", {} each warm", human(sum.warm.p50)));
         if !cold.is_empty() {
             let p50 = human(percentile(&cold, 50));
             each.push_str(&format!(", {} cold at {p50}", thousands(cold.len() as u64)));
