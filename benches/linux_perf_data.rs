@@ -20,7 +20,7 @@ fn main() -> ExitCode {
     };
     match read(&path) {
         Ok((records, samples)) => {
-            println!("{records} records, {samples} samples");
+            eprintln!("{records} records, {samples} samples");
             ExitCode::SUCCESS
         }
         Err(error) => {

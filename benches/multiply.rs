@@ -23,7 +23,7 @@ fn main() -> ExitCode {
     };
     match multiply(Path::new(capture), Path::new(steps), size, Path::new(out)) {
         Ok(said) => {
-            println!("{said}");
+            eprintln!("{said}");
             ExitCode::SUCCESS
         }
         Err(error) => {

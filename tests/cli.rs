@@ -202,7 +202,12 @@ fn a_step_alone_is_the_same_step() {
             let id = step.get("step_id");
             let id = id.text().map_or_else(|| id.number().unwrap().to_string(), str::to_owned);
             let alone = json(&["--step", &id]);
-            assert_eq!(alone.get("steps").list(), [step.clone()], "{} step {id}", fixture.name);
+            assert_eq!(
+                alone.get("steps").list(),
+                std::slice::from_ref(step),
+                "{} step {id}",
+                fixture.name
+            );
             assert_eq!(alone.get("session").get("steps").number(), Some(1));
             assert_eq!(alone.get("notes"), whole.get("notes"), "{} step {id}", fixture.name);
             compared += 1;

@@ -173,6 +173,7 @@ fn nothing_unfinished_and_no_place_of_a_machine() {
         "docs/MECHANISMS.md",
         "docs/OVERHEAD.md",
         "docs/PERFORMANCE.md",
+        "docs/PROFILES.md",
         "benches/record_large.sh",
         "benches/compare.sh",
         "benches/instructions.sh",

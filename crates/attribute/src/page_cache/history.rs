@@ -250,6 +250,18 @@ impl Pass<'_> {
     /// Takes the pages `[from, to)` out of a file's extents; calls `found` with each part.
     fn take(&mut self, file: u32, from: u64, to: u64, mut found: impl FnMut(u64, u64, Extent)) {
         let Some(extents) = self.files.get_mut(file as usize) else { return };
+        // Most often nothing lies there, or just these pages: the last extent that begins
+        // before their end tells, for no two overlap.
+        match extents.range(..to).next_back().map(|(start, e)| (*start, *e)) {
+            None => return,
+            Some((start, extent)) if start.saturating_add(extent.pages) <= from => return,
+            Some((start, extent)) if start == from && extent.pages == to - from => {
+                extents.remove(&start);
+                found(start, extent.pages, extent);
+                return;
+            }
+            Some(_) => {}
+        }
         let before = extents.range(..from).next_back().map(|(start, e)| (*start, *e));
         if let Some((start, extent)) = before
             && start.saturating_add(extent.pages) > from

@@ -73,11 +73,13 @@ fn a_thread_id_that_is_used_again_is_the_new_task_at_once() {
          3100 1 101/101 . raw_syscalls:sys_exit id=0 ret=1\n",
         costs(0),
     );
-    let calls = |task: &Task| task.ops.iter().filter_map(|op| op.syscall()).map(|call| call.nr);
+    let calls = |task: &Task| -> Vec<i32> {
+        task.ops.iter().filter_map(|op| op.syscall()).map(|call| call.nr).collect()
+    };
     let lives = lives(&model, 101);
     assert_eq!(lives.len(), 2);
-    assert_eq!(calls(lives[0]).collect::<Vec<_>>(), [39]);
-    assert_eq!(calls(lives[1]).collect::<Vec<_>>(), [0]);
+    assert_eq!(calls(lives[0]), [39]);
+    assert_eq!(calls(lives[1]), [0]);
     assert!(matches!(lives[0].last().state, State::Unknown(_)));
     assert_eq!(lives[1].last().state, State::Running);
 }

@@ -36,7 +36,8 @@ const MARK: (u64, [u64; 2]) = (0x4147_5354, [157, 167]);
 /// records and payloads hold one. Threads of the kernel and pid 1 are the same throughout.
 /// What perf says of the tasks that were there when it began stands at the begin of the
 /// file, for all repetitions. Ids of steps are replaced in marks in the trace too.
-/// Arguments and results of other system calls are not: a `clone` returns what it did.
+/// Arguments and results of other system calls are not: a `clone` returns what it did. Nor
+/// are files and sectors: a page that was read comes into the page cache again.
 #[derive(Debug)]
 pub struct Repeat<'a> {
     perf: PerfData<'a>,

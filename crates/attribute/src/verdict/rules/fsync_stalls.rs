@@ -66,7 +66,7 @@ impl Rule for FsyncStalls {
         let mut title = format!("{call}: {}", human(own));
         if let Some(fsyncs) = facts.inclusive().fsyncs.filter(|s| s.count > 0) {
             title = plural(fsyncs.count, &call);
-            if let Some(file) = only_file(&calls) {
+            if let Some(file) = only_file(calls) {
                 title.push_str(&format!(" of {}", file_name(facts.model(), file)));
             }
             title.push_str(&match fsyncs.count {
@@ -77,7 +77,7 @@ impl Rule for FsyncStalls {
                 }
                 _ => format!(
                     " in {}, {} each",
-                    human(spread(&calls)),
+                    human(spread(calls)),
                     human(mean(fsyncs.total, fsyncs.count))
                 ),
             });
@@ -112,11 +112,11 @@ impl Rule for FsyncStalls {
                 "block requests on the critical path",
             ));
         }
-        evidence.extend(split(&calls));
-        let others = others(facts, &calls);
+        evidence.extend(split(calls));
+        let others = others(facts, calls);
         evidence.extend(rates(facts));
         evidence.extend(in_commits(facts, others.as_ref()));
-        let grouped = groups(&calls, WINDOW);
+        let grouped = groups(calls, WINDOW);
         let many = calls.len() as u64;
         let worth = many >= MANY && grouped.saturating_mul(2) <= many;
         if worth {

@@ -42,7 +42,7 @@ impl Rule for SpawnCost {
         let mut evidence = shares(facts, cause);
         let spawns =
             facts.parts.made.spawns(facts.parts.index, facts.parts.work, facts.parts.step.end);
-        let groups = groups(&spawns);
+        let groups = groups(spawns);
         let execs = facts.inclusive().spawns.map_or(0, |s| s.execs);
         let own = human(facts.own(cause));
         let Some(main) = groups.iter().find(|group| !group.first.in_shell) else {

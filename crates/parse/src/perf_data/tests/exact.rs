@@ -126,10 +126,10 @@ fn batches_do_not_change_the_result() {
 fn queues_of_cpus_are_merged_in_the_order_of_time_then_of_the_file() {
     let mut b = Builder::new();
     // CPU 2 comes before CPU 0 in the file: of equal times its record is the first.
-    b.switch(100, 2, 7, 1, 0).switch(300, 2, 7, 1, 0).switch(300, 0, 8, 1, 0);
+    b.sys_enter(100, 2, 7, 0).sys_enter(300, 2, 7, 0).sys_enter(300, 0, 8, 0);
     // CPU 1 was not in order, and a record has a number that no CPU has.
-    b.switch(400, 1, 9, 1, 0).switch(200, 1, 9, 1, 0).switch(200, 1, 10, 1, 0);
-    b.switch(300, 1, 9, 1, 0).switch(250, u32::MAX, 11, 1, 0).switch(300, 1 << 14, 12, 1, 0);
+    b.sys_enter(400, 1, 9, 0).sys_enter(200, 1, 9, 0).sys_enter(200, 1, 10, 0);
+    b.sys_enter(300, 1, 9, 0).sys_enter(250, u32::MAX, 11, 0).sys_enter(300, 1 << 14, 12, 0);
     b.round().round();
     let expect: [(u64, u64); 9] =
         [(0, 100), (4, 200), (5, 200), (7, 250), (1, 300), (2, 300), (6, 300), (8, 300), (3, 400)];

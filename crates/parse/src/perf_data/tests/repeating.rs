@@ -118,6 +118,7 @@ fn what_cannot_be_repeated() {
         Repeat::of(&Unpacked::of(&bytes).unwrap(), steps).unwrap_err().to_string()
     };
     let mut b = Builder::new();
+    b.round();
     assert!(error(&b, b"").contains("tells its time"));
     b.switch(100, 0, 7, 2, 9);
     assert!(error(&b, br#"{"step_id":1,"start":"2026"}"#).contains("times as text"));
