@@ -581,3 +581,44 @@ fn clip(model: &Model, raws: Vec<Raw>, notes: &mut Vec<String>) -> Vec<Step> {
     }
     steps
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn steps_that_are_kept_know_their_parents_by_the_new_places() {
+        let step = |id: u64, start: u64, end: u64, parent: Option<usize>| Step {
+            id: StepId::Number(id),
+            tool: String::new(),
+            root: TaskId(0),
+            pid: None,
+            start: Nanos(start),
+            end: Nanos(end),
+            parent,
+            clipped: None,
+            error: None,
+            mapped: false,
+            extra: Vec::new(),
+        };
+        // The first is left out; 3 lies in 2, and 4 in 1.
+        let mut marked = Marked {
+            steps: vec![
+                step(1, 0, 10, None),
+                step(2, 5, 90, None),
+                step(3, 20, 30, Some(1)),
+                step(4, 8, 12, Some(0)),
+            ],
+            source: MarkerSource::File,
+            mapping: String::new(),
+            error: None,
+            notes: Vec::new(),
+        };
+        marked.keep_between(Some(10), Some(90));
+        let kept: Vec<_> = marked.steps.iter().map(|s| (s.id.to_string(), s.parent)).collect();
+        let kept: Vec<_> = kept.iter().map(|(id, parent)| (id.as_str(), *parent)).collect();
+        assert_eq!(kept, [("2", None), ("3", Some(0)), ("4", None)]);
+        marked.keep(|step| step.id == StepId::Number(3));
+        assert_eq!(marked.steps.iter().map(|s| s.parent).collect::<Vec<_>>(), [None]);
+    }
+}
