@@ -77,34 +77,10 @@ fn stages() -> &'static Stages {
         batches.iter().for_each(|batch| builder.push(batch));
         let model = builder.finish(steps.calibration);
         let windows = claim_tasks(&model, marked(&model, capture.info(), &steps));
-        let input = input(&model, &windows, capture.info(), &totals, &diagnostics);
+        let input = Input::new(&model, &windows, capture.info(), &totals, &diagnostics);
         let report = analyze::report(&input);
         Stages { capture, totals, diagnostics, batches, steps, model, windows, report }
     })
-}
-
-fn input<'m>(
-    model: &'m Model,
-    windows: &'m Windows,
-    info: &'m CaptureInfo,
-    totals: &'m Totals,
-    diagnostics: &'m Diagnostics,
-) -> Input<'m> {
-    Input {
-        model,
-        windows,
-        info,
-        totals,
-        diagnostics,
-        session: None,
-        markers: agenttrace_model::MarkerSource::File,
-        clock_mapping: String::new(),
-        clock_error: None,
-        notes: Vec::new(),
-        stacks: None,
-        outside_cut: false,
-        asked: None,
-    }
 }
 
 fn steps_count() -> ItemsCount {
@@ -153,7 +129,7 @@ fn paths(bencher: Bencher<'_, '_>) {
 fn report(bencher: Bencher<'_, '_>) {
     let stages = stages();
     let (model, windows) = (&stages.model, &stages.windows);
-    let input = input(model, windows, stages.info(), &stages.totals, &stages.diagnostics);
+    let input = Input::new(model, windows, stages.info(), &stages.totals, &stages.diagnostics);
     bencher.counter(steps_count()).bench_local(|| analyze::report(&input));
 }
 

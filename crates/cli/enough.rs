@@ -25,27 +25,24 @@ pub(crate) fn enough(
         MarkClock::Trace => true,
         MarkClock::Posix(clock) => info.clock.id == Some(clock),
     };
-    let offset = args.clock_offset.unwrap_or(0);
     if !same && args.clock_offset.is_none() {
         return None;
     }
-    let wanted = |step: &&StepMark| {
-        if !asked.is_empty() {
-            return asked.iter().any(|id| step_id(id) == step.id);
-        }
-        let at = |time: Nanos| time.0.saturating_add_signed(offset);
-        step.start.is_none_or(|start| args.to.is_none_or(|to| at(start) < to))
+    let wanted: Vec<&StepMark> = if asked.is_empty() {
+        let to = Nanos(args.to?);
+        let before = |step: &&StepMark| step.start.is_none_or(|start| on_capture(start, args) < to);
+        file.steps.iter().filter(before).collect()
+    } else {
+        let find = |id: &String| file.steps.iter().find(|step| step.id == step_id(id));
+        asked.iter().map(find).collect::<Option<_>>()?
     };
-    if asked.is_empty() && args.to.is_none() {
-        return None;
-    }
-    let ends = file.steps.iter().filter(wanted).map(|step| step.end);
-    let ends: Vec<Nanos> = ends.collect::<Option<_>>()?;
-    if ends.len() < asked.len() {
-        return None;
-    }
-    let last = ends.into_iter().max()?;
-    Some(Nanos(last.0.saturating_add_signed(offset)) + SETTLE)
+    let ends: Vec<Nanos> = wanted.iter().map(|step| step.end).collect::<Option<_>>()?;
+    Some(on_capture(ends.into_iter().max()?, args) + SETTLE)
+}
+
+/// A time of marks that are on the capture's clock, but for an offset by hand.
+pub(crate) fn on_capture(time: Nanos, args: &CaptureArgs) -> Nanos {
+    Nanos(time.0.saturating_add_signed(args.clock_offset.unwrap_or(0)))
 }
 
 #[cfg(test)]

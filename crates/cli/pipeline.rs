@@ -15,7 +15,7 @@ use anyhow::{Context as _, Result, anyhow, bail};
 
 use crate::args::{CaptureArgs, ReadArgs};
 use crate::context::ContextFolder;
-use crate::enough::{WORTH, enough};
+use crate::enough::{WORTH, enough, on_capture};
 use crate::input::{self, Files};
 use crate::output;
 use crate::progress::ProgressLine;
@@ -221,12 +221,8 @@ pub(crate) fn report(
     stacks: Option<Named<'_>>,
     asked: Option<BTreeSet<usize>>,
 ) -> Report {
+    let Loaded { model, totals, diagnostics, .. } = loaded;
     let input = Input {
-        model: &loaded.model,
-        windows: &placed.windows,
-        info: loaded.capture.info(),
-        totals: &loaded.totals,
-        diagnostics: &loaded.diagnostics,
         session: placed.file.as_ref().and_then(|f| f.session.clone()),
         markers: placed.marked.source,
         clock_mapping: placed.marked.mapping.clone(),
@@ -235,6 +231,7 @@ pub(crate) fn report(
         stacks,
         outside_cut: placed.file.as_ref().is_some_and(|f| f.calibration.is_some()),
         asked,
+        ..Input::new(model, &placed.windows, loaded.capture.info(), totals, diagnostics)
     };
     analyze::report(&input)
 }
@@ -261,8 +258,7 @@ pub(crate) fn load_placed<'a>(
     if loaded.stopped
         && let Some(file) = &mut file
     {
-        let (offset, end) = (args.clock_offset.unwrap_or(0), loaded.model.span.1);
-        let read = |time: Nanos| time.0.saturating_add_signed(offset) <= end.0;
+        let read = |time: Nanos| on_capture(time, args) <= loaded.model.span.1;
         file.steps.retain(|step| step.end.is_some_and(read));
     }
     for (line, what) in loaded.diagnostics.examples() {

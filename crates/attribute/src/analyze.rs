@@ -60,6 +60,34 @@ pub struct Input<'m> {
     pub asked: Option<BTreeSet<usize>>,
 }
 
+impl<'m> Input<'m> {
+    /// Of windows from a steps file on the capture's clock, all of them, without stacks.
+    #[must_use]
+    pub fn new(
+        model: &'m Model,
+        windows: &'m Windows,
+        info: &'m CaptureInfo,
+        totals: &'m Totals,
+        diagnostics: &'m Diagnostics,
+    ) -> Self {
+        Self {
+            model,
+            windows,
+            info,
+            totals,
+            diagnostics,
+            session: None,
+            markers: MarkerSource::File,
+            clock_mapping: String::new(),
+            clock_error: None,
+            notes: Vec::new(),
+            stacks: None,
+            outside_cut: false,
+            asked: None,
+        }
+    }
+}
+
 /// A path that has been checked, with its sums.
 struct Checked {
     path: StepPath,
@@ -106,12 +134,11 @@ impl<'i> Asked<'i> {
     }
 
     /// For each step the parts of it that count in the session: of the steps asked for.
-    fn parts(&self, steps: &[Step]) -> Vec<Vec<(Nanos, Nanos)>> {
-        let Some(only) = self.only else { return session::sweep(steps) };
-        let chosen: Vec<Step> = only.iter().filter_map(|i| steps.get(*i)).cloned().collect();
-        let mut parts = vec![Vec::new(); steps.len()];
-        for (i, part) in only.iter().zip(session::sweep(&chosen)) {
-            if let Some(slot) = parts.get_mut(*i) {
+    fn parts(&self) -> Vec<Vec<(Nanos, Nanos)>> {
+        let Some(only) = self.only else { return session::sweep(self.steps) };
+        let mut parts = vec![Vec::new(); self.steps.len()];
+        for (step, part) in session::sweep_of(self.steps, only.iter().copied()) {
+            if let Some(slot) = parts.get_mut(step) {
                 *slot = part;
             }
         }
@@ -151,7 +178,7 @@ pub fn report(input: &Input<'_>) -> Report {
         stacks: input.stacks.map(SampleIndex::new),
         coverage: coverage(input.info),
         selfs: session::self_times(steps),
-        parts: asked.parts(steps),
+        parts: asked.parts(),
     };
     let mut done: Vec<Done> = work
         .par_iter()

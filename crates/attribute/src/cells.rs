@@ -43,7 +43,7 @@ pub(crate) struct Cells {
 }
 
 impl CellKey {
-    fn of(segment: &PathSegment) -> Self {
+    pub(crate) fn of(segment: &PathSegment) -> Self {
         Self {
             task: segment.task,
             cause: segment.cause,

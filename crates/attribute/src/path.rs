@@ -5,7 +5,7 @@ use agenttrace_model::{Model, OpKind, ReclaimKind, TaskId, UringOp};
 use rustc_hash::FxHashMap;
 
 use crate::cause::{Cause, Resource};
-use crate::cells::Cells;
+use crate::cells::{CellKey, Cells};
 
 /// One stretch of a critical path.
 #[derive(Clone, Copy, PartialEq, Debug)]
@@ -170,10 +170,18 @@ impl StepPath {
 
     /// The segments of a cause, in time order.
     pub(crate) fn of(&self, cause: Cause) -> impl Iterator<Item = &PathSegment> {
-        // Most paths have few causes: the cells tell it sooner than the segments.
-        let any = self.cells.iter().any(|cell| cell.key.cause == cause);
+        self.having(move |key| key.cause == cause)
+    }
+
+    /// The segments of the cells of which this holds, in time order.
+    pub(crate) fn having(
+        &self,
+        wanted: impl Fn(&CellKey) -> bool,
+    ) -> impl Iterator<Item = &PathSegment> {
+        // Most paths have few kinds of time: the cells tell sooner that there is none.
+        let any = self.cells.iter().any(|cell| wanted(&cell.key));
         let segments = if any { self.segments.as_slice() } else { &[] };
-        segments.iter().filter(move |segment| segment.cause == cause)
+        segments.iter().filter(move |segment| wanted(&CellKey::of(segment)))
     }
 }
 

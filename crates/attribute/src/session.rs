@@ -68,6 +68,16 @@ fn depth(steps: &[Step], index: usize) -> usize {
     depth
 }
 
+/// The same where some steps alone count: each with its place among all.
+pub(crate) fn sweep_of(
+    steps: &[Step],
+    chosen: impl Iterator<Item = usize>,
+) -> impl Iterator<Item = (usize, Vec<(Nanos, Nanos)>)> {
+    let chosen = chosen.filter_map(|i| Some((i, steps.get(i)?.clone())));
+    let (places, chosen): (Vec<usize>, Vec<Step>) = chosen.unzip();
+    places.into_iter().zip(sweep(&chosen))
+}
+
 /// For each step its wall time without the steps nested in it on the same task.
 #[must_use]
 pub fn self_times(steps: &[Step]) -> Vec<Nanos> {

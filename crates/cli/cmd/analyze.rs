@@ -23,9 +23,8 @@ pub(crate) fn run(args: &AnalyzeArgs) -> Result<ExitCode> {
     let files = Files::open(&args.capture.read.path)?;
     let unpacked = pipeline::unpack(&files, &args.capture.read)?;
     // Files hold all steps; on standard output those asked for will do.
-    let alone = if args.out.is_none() { args.step.as_slice() } else { &[] };
-    let wanted = args.out.is_none().then_some(alone);
-    let (loaded, placed) = pipeline::load_placed(&unpacked, &args.capture, wanted)?;
+    let alone = args.out.is_none().then_some(args.step.as_slice());
+    let (loaded, placed) = pipeline::load_placed(&unpacked, &args.capture, alone)?;
     let within = within(&placed.windows);
     let wanted = |event: &StackEvent<'_>| within(event.time);
     let data = symbols::load(&loaded.capture, &args.capture.read, &args.symbols, &wanted)?;
@@ -33,7 +32,7 @@ pub(crate) fn run(args: &AnalyzeArgs) -> Result<ExitCode> {
         output::say(format_args!("{line}"));
     }
     let named = data.as_ref().map(StackData::named);
-    let asked = pipeline::places(&placed.windows, alone)?;
+    let asked = pipeline::places(&placed.windows, alone.unwrap_or_default())?;
     let report = pipeline::report(&loaded, &placed, named, (!asked.is_empty()).then_some(asked));
     let steps =
         args.step.iter().map(|id| pipeline::find(&report, id)).collect::<Result<Vec<_>>>()?;

@@ -224,7 +224,7 @@ pub(crate) struct Course {
 /// Delivers what `decode` makes of the entries of a walk, in their order: an
 /// [`Event`](crate::Event), say, or a [`StackEvent`](crate::stack::StackEvent). It appends
 /// to the items, on any thread; nothing, and counted, for an entry that says nothing.
-/// `progress` follows the walk's position.
+/// `course` follows the walk's position, and may end the pass.
 pub(crate) fn read<E: Copy + Send + Sync, I: Send + Sync>(
     info: &CaptureInfo,
     mut walk: impl Walk<E> + Send,

@@ -7,18 +7,19 @@ use agenttrace_model::{Model, TaskId};
 use rustc_hash::FxHashMap;
 
 use super::Checked;
-use crate::cause::{Cause, Resource};
-use crate::path::{Frame, PathSegment, Reason, StackId, device_name, file_name};
+use crate::cells::CellKey;
+use crate::path::{Frame, PathSegment, device_name, file_name};
 use crate::report::{SegmentKind, Segments};
 
-/// What tells a segment's kind, as long as no task is renamed.
-type Key = (StackId, TaskId, Cause, Resource, Option<Cause>, Option<Reason>, bool);
+/// What tells a segment's kind, as long as no task is renamed: its cell, and whether its state
+/// was inferred.
+type Key = (CellKey, bool);
 
 /// A kind that has been put into words.
 #[derive(Clone, Copy)]
 struct Known {
     /// Its place in [`Segments::kinds`].
-    place: usize,
+    kind: usize,
     /// Its words hold before this time.
     until: Nanos,
 }
@@ -29,31 +30,34 @@ pub(super) fn segments(model: &Model, checked: &Checked) -> Segments {
     let start = path.first().map_or(Nanos::ZERO, |s| s.start);
     let mut out = Segments::with_capacity(start, path.len());
     let mut words = Words { model, checked, names: FxHashMap::default() };
-    let mut known: FxHashMap<Key, Known> = FxHashMap::default();
+    let mut known: Vec<Known> = Vec::new();
+    let mut places: FxHashMap<Key, usize> = FxHashMap::default();
     // A path goes back and forth between two kinds for long: a call and what is around it.
-    let mut recent: [Option<(Key, Known)>; 2] = [None; 2];
+    let mut recent: [Option<(Key, usize)>; 2] = [None; 2];
     for s in path {
-        let key = (s.stack, s.task, s.cause, s.resource, s.under, s.reason, s.inferred);
-        let again = recent.iter().flatten().find(|(k, _)| *k == key).map(|(_, known)| *known);
-        let found = again.or_else(|| known.get(&key).copied());
-        let kind = match found.filter(|kind| s.start < kind.until) {
-            Some(kind) => kind,
+        let key = (CellKey::of(s), s.inferred);
+        let place = match recent.iter().flatten().find(|(k, _)| *k == key) {
+            Some((_, place)) => *place,
             None => {
+                let place = *places.entry(key).or_insert(known.len());
+                recent = [Some((key, place)), recent[0]];
+                place
+            }
+        };
+        let kind = match known.get(place) {
+            Some(known) if s.start < known.until => known.kind,
+            before => {
                 let (kind, until) = words.kind(s);
-                let same = found.filter(|f| out.kinds().get(f.place) == Some(&kind));
-                let place = same.map_or_else(|| out.add_kind(kind), |f| f.place);
-                let kind = Known { place, until };
-                known.insert(key, kind);
+                let same = before.filter(|b| out.kinds().get(b.kind) == Some(&kind));
+                let kind = same.map_or_else(|| out.add_kind(kind), |b| b.kind);
+                match known.get_mut(place) {
+                    Some(slot) => *slot = Known { kind, until },
+                    None => known.push(Known { kind, until }),
+                }
                 kind
             }
         };
-        if again.is_none() {
-            recent.swap(0, 1);
-            recent[0] = Some((key, kind));
-        } else if found.is_some_and(|f| f.until != kind.until) {
-            recent = [None; 2];
-        }
-        out.push(kind.place, s.end - s.start);
+        out.push(kind, s.end - s.start);
     }
     out
 }

@@ -8,7 +8,7 @@ use agenttrace_model::{
     LockKind, Model, OpKind, OpsIter, State, SyscallClass, SyscallOp, Task, TaskId, WakeSource,
 };
 
-use crate::inclusive::Stretch;
+use crate::inclusive::{Stretch, ops};
 pub(crate) use holder::{Act, Held, held};
 pub(crate) use signs::{Sign, sign};
 
@@ -105,9 +105,7 @@ pub(crate) fn kernel_waits(ops: OpsIter<'_>) -> impl Iterator<Item = KernelWait>
 /// All waits for locks that begin in a stretch of work, in the order of their start.
 pub(crate) fn waits(model: &Model, stretch: Stretch) -> Vec<Wait> {
     let Some(task) = model.tasks.get(stretch.task.0 as usize) else { return Vec::new() };
-    let first = task.ops.before(stretch.from);
-    let last = task.ops.before(stretch.to);
-    let ops = task.ops.range(first..last);
+    let ops = ops(task, stretch);
     let end = model.span.1;
     let call_around = |parent| {
         let chain = task.op_chain(parent);

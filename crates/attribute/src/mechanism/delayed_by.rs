@@ -16,7 +16,7 @@ use crate::cause::{Cause, Resource};
 use crate::cells::CellKey;
 use crate::detail::{Column, Value};
 use crate::inclusive::{Index, Stretch};
-use crate::path::{Frame, PathSegment, StackId};
+use crate::path::{Frame, StackId};
 
 pub(crate) struct DelayedBy;
 
@@ -103,12 +103,9 @@ const HELD: &[(Cause, &str)] = &[
 fn locks(view: &StepView<'_>) -> Vec<Delay> {
     let mut tasks: BTreeMap<StackId, Vec<TaskId>> = BTreeMap::new();
     let mut delays = Vec::new();
-    let held = |key: &CellKey| HELD.iter().any(|(cause, _)| *cause == key.cause);
-    let any = view.path.cells.iter().any(|cell| held(&cell.key));
-    for segment in if any { view.path.segments.as_slice() } else { &[] } {
-        let Some(&(_, how)) = HELD.iter().find(|(cause, _)| *cause == segment.cause) else {
-            continue;
-        };
+    let how = |cause: Cause| HELD.iter().find(|(held, _)| *held == cause).map(|(_, how)| *how);
+    for segment in view.path.having(|key| how(key.cause).is_some()) {
+        let Some(how) = how(segment.cause) else { continue };
         let frames = tasks.entry(segment.stack).or_insert_with(|| {
             let frames = view.path.stacks.frames(segment.stack).into_iter();
             frames.filter_map(|f| if let Frame::Task(id) = f { Some(id) } else { None }).collect()
@@ -131,14 +128,10 @@ fn locks(view: &StepView<'_>) -> Vec<Delay> {
 fn evictions(view: &StepView<'_>) -> Vec<Delay> {
     let history = view.index.cache();
     let mut delays = Vec::new();
-    let waits = |s: &&PathSegment| {
-        matches!(s.cause, Cause::MajorFault | Cause::BlockRead) && !s.resource.is_cpu()
+    let waits = |key: &CellKey| {
+        matches!(key.cause, Cause::MajorFault | Cause::BlockRead) && !key.resource.is_cpu()
     };
-    let both = || {
-        [Cause::MajorFault, Cause::BlockRead].into_iter().any(|c| view.path.of(c).next().is_some())
-    };
-    let segments = if both() { view.path.segments.as_slice() } else { &[] };
-    for segment in segments.iter().filter(waits) {
+    for segment in view.path.having(waits) {
         let Some(task) = view.index.task(segment.task) else { continue };
         let mut around = task.op_chain(task.op_at(segment.start)).map(|(_, op)| op);
         let Some(op) = around.find(|op| op.fault().is_some() || op.syscall().is_some()) else {

@@ -15,7 +15,7 @@ use rustc_hash::FxHashSet;
 
 use super::{Mechanism, Rows, StepView};
 use crate::detail::{Column, Value};
-use crate::inclusive::{Index, Stretch};
+use crate::inclusive::{Index, Stretch, ops};
 use crate::report::Stats;
 use crate::stats::{percentile, plural, stats, thousands};
 
@@ -267,9 +267,7 @@ impl MetadataCalls {
 
 /// The system calls that begin in a stretch.
 fn calls(task: &Task, stretch: Stretch) -> impl Iterator<Item = (Op, SyscallOp)> {
-    let first = task.ops.before(stretch.from);
-    let within = task.ops.iter().skip(first).take_while(move |op| op.start < stretch.to);
-    within.filter_map(|op| op.syscall().map(|call| (op, call)))
+    ops(task, stretch).filter_map(|op| op.syscall().map(|call| (op, call)))
 }
 
 fn directory(task: &Task, call: &SyscallOp) -> Directory {

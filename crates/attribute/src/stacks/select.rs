@@ -54,17 +54,14 @@ impl<'a> Selection<'a> {
         report: Option<&Report>,
         filter: &'a StackFilter,
     ) -> Self {
-        let chosen: Vec<usize> = windows
+        let chosen = windows
             .steps
             .iter()
             .enumerate()
             .filter(|(_, s)| filter.step.as_ref().is_none_or(|id| *id == s.id))
             .filter(|(_, s)| filter.tool.as_ref().is_none_or(|tool| *tool == s.tool))
-            .map(|(index, _)| index)
-            .collect();
-        let of_chosen: Vec<_> =
-            chosen.iter().filter_map(|i| windows.steps.get(*i)).cloned().collect();
-        let steps: Vec<_> = chosen.into_iter().zip(session::sweep(&of_chosen)).collect();
+            .map(|(index, _)| index);
+        let steps: Vec<_> = session::sweep_of(&windows.steps, chosen).collect();
         let tasks = TaskIndex::new(model);
         let stretches = match filter.cause {
             None => worked(model, windows, &steps),

@@ -233,7 +233,7 @@ impl<'a> Facts<'a> {
 
     /// The waits for locks of which the path holds a part with this cause.
     pub(crate) fn lock_waits(&self, cause: Cause) -> Vec<Wait> {
-        if !self.parts.path.cells.iter().any(|cell| cell.key.cause == cause) {
+        if self.parts.path.of(cause).next().is_none() {
             return Vec::new();
         }
         let on_path = self.on_path(cause);

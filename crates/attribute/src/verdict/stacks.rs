@@ -37,7 +37,7 @@ pub(super) fn evidence(facts: &Facts<'_>, cause: Cause) -> Vec<Evidence> {
 /// samples on the step's path.
 fn hottest(facts: &Facts<'_>, samples: &SampleIndex<'_>, cause: Cause) -> Option<Evidence> {
     let mut all: Vec<(&PathSegment, &StackSample)> = Vec::new();
-    for segment in facts.parts.path.segments.iter().filter(|s| s.resource.is_cpu()) {
+    for segment in facts.parts.path.having(|key| key.resource.is_cpu()) {
         let Some(tid) = facts.tid(segment.task) else { continue };
         let within = samples.between(tid, segment.start, segment.end);
         all.extend(within.filter(|s| s.what == What::Cpu).map(|sample| (segment, sample)));
@@ -281,7 +281,6 @@ mod tests {
 
     use super::*;
     use crate::analyze::{Input, report};
-    use crate::report::MarkerSource;
 
     const KERNEL: Mode = Mode::Kernel;
     const USER: Mode = Mode::User;
@@ -337,19 +336,8 @@ mod tests {
         let windows = claim_tasks(&model, place_marks(&model, capture.info(), &options).unwrap());
         let (stacks, symbols) = (stacks(rows), Symbols::default());
         let input = Input {
-            model: &model,
-            windows: &windows,
-            info: capture.info(),
-            totals: &totals,
-            diagnostics: &diagnostics,
-            session: None,
-            markers: MarkerSource::File,
-            clock_mapping: String::new(),
-            clock_error: None,
-            notes: Vec::new(),
             stacks: Some(Named { stacks: &stacks, symbols: &symbols }),
-            outside_cut: false,
-            asked: None,
+            ..Input::new(&model, &windows, capture.info(), &totals, &diagnostics)
         };
         let report = report(&input);
         let verdict = report.steps[0].verdicts.iter().find(|v| v.cause == cause).unwrap();

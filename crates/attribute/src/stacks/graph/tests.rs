@@ -8,9 +8,7 @@ use agenttrace_model::parse::{
     Totals, Unpacked, read_steps,
 };
 use agenttrace_model::stacks::{Chain, ChainId, Frame, FrameId, Short, Symbols};
-use agenttrace_model::{
-    Builder, Claim, MarkOptions, MarkerSource, Step, TaskId, claim_tasks, place_marks,
-};
+use agenttrace_model::{Builder, Claim, MarkOptions, Step, TaskId, claim_tasks, place_marks};
 
 use super::*;
 use crate::analyze::{Input, report};
@@ -104,21 +102,8 @@ impl Made {
         capture.read(&mut Diagnostics::default(), &mut |batch| builder.push(batch)).unwrap();
         let model = builder.finish(None);
         let windows = windows(&model, capture.info());
-        let report = report(&Input {
-            model: &model,
-            windows: &windows,
-            info: capture.info(),
-            totals: &Totals::default(),
-            diagnostics: &Diagnostics::default(),
-            session: None,
-            markers: MarkerSource::File,
-            clock_mapping: String::new(),
-            clock_error: None,
-            notes: Vec::new(),
-            stacks: None,
-            outside_cut: false,
-            asked: None,
-        });
+        let (totals, diagnostics) = (Totals::default(), Diagnostics::default());
+        let report = report(&Input::new(&model, &windows, capture.info(), &totals, &diagnostics));
         Self { info: info(), model, windows, report }
     }
 
