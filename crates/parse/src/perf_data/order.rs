@@ -8,6 +8,7 @@ use super::header::DataEnd;
 use super::record::{self, Raw, Stop, kind};
 use super::sideband;
 use super::stacks;
+use crate::chunks::CHUNK;
 use crate::cursor::{u32_at, u64_at};
 use crate::diagnostics::{Diagnostics, Problem};
 use crate::stream::{self, MAX_CPUS};
@@ -200,10 +201,10 @@ impl<'p, 'a> Walk<'p, 'a> {
         }
     }
 
-    /// Takes the next of what is settled from the queues: never more than twice a batch,
-    /// for without rounds all is settled at once.
+    /// Takes the next of what is settled from the queues: never more than what one thread
+    /// decodes at a time, for a round can hold a hundred thousand.
     fn merge(&mut self, batch: &mut Vec<Entry>) {
-        let most = self.batch.saturating_mul(2);
+        let most = CHUNK.min(self.batch.saturating_mul(2));
         while batch.len() < most
             && let Some(Reverse((time, record, index))) = self.heads.pop()
         {
