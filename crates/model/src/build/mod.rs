@@ -456,11 +456,10 @@ impl Builder {
         let first_seen = last.state == State::Unknown(UnknownReason::BeforeFirstEvent);
         if matches!(last.state, State::Blocked(_)) {
             self.count(Problem::MissingWakeup, cpu, time);
-            if self.lost_during(last.start, time)
-                && let Some(blocked) = self.task(id).states.last_mut()
-            {
+            if self.lost_during(last.start, time) {
                 // When it was woken, and whether it ran meanwhile, was lost.
-                blocked.state = State::Unknown(UnknownReason::LostEvents);
+                let lost = State::Unknown(UnknownReason::LostEvents);
+                self.task(id).states.set_state(0, lost);
             }
         }
         if !first_seen {
@@ -548,9 +547,7 @@ impl Builder {
     }
 
     pub(crate) fn add_wake(&mut self, wake: Wake) -> WakeId {
-        let id = WakeId(u32::try_from(self.model.wakes.len()).unwrap_or(u32::MAX));
-        self.model.wakes.push(wake);
-        id
+        self.model.wakes.push(wake)
     }
 
     pub(crate) fn mark(&mut self, mark: RawMark) {
