@@ -110,9 +110,7 @@ impl UnknownReason {
 }
 
 impl Task {
-    pub(crate) fn new(tid: Tid, start: Nanos, state: State) -> Self {
-        let mut states = Spans::default();
-        states.push(Span { start, state, cpu: Cpu::NONE, wake: None, inferred: false });
+    pub(crate) fn new(tid: Tid) -> Self {
         Self {
             tid,
             pid: Pid(tid.0),
@@ -122,35 +120,13 @@ impl Task {
             birth: None,
             exit: None,
             names: Vec::new(),
-            states,
+            states: Spans::default(),
             ops: Ops::default(),
             execs: Vec::new(),
             prepared: Vec::new(),
             copied: None,
             migrations: Vec::new(),
             recorded: Recorded::default(),
-        }
-    }
-
-    /// The current (last) span.
-    pub(crate) fn last(&self) -> Span {
-        self.states.last().unwrap_or(Span {
-            start: Nanos::ZERO,
-            state: State::Unknown(UnknownReason::BeforeFirstEvent),
-            cpu: Cpu::NONE,
-            wake: None,
-            inferred: false,
-        })
-    }
-
-    /// Begins a new state. A span of no length is replaced.
-    pub(crate) fn enter(&mut self, span: Span) {
-        let last = self.last().start;
-        let start = span.start.max(last);
-        if last == start {
-            self.states.set_last(Span { start, ..span });
-        } else {
-            self.states.push(Span { start, ..span });
         }
     }
 
