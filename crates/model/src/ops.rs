@@ -8,25 +8,30 @@
 //!                  fault  a b  address (48 bits), file                         c  page
 //! ```
 
+use std::io;
 use std::num::NonZeroU32;
 use std::ops::Range;
+use std::sync::Arc;
 
 use agenttrace_parse::{Addr, Calibration, Dev, Nanos};
+use bytemuck::{Pod, Zeroable};
 
 use crate::lock::LockKind;
 use crate::op::{FaultOp, FdKind, Op, OpKind, SyscallOp, cost_within};
+use crate::rows::{Rows, Scratch};
 
 /// The operations of a task, in the order of their start.
 #[derive(Clone, Debug, Default)]
 pub struct Ops {
-    packed: Vec<Packed>,
+    packed: Rows<Packed>,
     /// Those that do not fit.
     whole: Vec<Op>,
     /// What starts are counted from: the first that is not zero.
     base: Nanos,
 }
 
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
+#[repr(C)]
 struct Packed {
     place: u64,
     len: u32,
@@ -36,6 +41,12 @@ struct Packed {
     b: u32,
     c: u32,
 }
+
+/// So many of the last stay in memory: what is open is among them, nearly always.
+const KEPT: usize = 16;
+
+/// Operations that are calibrated at a time, where a file holds them: 2 MB.
+const AT_ONCE: usize = 1 << 16;
 
 /// `len` of an operation that is open.
 const OPEN: u32 = u32::MAX;
@@ -86,20 +97,20 @@ impl Ops {
     /// How many there are.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.packed.len()
+        self.packed.count()
     }
 
     /// Whether there are none.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.packed.is_empty()
+        self.len() == 0
     }
 
     /// The operation with this index.
     #[must_use]
     #[inline(always)]
     pub fn get(&self, index: usize) -> Option<Op> {
-        let packed = self.packed.get(index)?;
+        let packed = self.packed.read(index)?;
         if packed.word & KIND == WHOLE {
             return self.whole.get(packed.a as usize).copied();
         }
@@ -131,18 +142,26 @@ impl Ops {
         self.packed.partition_point(|packed| self.starts(packed) <= time)
     }
 
+    /// Moves most of them to the scratch file.
+    ///
+    /// # Errors
+    /// Those of the file.
+    pub(crate) fn spill(&mut self, scratch: &Arc<Scratch>) -> io::Result<()> {
+        self.packed.spill(scratch, KEPT)
+    }
+
     /// When an operation starts.
     #[must_use]
     #[inline]
     pub fn start(&self, index: usize) -> Option<Nanos> {
-        self.packed.get(index).map(|packed| self.starts(packed))
+        self.packed.read(index).map(|packed| self.starts(&packed))
     }
 
     /// When an operation ends; [`Nanos::MAX`] while open.
     #[must_use]
     #[inline]
     pub fn end(&self, index: usize) -> Option<Nanos> {
-        let packed = self.packed.get(index)?;
+        let packed = self.packed.read(index)?;
         if packed.word & KIND == WHOLE {
             return self.whole.get(packed.a as usize).map(|op| op.end);
         }
@@ -153,7 +172,7 @@ impl Ops {
     #[must_use]
     #[inline]
     pub fn parent(&self, index: usize) -> Option<usize> {
-        let packed = self.packed.get(index)?;
+        let packed = self.packed.read(index)?;
         if packed.word & KIND == WHOLE {
             return self.whole.get(packed.a as usize)?.parent();
         }
@@ -175,7 +194,7 @@ impl Ops {
         }
         let place = start.0.wrapping_sub(self.base.0) << 16;
         self.packed.push(Packed { place, len: OPEN, word: EXIT, ..Packed::default() });
-        self.packed.len() - 1
+        self.len() - 1
     }
 
     /// One more, which starts last.
@@ -183,7 +202,7 @@ impl Ops {
         if self.base == Nanos::ZERO {
             self.base = op.start;
         }
-        let index = self.packed.len();
+        let index = self.len();
         let packed = self.pack(op, index);
         self.packed.push(packed);
         index
@@ -191,7 +210,7 @@ impl Ops {
 
     /// Puts another in the place of one.
     pub(crate) fn set(&mut self, index: usize, op: &Op) {
-        match self.packed.get(index) {
+        match self.packed.read(index) {
             Some(packed) if packed.word & KIND == WHOLE => {
                 if let Some(whole) = self.whole.get_mut(packed.a as usize) {
                     *whole = *op;
@@ -199,9 +218,7 @@ impl Ops {
             }
             Some(_) => {
                 let new = self.pack(op, index);
-                if let Some(packed) = self.packed.get_mut(index) {
-                    *packed = new;
-                }
+                self.packed.replace(index, new);
             }
             None => {}
         }
@@ -217,8 +234,10 @@ impl Ops {
 
     /// Notes a gap with an operation that has ended ([`Op::gap`]).
     pub(crate) fn set_gap(&mut self, index: usize, gap: u32) {
-        match self.packed.get_mut(index) {
-            Some(packed) if packed.word & KIND != WHOLE => packed.gap = gap,
+        match self.packed.read(index) {
+            Some(packed) if packed.word & KIND != WHOLE => {
+                self.packed.replace(index, Packed { gap, ..packed });
+            }
             Some(packed) => {
                 if let Some(op) = self.whole.get_mut(packed.a as usize) {
                     op.gap = gap;
@@ -229,26 +248,40 @@ impl Ops {
     }
 
     /// Puts the measured costs of exits into the ends, and guessed ends where they belong.
-    pub(crate) fn calibrate(&mut self, costs: &Calibration, unit: Nanos) {
-        for index in 0..self.len() {
-            self.settle(index, costs, unit);
-            // A nested operation that was closed late, or whose cost was added, never
-            // outlives what is around it.
-            let around = self.parent(index).and_then(|parent| self.end(parent));
-            if let (Some(around), Some(end)) = (around, self.end(index))
-                && end > around
-            {
-                let over = u32::try_from((end - around).0).unwrap_or(u32::MAX);
-                self.edit(index, |op| {
-                    op.gap = op.gap.saturating_sub(over);
-                    op.end = around;
-                });
+    /// Nothing is pushed any more.
+    ///
+    /// # Errors
+    /// Those of the scratch file.
+    pub(crate) fn finish(&mut self, costs: &Calibration, unit: Nanos) -> io::Result<()> {
+        let mut from = 0;
+        while from < self.len() {
+            let to = self.packed.hold(from, AT_ONCE)?.min(self.len());
+            for index in from..to {
+                self.calibrate(index, costs, unit);
             }
+            from = to;
+        }
+        self.packed.settle()
+    }
+
+    fn calibrate(&mut self, index: usize, costs: &Calibration, unit: Nanos) {
+        self.settle(index, costs, unit);
+        // A nested operation that was closed late, or whose cost was added, never
+        // outlives what is around it.
+        let around = self.parent(index).and_then(|parent| self.end(parent));
+        if let (Some(around), Some(end)) = (around, self.end(index))
+            && end > around
+        {
+            let over = u32::try_from((end - around).0).unwrap_or(u32::MAX);
+            self.edit(index, |op| {
+                op.gap = op.gap.saturating_sub(over);
+                op.end = around;
+            });
         }
     }
 
     fn settle(&mut self, index: usize, costs: &Calibration, unit: Nanos) {
-        let Some(packed) = self.packed.get_mut(index) else { return };
+        let Some(mut packed) = self.packed.read(index) else { return };
         let cost = match packed.word & KIND {
             SYSCALL => costs.exit_cost,
             FAULT => costs.fault_cost,
@@ -260,6 +293,7 @@ impl Ops {
             let cost = cost_within(packed.gap, cost, unit);
             if let Some(len) = packed.len.checked_add(cost).filter(|len| *len != OPEN) {
                 (packed.len, packed.gap) = (len, cost);
+                self.packed.replace(index, packed);
                 return;
             }
         }

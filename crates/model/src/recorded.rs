@@ -6,7 +6,13 @@
 //! ```
 //! A gap to the event before takes one byte below 128 ns, two below 16 us, three below 2 ms.
 
+use std::io;
+use std::sync::Arc;
+
 use agenttrace_parse::Nanos;
+use bytemuck::{Pod, Zeroable};
+
+use crate::rows::{Rows, Scratch};
 
 /// Of every so many events, the first one's time is kept whole.
 const BLOCK: u64 = 64;
@@ -14,20 +20,21 @@ const BLOCK: u64 = 64;
 /// When each event of a task was recorded while it was current, in time order.
 #[derive(Clone, Debug, Default)]
 pub struct Recorded {
-    blocks: Vec<Block>,
+    blocks: Rows<Block>,
     /// The other events' distances to the one before, 7 bits a byte, the lowest first; the
     /// top bit says that more follow.
-    gaps: Vec<u8>,
+    gaps: Rows<u8>,
     count: u64,
     last: Nanos,
 }
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Pod, Zeroable)]
+#[repr(C)]
 struct Block {
-    /// Time of its first event.
-    first: Nanos,
+    /// Time of its first event, in ns.
+    first: u64,
     /// Where the gaps of its other events begin.
-    gaps: usize,
+    gaps: u64,
 }
 
 impl Recorded {
@@ -35,7 +42,7 @@ impl Recorded {
     pub(crate) fn push(&mut self, time: Nanos) {
         let time = time.max(self.last);
         if self.count.is_multiple_of(BLOCK) {
-            self.blocks.push(Block { first: time, gaps: self.gaps.len() });
+            self.blocks.push(Block { first: time.0, gaps: self.gaps.count() as u64 });
         } else {
             let mut gap = (time - self.last).0;
             while gap >= 0x80 {
@@ -46,6 +53,24 @@ impl Recorded {
         }
         self.count += 1;
         self.last = time;
+    }
+
+    /// Moves most of them to the scratch file.
+    ///
+    /// # Errors
+    /// Those of the file.
+    pub(crate) fn spill(&mut self, scratch: &Arc<Scratch>) -> io::Result<()> {
+        self.blocks.spill(scratch, 0)?;
+        self.gaps.spill(scratch, 0)
+    }
+
+    /// No event follows.
+    ///
+    /// # Errors
+    /// Those of the scratch file.
+    pub(crate) fn finish(&mut self) -> io::Result<()> {
+        self.blocks.settle()?;
+        self.gaps.settle()
     }
 
     /// How many events there are.
@@ -102,7 +127,7 @@ impl RecordedCursor {
     pub fn before(&mut self, of: &Recorded, time: Nanos) -> u64 {
         let block = usize::try_from(self.before / BLOCK).unwrap_or(usize::MAX);
         let beyond = of.blocks.get(block.saturating_add(1));
-        if !self.placed || time < self.at || beyond.is_some_and(|block| block.first < time) {
+        if !self.placed || time < self.at || beyond.is_some_and(|block| block.first < time.0) {
             self.jump(of, time);
         }
         self.at = time;
@@ -114,11 +139,11 @@ impl RecordedCursor {
 
     /// To the first event of the last block that begins before a time.
     fn jump(&mut self, of: &Recorded, time: Nanos) {
-        let after = of.blocks.partition_point(|block| block.first < time);
+        let after = of.blocks.partition_point(|block| block.first < time.0);
         let block = after.saturating_sub(1);
         let Some(found) = of.blocks.get(block) else { return };
         let before = block as u64 * BLOCK;
-        *self = Self { placed: true, at: time, before, next: found.first, gaps: found.gaps };
+        *self = Self { placed: true, at: time, before, next: Nanos(found.first), gaps: index(found.gaps) };
     }
 
     /// To the next event.
@@ -127,8 +152,8 @@ impl RecordedCursor {
         if self.before.is_multiple_of(BLOCK) {
             let block = usize::try_from(self.before / BLOCK).unwrap_or(usize::MAX);
             if let Some(block) = of.blocks.get(block) {
-                self.next = block.first;
-                self.gaps = block.gaps;
+                self.next = Nanos(block.first);
+                self.gaps = index(block.gaps);
             }
             return;
         }
@@ -143,6 +168,10 @@ impl RecordedCursor {
         }
         self.next += Nanos(gap);
     }
+}
+
+fn index(number: u64) -> usize {
+    usize::try_from(number).unwrap_or(usize::MAX)
 }
 
 #[cfg(test)]

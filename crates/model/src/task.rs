@@ -1,10 +1,14 @@
 //! Tasks, known by thread id and generation, with their states and operations.
 
-use agenttrace_parse::{Addr, Comm, Cpu, Nanos, Pid, SwitchState, Tid};
+use std::io;
+use std::sync::Arc;
+
+use agenttrace_parse::{Addr, Calibration, Comm, Cpu, Nanos, Pid, SwitchState, Tid};
 
 use crate::op::{Op, SyscallOp};
 use crate::ops::Ops;
 use crate::recorded::Recorded;
+use crate::rows::Scratch;
 
 /// Index of a task in [`crate::Model::tasks`].
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -150,6 +154,24 @@ impl Task {
             }
             self.states.push(Span { start, ..span });
         }
+    }
+
+    /// Moves most rows to the scratch file.
+    ///
+    /// # Errors
+    /// Those of the file.
+    pub(crate) fn spill(&mut self, scratch: &Arc<Scratch>) -> io::Result<()> {
+        self.ops.spill(scratch)?;
+        self.recorded.spill(scratch)
+    }
+
+    /// The capture is over: measured costs into the ends of operations, and rows to slices.
+    ///
+    /// # Errors
+    /// Those of the scratch file.
+    pub(crate) fn finish(&mut self, costs: &Calibration, unit: Nanos) -> io::Result<()> {
+        self.ops.finish(costs, unit)?;
+        self.recorded.finish()
     }
 
     /// Name at a time: the last given by then, else the first.

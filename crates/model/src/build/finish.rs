@@ -1,5 +1,7 @@
 //! After the last event: calibrated exit costs, estimated ends, and what stays open.
 
+use std::io;
+
 use agenttrace_parse::{Calibration, Cpu, Nanos, Problem};
 
 use super::Builder;
@@ -80,8 +82,11 @@ impl Builder {
 
     /// Ends the capture: nothing more can be learned. Costs that the whole of
     /// which this capture is a cut told take the place of its own.
-    #[must_use]
-    pub fn finish(mut self, calibration: Option<Calibration>) -> Model {
+    ///
+    /// # Errors
+    /// Those of the scratch file ([`with_scratch`](Self::with_scratch)), where rows that it holds
+    /// cannot be had back; none without one.
+    pub fn finish(mut self, calibration: Option<Calibration>) -> io::Result<Model> {
         let end = self.last;
         // EVENTS 3.1: a low percentile of the gaps is the exit's own cost.
         // EVENTS 3.3: four times the lower quartile of the sleepless gaps.
@@ -96,7 +101,7 @@ impl Builder {
             for open in &live.stack {
                 task.ops.set(open.index, &open.op);
             }
-            task.ops.calibrate(&calibration, self.resolution);
+            task.finish(&calibration, self.resolution)?;
         }
         let open = self.requests.open();
         self.model.diagnostics.add(Problem::UnmatchedIssue, Cpu::NONE, open, None, None);
@@ -115,7 +120,7 @@ impl Builder {
         for lost in &mut self.model.lost {
             lost.to = lost.to.min(end.max(lost.from));
         }
-        self.model
+        Ok(self.model)
     }
 }
 

@@ -11,6 +11,7 @@ mod net;
 mod reclaim;
 mod record;
 mod sched;
+mod spill;
 mod syscall;
 mod tlb;
 mod uring;
@@ -137,6 +138,7 @@ pub struct Builder {
     pub(crate) sleepless_gaps: finish::Gaps,
     pub(crate) first: Option<Nanos>,
     pub(crate) last: Nanos,
+    spill: Option<spill::Spill>,
 }
 
 /// The largest folio is a huge page of 1 GiB; a larger order in a record is damage.
@@ -214,6 +216,7 @@ impl Builder {
             sleepless_gaps: finish::Gaps::default(),
             first: None,
             last: Nanos::ZERO,
+            spill: None,
         }
     }
 
@@ -222,6 +225,7 @@ impl Builder {
         for event in batch {
             self.event(event);
         }
+        self.spill_after(batch.len());
     }
 
     fn event(&mut self, event: &Event<'_>) {
