@@ -197,7 +197,8 @@ pub(crate) fn analyze_by(
         .map_err(|e| e.to_string())?;
     let file: Option<StepFile> = steps.map(read_steps);
     // A cut carries what the whole capture calibrated.
-    let model = builder.finish(file.as_ref().and_then(|f| f.calibration)).map_err(|e| e.to_string())?;
+    let model =
+        builder.finish(file.as_ref().and_then(|f| f.calibration)).map_err(|e| e.to_string())?;
     let options = MarkOptions { file, ..MarkOptions::default() };
     let marked = place_marks(&model, &info, &options)?;
     let windows = claim_tasks(&model, marked);

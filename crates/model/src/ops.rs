@@ -11,14 +11,13 @@
 use std::io;
 use std::num::NonZeroU32;
 use std::ops::Range;
-use std::sync::Arc;
 
 use agenttrace_parse::{Addr, Calibration, Dev, Nanos};
 use bytemuck::{Pod, Zeroable};
 
 use crate::lock::LockKind;
 use crate::op::{FaultOp, FdKind, Op, OpKind, SyscallOp, cost_within};
-use crate::rows::{Rows, Scratch};
+use crate::rows::{Rows, Spill};
 
 /// The operations of a task, in the order of their start.
 #[derive(Clone, Debug, Default)]
@@ -41,9 +40,6 @@ struct Packed {
     b: u32,
     c: u32,
 }
-
-/// So many of the last stay in memory: what is open is among them, nearly always.
-const KEPT: usize = 16;
 
 /// Operations that are calibrated at a time, where a file holds them: 2 MB.
 const AT_ONCE: usize = 1 << 16;
@@ -133,21 +129,18 @@ impl Ops {
     /// How many start before a time: the index of the first that does not.
     #[must_use]
     pub fn before(&self, time: Nanos) -> usize {
-        self.packed.partition_point(|packed| self.starts(packed) < time)
+        self.packed.settled().partition_point(|packed| self.starts(packed) < time)
     }
 
     /// How many start at a time or before: the index of the first that starts later.
     #[must_use]
     pub fn up_to(&self, time: Nanos) -> usize {
-        self.packed.partition_point(|packed| self.starts(packed) <= time)
+        self.packed.settled().partition_point(|packed| self.starts(packed) <= time)
     }
 
-    /// Moves most of them to the scratch file.
-    ///
-    /// # Errors
-    /// Those of the file.
-    pub(crate) fn spill(&mut self, scratch: &Arc<Scratch>) -> io::Result<()> {
-        self.packed.spill(scratch, KEPT)
+    /// The rows, to be moved.
+    pub(crate) fn rows(&mut self) -> &mut dyn Spill {
+        &mut self.packed
     }
 
     /// When an operation starts.
@@ -252,19 +245,19 @@ impl Ops {
     ///
     /// # Errors
     /// Those of the scratch file.
-    pub(crate) fn finish(&mut self, costs: &Calibration, unit: Nanos) -> io::Result<()> {
+    pub(crate) fn calibrate(&mut self, costs: &Calibration, unit: Nanos) -> io::Result<()> {
         let mut from = 0;
         while from < self.len() {
             let to = self.packed.hold(from, AT_ONCE)?.min(self.len());
             for index in from..to {
-                self.calibrate(index, costs, unit);
+                self.calibrate_one(index, costs, unit);
             }
             from = to;
         }
-        self.packed.settle()
+        Ok(())
     }
 
-    fn calibrate(&mut self, index: usize, costs: &Calibration, unit: Nanos) {
+    fn calibrate_one(&mut self, index: usize, costs: &Calibration, unit: Nanos) {
         self.settle(index, costs, unit);
         // A nested operation that was closed late, or whose cost was added, never
         // outlives what is around it.

@@ -6,13 +6,10 @@
 //! ```
 //! A gap to the event before takes one byte below 128 ns, two below 16 us, three below 2 ms.
 
-use std::io;
-use std::sync::Arc;
-
 use agenttrace_parse::Nanos;
 use bytemuck::{Pod, Zeroable};
 
-use crate::rows::{Rows, Scratch};
+use crate::rows::{Rows, Spill};
 
 /// Of every so many events, the first one's time is kept whole.
 const BLOCK: u64 = 64;
@@ -55,22 +52,9 @@ impl Recorded {
         self.last = time;
     }
 
-    /// Moves most of them to the scratch file.
-    ///
-    /// # Errors
-    /// Those of the file.
-    pub(crate) fn spill(&mut self, scratch: &Arc<Scratch>) -> io::Result<()> {
-        self.blocks.spill(scratch, 0)?;
-        self.gaps.spill(scratch, 0)
-    }
-
-    /// No event follows.
-    ///
-    /// # Errors
-    /// Those of the scratch file.
-    pub(crate) fn finish(&mut self) -> io::Result<()> {
-        self.blocks.settle()?;
-        self.gaps.settle()
+    /// The rows, to be moved.
+    pub(crate) fn rows(&mut self) -> [&mut dyn Spill; 2] {
+        [&mut self.blocks, &mut self.gaps]
     }
 
     /// How many events there are.
@@ -126,7 +110,7 @@ impl RecordedCursor {
     /// How many events lie before a time.
     pub fn before(&mut self, of: &Recorded, time: Nanos) -> u64 {
         let block = usize::try_from(self.before / BLOCK).unwrap_or(usize::MAX);
-        let beyond = of.blocks.get(block.saturating_add(1));
+        let beyond = of.blocks.settled().get(block.saturating_add(1));
         if !self.placed || time < self.at || beyond.is_some_and(|block| block.first < time.0) {
             self.jump(of, time);
         }
@@ -139,11 +123,17 @@ impl RecordedCursor {
 
     /// To the first event of the last block that begins before a time.
     fn jump(&mut self, of: &Recorded, time: Nanos) {
-        let after = of.blocks.partition_point(|block| block.first < time.0);
+        let after = of.blocks.settled().partition_point(|block| block.first < time.0);
         let block = after.saturating_sub(1);
-        let Some(found) = of.blocks.get(block) else { return };
+        let Some(found) = of.blocks.settled().get(block) else { return };
         let before = block as u64 * BLOCK;
-        *self = Self { placed: true, at: time, before, next: Nanos(found.first), gaps: index(found.gaps) };
+        *self = Self {
+            placed: true,
+            at: time,
+            before,
+            next: Nanos(found.first),
+            gaps: index(found.gaps),
+        };
     }
 
     /// To the next event.
@@ -151,14 +141,14 @@ impl RecordedCursor {
         self.before += 1;
         if self.before.is_multiple_of(BLOCK) {
             let block = usize::try_from(self.before / BLOCK).unwrap_or(usize::MAX);
-            if let Some(block) = of.blocks.get(block) {
+            if let Some(block) = of.blocks.settled().get(block) {
                 self.next = Nanos(block.first);
                 self.gaps = index(block.gaps);
             }
             return;
         }
         let (mut gap, mut shift) = (0_u64, 0_u32);
-        while let Some(byte) = of.gaps.get(self.gaps) {
+        while let Some(byte) = of.gaps.settled().get(self.gaps) {
             self.gaps += 1;
             gap |= u64::from(byte & 0x7f).checked_shl(shift).unwrap_or(0);
             shift += 7;
@@ -199,7 +189,7 @@ mod tests {
         assert_eq!((recorded.len(), recorded.is_empty()), (6, false));
         assert_eq!(Recorded::default().within(Nanos(0), Nanos::MAX), 0);
         // A gap of 0, of one, two and three bytes, and of five.
-        assert_eq!(recorded.gaps.len(), 1 + 1 + 1 + 3 + 5);
+        assert_eq!(recorded.gaps.count(), 1 + 1 + 1 + 3 + 5);
     }
 
     #[test]

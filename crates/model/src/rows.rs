@@ -10,7 +10,6 @@
 
 use std::fmt;
 use std::io;
-use std::ops::Deref;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
@@ -72,7 +71,7 @@ impl Scratch {
 
 /// Rows, in the order in which they were pushed.
 #[derive(Clone)]
-pub struct Rows<T: 'static> {
+pub(crate) struct Rows<T: 'static> {
     /// Those from `first` on.
     memory: Vec<T>,
     first: usize,
@@ -118,39 +117,83 @@ impl<T> FromIterator<T> for Rows<T> {
     }
 }
 
-impl<T: fmt::Debug> fmt::Debug for Rows<T> {
+impl<T: Pod + fmt::Debug> fmt::Debug for Rows<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.deref().fmt(f)
     }
 }
 
-/// All rows, once they are settled. While they grow those in memory, the last ones.
-impl<T> Deref for Rows<T> {
-    type Target = [T];
+/// Rows of any kind, on their way to a file.
+pub(crate) trait Spill {
+    /// Moves all but the last [`KEPT`] rows into the file, where that is worth a write.
+    ///
+    /// # Errors
+    /// Those of the file. The rows are then where they were.
+    fn spill(&mut self, scratch: &Arc<Scratch>) -> io::Result<()>;
 
+    /// Nothing is pushed or changed any more: moves the last ones as well, if the others are there.
+    ///
+    /// # Errors
+    /// Those of the file, where rows that it holds cannot be had back.
+    fn close(&mut self) -> io::Result<()>;
+
+    /// All rows that share the file are closed: they are a slice from now on, of memory or of
+    /// the file's map.
+    ///
+    /// # Errors
+    /// Those of the file, where rows that it holds cannot be had back.
+    fn settle(&mut self) -> io::Result<()>;
+}
+
+impl<T: Pod> Spill for Rows<T> {
+    fn spill(&mut self, scratch: &Arc<Scratch>) -> io::Result<()> {
+        let count = self.memory.len().saturating_sub(KEPT);
+        if count.saturating_mul(size_of::<T>()) >= WORTH {
+            self.file(scratch, count)?;
+            self.memory.drain(..count);
+            self.memory.shrink_to_fit();
+            self.first = self.filed;
+        }
+        Ok(())
+    }
+
+    fn close(&mut self) -> io::Result<()> {
+        let Some(scratch) = self.place.as_deref().map(|place| Arc::clone(&place.scratch)) else {
+            self.memory.shrink_to_fit();
+            return Ok(());
+        };
+        if self.failed || self.file(&scratch, self.memory.len()).is_err() {
+            return self.restore();
+        }
+        (self.memory, self.first) = (Vec::new(), self.filed);
+        Ok(())
+    }
+
+    fn settle(&mut self) -> io::Result<()> {
+        let Some(place) = self.place.as_deref() else { return Ok(()) };
+        match place.scratch.map().ok().and_then(|map| self.within(map)) {
+            Some(rows) => {
+                *self = Self { mapped: Some(rows), ..Self::default() };
+                Ok(())
+            }
+            None => self.restore(),
+        }
+    }
+}
+
+impl<T: Pod> Rows<T> {
+    /// All of them, once they are settled; while they grow, those in memory.
     #[inline]
-    fn deref(&self) -> &[T] {
+    pub(crate) fn settled(&self) -> &[T] {
         match self.mapped {
             Some(rows) => rows,
             None => &self.memory,
         }
     }
-}
 
-impl<'r, T> IntoIterator for &'r Rows<T> {
-    type Item = &'r T;
-    type IntoIter = std::slice::Iter<'r, T>;
-
-    fn into_iter(self) -> Self::IntoIter {
-        self.iter()
-    }
-}
-
-impl<T: Pod> Rows<T> {
     /// How many there are, wherever they are.
-    #[must_use]
     #[inline]
-    pub fn count(&self) -> usize {
+    pub(crate) fn count(&self) -> usize {
         match self.mapped {
             Some(rows) => rows.len(),
             None => self.filed.max(self.first.saturating_add(self.memory.len())),
@@ -166,7 +209,7 @@ impl<T: Pod> Rows<T> {
     /// The row with this index, wherever it is. `None` as well where the file cannot be read.
     #[inline]
     pub(crate) fn read(&self, index: usize) -> Option<T> {
-        match index.checked_sub(self.first).and_then(|at| self.get(at)) {
+        match index.checked_sub(self.first).and_then(|at| self.settled().get(at)) {
             Some(row) => Some(*row),
             None => self.read_file(index),
         }
@@ -192,24 +235,10 @@ impl<T: Pod> Rows<T> {
     #[cold]
     fn replace_in_file(&mut self, index: usize, row: &T) {
         if let Some(place) = self.place.as_deref().filter(|_| index < self.filed) {
-            let written = place.scratch.file.write_at(bytemuck::bytes_of(row), place.at::<T>(index));
+            let written =
+                place.scratch.file.write_at(bytemuck::bytes_of(row), place.at::<T>(index));
             self.failed |= written.is_err();
         }
-    }
-
-    /// Moves all but the last `keep` rows into the file, where that is worth a write.
-    ///
-    /// # Errors
-    /// Those of the file. The rows are then where they were.
-    pub(crate) fn spill(&mut self, scratch: &Arc<Scratch>, keep: usize) -> io::Result<()> {
-        let count = self.memory.len().saturating_sub(keep);
-        if count.saturating_mul(size_of::<T>()) >= WORTH {
-            self.file(scratch, count)?;
-            self.memory.drain(..count);
-            self.memory.shrink_to_fit();
-            self.first = self.filed;
-        }
-        Ok(())
     }
 
     /// Has `count` rows from `from` on in memory in place of others, to be changed there.
@@ -228,24 +257,6 @@ impl<T: Pod> Rows<T> {
         place.scratch.file.read_at(bytes, place.at::<T>(from))?;
         self.first = from;
         Ok(end)
-    }
-
-    /// Nothing is pushed any more: from now on they are a slice, of memory or of the file's map.
-    ///
-    /// # Errors
-    /// Those of the file, where rows that it holds cannot be had back.
-    pub(crate) fn settle(&mut self) -> io::Result<()> {
-        let Some(scratch) = self.place.as_deref().map(|place| Arc::clone(&place.scratch)) else {
-            self.memory.shrink_to_fit();
-            return Ok(());
-        };
-        let filed = self.file(&scratch, self.memory.len());
-        let map = filed.and_then(|()| scratch.map()).ok().filter(|_| !self.failed);
-        match map.and_then(|map| self.within(map)) {
-            Some(rows) => *self = Self { mapped: Some(rows), ..Self::default() },
-            None => self.restore()?,
-        }
-        Ok(())
     }
 
     /// These rows in the map of their file.
@@ -291,6 +302,9 @@ impl<T: Pod> Rows<T> {
         Ok(())
     }
 }
+
+/// So many of the last rows stay in memory: what is open or changes is among them, nearly always.
+const KEPT: usize = 16;
 
 /// What is less than this is left in memory until there is more.
 const WORTH: usize = 1 << 10;

@@ -1,14 +1,12 @@
 //! Tasks, known by thread id and generation, with their states and operations.
 
-use std::io;
-use std::sync::Arc;
-
-use agenttrace_parse::{Addr, Calibration, Comm, Cpu, Nanos, Pid, SwitchState, Tid};
+use agenttrace_parse::{Addr, Comm, Cpu, Nanos, Pid, SwitchState, Tid};
 
 use crate::op::{Op, SyscallOp};
 use crate::ops::Ops;
 use crate::recorded::Recorded;
-use crate::rows::Scratch;
+use crate::rows::Spill;
+use crate::spans::Spans;
 
 /// Index of a task in [`crate::Model::tasks`].
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -39,7 +37,7 @@ pub struct Task {
     pub names: Vec<(Nanos, Comm)>,
     /// Its states: spans in time order, each up to the start of the next; the
     /// last is open. Never empty.
-    pub states: Vec<Span>,
+    pub states: Spans,
     /// What it did: system calls, faults, waits for locks, interrupts on top of
     /// it, properly nested, in the order of their start.
     pub ops: Ops,
@@ -114,6 +112,8 @@ impl UnknownReason {
 
 impl Task {
     pub(crate) fn new(tid: Tid, start: Nanos, state: State) -> Self {
+        let mut states = Spans::default();
+        states.push(Span { start, state, cpu: Cpu::NONE, wake: None, inferred: false });
         Self {
             tid,
             pid: Pid(tid.0),
@@ -123,7 +123,7 @@ impl Task {
             birth: None,
             exit: None,
             names: Vec::new(),
-            states: vec![Span { start, state, cpu: Cpu::NONE, wake: None, inferred: false }],
+            states,
             ops: Ops::default(),
             execs: Vec::new(),
             prepared: Vec::new(),
@@ -135,7 +135,7 @@ impl Task {
 
     /// The current (last) span.
     pub(crate) fn last(&self) -> Span {
-        self.states.last().copied().unwrap_or(Span {
+        self.states.last().unwrap_or(Span {
             start: Nanos::ZERO,
             state: State::Unknown(UnknownReason::BeforeFirstEvent),
             cpu: Cpu::NONE,
@@ -146,32 +146,19 @@ impl Task {
 
     /// Begins a new state. A span of no length is replaced.
     pub(crate) fn enter(&mut self, span: Span) {
-        if let Some(last) = self.states.last_mut() {
-            let start = span.start.max(last.start);
-            if last.start == start {
-                *last = Span { start, ..span };
-                return;
-            }
+        let last = self.last().start;
+        let start = span.start.max(last);
+        if last == start {
+            self.states.set_last(Span { start, ..span });
+        } else {
             self.states.push(Span { start, ..span });
         }
     }
 
-    /// Moves most rows to the scratch file.
-    ///
-    /// # Errors
-    /// Those of the file.
-    pub(crate) fn spill(&mut self, scratch: &Arc<Scratch>) -> io::Result<()> {
-        self.ops.spill(scratch)?;
-        self.recorded.spill(scratch)
-    }
-
-    /// The capture is over: measured costs into the ends of operations, and rows to slices.
-    ///
-    /// # Errors
-    /// Those of the scratch file.
-    pub(crate) fn finish(&mut self, costs: &Calibration, unit: Nanos) -> io::Result<()> {
-        self.ops.finish(costs, unit)?;
-        self.recorded.finish()
+    /// The rows of which there are many, to be moved.
+    pub(crate) fn rows(&mut self) -> [&mut dyn Spill; 4] {
+        let [blocks, gaps] = self.recorded.rows();
+        [self.ops.rows(), self.states.rows(), blocks, gaps]
     }
 
     /// Name at a time: the last given by then, else the first.
@@ -191,7 +178,7 @@ impl Task {
     /// it, else the first.
     #[must_use]
     pub fn span_at(&self, time: Nanos) -> usize {
-        self.states.partition_point(|span| span.start <= time).saturating_sub(1)
+        self.states.up_to(time).saturating_sub(1)
     }
 
     /// The spans that overlap `[from, to)`, each clipped: (index, start, end, span).
@@ -201,15 +188,13 @@ impl Task {
         to: Nanos,
     ) -> impl Iterator<Item = (usize, Nanos, Nanos, Span)> + '_ {
         let first = self.span_at(from);
-        self.states
-            .iter()
-            .enumerate()
-            .skip(first)
+        (first..)
+            .zip(self.states.since(first))
             .take_while(move |(_, span)| span.start < to)
             .filter_map(move |(index, span)| {
                 let end = self.states.get(index + 1).map_or(Nanos::MAX, |next| next.start);
                 let (start, end) = (span.start.max(from), end.min(to));
-                (start < end).then_some((index, start, end, *span))
+                (start < end).then_some((index, start, end, span))
             })
     }
 

@@ -101,8 +101,9 @@ impl Builder {
             for open in &live.stack {
                 task.ops.set(open.index, &open.op);
             }
-            task.finish(&calibration, self.resolution)?;
+            task.ops.calibrate(&calibration, self.resolution)?;
         }
+        self.settle()?;
         let open = self.requests.open();
         self.model.diagnostics.add(Problem::UnmatchedIssue, Cpu::NONE, open, None, None);
         let unmatched = self.requests.unmatched_completions;

@@ -138,7 +138,7 @@ pub struct Builder {
     pub(crate) sleepless_gaps: finish::Gaps,
     pub(crate) first: Option<Nanos>,
     pub(crate) last: Nanos,
-    spill: Option<spill::Spill>,
+    spill: Option<spill::Spilling>,
 }
 
 /// The largest folio is a huge page of 1 GiB; a larger order in a record is damage.
@@ -460,11 +460,10 @@ impl Builder {
         let first_seen = last.state == State::Unknown(UnknownReason::BeforeFirstEvent);
         if matches!(last.state, State::Blocked(_)) {
             self.count(Problem::MissingWakeup, cpu, time);
-            if self.lost_during(last.start, time)
-                && let Some(blocked) = self.task(id).states.last_mut()
-            {
+            if self.lost_during(last.start, time) {
                 // When it was woken, and whether it ran meanwhile, was lost.
-                blocked.state = State::Unknown(UnknownReason::LostEvents);
+                let lost = State::Unknown(UnknownReason::LostEvents);
+                self.task(id).states.set_state(0, lost);
             }
         }
         if !first_seen {
@@ -552,9 +551,7 @@ impl Builder {
     }
 
     pub(crate) fn add_wake(&mut self, wake: Wake) -> WakeId {
-        let id = WakeId(u32::try_from(self.model.wakes.len()).unwrap_or(u32::MAX));
-        self.model.wakes.push(wake);
-        id
+        self.model.wakes.push(wake)
     }
 
     pub(crate) fn mark(&mut self, mark: RawMark) {

@@ -135,9 +135,8 @@ impl Builder {
                         wake: None,
                         inferred: true,
                     });
-                    if let Some(blocked) = self.task(id).states.iter_mut().rev().nth(1) {
-                        blocked.state = State::Unknown(UnknownReason::LostEvents);
-                    }
+                    let lost = State::Unknown(UnknownReason::LostEvents);
+                    self.task(id).states.set_state(1, lost);
                 }
                 true
             }
@@ -203,10 +202,8 @@ impl Builder {
                     self.waking(event, current, e.pid, e.comm);
                 } else if let Some(id) = self.lookup(e.pid) {
                     let task = self.task(id);
-                    if let Some(last) = task.states.last_mut()
-                        && last.state == State::Runnable
-                    {
-                        last.cpu = e.target_cpu;
+                    if task.last().state == State::Runnable {
+                        task.states.set_cpu(e.target_cpu);
                     }
                 }
             }
@@ -406,10 +403,8 @@ impl Builder {
             State::Running => self.live(id).held = Some(wake),
             State::Unknown(reason) => {
                 // Only a blocked task is woken: so it was, since its last change.
-                if reason == UnknownReason::BeforeFirstEvent
-                    && let Some(last) = self.task(id).states.last_mut()
-                {
-                    last.state = State::Blocked(SwitchState::Other);
+                if reason == UnknownReason::BeforeFirstEvent {
+                    self.task(id).states.set_state(0, State::Blocked(SwitchState::Other));
                 }
                 self.enter(id, time, State::Runnable, Cpu::NONE, Some(wake), false);
             }

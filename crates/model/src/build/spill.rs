@@ -4,10 +4,12 @@ use std::io;
 use std::sync::Arc;
 
 use super::Builder;
-use crate::rows::{Scratch, ScratchFile};
+use crate::model::Model;
+use crate::rows::{Scratch, ScratchFile, Spill};
+use crate::task::Task;
 
 /// Where rows go that are too many for memory.
-pub(crate) struct Spill {
+pub(crate) struct Spilling {
     scratch: Arc<Scratch>,
     /// Events until rows are moved again.
     left: usize,
@@ -22,7 +24,7 @@ impl Builder {
     #[must_use]
     pub fn with_scratch(mut self, file: Box<dyn ScratchFile>, events: usize) -> Self {
         let scratch = Scratch::new(file);
-        self.spill = Some(Spill { scratch, left: events, every: events / 10, failed: None });
+        self.spill = Some(Spilling { scratch, left: events, every: events / 10, failed: None });
         self
     }
 
@@ -41,7 +43,18 @@ impl Builder {
         }
         spill.left = spill.every;
         let scratch = Arc::clone(&spill.scratch);
-        let tasks = &mut self.model.tasks;
-        spill.failed = tasks.iter_mut().try_for_each(|task| task.spill(&scratch)).err();
+        spill.failed = rows(&mut self.model).try_for_each(|rows| rows.spill(&scratch)).err();
     }
+
+    /// The model is complete.
+    pub(super) fn settle(&mut self) -> io::Result<()> {
+        rows(&mut self.model).try_for_each(Spill::close)?;
+        rows(&mut self.model).try_for_each(Spill::settle)
+    }
+}
+
+/// All rows of a model.
+fn rows(model: &mut Model) -> impl Iterator<Item = &mut dyn Spill> {
+    let wakes = std::iter::once(model.wakes.rows());
+    model.tasks.iter_mut().flat_map(Task::rows).chain(wakes)
 }

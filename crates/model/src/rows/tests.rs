@@ -72,12 +72,17 @@ fn grown(file: &Arc<Memory>) -> (Rows<u64>, Rows<u8>, io::Result<()>) {
         numbers.push(n);
         bytes.push(n as u8);
         if n % 10_000 == 9_999 && spilled.is_ok() {
-            spilled = numbers.spill(&scratch, 3).and_then(|()| bytes.spill(&scratch, 0));
+            spilled = numbers.spill(&scratch).and_then(|()| bytes.spill(&scratch));
         }
     }
     numbers.replace(7, 7_000_000);
     numbers.replace(199_999, 1);
     (numbers, bytes, spilled)
+}
+
+fn finish(rows: &mut dyn Spill) -> io::Result<()> {
+    rows.close()?;
+    rows.settle()
 }
 
 fn assert_all(numbers: &Rows<u64>, bytes: &Rows<u8>) {
@@ -86,10 +91,10 @@ fn assert_all(numbers: &Rows<u64>, bytes: &Rows<u8>) {
         199_999 => 1,
         n => n,
     };
-    assert_eq!(numbers.len(), 200_000);
-    assert!(numbers.iter().zip(0..MANY).all(|(row, n)| *row == expected(n)));
-    assert_eq!(bytes.len(), 200_000);
-    assert!(bytes.iter().zip(0..MANY).all(|(row, n)| *row == n as u8));
+    assert_eq!(numbers.settled().len(), 200_000);
+    assert!(numbers.settled().iter().zip(0..MANY).all(|(row, n)| *row == expected(n)));
+    assert_eq!(bytes.settled().len(), 200_000);
+    assert!(bytes.settled().iter().zip(0..MANY).all(|(row, n)| *row == n as u8));
 }
 
 #[test]
@@ -97,15 +102,19 @@ fn rows_of_a_file_are_those_that_were_pushed_and_changed() {
     let file = Memory::new(usize::MAX, false);
     let (mut numbers, mut bytes, spilled) = grown(&file);
     spilled.unwrap();
-    // The last three of the last 10,000 stayed; all bytes went.
-    assert_eq!((numbers.deref(), numbers.count()), (&[199_997, 199_998, 1][..], 200_000));
-    assert_eq!((bytes.deref(), bytes.count()), (&[][..], 200_000));
-    assert_eq!([numbers.read(7), numbers.read(8), numbers.read(199_998)], [Some(7_000_000), Some(8), Some(199_998)]);
+    // The last 16 stayed.
+    assert_eq!((numbers.settled().len(), numbers.count()), (16, 200_000));
+    assert_eq!(numbers.settled()[13..], [199_997, 199_998, 1]);
+    assert_eq!((bytes.settled().len(), bytes.count()), (16, 200_000));
+    assert_eq!(
+        [numbers.read(7), numbers.read(8), numbers.read(199_998)],
+        [Some(7_000_000), Some(8), Some(199_998)]
+    );
     assert_eq!(numbers.read(200_000), None);
     // 1.6 MB of numbers did not fit into their first room, and moved once.
     assert!(file.bytes.lock().unwrap().len() > 1_600_000 + (1 << 20));
-    numbers.settle().unwrap();
-    bytes.settle().unwrap();
+    finish(&mut numbers).unwrap();
+    finish(&mut bytes).unwrap();
     assert!(numbers.mapped.is_some() && bytes.mapped.is_some());
     assert_all(&numbers, &bytes);
     assert_eq!([numbers.read(7), numbers.read(200_000)], [Some(7_000_000), None]);
@@ -116,12 +125,13 @@ fn few_rows_stay_in_memory() {
     let file = Memory::new(usize::MAX, false);
     let scratch = Scratch::new(Box::new(Arc::clone(&file)));
     let mut rows: Rows<u64> = (0..130).collect();
-    rows.spill(&scratch, 3).unwrap();
+    rows.spill(&scratch).unwrap();
     assert_eq!((rows.len(), file.bytes.lock().unwrap().len()), (130, 0));
     // 128 rows of 8 bytes are worth a write.
-    rows.push(130);
-    rows.spill(&scratch, 3).unwrap();
-    assert_eq!((rows.deref(), file.bytes.lock().unwrap().len()), (&[128, 129, 130][..], 1024));
+    rows.push(143);
+    rows.spill(&scratch).unwrap();
+    let last: Vec<u64> = (128..144).collect();
+    assert_eq!((rows.settled(), file.bytes.lock().unwrap().len()), (&last[..], 1024));
 }
 
 #[test]
@@ -131,15 +141,17 @@ fn a_piece_that_is_held_can_be_changed_and_those_before_it_be_read() {
     assert_eq!(numbers.hold(0, 60_000).unwrap(), 60_000);
     numbers.replace(59_999, 5);
     assert_eq!(numbers.hold(60_000, 60_000).unwrap(), 120_000);
-    assert_eq!((numbers.len(), numbers.count()), (60_000, 200_000));
+    assert_eq!((numbers.settled().len(), numbers.count()), (60_000, 200_000));
     assert_eq!([numbers.read(59_999), numbers.read(60_000)], [Some(5), Some(60_000)]);
     // One behind the piece as well.
     assert_eq!(numbers.read(150_000), Some(150_000));
     numbers.replace(59_998, 6);
     assert_eq!(numbers.hold(120_000, 600_000).unwrap(), 200_000);
-    numbers.settle().unwrap();
+    finish(&mut numbers).unwrap();
+    let numbers = numbers.settled();
     assert_eq!(numbers[59_996..60_001], [59_996, 59_997, 6, 5, 60_000]);
-    assert_eq!((numbers[7], numbers[150_000], numbers[199_999], numbers.len()), (7_000_000, 150_000, 1, 200_000));
+    assert_eq!((numbers[7], numbers[150_000], numbers[199_999]), (7_000_000, 150_000, 1));
+    assert_eq!(numbers.len(), 200_000);
 }
 
 #[test]
@@ -147,8 +159,8 @@ fn where_no_space_is_left_all_rows_come_back_into_memory() {
     for limit in [0, 90_000, 1_300_000, 2_000_000] {
         let (mut numbers, mut bytes, spilled) = grown(&Memory::new(limit, false));
         assert_eq!(spilled.unwrap_err().kind(), io::ErrorKind::StorageFull, "{limit}");
-        numbers.settle().unwrap();
-        bytes.settle().unwrap();
+        finish(&mut numbers).unwrap();
+        finish(&mut bytes).unwrap();
         assert_all(&numbers, &bytes);
     }
 }
@@ -158,8 +170,8 @@ fn a_file_that_cannot_be_mapped_is_read() {
     let (mut numbers, mut bytes, _) = grown(&Memory::new(usize::MAX, true));
     // From the middle of last changes too.
     numbers.hold(60_000, 60_000).unwrap();
-    numbers.settle().unwrap();
-    bytes.settle().unwrap();
+    finish(&mut numbers).unwrap();
+    finish(&mut bytes).unwrap();
     assert!(numbers.mapped.is_none());
     assert_all(&numbers, &bytes);
 }
@@ -170,5 +182,5 @@ fn rows_that_cannot_be_had_back_are_an_error() {
     let (mut numbers, ..) = grown(&file);
     file.unreadable.store(true, Ordering::Relaxed);
     assert_eq!(numbers.read(7), None);
-    assert_eq!(numbers.settle().unwrap_err().kind(), io::ErrorKind::InvalidData);
+    assert_eq!(finish(&mut numbers).unwrap_err().kind(), io::ErrorKind::InvalidData);
 }
