@@ -119,7 +119,7 @@ impl<T> FromIterator<T> for Rows<T> {
 
 impl<T: Pod + fmt::Debug> fmt::Debug for Rows<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.deref().fmt(f)
+        self.settled().fmt(f)
     }
 }
 
@@ -223,10 +223,16 @@ impl<T: Pod> Rows<T> {
         Some(row)
     }
 
+    /// The row with this index, to be changed, if it is in memory.
+    #[inline]
+    pub(crate) fn in_memory(&mut self, index: usize) -> Option<&mut T> {
+        self.memory.get_mut(index.checked_sub(self.first)?)
+    }
+
     /// Puts another in the place of one, if there is one.
     #[inline]
     pub(crate) fn replace(&mut self, index: usize, row: T) {
-        match index.checked_sub(self.first).and_then(|at| self.memory.get_mut(at)) {
+        match self.in_memory(index) {
             Some(old) => *old = row,
             None => self.replace_in_file(index, &row),
         }

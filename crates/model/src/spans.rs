@@ -174,21 +174,28 @@ impl Spans {
     }
 
     pub(crate) fn set_last(&mut self, span: Span) {
-        if let Some(last) = self.rows.last_rows().last_mut() {
+        if let Some(last) = self.back(0) {
             *last = Row::new(span);
         }
     }
 
     /// Changes the state of one: the last, or of those before it the one so far back.
     pub(crate) fn set_state(&mut self, back: usize, state: State) {
-        if let Some(row) = self.rows.last_rows().iter_mut().nth_back(back) {
+        if let Some(row) = self.back(back) {
             row.what = row.what & !STATE | number(state);
         }
     }
 
+    /// The row so far before the last, one of those that stay in memory.
+    #[inline]
+    fn back(&mut self, back: usize) -> Option<&mut Row> {
+        let last = self.len().checked_sub(1)?;
+        self.rows.in_memory(last.checked_sub(back)?)
+    }
+
     /// Changes the CPU of the last.
     pub(crate) fn set_cpu(&mut self, cpu: Cpu) {
-        if let Some(last) = self.rows.last_rows().last_mut() {
+        if let Some(last) = self.back(0) {
             *last = last.on(cpu);
         }
     }

@@ -5,7 +5,6 @@ use agenttrace_parse::{Addr, Comm, Cpu, Nanos, Pid, SwitchState, Tid};
 use crate::op::{Op, SyscallOp};
 use crate::ops::Ops;
 use crate::recorded::Recorded;
-use crate::rows::Spill;
 use crate::spans::Spans;
 
 /// Index of a task in [`crate::Model::tasks`].
@@ -111,9 +110,7 @@ impl UnknownReason {
 }
 
 impl Task {
-    pub(crate) fn new(tid: Tid, start: Nanos, state: State) -> Self {
-        let mut states = Spans::default();
-        states.push(Span { start, state, cpu: Cpu::NONE, wake: None, inferred: false });
+    pub(crate) fn new(tid: Tid) -> Self {
         Self {
             tid,
             pid: Pid(tid.0),
@@ -123,7 +120,7 @@ impl Task {
             birth: None,
             exit: None,
             names: Vec::new(),
-            states,
+            states: Spans::default(),
             ops: Ops::default(),
             execs: Vec::new(),
             prepared: Vec::new(),
@@ -131,34 +128,6 @@ impl Task {
             migrations: Vec::new(),
             recorded: Recorded::default(),
         }
-    }
-
-    /// The current (last) span.
-    pub(crate) fn last(&self) -> Span {
-        self.states.last().unwrap_or(Span {
-            start: Nanos::ZERO,
-            state: State::Unknown(UnknownReason::BeforeFirstEvent),
-            cpu: Cpu::NONE,
-            wake: None,
-            inferred: false,
-        })
-    }
-
-    /// Begins a new state. A span of no length is replaced.
-    pub(crate) fn enter(&mut self, span: Span) {
-        let last = self.last().start;
-        let start = span.start.max(last);
-        if last == start {
-            self.states.set_last(Span { start, ..span });
-        } else {
-            self.states.push(Span { start, ..span });
-        }
-    }
-
-    /// The rows of which there are many, to be moved.
-    pub(crate) fn rows(&mut self) -> [&mut dyn Spill; 4] {
-        let [blocks, gaps] = self.recorded.rows();
-        [self.ops.rows(), self.states.rows(), blocks, gaps]
     }
 
     /// Name at a time: the last given by then, else the first.

@@ -3,10 +3,9 @@
 use std::io;
 use std::sync::Arc;
 
-use super::Builder;
+use super::{Builder, TaskState};
 use crate::model::Model;
 use crate::rows::{Scratch, ScratchFile, Spill};
-use crate::task::Task;
 
 /// Where rows go that are too many for memory.
 pub(crate) struct Spilling {
@@ -43,18 +42,21 @@ impl Builder {
         }
         spill.left = spill.every;
         let scratch = Arc::clone(&spill.scratch);
-        spill.failed = rows(&mut self.model).try_for_each(|rows| rows.spill(&scratch)).err();
+        let mut rows = rows(&mut self.live, &mut self.model);
+        spill.failed = rows.try_for_each(|rows| rows.spill(&scratch)).err();
     }
 
     /// The model is complete.
     pub(super) fn settle(&mut self) -> io::Result<()> {
-        rows(&mut self.model).try_for_each(Spill::close)?;
-        rows(&mut self.model).try_for_each(Spill::settle)
+        rows(&mut self.live, &mut self.model).try_for_each(Spill::close)?;
+        rows(&mut self.live, &mut self.model).try_for_each(Spill::settle)
     }
 }
 
-/// All rows of a model.
-fn rows(model: &mut Model) -> impl Iterator<Item = &mut dyn Spill> {
-    let wakes = std::iter::once(model.wakes.rows());
-    model.tasks.iter_mut().flat_map(Task::rows).chain(wakes)
+/// The rows of all tasks, and the wakeups.
+fn rows<'b>(
+    live: &'b mut [TaskState],
+    model: &'b mut Model,
+) -> impl Iterator<Item = &'b mut dyn Spill> {
+    live.iter_mut().flat_map(TaskState::rows).chain([model.wakes.rows()])
 }

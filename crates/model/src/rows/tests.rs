@@ -80,9 +80,11 @@ fn grown(file: &Arc<Memory>) -> (Rows<u64>, Rows<u8>, io::Result<()>) {
     (numbers, bytes, spilled)
 }
 
-fn finish(rows: &mut dyn Spill) -> io::Result<()> {
-    rows.close()?;
-    rows.settle()
+fn finish(numbers: &mut Rows<u64>, bytes: &mut Rows<u8>) -> io::Result<()> {
+    numbers.close()?;
+    bytes.close()?;
+    numbers.settle()?;
+    bytes.settle()
 }
 
 fn assert_all(numbers: &Rows<u64>, bytes: &Rows<u8>) {
@@ -113,8 +115,7 @@ fn rows_of_a_file_are_those_that_were_pushed_and_changed() {
     assert_eq!(numbers.read(200_000), None);
     // 1.6 MB of numbers did not fit into their first room, and moved once.
     assert!(file.bytes.lock().unwrap().len() > 1_600_000 + (1 << 20));
-    finish(&mut numbers).unwrap();
-    finish(&mut bytes).unwrap();
+    finish(&mut numbers, &mut bytes).unwrap();
     assert!(numbers.mapped.is_some() && bytes.mapped.is_some());
     assert_all(&numbers, &bytes);
     assert_eq!([numbers.read(7), numbers.read(200_000)], [Some(7_000_000), None]);
@@ -124,9 +125,9 @@ fn rows_of_a_file_are_those_that_were_pushed_and_changed() {
 fn few_rows_stay_in_memory() {
     let file = Memory::new(usize::MAX, false);
     let scratch = Scratch::new(Box::new(Arc::clone(&file)));
-    let mut rows: Rows<u64> = (0..130).collect();
+    let mut rows: Rows<u64> = (0..143).collect();
     rows.spill(&scratch).unwrap();
-    assert_eq!((rows.len(), file.bytes.lock().unwrap().len()), (130, 0));
+    assert_eq!((rows.count(), file.bytes.lock().unwrap().len()), (143, 0));
     // 128 rows of 8 bytes are worth a write.
     rows.push(143);
     rows.spill(&scratch).unwrap();
@@ -137,7 +138,7 @@ fn few_rows_stay_in_memory() {
 #[test]
 fn a_piece_that_is_held_can_be_changed_and_those_before_it_be_read() {
     let file = Memory::new(usize::MAX, false);
-    let (mut numbers, ..) = grown(&file);
+    let (mut numbers, mut bytes, _) = grown(&file);
     assert_eq!(numbers.hold(0, 60_000).unwrap(), 60_000);
     numbers.replace(59_999, 5);
     assert_eq!(numbers.hold(60_000, 60_000).unwrap(), 120_000);
@@ -147,7 +148,7 @@ fn a_piece_that_is_held_can_be_changed_and_those_before_it_be_read() {
     assert_eq!(numbers.read(150_000), Some(150_000));
     numbers.replace(59_998, 6);
     assert_eq!(numbers.hold(120_000, 600_000).unwrap(), 200_000);
-    finish(&mut numbers).unwrap();
+    finish(&mut numbers, &mut bytes).unwrap();
     let numbers = numbers.settled();
     assert_eq!(numbers[59_996..60_001], [59_996, 59_997, 6, 5, 60_000]);
     assert_eq!((numbers[7], numbers[150_000], numbers[199_999]), (7_000_000, 150_000, 1));
@@ -159,8 +160,7 @@ fn where_no_space_is_left_all_rows_come_back_into_memory() {
     for limit in [0, 90_000, 1_300_000, 2_000_000] {
         let (mut numbers, mut bytes, spilled) = grown(&Memory::new(limit, false));
         assert_eq!(spilled.unwrap_err().kind(), io::ErrorKind::StorageFull, "{limit}");
-        finish(&mut numbers).unwrap();
-        finish(&mut bytes).unwrap();
+        finish(&mut numbers, &mut bytes).unwrap();
         assert_all(&numbers, &bytes);
     }
 }
@@ -170,8 +170,7 @@ fn a_file_that_cannot_be_mapped_is_read() {
     let (mut numbers, mut bytes, _) = grown(&Memory::new(usize::MAX, true));
     // From the middle of last changes too.
     numbers.hold(60_000, 60_000).unwrap();
-    finish(&mut numbers).unwrap();
-    finish(&mut bytes).unwrap();
+    finish(&mut numbers, &mut bytes).unwrap();
     assert!(numbers.mapped.is_none());
     assert_all(&numbers, &bytes);
 }
@@ -179,8 +178,8 @@ fn a_file_that_cannot_be_mapped_is_read() {
 #[test]
 fn rows_that_cannot_be_had_back_are_an_error() {
     let file = Memory::new(usize::MAX, true);
-    let (mut numbers, ..) = grown(&file);
+    let (mut numbers, mut bytes, _) = grown(&file);
     file.unreadable.store(true, Ordering::Relaxed);
     assert_eq!(numbers.read(7), None);
-    assert_eq!(finish(&mut numbers).unwrap_err().kind(), io::ErrorKind::InvalidData);
+    assert_eq!(finish(&mut numbers, &mut bytes).unwrap_err().kind(), io::ErrorKind::InvalidData);
 }
