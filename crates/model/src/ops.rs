@@ -143,6 +143,13 @@ impl Ops {
         &mut self.packed
     }
 
+    /// The same, where it is known that this many do: a near one is found at once.
+    #[must_use]
+    pub(crate) fn up_to_from(&self, begun: usize, time: Nanos) -> usize {
+        let later = self.packed.settled().iter().skip(begun);
+        begun + later.take_while(|packed| self.starts(packed) <= time).count()
+    }
+
     /// When an operation starts.
     #[must_use]
     #[inline]
@@ -200,20 +207,24 @@ impl Ops {
         })
     }
 
-    /// One more, which starts last.
-    #[inline]
+    /// One more, which starts last. Always inlined, and filled in where it stays: a row that
+    /// goes through the stack waits for its own stores.
+    #[inline(always)]
     pub(crate) fn push(&mut self, op: &Op) -> usize {
         if self.base == Nanos::ZERO {
             self.base = op.start;
         }
         let index = self.len();
-        let packed = self.pack(op, index);
-        self.packed.push(packed);
+        self.packed.push(Packed::default());
+        let base = self.base;
+        if self.packed.in_memory(index).and_then(|row| row.fill(op, index, base)).is_none() {
+            self.keep_whole(index, *op);
+        }
         index
     }
 
     /// Ends one that is open, at a time or when it began; tells when.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn close(&mut self, index: usize, time: Nanos, estimated: bool) -> Option<Nanos> {
         let base = self.base;
         if let Some(packed) = self.packed.in_memory(index)
@@ -283,9 +294,12 @@ impl Ops {
                     *whole = *op;
                 }
             }
-            Some(_) => {
-                let new = self.pack(op, index);
-                self.packed.replace(index, new);
+            Some(mut packed) => {
+                if packed.fill(op, index, self.base).is_some() {
+                    self.packed.replace(index, packed);
+                } else {
+                    self.keep_whole(index, *op);
+                }
             }
             None => {}
         }
@@ -368,19 +382,11 @@ impl Ops {
         self.edit(index, |op| op.settle(costs, unit));
     }
 
-    #[inline]
-    fn pack(&mut self, op: &Op, index: usize) -> Packed {
-        match Packed::new(op, index, self.base) {
-            Some(packed) => packed,
-            None => self.keep_whole(*op),
-        }
-    }
-
     #[cold]
-    fn keep_whole(&mut self, op: Op) -> Packed {
+    fn keep_whole(&mut self, index: usize, op: Op) {
         let a = u32::try_from(self.whole.len()).unwrap_or(u32::MAX);
         self.whole.push(op);
-        Packed { word: WHOLE, a, ..Packed::default() }
+        self.packed.replace(index, Packed { word: WHOLE, a, ..Packed::default() });
     }
 }
 
@@ -431,9 +437,9 @@ impl DoubleEndedIterator for OpsIter<'_> {
 impl ExactSizeIterator for OpsIter<'_> {}
 
 impl Packed {
-    /// `None`: it does not fit.
-    #[inline]
-    fn new(op: &Op, index: usize, base: Nanos) -> Option<Self> {
+    /// Takes an operation in. `None`: it does not fit, and the row is as it was.
+    #[inline(always)]
+    fn fill(&mut self, op: &Op, index: usize, base: Nanos) -> Option<()> {
         // What began before the capture starts at zero, and tells nothing to count from.
         let start = op.start.0.checked_sub(base.0).filter(|start| start >> 48 == 0);
         let start = start.filter(|_| base != Nanos::ZERO)?;
@@ -446,37 +452,31 @@ impl Packed {
         } else {
             u32::try_from(op.end.0.checked_sub(op.start.0)?).ok().filter(|len| *len != OPEN)?
         };
-        let flag = |set: bool, flag: u32| if set { flag } else { 0 };
-        let mut packed = Self {
-            place: start << 16 | back as u64,
-            len,
-            gap: op.gap,
-            word: flag(op.estimated, ESTIMATED) | flag(op.reads, READS) | flag(op.writes, WRITES),
-            ..Self::default()
-        };
-        match op.kind {
-            OpKind::Syscall(call) => packed.call(&call)?,
-            OpKind::Fault(fault) => packed.fault(&fault)?,
-            OpKind::Lock { addr, kind } => packed.wide(LOCK, addr.0, kind as u32),
-            OpKind::Irq(name) => packed.wide(IRQ, 0, name),
-            OpKind::Softirq(vector) => packed.wide(SOFTIRQ, 0, vector),
-            OpKind::LocalTimer => packed.wide(LOCAL_TIMER, 0, 0),
-            OpKind::Work(function) => packed.wide(WORK, function.0, 0),
-            OpKind::Commit { dev, transaction } => {
-                packed.wide(COMMIT, u64::from(transaction), dev.0);
-            }
-            OpKind::SyncFile { dev, ino } => packed.wide(SYNC_FILE, ino, dev.0),
-            OpKind::Exit => packed.wide(EXIT, 0, 0),
-            OpKind::TlbWait(sent) => packed.wide(TLB_WAIT, 0, sent),
+        let low = |wide: u64| wide as u32;
+        let (word, a, b, c) = match op.kind {
+            OpKind::Syscall(call) => Self::of_call(&call)?,
+            OpKind::Fault(fault) => Self::of_fault(&fault)?,
+            OpKind::Lock { addr, kind } => (LOCK, low(addr.0), low(addr.0 >> 32), kind as u32),
+            OpKind::Irq(name) => (IRQ, 0, 0, name),
+            OpKind::Softirq(vector) => (SOFTIRQ, 0, 0, vector),
+            OpKind::LocalTimer => (LOCAL_TIMER, 0, 0, 0),
+            OpKind::Work(function) => (WORK, low(function.0), low(function.0 >> 32), 0),
+            OpKind::Commit { dev, transaction } => (COMMIT, transaction, 0, dev.0),
+            OpKind::SyncFile { dev, ino } => (SYNC_FILE, low(ino), low(ino >> 32), dev.0),
+            OpKind::Exit => (EXIT, 0, 0, 0),
+            OpKind::TlbWait(sent) => (TLB_WAIT, 0, 0, sent),
             // Few, and large.
             OpKind::Reclaim(_) | OpKind::DirtyPause(_) => return None,
-        }
-        Some(packed)
-    }
-
-    fn wide(&mut self, kind: u32, ab: u64, c: u32) {
-        self.word |= kind;
-        (self.a, self.b, self.c) = (ab as u32, (ab >> 32) as u32, c);
+        };
+        self.place = start << 16 | back as u64;
+        self.len = len;
+        self.gap = op.gap;
+        self.word =
+            word | flag(op.estimated, ESTIMATED) | flag(op.reads, READS) | flag(op.writes, WRITES);
+        self.a = a;
+        self.b = b;
+        self.c = c;
+        Some(())
     }
 
     #[inline]
@@ -484,33 +484,34 @@ impl Packed {
         u64::from(self.b) << 32 | u64::from(self.a)
     }
 
-    #[inline]
-    fn call(&mut self, call: &SyscallOp) -> Option<()> {
+    /// The word, and a, b, c.
+    #[inline(always)]
+    fn of_call(call: &SyscallOp) -> Option<(u32, u32, u32, u32)> {
         let number = u32::try_from(call.nr).ok().filter(|nr| *nr < NUMBERS)?;
-        let flag = |set: bool, flag: u32| if set { flag } else { 0 };
-        self.word |= SYSCALL
+        let word = SYSCALL
             | flag(call.continued, CONTINUED)
             | flag(call.mark, MARK)
             | flag(call.thread, THREAD)
             | flag(call.no_entry, NO_ENTRY)
             | flag(call.lock, FOR_LOCK)
+            | flag(call.opened.is_some(), OPENED)
+            | flag(call.ret.is_some(), RETURNED)
             | (call.fd as u32) << FD
             | number << NUMBER;
-        if let Some(opened) = call.opened {
-            self.word |= OPENED;
-            (self.a, self.b) = (u32::try_from(call.arg0).ok()?, opened.get());
-        } else {
-            (self.a, self.b) = (call.arg0 as u32, (call.arg0 >> 32) as u32);
-        }
-        if let Some(ret) = call.ret {
-            self.word |= RETURNED;
-            self.c = i32::try_from(ret).ok()?.cast_unsigned();
-        }
-        Some(())
+        let (a, b) = match call.opened {
+            Some(opened) => (u32::try_from(call.arg0).ok()?, opened.get()),
+            None => (call.arg0 as u32, (call.arg0 >> 32) as u32),
+        };
+        let c = match call.ret {
+            Some(ret) => i32::try_from(ret).ok()?.cast_unsigned(),
+            None => 0,
+        };
+        Some((word, a, b, c))
     }
 
-    #[inline]
-    fn fault(&mut self, fault: &FaultOp) -> Option<()> {
+    /// The same of a fault.
+    #[inline(always)]
+    fn of_fault(fault: &FaultOp) -> Option<(u32, u32, u32, u32)> {
         let address = fault.address.0;
         let file = match fault.file {
             Some(file) => file.checked_add(1).filter(|file| *file < FILES)?,
@@ -519,18 +520,15 @@ impl Packed {
         if canonical(address) != address {
             return None;
         }
-        let flag = |set: bool, flag: u32| if set { flag } else { 0 };
-        self.word |= FAULT
+        let word = FAULT
             | u32::from(fault.error_code) << CODE
             | flag(fault.major.is_some(), MAJOR_TOLD)
             | flag(fault.major == Some(true), MAJOR)
             | flag(fault.around, AROUND)
             | flag(fault.page.is_some(), PAGE)
             | file >> 16 << FILE_HIGH;
-        self.a = address as u32;
-        self.b = (address >> 32) as u32 & 0xffff | file << 16;
-        self.c = fault.page.unwrap_or(0);
-        Some(())
+        let b = (address >> 32) as u32 & 0xffff | file << 16;
+        Some((word, address as u32, b, fault.page.unwrap_or(0)))
     }
 
     #[inline]
@@ -597,6 +595,10 @@ impl Packed {
         (op.estimated, op.reads, op.writes) = (is(ESTIMATED), is(READS), is(WRITES));
         op
     }
+}
+
+fn flag(set: bool, flag: u32) -> u32 {
+    if set { flag } else { 0 }
 }
 
 /// An address of 48 bits, with its top bit in those above.

@@ -41,26 +41,25 @@ struct Block {
 
 impl Recorded {
     /// The next event. One that seems to be before the last is taken to be at the same time.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn push(&mut self, time: Nanos) {
-        let gap = (time - self.last).0;
-        if self.count.is_multiple_of(BLOCK) {
-            self.begin(time.max(self.last));
-        } else if gap < MORE {
-            self.gaps.push(gap as u16);
+        let gap = time - self.last;
+        self.last = self.last + gap;
+        if gap.0 < MORE && !self.count.is_multiple_of(BLOCK) {
+            self.gaps.push(gap.0 as u16);
         } else {
-            self.push_long(gap);
+            self.push_other(gap.0);
         }
         self.count += 1;
-        self.last = time.max(self.last);
     }
 
-    #[cold]
-    fn begin(&mut self, first: Nanos) {
-        self.blocks.push(Block { first: first.0, gaps: self.gaps.count() as u64 });
-    }
-
-    fn push_long(&mut self, mut gap: u64) {
+    /// The first of a block, or one after a long gap.
+    #[inline(never)]
+    fn push_other(&mut self, mut gap: u64) {
+        if self.count.is_multiple_of(BLOCK) {
+            self.blocks.push(Block { first: self.last.0, gaps: self.gaps.count() as u64 });
+            return;
+        }
         while gap >= MORE {
             self.gaps.push((gap & (MORE - 1) | MORE) as u16);
             gap >>= BITS;
