@@ -34,7 +34,11 @@ impl CpuLines {
         }
         #[expect(clippy::iter_over_hash_type, reason = "each list is sorted by itself")]
         for list in cpus.values_mut() {
-            list.sort_unstable();
+            // By one number, which is faster; hardly ever do two begin at once.
+            list.sort_unstable_by_key(|run| run.from);
+            for at_once in list.chunk_by_mut(|a, b| a.from == b.from) {
+                at_once.sort_unstable();
+            }
         }
         let mut order: Vec<Cpu> = cpus.keys().copied().collect();
         order.sort_unstable();

@@ -1,9 +1,7 @@
 //! Wakeups of tasks: from being woken to running, by how far, and what held them.
 
 use agenttrace_model::parse::{Cpu, Distance, Nanos, Seats};
-use agenttrace_model::{Model, State, Task, TaskId, Wake};
-
-use crate::inclusive::Stretch;
+use agenttrace_model::{Model, Span, State, Task, TaskId, Wake};
 
 /// A task was woken and then ran.
 #[derive(Clone, Copy, Debug)]
@@ -16,7 +14,21 @@ pub(crate) struct Wakeup<'m> {
     pub(crate) cpu: Cpu,
 }
 
-impl Wakeup<'_> {
+impl<'m> Wakeup<'m> {
+    /// The one that a runnable span begins with, births apart.
+    pub(crate) fn of(
+        model: &'m Model,
+        id: TaskId,
+        task: &'m Task,
+        (index, span): (usize, Span),
+    ) -> Option<Self> {
+        let wake = model.wakes.get(span.wake?.0 as usize).filter(|wake| !wake.birth)?;
+        let later = task.states.get(index + 1..).unwrap_or_default();
+        let next = later.iter().find(|s| s.state != State::Runnable)?;
+        let ran = next.state == State::Running;
+        ran.then_some(Self { wake, task: id, ran: next.start, cpu: next.cpu })
+    }
+
     /// Its latency: woken to running.
     pub(crate) fn latency(&self) -> Nanos {
         self.ran - self.wake.time
@@ -26,27 +38,6 @@ impl Wakeup<'_> {
     pub(crate) fn distance(&self, seats: &Seats) -> Distance {
         seats.distance(self.wake.cpu, self.cpu)
     }
-}
-
-/// The wakeups of a task that lie in a stretch, births apart, in time order.
-pub(crate) fn wakeups<'m>(
-    model: &'m Model,
-    task: &'m Task,
-    stretch: Stretch,
-) -> impl Iterator<Item = Wakeup<'m>> + 'm {
-    task.spans(stretch.from, stretch.to)
-        .filter(move |(_, _, _, span)| span.state == State::Runnable && span.start >= stretch.from)
-        .filter_map(move |(index, _, _, span)| {
-            let wake = model.wakes.get(span.wake?.0 as usize).filter(|wake| !wake.birth)?;
-            let later = task.states.get(index + 1..).unwrap_or_default();
-            let next = later.iter().find(|s| s.state != State::Runnable)?;
-            (next.state == State::Running).then_some(Wakeup {
-                wake,
-                task: stretch.task,
-                ran: next.start,
-                cpu: next.cpu,
-            })
-        })
 }
 
 /// On whose queue a task waited over `[from, to)` until it ran on `cpu`: (CPU, from, to).

@@ -187,6 +187,7 @@ impl<'m> Walker<'_, 'm> {
             sum.estimated += end - start;
         }
         self.last = Some(cell);
+        self.path.places.push(cell);
         self.path.segments.push(PathSegment {
             start,
             end,
@@ -311,17 +312,19 @@ impl<'m> Walker<'_, 'm> {
         let alike = running && !facts.model.uring.work.contains_key(&id);
         let mut cursor = self.take_cursor(id);
         let mut at = from;
+        // Whether it works for the step, and until when that holds.
+        let (mut works, mut until) = (true, if id == self.root { to } else { at });
         while at < to {
-            cursor.seek(at);
-            let mut next = to.min(cursor.edge());
-            if id != self.root {
-                next = next.min(self.claim_edge(id, at));
+            if until <= at {
+                (works, until) = (self.works(id, at), self.claim_edge(id, at));
             }
+            cursor.seek(at);
+            let mut next = to.min(cursor.edge()).min(until);
             if !running {
                 next = next.min(facts.throttles.edge(id, at));
             }
             let next = next.max(at + Nanos(1)).min(to);
-            let cell = if !self.works(id, at) {
+            let cell = if !works {
                 // A busy task: the wait for it is opaque.
                 let charge = Charge::new(opaque.cause, opaque.resource, base);
                 self.path.cells.id(charge.key(id))

@@ -167,6 +167,12 @@ fn states(index: &Index<'_>, holder: TaskId, task: &Task, from: Nanos, to: Nanos
 /// Time by the outermost call or fault; the rest is its own.
 fn acts(task: &Task, from: Nanos, to: Nanos, held: &mut Held) {
     let mut rest = to - from;
+    // They are few, and there are many operations.
+    let mut sums: Vec<(Act, Nanos)> = Vec::new();
+    let mut add = |act: Act, ns: Nanos| match sums.iter_mut().find(|(of, _)| *of == act) {
+        Some((_, sum)) => *sum += ns,
+        None => sums.push((act, ns)),
+    };
     let first = task
         .op_chain(task.op_at(from))
         .last()
@@ -180,11 +186,14 @@ fn acts(task: &Task, from: Nanos, to: Nanos, held: &mut Held) {
         };
         let (start, end) = (op.start.max(from), op.end.min(to));
         if start < end {
-            *held.acts.entry(act).or_default() += end - start;
+            add(act, end - start);
             rest = Nanos(rest.0.saturating_sub((end - start).0));
         }
     }
     if rest > Nanos::ZERO {
-        *held.acts.entry(Act::Computing).or_default() += rest;
+        add(Act::Computing, rest);
+    }
+    for (act, ns) in sums {
+        *held.acts.entry(act).or_default() += ns;
     }
 }

@@ -40,7 +40,7 @@ use agenttrace_model::{Captured, Step, Windows};
 use rayon::prelude::*;
 
 use crate::detail::{Column, Detail, Value};
-use crate::inclusive::{Index, Stretch};
+use crate::inclusive::{Collected, Index, Stretch};
 use crate::made::Made;
 use crate::path::StepPath;
 use crate::report::StepReport;
@@ -99,7 +99,7 @@ pub(crate) struct StepView<'a> {
     /// Samples with call chains, where the capture has any.
     pub(crate) stacks: Option<&'a SampleIndex<'a>>,
     /// What rules need as well.
-    pub(crate) made: &'a Made,
+    pub(crate) made: &'a Made<'a>,
 }
 
 /// All steps, as mechanisms see them.
@@ -107,11 +107,13 @@ pub(crate) struct StepView<'a> {
 pub(crate) struct SessionView<'a> {
     pub(crate) index: &'a Index<'a>,
     pub(crate) windows: &'a Windows,
-    /// Work of each step, in the order of [`Windows::steps`].
-    pub(crate) work: &'a [Vec<Stretch>],
+    /// The work of all steps, each stretch once.
+    pub(crate) work: &'a [Stretch],
     pub(crate) reports: &'a [StepReport],
     /// What is usual for the tools.
     pub(crate) tools: &'a Tools<'a>,
+    /// What the pass over all work collected.
+    pub(crate) collected: &'a Collected<'a>,
 }
 
 /// A table keeps at most this many rows; [`Detail::more`] tells of the others.

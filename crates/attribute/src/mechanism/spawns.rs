@@ -7,7 +7,6 @@ use agenttrace_model::parse::Nanos;
 
 use super::{Mechanism, Rows, SessionView, StepView};
 use crate::detail::{Column, Value};
-use crate::inclusive::union;
 use crate::spawn::{PHASES, Part, Spawn, spawns};
 use crate::stats::{human, mean};
 
@@ -243,7 +242,7 @@ impl Mechanism for Spawns {
     }
     fn session(&self, view: &SessionView<'_>) -> Rows {
         let until = view.windows.steps.iter().map(|s| s.end).max().unwrap_or(Nanos::ZERO);
-        let spawns = spawns(view.index, &union(view.work), until);
+        let spawns = spawns(view.index, view.work, until);
         Rows { rows: groups(&spawns).iter().map(group_row).collect(), notes: notes(&spawns) }
     }
 }

@@ -10,7 +10,7 @@ use super::{Mechanism, Rows, StepView};
 use crate::detail::Column;
 use crate::inclusive::Index;
 use crate::stats::stats;
-use crate::wakeup::{Wakeup, wakeups};
+use crate::wakeup::Wakeup;
 
 /// Who runs longer than this before it wakes the next did work of its own.
 const PASSED_ON: Nanos = Nanos(100_000);
@@ -86,12 +86,7 @@ impl Mechanism for WakeupChains {
 /// and ends it; so that a ring of tasks does not begin anywhere, the root task always begins anew.
 fn chains(view: &StepView<'_>) -> Vec<Chain> {
     let index: &Index<'_> = view.index;
-    let mut all: Vec<Wakeup<'_>> = Vec::new();
-    for stretch in view.work {
-        if let Some(task) = index.task(stretch.task) {
-            all.extend(wakeups(index.model, task, *stretch));
-        }
-    }
+    let mut all: Vec<Wakeup<'_>> = view.made.collected.wakeups.clone();
     all.sort_by_key(|w| (w.wake.time, w.task));
     let root = view.step.root;
     let mut chains: Vec<Chain> = Vec::new();

@@ -8,10 +8,10 @@ use agenttrace_model::{Step, TaskId, Windows};
 
 use super::{Mechanism, Rows, SessionView, StepView};
 use crate::detail::{Column, Value};
-use crate::inclusive::{Index, Stretch, union};
+use crate::inclusive::Index;
 use crate::path::Frame;
 use crate::stats::stats;
-use crate::wakeup::{Wakeup, queues, wakeups};
+use crate::wakeup::{Wakeup, queues};
 
 /// Wakeups up to here are never a tail.
 const USUAL: Nanos = Nanos(64_000);
@@ -47,25 +47,21 @@ impl Mechanism for WakeupTail {
         COLUMNS
     }
     fn step(&self, view: &StepView<'_>) -> Rows {
-        rows(view.index, view.windows, view.work, Some(view.step))
+        rows(view.index, view.windows, &view.made.collected.wakeups, Some(view.step))
     }
     fn session(&self, view: &SessionView<'_>) -> Rows {
-        rows(view.index, view.windows, &union(view.work), None)
+        rows(view.index, view.windows, &view.collected.wakeups, None)
     }
 }
 
-fn rows(index: &Index<'_>, windows: &Windows, work: &[Stretch], step: Option<&Step>) -> Rows {
-    let mut all: Vec<Wakeup<'_>> = Vec::new();
-    for stretch in work {
-        if let Some(task) = index.task(stretch.task) {
-            all.extend(wakeups(index.model, task, *stretch));
-        }
-    }
-    let mut latencies: Vec<Nanos> = all.iter().map(Wakeup::latency).collect();
+fn rows(index: &Index<'_>, windows: &Windows, wakeups: &[Wakeup<'_>], step: Option<&Step>) -> Rows {
+    let mut latencies: Vec<Nanos> = wakeups.iter().map(Wakeup::latency).collect();
     let limit = stats(&mut latencies).p99.max(USUAL);
     // With less than a hundred, the largest is the p99.
     let few = latencies.len() < 100;
-    all.retain(|w| w.latency() > limit || (few && w.latency() == limit && limit > USUAL));
+    let tail =
+        |w: &&Wakeup<'_>| w.latency() > limit || (few && w.latency() == limit && limit > USUAL);
+    let mut all: Vec<Wakeup<'_>> = wakeups.iter().filter(tail).copied().collect();
     all.sort_by_key(|w| (Reverse(w.latency()), w.wake.time, w.task));
     let rows = all.iter().map(|wakeup| {
         let step = step.or_else(|| {
