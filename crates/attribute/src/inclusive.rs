@@ -35,11 +35,11 @@ pub(crate) struct Kinds {
 
 /// What the pass over some stretches of work collects for tables, besides counters.
 #[derive(Default)]
-pub(crate) struct Collected<'m> {
+pub(crate) struct Collected {
     /// Which operations there are.
     pub(crate) kinds: Kinds,
     /// Wakeups, births apart, by stretch and time.
-    pub(crate) wakeups: Vec<Wakeup<'m>>,
+    pub(crate) wakeups: Vec<Wakeup>,
     /// Own times of interrupts, in the order of their frames.
     pub(crate) interrupts: Vec<(Frame, Stats)>,
 }
@@ -115,7 +115,7 @@ struct BlockSum {
 }
 
 #[derive(Default)]
-struct Gathered<'m> {
+struct Gathered {
     /// Only what [`samples`] gives is asked for.
     brief: bool,
     syscalls: Calls,
@@ -128,7 +128,7 @@ struct Gathered<'m> {
     files: BTreeMap<u32, (u64, u64, Nanos)>,
     locks: Vec<Nanos>,
     block: BTreeMap<BlockKey, BlockSum>,
-    wakeups: Vec<Wakeup<'m>>,
+    wakeups: Vec<Wakeup>,
     interrupts: BTreeMap<Frame, Vec<Nanos>>,
     run_delay: Nanos,
     cpu: Nanos,
@@ -190,7 +190,7 @@ impl Calls {
     }
 }
 
-impl<'m> Gathered<'m> {
+impl Gathered {
     fn op(&mut self, model: &Model, task: &Task, number: usize, op: &Op) {
         match &op.kind {
             OpKind::Syscall(call) if self.brief => {
@@ -271,7 +271,7 @@ impl<'m> Gathered<'m> {
         }
     }
 
-    fn states(&mut self, model: &'m Model, task: &'m Task, stretch: Stretch) {
+    fn states(&mut self, model: &Model, task: &Task, stretch: Stretch) {
         for (at, from, to, span) in task.spans(stretch.from, stretch.to) {
             match span.state {
                 State::Running => self.cpu += to - from,
@@ -316,7 +316,7 @@ impl<'m> Gathered<'m> {
     }
 
     /// What operations, states and requests of a stretch tell.
-    fn stretch(&mut self, index: &Index<'m>, task: &'m Task, stretch: Stretch) {
+    fn stretch(&mut self, index: &Index<'_>, task: &Task, stretch: Stretch) {
         for number in numbers(task, stretch) {
             let Some(op) = task.ops.get(number) else { break };
             self.op(index.model, task, number, &op);
@@ -358,7 +358,7 @@ impl<'m> Gathered<'m> {
         }
     }
 
-    fn collected(self) -> Collected<'m> {
+    fn collected(self) -> Collected {
         let times = self.interrupts.into_iter();
         Collected {
             kinds: self.kinds,
@@ -406,10 +406,10 @@ fn tells_completions(model: &Model) -> bool {
 }
 
 /// Everything that happened in the stretches.
-pub(crate) fn inclusive<'m>(
-    index: &Index<'m>,
+pub(crate) fn inclusive(
+    index: &Index<'_>,
     stretches: &[Stretch],
-) -> (Inclusive, Samples, Collected<'m>) {
+) -> (Inclusive, Samples, Collected) {
     let completions = tells_completions(index.model);
     let mut sums = Gathered { completions, ..Gathered::default() };
     for stretch in stretches {
@@ -434,11 +434,11 @@ pub(crate) fn inclusive<'m>(
 }
 
 /// The single durations of many stretches, and what tables of all of them need.
-pub(crate) fn samples<'m>(index: &Index<'m>, stretches: &[Stretch]) -> (Samples, Collected<'m>) {
+pub(crate) fn samples(index: &Index<'_>, stretches: &[Stretch]) -> (Samples, Collected) {
     let completions = tells_completions(index.model);
     let new = || Gathered { brief: true, completions, ..Gathered::default() };
     let parts = stretches.par_chunks(stretches.len().div_ceil(PARTS).max(1));
-    let parts: Vec<Gathered<'m>> = parts
+    let parts: Vec<Gathered> = parts
         .map(|part| {
             let mut sums = new();
             for stretch in part {
@@ -457,7 +457,7 @@ pub(crate) fn samples<'m>(index: &Index<'m>, stretches: &[Stretch]) -> (Samples,
 /// The stretches of a session are looked through in so many parts.
 const PARTS: usize = 32;
 
-fn finish<'m>(index: &Index<'m>, mut sums: Gathered<'m>) -> (Inclusive, Samples, Collected<'m>) {
+fn finish(index: &Index<'_>, mut sums: Gathered) -> (Inclusive, Samples, Collected) {
     let model = index.model;
     let has = |name: &str| model.captured.has(name);
     let calls = has("raw_syscalls:sys_enter") && has("raw_syscalls:sys_exit");

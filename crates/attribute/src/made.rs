@@ -16,9 +16,9 @@ use crate::spawn::{Spawn, spawns};
 
 /// Of one step.
 #[derive(Default)]
-pub(crate) struct Made<'m> {
+pub(crate) struct Made {
     /// What the pass over its operations collected.
-    pub(crate) collected: Collected<'m>,
+    pub(crate) collected: Collected,
     metadata: OnceCell<metadata::Sums>,
     syncs: OnceCell<Vec<SyncCall>>,
     spawns: OnceCell<Vec<Spawn>>,
@@ -36,9 +36,9 @@ pub(crate) struct Rival {
     pub(crate) to: Nanos,
 }
 
-impl<'m> Made<'m> {
+impl Made {
     /// Of a step of which this was collected.
-    pub(crate) fn new(collected: Collected<'m>) -> Self {
+    pub(crate) fn new(collected: Collected) -> Self {
         Self { collected, ..Self::default() }
     }
 

@@ -1,12 +1,16 @@
 //! Wakeups of tasks: from being woken to running, by how far, and what held them.
 
 use agenttrace_model::parse::{Cpu, Distance, Nanos, Seats};
-use agenttrace_model::{Model, Span, State, Task, TaskId, Wake};
+use agenttrace_model::{Model, Span, State, Task, TaskId, WakeId};
 
 /// A task was woken and then ran.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Wakeup<'m> {
-    pub(crate) wake: &'m Wake,
+pub(crate) struct Wakeup {
+    pub(crate) wake: WakeId,
+    /// When it was woken.
+    pub(crate) time: Nanos,
+    /// On which CPU that happened.
+    by: Cpu,
     pub(crate) task: TaskId,
     /// When it ran.
     pub(crate) ran: Nanos,
@@ -14,29 +18,35 @@ pub(crate) struct Wakeup<'m> {
     pub(crate) cpu: Cpu,
 }
 
-impl<'m> Wakeup<'m> {
+impl Wakeup {
     /// The one that a runnable span begins with, births apart.
     pub(crate) fn of(
-        model: &'m Model,
+        model: &Model,
         id: TaskId,
-        task: &'m Task,
+        task: &Task,
         (index, span): (usize, Span),
     ) -> Option<Self> {
-        let wake = model.wakes.get(span.wake?.0 as usize).filter(|wake| !wake.birth)?;
-        let later = task.states.get(index + 1..).unwrap_or_default();
-        let next = later.iter().find(|s| s.state != State::Runnable)?;
+        let wake = model.wakes.get(span.wake?).filter(|wake| !wake.birth)?;
+        let next = task.states.since(index + 1).find(|s| s.state != State::Runnable)?;
         let ran = next.state == State::Running;
-        ran.then_some(Self { wake, task: id, ran: next.start, cpu: next.cpu })
+        ran.then_some(Self {
+            wake: span.wake?,
+            time: wake.time,
+            by: wake.cpu,
+            task: id,
+            ran: next.start,
+            cpu: next.cpu,
+        })
     }
 
     /// Its latency: woken to running.
     pub(crate) fn latency(&self) -> Nanos {
-        self.ran - self.wake.time
+        self.ran - self.time
     }
 
     /// From the waker's CPU (an interrupt's, where one woke it) to where the task ran.
     pub(crate) fn distance(&self, seats: &Seats) -> Distance {
-        seats.distance(self.wake.cpu, self.cpu)
+        seats.distance(self.by, self.cpu)
     }
 }
 

@@ -99,7 +99,7 @@ pub(crate) struct StepView<'a> {
     /// Samples with call chains, where the capture has any.
     pub(crate) stacks: Option<&'a SampleIndex<'a>>,
     /// What rules need as well.
-    pub(crate) made: &'a Made<'a>,
+    pub(crate) made: &'a Made,
 }
 
 /// All steps, as mechanisms see them.
@@ -113,7 +113,7 @@ pub(crate) struct SessionView<'a> {
     /// What is usual for the tools.
     pub(crate) tools: &'a Tools<'a>,
     /// What the pass over all work collected.
-    pub(crate) collected: &'a Collected<'a>,
+    pub(crate) collected: &'a Collected,
 }
 
 /// A table keeps at most this many rows; [`Detail::more`] tells of the others.

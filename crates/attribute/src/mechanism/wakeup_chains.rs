@@ -86,17 +86,18 @@ impl Mechanism for WakeupChains {
 /// and ends it; so that a ring of tasks does not begin anywhere, the root task always begins anew.
 fn chains(view: &StepView<'_>) -> Vec<Chain> {
     let index: &Index<'_> = view.index;
-    let mut all: Vec<Wakeup<'_>> = view.made.collected.wakeups.clone();
-    all.sort_by_key(|w| (w.wake.time, w.task));
+    let mut all: Vec<Wakeup> = view.made.collected.wakeups.clone();
+    all.sort_by_key(|w| (w.time, w.task));
     let root = view.step.root;
     let mut chains: Vec<Chain> = Vec::new();
     // Which chain last woke a task, and when it ran then.
     let mut last: BTreeMap<TaskId, (usize, Nanos)> = BTreeMap::new();
     for wakeup in &all {
-        let WakeSource::Task(waker) = wakeup.wake.source else { continue };
+        let source = index.model.wakes.get(wakeup.wake).map(|wake| wake.source);
+        let Some(WakeSource::Task(waker)) = source else { continue };
         let before = last.get(&waker).copied().filter(|(_, ran)| {
             // Whoever woke the root task: what it hands out is its own.
-            waker != root && index.task(waker).is_some_and(|t| passed_on(t, *ran, wakeup.wake.time))
+            waker != root && index.task(waker).is_some_and(|t| passed_on(t, *ran, wakeup.time))
         });
         let answers =
             |chain: usize| chains.get(chain).is_some_and(|c| c.tasks.contains(&wakeup.task));
@@ -110,7 +111,7 @@ fn chains(view: &StepView<'_>) -> Vec<Chain> {
             None => {
                 chains.push(Chain {
                     tasks: vec![waker],
-                    from: wakeup.wake.time,
+                    from: wakeup.time,
                     to: wakeup.ran,
                     latency: Nanos::ZERO,
                 });

@@ -54,19 +54,18 @@ impl Mechanism for WakeupTail {
     }
 }
 
-fn rows(index: &Index<'_>, windows: &Windows, wakeups: &[Wakeup<'_>], step: Option<&Step>) -> Rows {
+fn rows(index: &Index<'_>, windows: &Windows, wakeups: &[Wakeup], step: Option<&Step>) -> Rows {
     let mut latencies: Vec<Nanos> = wakeups.iter().map(Wakeup::latency).collect();
     let limit = stats(&mut latencies).p99.max(USUAL);
     // With less than a hundred, the largest is the p99.
     let few = latencies.len() < 100;
-    let tail =
-        |w: &&Wakeup<'_>| w.latency() > limit || (few && w.latency() == limit && limit > USUAL);
-    let mut all: Vec<Wakeup<'_>> = wakeups.iter().filter(tail).copied().collect();
-    all.sort_by_key(|w| (Reverse(w.latency()), w.wake.time, w.task));
+    let tail = |w: &&Wakeup| w.latency() > limit || (few && w.latency() == limit && limit > USUAL);
+    let mut all: Vec<Wakeup> = wakeups.iter().filter(tail).copied().collect();
+    all.sort_by_key(|w| (Reverse(w.latency()), w.time, w.task));
     let rows = all.iter().map(|wakeup| {
         let step = step.or_else(|| {
-            let at = windows.steps.partition_point(|s| s.start <= wakeup.wake.time);
-            windows.steps.iter().take(at).rev().find(|s| s.end > wakeup.wake.time)
+            let at = windows.steps.partition_point(|s| s.start <= wakeup.time);
+            windows.steps.iter().take(at).rev().find(|s| s.end > wakeup.time)
         });
         row(index, windows, wakeup, step)
     });
@@ -134,13 +133,8 @@ pub(crate) fn held(
     }
 }
 
-fn row(
-    index: &Index<'_>,
-    windows: &Windows,
-    wakeup: &Wakeup<'_>,
-    step: Option<&Step>,
-) -> Vec<Value> {
-    let (from, to) = (wakeup.wake.time, wakeup.ran);
+fn row(index: &Index<'_>, windows: &Windows, wakeup: &Wakeup, step: Option<&Step>) -> Vec<Value> {
+    let (from, to) = (wakeup.time, wakeup.ran);
     let held = held(index, windows, wakeup.task, from, to, wakeup.cpu);
     let name = |task: TaskId| {
         index
@@ -178,8 +172,8 @@ fn row(
 }
 
 /// Where it was moved meanwhile; or the CPU that was idle all the while it waited behind others.
-fn moved(index: &Index<'_>, wakeup: &Wakeup<'_>, held: &Held) -> Option<String> {
-    let (from, to) = (wakeup.wake.time, wakeup.ran);
+fn moved(index: &Index<'_>, wakeup: &Wakeup, held: &Held) -> Option<String> {
+    let (from, to) = (wakeup.time, wakeup.ran);
     let task = index.task(wakeup.task)?;
     let first = task.migrations.partition_point(|(time, _, _)| *time < from);
     let last = task.migrations.partition_point(|(time, _, _)| *time < to);

@@ -41,7 +41,7 @@ impl Mechanism for Wakeups {
     }
 }
 
-fn rows(index: &Index<'_>, wakeups: &[Wakeup<'_>]) -> Rows {
+fn rows(index: &Index<'_>, wakeups: &[Wakeup]) -> Rows {
     let mut classes: BTreeMap<Distance, Vec<Nanos>> = BTreeMap::new();
     for wakeup in wakeups {
         classes.entry(wakeup.distance(index.seats())).or_default().push(wakeup.latency());

@@ -34,7 +34,7 @@ pub(crate) struct Parts<'a> {
     pub(crate) tracing: &'a Tracing,
     pub(crate) stacks: Option<&'a SampleIndex<'a>>,
     /// What tables need as well.
-    pub(crate) made: &'a Made<'a>,
+    pub(crate) made: &'a Made,
 }
 
 /// All segments of a path with the same cause, resource, entry stack and task.
