@@ -158,6 +158,10 @@ struct Done {
     counted: BTreeMap<Cause, Nanos>,
 }
 
+/// So many steps at most a thread takes at a time: steps differ much in what they cost, and at
+/// the end no thread shall have many left.
+const AT_A_TIME: usize = 8;
+
 /// The report. What comes out does not depend on the number of threads.
 ///
 /// Each step is walked, checked and reported at once, and its path dropped. What is told
@@ -168,12 +172,14 @@ pub fn report(input: &Input<'_>) -> Report {
     let steps = &input.windows.steps;
     let asked = Asked::new(input);
     let index = Index::new(input.model, input.info, input.windows);
-    if !steps.is_empty() {
-        index.prepare();
-    }
-    let throttles = Arc::clone(index.throttles(input.windows));
+    let prepare = || {
+        if !steps.is_empty() {
+            index.prepare();
+        }
+    };
+    let ((), facts) = rayon::join(prepare, || walk::Facts::new(input.model, input.windows));
     let shared = Shared {
-        facts: walk::Facts::with(input.model, input.windows, throttles),
+        facts: facts.with(Arc::clone(index.throttles(input.windows))),
         index,
         stacks: input.stacks.map(SampleIndex::new),
         coverage: coverage(input.info),
@@ -182,6 +188,7 @@ pub fn report(input: &Input<'_>) -> Report {
     };
     let mut done: Vec<Done> = work
         .par_iter()
+        .with_max_len(AT_A_TIME)
         .enumerate()
         .map_init(walk::Scratch::default, |scratch, (i, work)| match asked.of(i) {
             Need::Report => step(input, &shared, i, work, scratch),

@@ -13,6 +13,7 @@ use agenttrace_model::{
 use rayon::prelude::*;
 
 use crate::cursor::first_not;
+use crate::mechanism::faults::tells_completions;
 use crate::mechanism::tlb::asked;
 use crate::path::Frame;
 use crate::report::{Distribution, FaultRows, Inclusive, Migrations, Spawns, Stats, TlbFlushes};
@@ -398,11 +399,6 @@ fn own_time(task: &Task, number: usize, op: &Op) -> Nanos {
         .map(|inner| inner.end.min(op.end) - inner.start)
         .sum();
     (op.end - op.start) - nested
-}
-
-/// Whether the capture tells which faults were completed.
-fn tells_completions(model: &Model) -> bool {
-    ["software:minor-faults", "software:major-faults"].iter().all(|e| model.captured.has(e))
 }
 
 /// Everything that happened in the stretches.

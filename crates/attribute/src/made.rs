@@ -6,12 +6,13 @@ use agenttrace_model::TaskId;
 use agenttrace_model::parse::{Cpu, Nanos};
 
 use crate::cause::Cause;
+use crate::cpu_lines::LineCursor;
 use crate::inclusive::{Collected, Index, Kinds, Stretch};
 use crate::journal::{SyncCall, syncs};
 use crate::locks::{Wait, waits};
 use crate::mechanism::faults::{FaultGroup, fault_groups};
 use crate::mechanism::metadata;
-use crate::path::StepPath;
+use crate::path::{PathSegment, StepPath};
 use crate::spawn::{Spawn, spawns};
 
 /// Of one step.
@@ -74,9 +75,10 @@ impl Made {
     /// Who ran on the CPUs that its path's run delay waited for, in the order of the path.
     pub(crate) fn rivals(&self, index: &Index<'_>, path: &StepPath) -> &[Rival] {
         self.rivals.get_or_init(|| {
-            let mut rivals = Vec::new();
+            let (mut rivals, mut cursor) = (Vec::new(), LineCursor::default());
             for segment in path.of(Cause::RunDelay) {
-                index.ahead(segment.task, segment.start, segment.end, &mut rivals);
+                let PathSegment { task, start, end, .. } = *segment;
+                index.ahead(task, start, end, &mut cursor, &mut rivals);
             }
             rivals
         })

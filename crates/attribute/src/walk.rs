@@ -8,6 +8,8 @@
 //! jbd2               [run][ block write ][run]
 //! ```
 
+use std::sync::{Arc, OnceLock};
+
 use agenttrace_model::parse::{BlockOp, Nanos};
 use agenttrace_model::{
     Model, Span, State, SyscallClass, TaskId, UnknownReason, Wake, WakeSource, Windows,
@@ -22,6 +24,7 @@ pub(crate) use crate::facts::Facts;
 use crate::memo::{Around, Memo};
 use crate::path::{Frame, PathSegment, Reason, StackId, StepPath};
 use crate::rows::{Context, Doing};
+use crate::throttle::Throttles;
 use crate::uring::{OnUring, is_uring_thread};
 
 /// Wakers of wakers are followed this deep.
@@ -33,7 +36,8 @@ const MAX_POLLS: usize = 100_000;
 #[must_use]
 pub fn walk(model: &Model, windows: &Windows) -> Vec<StepPath> {
     use rayon::prelude::*;
-    let facts = Facts::new(model, windows);
+    let throttles = Throttles::new(model, windows, &OnceLock::new());
+    let facts = Facts::new(model, windows).with(Arc::new(throttles));
     (0..windows.steps.len())
         .into_par_iter()
         .map_init(Scratch::default, |scratch, step| walk_step(&facts, step, scratch))

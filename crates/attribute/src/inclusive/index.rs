@@ -9,7 +9,7 @@ use rayon::prelude::*;
 use rustc_hash::FxHashMap;
 
 use crate::block_io::BlockIo;
-use crate::cpu_lines::CpuLines;
+use crate::cpu_lines::{CpuLines, LineCursor};
 use crate::journal::Journals;
 use crate::made::Rival;
 use crate::mechanism;
@@ -181,7 +181,8 @@ impl<'m> Index<'m> {
                 let _ = index.survey.set(Survey::parallel(index.model));
                 let waking = ["sched:sched_switch", "sched:sched_waking"];
                 if waking.iter().all(|name| index.model.captured.has(name)) {
-                    index.watch_wakes();
+                    let wakes = WatchWakes::parallel(index.model, index.survey());
+                    let _ = index.watch_wakes.set(wakes);
                 }
             }),
             (&[], |index| {
@@ -260,11 +261,12 @@ impl<'m> Index<'m> {
     /// Who ran on a CPU over `[from, to)`, and how long, in time order.
     pub(crate) fn ran(
         &self,
+        cursor: &mut LineCursor,
         cpu: Cpu,
         from: Nanos,
         to: Nanos,
-    ) -> impl Iterator<Item = (TaskId, Nanos)> + '_ {
-        let runs = self.lines().runs(cpu, from, to);
+    ) -> impl Iterator<Item = (TaskId, Nanos)> + '_ + use<'_> {
+        let runs = self.lines().runs_on(cursor, cpu, from, to);
         runs.map(move |run| (run.task, run.to.min(to) - run.from.max(from)))
     }
 
@@ -281,13 +283,21 @@ impl<'m> Index<'m> {
     }
 
     /// Adds who ran on the CPU that a task waited for over `[from, to)`.
-    pub(crate) fn ahead(&self, waiter: TaskId, from: Nanos, to: Nanos, ahead: &mut Vec<Rival>) {
+    pub(crate) fn ahead(
+        &self,
+        waiter: TaskId,
+        from: Nanos,
+        to: Nanos,
+        cursor: &mut LineCursor,
+        ahead: &mut Vec<Rival>,
+    ) {
         let Some(task) = self.task(waiter) else { return };
         for (index, from, to, span) in task.spans(from, to) {
             let mut later = task.states.since(index + 1);
             // Where it ran next is sure; where it was queued may be a guess.
             let cpu = later.find(|s| s.state == State::Running).map_or(span.cpu, |s| s.cpu);
-            let others = self.lines().runs(cpu, from, to).filter(|run| run.task != waiter);
+            let runs = self.lines().runs_on(cursor, cpu, from, to);
+            let others = runs.filter(|run| run.task != waiter);
             ahead.extend(others.map(|run| Rival {
                 task: run.task,
                 cpu,

@@ -132,9 +132,15 @@ impl Mechanism for Faults {
         let pid = |stretch: &Stretch| view.index.task(stretch.task).map(|task| task.pid);
         let mut work = view.work.to_vec();
         work.sort_by_key(pid);
-        let processes: Vec<&[Stretch]> = work.chunk_by(|a, b| pid(a) == pid(b)).collect();
-        let mut groups: Vec<FaultGroup> =
-            processes.par_iter().flat_map_iter(|work| fault_groups(view.index, work)).collect();
+        let mut processes: Vec<&[Stretch]> = work.chunk_by(|a, b| pid(a) == pid(b)).collect();
+        // Those that worked most first, so that no thread is left with one at the end.
+        processes
+            .sort_by_cached_key(|work| Reverse(work.iter().map(|s| s.to - s.from).sum::<Nanos>()));
+        let mut groups: Vec<FaultGroup> = processes
+            .par_iter()
+            .with_max_len(1)
+            .flat_map_iter(|work| fault_groups(view.index, work))
+            .collect();
         sort(&mut groups);
         rows(view.index, &groups)
     }
@@ -200,9 +206,7 @@ pub(crate) fn completed<'m>(
     index: &'m Index<'_>,
     work: &'m [Stretch],
 ) -> impl Iterator<Item = (&'m Stretch, &'m Task, Op, FaultOp)> + 'm {
-    let captured = &index.model.captured;
-    // An entry without a completion was tried again, or refused.
-    let told = captured.has("software:minor-faults") && captured.has("software:major-faults");
+    let told = tells_completions(index.model);
     work.iter().flat_map(move |stretch| {
         let task = index.model.tasks.get(stretch.task.0 as usize);
         let list = task.into_iter().flat_map(|task| ops(task, *stretch));
@@ -211,6 +215,12 @@ pub(crate) fn completed<'m>(
             (!told || fault.major.is_some()).then_some((stretch, task?, op, fault))
         })
     })
+}
+
+/// Whether the capture tells which faults were completed: an entry without a completion was
+/// tried again, or refused.
+pub(crate) fn tells_completions(model: &Model) -> bool {
+    ["software:minor-faults", "software:major-faults"].iter().all(|e| model.captured.has(e))
 }
 
 /// Whether a fault slept, for a block request of its own or one that another has under way.
@@ -250,35 +260,43 @@ pub(crate) fn fault_groups(index: &Index<'_>, work: &[Stretch]) -> Vec<FaultGrou
     let files_told = model.captured.has("filemap:mm_filemap_fault");
     let mut seen: Vec<Seen> = Vec::new();
     let mut states = StateCursor::default();
-    for (_, task, op, fault) in completed(index, work) {
-        let kind = match fault.file {
-            Some(file) if is_shared_memory(model, file) => FaultKind::Shared,
-            _ if fault.is_copy_on_write() => FaultKind::CopyOnWrite,
-            Some(_) => FaultKind::File,
-            None if files_told => FaultKind::Anonymous,
-            None => FaultKind::Untold,
-        };
-        // Most faults run from their start to their end.
-        let ran = states.throughout(task, op.start, op.end) == Some(State::Running);
-        let slept = !ran && slept_for_io(model, task, &op, &fault);
-        let cached = match (fault.file, fault.page) {
-            (Some(file), Some(page)) if !slept => {
-                index.cache().added(model, file, u64::from(page), op.start).is_some()
+    let told = tells_completions(model);
+    for stretch in work {
+        let Some(task) = index.task(stretch.task) else { continue };
+        for op in ops(task, *stretch) {
+            let Some(fault) = op.fault() else { continue };
+            if told && fault.major.is_none() {
+                continue;
             }
-            _ => false,
-        };
-        let ns = op.duration();
-        seen.push(Seen {
-            kind,
-            file: fault.file.filter(|_| kind != FaultKind::Shared),
-            pid: task.pid,
-            page: fault.address.0 / PAGE,
-            major: fault.major == Some(true),
-            slept,
-            cached,
-            long: ns >= CLEARS_HUGE && (ran || on_cpu(task, &op) >= CLEARS_HUGE),
-            ns,
-        });
+            let kind = match fault.file {
+                Some(file) if is_shared_memory(model, file) => FaultKind::Shared,
+                _ if fault.is_copy_on_write() => FaultKind::CopyOnWrite,
+                Some(_) => FaultKind::File,
+                None if files_told => FaultKind::Anonymous,
+                None => FaultKind::Untold,
+            };
+            // Most faults run from their start to their end.
+            let ran = states.throughout(task, op.start, op.end) == Some(State::Running);
+            let slept = !ran && slept_for_io(model, task, &op, &fault);
+            let cached = match (fault.file, fault.page) {
+                (Some(file), Some(page)) if !slept => {
+                    index.cache().added(model, file, u64::from(page), op.start).is_some()
+                }
+                _ => false,
+            };
+            let ns = op.duration();
+            seen.push(Seen {
+                kind,
+                file: fault.file.filter(|_| kind != FaultKind::Shared),
+                pid: task.pid,
+                page: fault.address.0 / PAGE,
+                major: fault.major == Some(true),
+                slept,
+                cached,
+                long: ns >= CLEARS_HUGE && (ran || on_cpu(task, &op) >= CLEARS_HUGE),
+                ns,
+            });
+        }
     }
     find_huge(&mut seen);
     seen.sort_unstable_by_key(|s| (s.kind, s.file, s.pid, s.page));

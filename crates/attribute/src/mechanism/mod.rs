@@ -167,10 +167,10 @@ pub(crate) fn relate(tools: &Tools<'_>, report: &mut StepReport) {
 
 /// What mechanisms did over all steps; those alone that have something to say.
 pub(crate) fn of_session(view: &SessionView<'_>) -> Vec<Detail> {
-    let details = ALL
-        .par_iter()
-        .enumerate()
-        .map(|(i, m)| detail(*m, view.index.missing(i), m.session_columns(), || m.session(view)));
+    let details =
+        ALL.par_iter().with_max_len(1).enumerate().map(|(i, m)| {
+            detail(*m, view.index.missing(i), m.session_columns(), || m.session(view))
+        });
     details.filter(|d| d.rows.as_ref().is_some_and(|rows| !rows.is_empty())).collect()
 }
 

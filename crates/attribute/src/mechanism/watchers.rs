@@ -5,13 +5,16 @@
 //! (fs/notify/notification.c, `fsnotify_insert_event`).
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
 
 use agenttrace_model::parse::Nanos;
 use agenttrace_model::{FdKind, Model, State, SyscallClass, SyscallOp, Task, TaskId, WakeSource};
+use rayon::prelude::*;
 use rustc_hash::FxHashMap;
 
 use super::locks::task_name;
 use super::{Mechanism, Rows, StepView};
+use crate::cpu_lines::LineCursor;
 use crate::cursor::{StateCursor, TaskCursor};
 use crate::detail::{Column, Value};
 use crate::inclusive::{Index, Stretch};
@@ -83,42 +86,18 @@ const READ_WITHIN: usize = 16;
 impl WatchWakes {
     /// One pass over the wakeups, one over the calls of those who woke watchers.
     pub(crate) fn new(model: &Model, survey: &Survey) -> Self {
-        // Wakeups come in time order: where tasks are need not be searched for each.
-        let mut cursors: FxHashMap<TaskId, (TaskCursor<'_>, StateCursor)> = FxHashMap::default();
-        let new = |task| (TaskCursor::new(task), StateCursor::default());
-        let wakes = model.wakes.iter().filter_map(|wake| {
-            let WakeSource::Task(waker) = wake.source else { return None };
-            if !survey.may_watch(wake.wakee) {
-                return None;
-            }
-            let before = Nanos(wake.time.0.saturating_sub(1));
-            let (task, wakee) =
-                (model.tasks.get(waker.0 as usize)?, model.tasks.get(wake.wakee.0 as usize)?);
-            let (cursor, states) = cursors.entry(wake.wakee).or_insert_with(|| new(wakee));
-            cursor.seek(before);
-            let known = watches(model, wakee, cursor.inside()?)?;
-            if !matches!(states.throughout(wakee, before, wake.time), Some(State::Blocked(_))) {
-                return None;
-            }
-            let (cursor, _) = cursors.entry(waker).or_insert_with(|| new(task));
-            cursor.seek(before);
-            let (op, call) = call_in(task, cursor.inside())?;
-            if !touches_files(model, &call) {
-                return None;
-            }
-            let end = task.ops.get(op).map_or(Nanos::MAX, |op| op.end);
-            // A server of the filesystem (FUSE) is woken alike, and answers.
-            let asks = || answered(model, task, wake.time, end, wake.wakee);
-            (known || (!wake.birth && !asks())).then_some(WatchWake {
-                time: wake.time,
-                waker,
-                watcher: wake.wakee,
-                op,
-                nr: call.nr,
-                known,
-            })
-        });
-        let wakes: Vec<WatchWake> = wakes.collect();
+        Self::of(model, found(model, survey, 0..model.wakes.len()))
+    }
+
+    /// The same on all threads.
+    pub(crate) fn parallel(model: &Model, survey: &Survey) -> Self {
+        let all = model.wakes.len();
+        let pieces: Vec<usize> = (0..all).step_by(PIECE).collect();
+        let piece = |from: usize| found(model, survey, from..all.min(from + PIECE));
+        Self::of(model, pieces.into_par_iter().flat_map_iter(piece).collect())
+    }
+
+    fn of(model: &Model, wakes: Vec<WatchWake>) -> Self {
         let calls: BTreeSet<i32> = wakes.iter().map(|wake| wake.nr).collect();
         let woke: BTreeSet<(TaskId, usize)> = wakes.iter().map(|w| (w.waker, w.op)).collect();
         let wakers: BTreeSet<TaskId> = wakes.iter().map(|wake| wake.waker).collect();
@@ -143,6 +122,49 @@ impl WatchWakes {
         });
         Self { wakes, others: others.collect() }
     }
+}
+
+/// So many wakeups one thread looks through at a time.
+const PIECE: usize = 1 << 14;
+
+/// Those of some wakeups that woke a watcher.
+fn found(model: &Model, survey: &Survey, wakes: Range<usize>) -> Vec<WatchWake> {
+    // Wakeups come in time order: where tasks are need not be searched for each.
+    let mut cursors: FxHashMap<TaskId, (TaskCursor<'_>, StateCursor)> = FxHashMap::default();
+    let new = |task| (TaskCursor::new(task), StateCursor::default());
+    let wakes = model.wakes.range(wakes).filter_map(|wake| {
+        let WakeSource::Task(waker) = wake.source else { return None };
+        if !survey.may_watch(wake.wakee) {
+            return None;
+        }
+        let before = Nanos(wake.time.0.saturating_sub(1));
+        let (task, wakee) =
+            (model.tasks.get(waker.0 as usize)?, model.tasks.get(wake.wakee.0 as usize)?);
+        let (cursor, states) = cursors.entry(wake.wakee).or_insert_with(|| new(wakee));
+        cursor.seek(before);
+        let known = watches(model, wakee, cursor.inside()?)?;
+        if !matches!(states.throughout(wakee, before, wake.time), Some(State::Blocked(_))) {
+            return None;
+        }
+        let (cursor, _) = cursors.entry(waker).or_insert_with(|| new(task));
+        cursor.seek(before);
+        let (op, call) = call_in(task, cursor.inside())?;
+        if !touches_files(model, &call) {
+            return None;
+        }
+        let end = task.ops.get(op).map_or(Nanos::MAX, |op| op.end);
+        // A server of the filesystem (FUSE) is woken alike, and answers.
+        let asks = || answered(model, task, wake.time, end, wake.wakee);
+        (known || (!wake.birth && !asks())).then_some(WatchWake {
+            time: wake.time,
+            waker,
+            watcher: wake.wakee,
+            op,
+            nr: call.nr,
+            known,
+        })
+    });
+    wakes.collect()
 }
 
 /// The innermost system call around an operation, itself included.
@@ -274,6 +296,7 @@ pub(crate) fn watchers(
             watcher.ran = ran.map(|(_, from, to, _)| to - from).sum();
         }
     }
+    let mut cursor = LineCursor::default();
     for stretch in work {
         if by_task.contains_key(&stretch.task) {
             continue;
@@ -285,7 +308,7 @@ pub(crate) fn watchers(
             }
             let mut after = task.states.since(at + 1);
             let cpu = after.find(|s| s.state == State::Running).map_or(span.cpu, |s| s.cpu);
-            for (other, ns) in index.ran(cpu, from, to) {
+            for (other, ns) in index.ran(&mut cursor, cpu, from, to) {
                 if let Some(watcher) = by_task.get_mut(&other) {
                     watcher.delayed += ns;
                 }
