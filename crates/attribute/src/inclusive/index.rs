@@ -10,7 +10,7 @@ use rustc_hash::FxHashMap;
 
 use crate::block_io::BlockIo;
 use crate::cpu_lines::CpuLines;
-use crate::journal::{Journals, changes};
+use crate::journal::{InCommits, Journals, changes};
 use crate::mechanism::reclaim::MemoryIndex;
 use crate::mechanism::tlb::TlbIndex;
 use crate::mechanism::watchers::WatchWakes;
@@ -116,6 +116,7 @@ pub(crate) struct Index<'m> {
     watch_wakes: OnceLock<WatchWakes>,
     uring_syncs: OnceLock<UringSyncs>,
     changes: OnceLock<Vec<(Nanos, TaskId)>>,
+    in_commits: InCommits,
 }
 
 impl<'m> Index<'m> {
@@ -168,6 +169,7 @@ impl<'m> Index<'m> {
             watch_wakes: OnceLock::new(),
             uring_syncs: OnceLock::new(),
             changes: OnceLock::new(),
+            in_commits: InCommits::default(),
         }
     }
 
@@ -221,6 +223,11 @@ impl<'m> Index<'m> {
     /// The calls that change a directory or an inode, by when they begin.
     pub(crate) fn changes(&self) -> &[(Nanos, TaskId)] {
         self.changes.get_or_init(|| changes(self.model))
+    }
+
+    /// Who is in which commit, as far as somebody asked.
+    pub(crate) fn in_commits(&self) -> &InCommits {
+        &self.in_commits
     }
 
     /// Commits and handles.

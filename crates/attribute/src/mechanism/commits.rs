@@ -105,7 +105,7 @@ impl Mechanism for Commits {
             let between =
                 |from: Option<Nanos>, to: Option<Nanos>| from.zip(to).map(|(from, to)| to - from);
             let known = !commit.fast && (recorded || rows.len() < MOST_INFERRED);
-            let members = known.then(|| members(index, Some(view.number), commit, since));
+            let members = known.then(|| members(index, Some(view.number), number, since));
             let kind = match (commit.fast, commit.given_up) {
                 (false, _) => "full",
                 (true, false) => "fast",

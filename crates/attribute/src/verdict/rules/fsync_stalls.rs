@@ -189,8 +189,8 @@ fn others(facts: &Facts<'_>, calls: &[SyncCall]) -> Option<Members> {
     }
     let mut all = Members::default();
     let mut sums = BTreeMap::new();
-    for commit in waited(facts, calls).into_values().filter(|c| !c.fast) {
-        let members = members(index, facts.number(), commit, Nanos::ZERO);
+    for (number, _) in waited(facts, calls).into_iter().filter(|(_, c)| !c.fast) {
+        let members = members(index, facts.number(), number, Nanos::ZERO);
         all.ours += members.ours;
         all.kernel += members.kernel;
         for (task, n) in members.others {
