@@ -10,6 +10,7 @@ use rustc_hash::FxHashMap;
 
 use crate::block_io::BlockIo;
 use crate::cpu_lines::CpuLines;
+use crate::detail::Head;
 use crate::journal::{InCommits, Journals, changes};
 use crate::mechanism::reclaim::MemoryIndex;
 use crate::mechanism::tlb::TlbIndex;
@@ -100,8 +101,7 @@ pub(crate) struct Index<'m> {
     pub(super) requests: Vec<Vec<u32>>,
     pub(super) children: Vec<Vec<(Nanos, TaskId)>>,
     classes: FxHashMap<String, SyscallClass>,
-    /// What each of [`mechanism::ALL`] needs and the capture lacks.
-    missing: Vec<Vec<&'static str>>,
+    heads: Arc<[Head]>,
     cpus: OnceLock<CpuLines>,
     throttles: OnceLock<Arc<Throttles>>,
     interrupts: OnceLock<FxHashMap<Cpu, Vec<InterruptSpan>>>,
@@ -154,7 +154,7 @@ impl<'m> Index<'m> {
             requests,
             children,
             classes,
-            missing: mechanism::missing(&model.captured),
+            heads: mechanism::heads(&model.captured),
             cpus: OnceLock::new(),
             throttles: OnceLock::new(),
             interrupts: OnceLock::new(),
@@ -247,9 +247,9 @@ impl<'m> Index<'m> {
         mine.iter().filter_map(|i| requests.get(*i as usize).map(|r| (*i, r)))
     }
 
-    /// What one of [`mechanism::ALL`], by its place there, needs and the capture lacks.
-    pub(crate) fn missing(&self, mechanism: usize) -> &[&'static str] {
-        self.missing.get(mechanism).map(Vec::as_slice).unwrap_or_default()
+    /// The heads of [`mechanism::ALL`]'s tables, in their order.
+    pub(crate) fn heads(&self) -> &Arc<[Head]> {
+        &self.heads
     }
 
     /// The class of a system call by name.

@@ -6,8 +6,8 @@ use std::collections::BTreeMap;
 use agenttrace_model::parse::Nanos;
 use agenttrace_model::{Op, Task};
 
-use super::{Mechanism, Rows, SessionView, StepView};
-use crate::detail::Column;
+use super::{Mechanism, SessionView, StepView};
+use crate::detail::{Column, Table, Value};
 use crate::inclusive::{Index, Stretch, union};
 use crate::path::Frame;
 use crate::stats::stats;
@@ -36,11 +36,11 @@ impl Mechanism for Interrupts {
         ];
         COLUMNS
     }
-    fn step(&self, view: &StepView<'_>) -> Rows {
+    fn step(&self, view: &StepView<'_>) -> Table {
         let work = if view.made.kinds.interrupts { view.work } else { &[] };
         rows(view.index, work)
     }
-    fn session(&self, view: &SessionView<'_>) -> Rows {
+    fn session(&self, view: &SessionView<'_>) -> Table {
         rows(view.index, &union(view.work))
     }
 }
@@ -58,7 +58,7 @@ fn own(task: &Task, number: usize, op: &Op) -> Nanos {
     (op.end - op.start) - nested
 }
 
-fn rows(index: &Index<'_>, work: &[Stretch]) -> Rows {
+fn rows(index: &Index<'_>, work: &[Stretch]) -> Table {
     let mut sums: BTreeMap<Frame, Vec<Nanos>> = BTreeMap::new();
     for stretch in work {
         let Some(task) = index.task(stretch.task) else { continue };
@@ -80,11 +80,10 @@ fn rows(index: &Index<'_>, work: &[Stretch]) -> Rows {
         let name = frame.text(index.model, index.model.span.1);
         let name = name.split_once(' ').map_or(name.as_str(), |(_, name)| name);
         let times = [s.total, s.p50, s.p99, s.max];
-        let mut row = vec![name.into(), kind.into(), s.count.into()];
-        row.extend(times.map(Into::into));
-        row
+        let [total, p50, p99, max] = times.map(Value::from);
+        [name.to_owned().into(), kind.into(), s.count.into(), total, p50, p99, max]
     });
     let soft = index.model.captured.has("irq:softirq_entry");
-    let notes = (!soft).then(|| "soft interrupts were not recorded".to_owned());
-    Rows { rows: rows.collect(), notes: notes.into_iter().collect() }
+    let notes = (!soft).then(|| "soft interrupts were not recorded".into());
+    Table::from_iter(rows).with_notes(notes)
 }

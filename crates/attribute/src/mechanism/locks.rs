@@ -3,8 +3,8 @@
 use agenttrace_model::Model;
 use agenttrace_model::parse::Nanos;
 
-use super::{Mechanism, Rows, StepView};
-use crate::detail::{Column, Value};
+use super::{Mechanism, StepView};
+use crate::detail::{Column, Table, Value};
 use crate::locks::{Act, Wait, by_lock, held, total, waits};
 use crate::stacks::SampleIndex;
 use crate::stats::{percentile, plural};
@@ -40,7 +40,7 @@ impl Mechanism for Locks {
     fn columns(&self) -> &'static [Column] {
         COLUMNS
     }
-    fn step(&self, view: &StepView<'_>) -> Rows {
+    fn step(&self, view: &StepView<'_>) -> Table {
         let model = view.index.model;
         let kinds = view.made.kinds;
         let any = kinds.locks || kinds.futexes || !model.captured.has("lock:contention_begin");
@@ -67,7 +67,7 @@ impl Mechanism for Locks {
                 let part = |of: fn(&crate::locks::Held) -> Nanos| most.map(|(_, held)| of(held));
                 rows.push((
                     std::cmp::Reverse(total(&waits)),
-                    vec![
+                    [
                         lock.kind().into(),
                         call.map(|nr| model.syscalls.name(nr)).into(),
                         Value::from(waits.len() as u64),
@@ -86,23 +86,23 @@ impl Mechanism for Locks {
             }
         }
         rows.sort_by_key(|(total, _)| *total);
-        let rows = rows.into_iter().map(|(_, row)| row).collect();
+        let rows: Table = rows.into_iter().map(|(_, row)| row).collect();
         let mut notes = Vec::new();
         if !all.is_empty() {
             notes.push(
                 "the holder is he who ended the wait; while he waited for the same lock himself, \
                  he who ended that"
-                    .to_owned(),
+                    .into(),
             );
         }
         if !model.captured.has("lock:contention_begin") {
             notes.push(
                 "lock:contention_begin was not captured: locks of the kernel are suspected by \
                  the sleeps alone"
-                    .to_owned(),
+                    .into(),
             );
         }
-        Rows { rows, notes }
+        rows.with_notes(notes)
     }
 }
 

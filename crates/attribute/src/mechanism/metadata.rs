@@ -13,8 +13,8 @@ use agenttrace_model::{Model, Op, OpKind, State, SyscallClass, SyscallOp, Task, 
 
 use rustc_hash::FxHashSet;
 
-use super::{Mechanism, Rows, StepView};
-use crate::detail::{Column, Value};
+use super::{Mechanism, StepView};
+use crate::detail::{Column, Table};
 use crate::inclusive::{Index, Stretch, ops};
 use crate::report::Stats;
 use crate::stats::{percentile, plural, stats, thousands};
@@ -351,17 +351,17 @@ impl Mechanism for Metadata {
     fn columns(&self) -> &'static [Column] {
         COLUMNS
     }
-    fn step(&self, view: &StepView<'_>) -> Rows {
+    fn step(&self, view: &StepView<'_>) -> Table {
         let model = view.index.model;
         let sums = view.made.metadata(view.index, view.work);
         let reads = model.captured.has("block:block_rq_issue");
-        let mut rows: Vec<(std::cmp::Reverse<Nanos>, Vec<Value>)> = Vec::new();
+        let mut rows: Vec<(std::cmp::Reverse<Nanos>, _)> = Vec::new();
         for (nr, sum) in &sums.calls {
             let cold = |percent| (!sum.cold.is_empty()).then(|| percentile(&sum.cold, percent));
             let warm = |ns: Nanos| (sum.warm.count > 0).then_some(ns);
             rows.push((
                 std::cmp::Reverse(sum.total),
-                vec![
+                [
                     model.syscalls.name(*nr).into(),
                     sum.count.into(),
                     sum.missing.into(),
@@ -381,24 +381,27 @@ impl Mechanism for Metadata {
         let mut notes = Vec::new();
         if sums.directories > 0 {
             let all = sums.directories.saturating_sub(sums.listed);
-            notes.push(format!(
-                "{} listed, {all} more named by an open fd",
-                directories(sums.listed)
-            ));
+            notes.push(
+                format!("{} listed, {all} more named by an open fd", directories(sums.listed))
+                    .into(),
+            );
         }
         if sums.by_path > 0 {
-            notes.push(format!(
-                "{} by path: in which directory, no event tells",
-                plural(sums.by_path, "call")
-            ));
+            notes.push(
+                format!(
+                    "{} by path: in which directory, no event tells",
+                    plural(sums.by_path, "call")
+                )
+                .into(),
+            );
         }
         if sums.calls.values().any(|sum| sum.uncached > 0) {
             notes.push(
                 "uncached: ran for more than ten times the capture's median of the call, \
                  without a read: the name or inode was not in the kernel's caches of them"
-                    .to_owned(),
+                    .into(),
             );
         }
-        Rows { rows: rows.into_iter().map(|(_, row)| row).collect(), notes }
+        Table::from_iter(rows.into_iter().map(|(_, row)| row)).with_notes(notes)
     }
 }

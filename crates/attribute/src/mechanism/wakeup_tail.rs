@@ -6,8 +6,8 @@ use std::collections::BTreeMap;
 use agenttrace_model::parse::{Cpu, Nanos};
 use agenttrace_model::{Step, TaskId, Windows};
 
-use super::{Mechanism, Rows, SessionView, StepView};
-use crate::detail::{Column, Value};
+use super::{Mechanism, SessionView, StepView};
+use crate::detail::{Column, Table, Value};
 use crate::inclusive::{Index, Stretch, union};
 use crate::path::Frame;
 use crate::stats::stats;
@@ -46,15 +46,15 @@ impl Mechanism for WakeupTail {
     fn columns(&self) -> &'static [Column] {
         COLUMNS
     }
-    fn step(&self, view: &StepView<'_>) -> Rows {
+    fn step(&self, view: &StepView<'_>) -> Table {
         rows(view.index, view.windows, view.work, Some(view.step))
     }
-    fn session(&self, view: &SessionView<'_>) -> Rows {
+    fn session(&self, view: &SessionView<'_>) -> Table {
         rows(view.index, view.windows, &union(view.work), None)
     }
 }
 
-fn rows(index: &Index<'_>, windows: &Windows, work: &[Stretch], step: Option<&Step>) -> Rows {
+fn rows(index: &Index<'_>, windows: &Windows, work: &[Stretch], step: Option<&Step>) -> Table {
     let mut all: Vec<Wakeup<'_>> = Vec::new();
     for stretch in work {
         if let Some(task) = index.task(stretch.task) {
@@ -74,7 +74,7 @@ fn rows(index: &Index<'_>, windows: &Windows, work: &[Stretch], step: Option<&St
         });
         row(index, windows, wakeup, step)
     });
-    Rows { rows: rows.collect(), notes: Vec::new() }
+    rows.collect()
 }
 
 /// What happened on the CPUs on whose queues a task waited.
@@ -143,7 +143,7 @@ fn row(
     windows: &Windows,
     wakeup: &Wakeup<'_>,
     step: Option<&Step>,
-) -> Vec<Value> {
+) -> [Value; 12] {
     let (from, to) = (wakeup.wake.time, wakeup.ran);
     let held = held(index, windows, wakeup.task, from, to, wakeup.cpu);
     let name = |task: TaskId| {
@@ -165,7 +165,7 @@ fn row(
     };
     let culprit = held.runners.first();
     let moved = moved(index, wakeup, &held);
-    vec![
+    [
         name(wakeup.task).into(),
         wakeup.latency().into(),
         why.into(),

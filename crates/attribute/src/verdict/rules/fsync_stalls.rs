@@ -65,7 +65,7 @@ impl Rule for FsyncStalls {
         let mut evidence = shares(facts, cause);
         let mut title = format!("{call}: {}", human(own));
         if let Some(fsyncs) = facts.inclusive().fsyncs.filter(|s| s.count > 0) {
-            title = plural(fsyncs.count, &call);
+            title = plural(fsyncs.count, &call).to_string();
             if let Some(file) = only_file(calls) {
                 title.push_str(&format!(" of {}", file_name(facts.model(), file)));
             }
@@ -243,7 +243,7 @@ fn recommendations(
         let mut fix = advice(
             facts,
             cause,
-            &format!("batch: one fsync for all changes of {WINDOW_WORDS}"),
+            format!("batch: one fsync for all changes of {WINDOW_WORDS}"),
             "loses the changes since the last one on power failure",
         );
         let held = u128::from(facts.held(cause).0);
