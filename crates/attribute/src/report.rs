@@ -378,7 +378,7 @@ pub struct Stats {
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct SyscallRow {
     /// Name, as the kernel's table has it; `sys_N` where unknown.
-    pub name: String,
+    pub name: Words,
     /// Calls entered.
     pub count: u64,
     /// Calls that returned an error.

@@ -118,7 +118,7 @@ pub fn self_times(steps: &[Step]) -> Vec<Nanos> {
 pub(crate) fn by_cause(
     segments: &[PathSegment],
     parts: &[(Nanos, Nanos)],
-) -> BTreeMap<Cause, Nanos> {
+) -> Box<[(Cause, Nanos)]> {
     let mut sums = [Nanos::ZERO; Cause::ALL.len()];
     let mut parts = parts.iter().copied().peekable();
     for segment in segments {
@@ -140,10 +140,10 @@ pub(crate) fn by_cause(
 /// The ranking over all steps, and the wall time that it adds up to.
 pub(crate) fn ranking(
     steps: &[StepReport],
-    sums: &[BTreeMap<Cause, Nanos>],
+    sums: &[Box<[(Cause, Nanos)]>],
 ) -> (Vec<RankRow>, Nanos) {
     let mut totals: BTreeMap<Cause, (Nanos, usize)> = BTreeMap::new();
-    for (cause, ns) in sums.iter().flatten() {
+    for (cause, ns) in sums.iter().flat_map(|sums| sums.iter()) {
         let total = totals.entry(*cause).or_default();
         total.0 += *ns;
         total.1 += 1;

@@ -182,7 +182,7 @@ fn edge(model: &Model, step: &Step, time: Nanos) -> Edge {
         None => Edge::Unknown,
         Some((op, call)) => {
             let at_edge = time - op.start <= near || op.recorded_end() - time <= near;
-            if call.mark || at_edge || MARKING.contains(&model.syscalls.name(call.nr).as_str()) {
+            if call.mark || at_edge || MARKING.contains(&&*model.syscalls.name(call.nr)) {
                 Edge::Fits
             } else {
                 Edge::Inside(call.nr)

@@ -36,7 +36,7 @@ fn segment(cause: Cause, resource: Resource, stack: &[&str]) -> SegmentKind {
         cause,
         resource,
         under: None,
-        stack: stack.iter().map(|s| (*s).to_owned()).collect(),
+        stack: stack.iter().map(|s| (*s).to_owned().into()).collect(),
         object: None,
         reason: None,
         inferred: false,
@@ -190,7 +190,7 @@ fn spawns() -> Details {
 }
 
 fn inclusive() -> Inclusive {
-    let call = |name: &str, count, errors, total| SyscallRow {
+    let call = |name: &'static str, count, errors, total| SyscallRow {
         name: name.into(),
         count,
         errors,

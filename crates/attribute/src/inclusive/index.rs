@@ -10,7 +10,7 @@ use rustc_hash::FxHashMap;
 
 use crate::block_io::BlockIo;
 use crate::cpu_lines::CpuLines;
-use crate::detail::Head;
+use crate::detail::{Head, Words};
 use crate::journal::{InCommits, Journals, changes};
 use crate::mechanism::reclaim::MemoryIndex;
 use crate::mechanism::tlb::TlbIndex;
@@ -100,7 +100,7 @@ pub(crate) struct Index<'m> {
     pub(crate) windows: &'m Windows,
     pub(super) requests: Vec<Vec<u32>>,
     pub(super) children: Vec<Vec<(Nanos, TaskId)>>,
-    classes: FxHashMap<String, SyscallClass>,
+    classes: FxHashMap<Words, SyscallClass>,
     heads: Arc<[Head]>,
     cpus: OnceLock<CpuLines>,
     throttles: OnceLock<Arc<Throttles>>,

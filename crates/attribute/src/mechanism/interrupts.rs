@@ -78,7 +78,7 @@ fn rows(index: &Index<'_>, work: &[Stretch]) -> Table {
     let rows = rows.into_iter().map(|(frame, s)| {
         let kind = if matches!(frame, Frame::Softirq(_)) { "soft" } else { "hard" };
         let name = frame.text(index.model, index.model.span.1);
-        let name = name.split_once(' ').map_or(name.as_str(), |(_, name)| name);
+        let name = name.split_once(' ').map_or(&*name, |(_, name)| name);
         let times = [s.total, s.p50, s.p99, s.max];
         let [total, p50, p99, max] = times.map(Value::from);
         [name.to_owned().into(), kind.into(), s.count.into(), total, p50, p99, max]

@@ -4,7 +4,7 @@ use agenttrace_model::Model;
 use agenttrace_model::parse::Nanos;
 
 use super::{Mechanism, StepView};
-use crate::detail::{Column, Table, Value};
+use crate::detail::{Column, Table, Value, Words};
 use crate::locks::{Act, Wait, by_lock, held, total, waits};
 use crate::stacks::SampleIndex;
 use crate::stats::{percentile, plural};
@@ -114,11 +114,11 @@ pub(crate) fn task_name(model: &Model, id: agenttrace_model::TaskId, time: Nanos
 }
 
 /// What a holder was in, in words.
-pub(crate) fn act_name(model: &Model, act: Act) -> String {
+pub(crate) fn act_name(model: &Model, act: Act) -> Words {
     match act {
         Act::Call(nr) => model.syscalls.name(nr),
-        Act::Fault => "page faults".to_owned(),
-        Act::Computing => "computing".to_owned(),
+        Act::Fault => "page faults".into(),
+        Act::Computing => "computing".into(),
     }
 }
 

@@ -146,8 +146,8 @@ fn looks_up(name: &str) -> bool {
 pub(crate) fn sums(index: &Index<'_>, work: &[Stretch]) -> Sums {
     let model = index.model;
     let metadata = index.metadata();
-    let mut calls_made: Vec<Option<CallSum>> = Vec::new();
-    calls_made.resize_with(metadata.calls.len(), || None);
+    let mut made: Vec<(usize, CallSum)> = Vec::new();
+    let mut places: Vec<Option<usize>> = vec![None; metadata.calls.len()];
     let mut by_path = 0;
     let mut listed: FxHashSet<Directory> = FxHashSet::default();
     let mut known: FxHashSet<Directory> = FxHashSet::default();
@@ -156,8 +156,12 @@ pub(crate) fn sums(index: &Index<'_>, work: &[Stretch]) -> Sums {
         let Some(task) = model.tasks.get(stretch.task.0 as usize) else { continue };
         for (op, call) in calls(task, *stretch) {
             let Some((place, kind)) = metadata.get(call.nr) else { continue };
-            let Some(sum) = calls_made.get_mut(place) else { continue };
-            let sum = sum.get_or_insert_default();
+            let Some(slot) = places.get_mut(place) else { continue };
+            let at = *slot.get_or_insert_with(|| {
+                made.push((place, CallSum::default()));
+                made.len() - 1
+            });
+            let Some((_, sum)) = made.get_mut(at) else { continue };
             if !call.continued && !call.no_entry {
                 sum.count += 1;
             }
@@ -195,8 +199,8 @@ pub(crate) fn sums(index: &Index<'_>, work: &[Stretch]) -> Sums {
     // Of a file alone nobody lists names or opens them.
     maybe.retain(|(_, directory)| known.contains(directory));
     let mut calls = BTreeMap::new();
-    for (place, (sum, kind)) in calls_made.into_iter().zip(&metadata.calls).enumerate() {
-        let Some(mut sum) = sum else { continue };
+    for (place, mut sum) in made {
+        let Some(kind) = metadata.calls.get(place) else { continue };
         let named = maybe.iter().filter(|(of, _)| *of == place);
         sum.directories.extend(named.map(|(_, directory)| *directory));
         sum.warm = stats(&mut std::mem::take(&mut sum.warm_times));

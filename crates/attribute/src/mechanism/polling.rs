@@ -61,6 +61,9 @@ pub(crate) fn loops(index: &Index<'_>, path: &StepPath, work: &[Stretch]) -> Vec
             sleeps.entry((segment.task, call.nr)).or_default().push((segment.start, segment.end));
         }
     }
+    if sleeps.is_empty() {
+        return Vec::new();
+    }
     let ours: BTreeSet<TaskId> = work.iter().map(|s| s.task).collect();
     let mut by: BTreeMap<(TaskId, i32), (BTreeSet<TaskId>, Sleeps)> = BTreeMap::new();
     for ((id, nr), spans) in sleeps {

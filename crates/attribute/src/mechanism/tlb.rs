@@ -7,7 +7,7 @@ use agenttrace_model::parse::{Cpu, Nanos};
 use agenttrace_model::{FlushKind, Model, OpKind, Shootdown, TaskId, TlbFlush};
 
 use super::{Mechanism, StepView};
-use crate::detail::{Column, Table, Value};
+use crate::detail::{Column, Table, Value, Words};
 use crate::inclusive::{Index, Stretch};
 use crate::stats::stats;
 
@@ -58,11 +58,11 @@ pub(crate) enum Within {
 }
 
 impl Within {
-    pub(crate) fn name(self, model: &Model) -> String {
+    pub(crate) fn name(self, model: &Model) -> Words {
         match self {
             Self::Call(nr) => model.syscalls.name(nr),
-            Self::Fault => "page fault".to_owned(),
-            Self::Other => "kernel".to_owned(),
+            Self::Fault => "page fault".into(),
+            Self::Other => "kernel".into(),
         }
     }
 

@@ -60,7 +60,7 @@ impl Rule for FsyncStalls {
         let commit: Nanos = commits.iter().map(|(_, ns)| *ns).sum();
         let journal = commits.first().map(|(dev, _)| device_name(facts.model(), *dev));
         let on = facts.device(cause);
-        let call = facts.call(cause).map_or_else(|| "fsync".to_owned(), |(name, _)| name);
+        let call = facts.call(cause).map_or_else(|| "fsync".into(), |(name, _)| name);
 
         let mut evidence = shares(facts, cause);
         let mut title = format!("{call}: {}", human(own));
