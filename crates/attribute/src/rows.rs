@@ -234,7 +234,7 @@ impl<'m> Facts<'m> {
             }
             let next = t.states.get(index + 1);
             let until = next.map_or(Nanos::MAX, |n| n.start);
-            let wake = next.and_then(|n| n.wake).map(|w| *self.model.wake(w));
+            let wake = next.and_then(|n| n.wake).map(|w| self.model.wake(w));
             self.io_wait(task, op.start, span.start, until, wake.as_ref(), 0).is_some()
         })
     }
@@ -276,7 +276,7 @@ impl<'m> Facts<'m> {
                     .rposition(|s| matches!(s.state, State::Blocked(_)))?;
                 let span = h.states.get(slept)?;
                 let next = h.states.get(slept + 1)?;
-                let cause = next.wake.map(|w| *self.model.wake(w))?;
+                let cause = next.wake.map(|w| self.model.wake(w))?;
                 if cause.time < from {
                     return None;
                 }

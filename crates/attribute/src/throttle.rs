@@ -165,8 +165,8 @@ impl Throttles {
 
 /// Runnable stretches of 1 ms or more, from a known run or wakeup to a known run.
 fn candidates(id: TaskId, task: &Task) -> impl Iterator<Item = Candidate> + '_ {
-    task.states.windows(3).filter_map(move |spans| {
-        let [before, span, after] = spans else { return None };
+    let neighbours = task.states.iter().zip(task.states.since(1)).zip(task.states.since(2));
+    neighbours.filter_map(move |((before, span), after)| {
         let taken_off = before.state == State::Running && !before.inferred && span.wake.is_none();
         let fits = span.state == State::Runnable
             && after.state == State::Running

@@ -116,7 +116,7 @@ impl<'m> Facts<'m> {
             }
             let next = task.states.get(index + 1);
             let until = next.map_or(Nanos::MAX, |n| n.start);
-            let wake = next.and_then(|n| n.wake).map(|w| *self.model.wake(w));
+            let wake = next.and_then(|n| n.wake).map(|w| self.model.wake(w));
             self.io_wait(context.task, work.from, start, until, wake.as_ref(), 0).is_some()
         })
     }

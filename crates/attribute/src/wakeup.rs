@@ -7,8 +7,8 @@ use crate::inclusive::Stretch;
 
 /// A task was woken and then ran.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Wakeup<'m> {
-    pub(crate) wake: &'m Wake,
+pub(crate) struct Wakeup {
+    pub(crate) wake: Wake,
     pub(crate) task: TaskId,
     /// When it ran.
     pub(crate) ran: Nanos,
@@ -16,7 +16,7 @@ pub(crate) struct Wakeup<'m> {
     pub(crate) cpu: Cpu,
 }
 
-impl Wakeup<'_> {
+impl Wakeup {
     /// Its latency: woken to running.
     pub(crate) fn latency(&self) -> Nanos {
         self.ran - self.wake.time
@@ -33,13 +33,12 @@ pub(crate) fn wakeups<'m>(
     model: &'m Model,
     task: &'m Task,
     stretch: Stretch,
-) -> impl Iterator<Item = Wakeup<'m>> + 'm {
+) -> impl Iterator<Item = Wakeup> + 'm {
     task.spans(stretch.from, stretch.to)
         .filter(move |(_, _, _, span)| span.state == State::Runnable && span.start >= stretch.from)
         .filter_map(move |(index, _, _, span)| {
-            let wake = model.wakes.get(span.wake?.0 as usize).filter(|wake| !wake.birth)?;
-            let later = task.states.get(index + 1..).unwrap_or_default();
-            let next = later.iter().find(|s| s.state != State::Runnable)?;
+            let wake = model.wakes.get(span.wake?).filter(|wake| !wake.birth)?;
+            let next = task.states.since(index + 1).find(|s| s.state != State::Runnable)?;
             (next.state == State::Running).then_some(Wakeup {
                 wake,
                 task: stretch.task,

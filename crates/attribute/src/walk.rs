@@ -410,9 +410,9 @@ impl<'m> Walker<'_, 'm> {
     ) {
         let facts = self.facts;
         let task = facts.model.task(id);
-        let next = task.states.get(index + 1).copied();
+        let next = task.states.get(index + 1);
         let until = next.map_or(Nanos::MAX, |n| n.start);
-        let wake = next.and_then(|n| n.wake).map(|w| *facts.model.wake(w));
+        let wake = next.and_then(|n| n.wake).map(|w| facts.model.wake(w));
         let inferred = span.inferred || (wake.is_none() && next.is_some_and(|n| n.inferred));
         let mut context = facts.context(id, span.start);
         // A wait in io_uring_enter is for what completed last. A worker's part is its own.
@@ -558,11 +558,8 @@ impl<'m> Walker<'_, 'm> {
             return Some(run.source);
         }
         let task = self.facts.model.task(id);
-        let later = task
-            .states
-            .iter()
-            .enumerate()
-            .skip(index + 1)
+        let later = (index + 1..)
+            .zip(task.states.since(index + 1))
             .filter(|(_, s)| matches!(s.state, State::Blocked(_)));
         let mut run = PollRun { id, from: index, to: index, source };
         for (at, span) in later.take(MAX_POLLS) {
@@ -571,8 +568,9 @@ impl<'m> Walker<'_, 'm> {
             if again.is_none_or(|(c, _)| (c.nr, c.arg0) != (call.nr, call.arg0)) {
                 break;
             }
-            let next = task.states.get(at + 1).and_then(|n| n.wake);
-            match self.facts.ended_by(&context, next.map(|w| self.facts.model.wake(w))) {
+            let wake = task.states.get(at + 1).and_then(|n| n.wake);
+            let wake = wake.map(|w| self.facts.model.wake(w));
+            match self.facts.ended_by(&context, wake.as_ref()) {
                 Some(WakeSource::Timer) => run.to = at,
                 Some(other) => {
                     run.source = other;
@@ -771,12 +769,12 @@ impl Walker<'_, '_> {
                     );
                 }
                 State::Blocked(_) => {
-                    let next = task.states.get(index + 1).copied();
+                    let next = task.states.get(index + 1);
                     let wait = Wait {
                         id,
                         since: span.start,
                         until: next.map_or(Nanos::MAX, |n| n.start),
-                        wake: next.and_then(|n| n.wake).map(|w| *facts.model.wake(w)),
+                        wake: next.and_then(|n| n.wake).map(|w| facts.model.wake(w)),
                         inferred: span.inferred
                             || next.is_some_and(|n| n.inferred && n.wake.is_none()),
                     };

@@ -69,10 +69,21 @@ impl Table {
 /// The fd tables of all processes. Threads share their process's.
 #[derive(Default, Debug)]
 pub(crate) struct FdTables {
-    tables: FxHashMap<Pid, Table>,
+    /// Where the table of each process is.
+    places: FxHashMap<Pid, Place>,
+    tables: Vec<(Pid, Table)>,
+    /// Places that no process has.
+    free: Vec<Place>,
     /// How many fds were opened.
     opened: u32,
 }
+
+/// Where a process's table is. One that was true may be false later, and is then noticed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(crate) struct Place(u32);
+
+/// Of a place that no process has.
+const NOBODY: Pid = Pid(i32::MIN);
 
 /// A call that makes, copies or closes an fd.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -121,17 +132,49 @@ impl FdCall {
 }
 
 impl FdTables {
-    /// What an fd is, and which opening it is of.
-    pub(crate) fn look_up(&self, pid: Pid, fd: u64) -> (FdKind, Option<NonZeroU32>) {
-        let found = self.tables.get(&pid).and_then(|t| t.get(fd));
+    /// What an fd is, and which opening it is of. `place` is where the process's table was
+    /// the last time.
+    #[inline]
+    pub(crate) fn look_up(
+        &mut self,
+        pid: Pid,
+        place: &mut Place,
+        fd: u64,
+    ) -> (FdKind, Option<NonZeroU32>) {
+        if self.tables.get(place.0 as usize).is_none_or(|(owner, _)| *owner != pid) {
+            *place = self.place(pid);
+        }
+        let found = self.tables.get(place.0 as usize).and_then(|(_, table)| table.get(fd));
         found.map_or((FdKind::Unknown, None), |f| (f.kind, f.opened))
+    }
+
+    /// Where a process's table is; made where it has none.
+    fn place(&mut self, pid: Pid) -> Place {
+        if let Some(place) = self.places.get(&pid) {
+            return *place;
+        }
+        let place = self.free.pop().unwrap_or_else(|| {
+            self.tables.push((NOBODY, Table::default()));
+            Place(u32::try_from(self.tables.len() - 1).unwrap_or(u32::MAX))
+        });
+        if let Some((owner, _)) = self.tables.get_mut(place.0 as usize) {
+            *owner = pid;
+        }
+        self.places.insert(pid, place);
+        place
+    }
+
+    fn table(&mut self, pid: Pid) -> Option<&mut Table> {
+        let place = self.place(pid);
+        self.tables.get_mut(place.0 as usize).map(|(_, table)| table)
     }
 
     /// Applies a call that has returned.
     pub(crate) fn returned(&mut self, pid: Pid, call: FdCall, args: Args, ret: i64) {
         let Ok(result) = u64::try_from(ret) else { return };
         let [a0, a1, a2, ..] = args.0;
-        let table = self.tables.entry(pid).or_default();
+        let place = self.place(pid);
+        let Some((_, table)) = self.tables.get_mut(place.0 as usize) else { return };
         let copied = table.get(a0).unwrap_or_default();
         let mut opened = None;
         let mut new = |kind| {
@@ -188,18 +231,25 @@ impl FdTables {
     }
 
     pub(crate) fn forked(&mut self, parent: Pid, child: Pid) {
-        let copy = self.tables.get(&parent).cloned().unwrap_or_default();
-        self.tables.insert(child, copy);
+        let copy = self.table(parent).cloned().unwrap_or_default();
+        if let Some(table) = self.table(child) {
+            *table = copy;
+        }
     }
 
     pub(crate) fn executed(&mut self, pid: Pid) {
-        if let Some(table) = self.tables.get_mut(&pid) {
+        if let Some(table) = self.table(pid) {
             table.retain(|_, fd| !fd.close_on_exec);
         }
     }
 
     pub(crate) fn exited(&mut self, pid: Pid) {
-        self.tables.remove(&pid);
+        if let Some(place) = self.places.remove(&pid)
+            && let Some(slot) = self.tables.get_mut(place.0 as usize)
+        {
+            *slot = (NOBODY, Table::default());
+            self.free.push(place);
+        }
     }
 }
 
@@ -219,28 +269,30 @@ mod tests {
         opened(&mut tables, 3, O_CLOEXEC);
         opened(&mut tables, 5000, O_DSYNC);
         tables.returned(PID, FdCall::DupTo, Args([3, 4096, 0, 0, 0, 0]), 4096);
-        let look = |tables: &FdTables, pid, fd| {
-            let (kind, opened) = tables.look_up(pid, fd);
+        // Kept from look to look: it is true, false, or of another process.
+        let mut place = Place::default();
+        let mut look = |tables: &mut FdTables, pid, fd| {
+            let (kind, opened) = tables.look_up(pid, &mut place, fd);
             (kind, opened.map_or(0, NonZeroU32::get))
         };
-        assert_eq!(look(&tables, PID, 3), (FdKind::File, 1));
-        assert_eq!(look(&tables, PID, 4096), (FdKind::File, 1));
-        assert_eq!(look(&tables, PID, 5000), (FdKind::SyncFile, 2));
+        assert_eq!(look(&mut tables, PID, 3), (FdKind::File, 1));
+        assert_eq!(look(&mut tables, PID, 4096), (FdKind::File, 1));
+        assert_eq!(look(&mut tables, PID, 5000), (FdKind::SyncFile, 2));
         for absent in [0, 4, 4095, 5001, u64::MAX] {
-            assert_eq!(look(&tables, PID, absent), (FdKind::Unknown, 0));
+            assert_eq!(look(&mut tables, PID, absent), (FdKind::Unknown, 0));
         }
         tables.forked(PID, Pid(8));
         // The copy by dup2 is not closed by an exec; another process keeps all.
         tables.executed(PID);
-        assert_eq!(look(&tables, PID, 3), (FdKind::Unknown, 0));
-        assert_eq!(look(&tables, PID, 4096), (FdKind::File, 1));
-        assert_eq!(look(&tables, Pid(8), 3), (FdKind::File, 1));
+        assert_eq!(look(&mut tables, PID, 3), (FdKind::Unknown, 0));
+        assert_eq!(look(&mut tables, PID, 4096), (FdKind::File, 1));
+        assert_eq!(look(&mut tables, Pid(8), 3), (FdKind::File, 1));
         tables.returned(PID, FdCall::Close, Args([5000, 0, 0, 0, 0, 0]), 0);
         tables.returned(Pid(8), FdCall::CloseRange, Args([3, 4999, 0, 0, 0, 0]), 0);
-        assert_eq!(look(&tables, PID, 5000), (FdKind::Unknown, 0));
-        assert_eq!(look(&tables, Pid(8), 3), (FdKind::Unknown, 0));
-        assert_eq!(look(&tables, Pid(8), 4096), (FdKind::Unknown, 0));
-        assert_eq!(look(&tables, Pid(8), 5000), (FdKind::SyncFile, 2));
+        assert_eq!(look(&mut tables, PID, 5000), (FdKind::Unknown, 0));
+        assert_eq!(look(&mut tables, Pid(8), 3), (FdKind::Unknown, 0));
+        assert_eq!(look(&mut tables, Pid(8), 4096), (FdKind::Unknown, 0));
+        assert_eq!(look(&mut tables, Pid(8), 5000), (FdKind::SyncFile, 2));
         // What accept copies is the kind of the socket that listens; an fd from before the
         // capture is known as soon as it is copied.
         tables.returned(PID, FdCall::Socket, Args([2, 0, 0, 0, 0, 0]), 6);
@@ -248,10 +300,17 @@ mod tests {
         tables.returned(PID, FdCall::Accept, Args([60, 0, 0, 0, 0, 0]), 8);
         tables.returned(PID, FdCall::Dup, Args([60, 0, 0, 0, 0, 0]), 9);
         tables.returned(PID, FdCall::Accept, Args([9, 0, 0, 0, 0, 0]), 10);
-        let kinds = [7, 8, 9, 10].map(|fd| look(&tables, PID, fd).0);
+        let kinds = [7, 8, 9, 10].map(|fd| look(&mut tables, PID, fd).0);
         let (inet, other) = (FdKind::InetSocket, FdKind::OtherSocket);
         assert_eq!(kinds, [inet, other, FdKind::Unknown, FdKind::Unknown]);
         tables.exited(PID);
-        assert_eq!(look(&tables, PID, 7), (FdKind::Unknown, 0));
+        assert_eq!(look(&mut tables, PID, 7), (FdKind::Unknown, 0));
+        // The place of a table that is gone is the next process's.
+        tables.exited(PID);
+        tables.returned(Pid(9), FdCall::Socket, Args([1, 0, 0, 0, 0, 0]), 7);
+        assert_eq!(look(&mut tables, PID, 7), (FdKind::Unknown, 0));
+        assert_eq!(look(&mut tables, Pid(9), 7).0, FdKind::UnixSocket);
+        assert_eq!(look(&mut tables, Pid(8), 4096), (FdKind::Unknown, 0));
+        assert_eq!(tables.tables.len(), 3);
     }
 }

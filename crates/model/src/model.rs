@@ -21,6 +21,7 @@ use crate::task::{Task, TaskId, Wake, WakeId};
 use crate::timer::TimerFire;
 use crate::tlb::{Shootdown, TlbFlush};
 use crate::uring::Uring;
+use crate::wakes::Wakes;
 
 /// Everything that the analysis needs of a capture.
 #[derive(Debug)]
@@ -28,7 +29,7 @@ pub struct Model {
     /// Tasks, by [`TaskId`], in the order of their first mention.
     pub tasks: Vec<Task>,
     /// Wakeups, by [`WakeId`], in time order.
-    pub wakes: Vec<Wake>,
+    pub wakes: Wakes,
     /// Block requests, in the order of their issue.
     pub requests: Vec<Request>,
     /// Journal commits, by their start.
@@ -155,7 +156,7 @@ impl Model {
     pub(crate) fn new(syscalls: SyscallTable, captured: Captured) -> Self {
         Self {
             tasks: Vec::new(),
-            wakes: Vec::new(),
+            wakes: Wakes::default(),
             requests: Vec::new(),
             commits: Vec::new(),
             handles: Vec::new(),
@@ -208,12 +209,9 @@ impl Model {
 
     /// The wakeup with this index.
     #[must_use]
-    pub fn wake(&self, id: WakeId) -> &Wake {
-        #[expect(
-            clippy::indexing_slicing,
-            reason = "ids come from this model, which never removes a wakeup"
-        )]
-        &self.wakes[id.0 as usize]
+    #[inline(always)]
+    pub fn wake(&self, id: WakeId) -> Wake {
+        self.wakes.wake(id)
     }
 
     /// All tasks with their ids.

@@ -289,7 +289,7 @@ pub(crate) fn cost_within(gap: u32, cost: Nanos, unit: Nanos) -> u32 {
 }
 
 impl SyscallOp {
-    pub(crate) fn new(nr: i32, args: Args) -> Self {
+    pub(crate) fn new(nr: i32, args: &Args) -> Self {
         Self {
             nr,
             arg0: args.0[0],

@@ -168,17 +168,28 @@ impl Ops {
         packed.start(self.base)
     }
 
-    /// A place for one that starts now, and is put there when it has ended.
-    pub(crate) fn open(&mut self, start: Nanos) -> usize {
-        if self.base == Nanos::ZERO {
-            self.base = start;
-        }
-        let place = start.0.wrapping_sub(self.base.0) << 16;
-        self.packed.push(Packed { place, len: OPEN, word: EXIT, ..Packed::default() });
-        self.packed.len() - 1
+    /// Whether it is a system call.
+    #[inline]
+    pub(crate) fn is_call(&self, index: usize) -> bool {
+        self.is(index, SYSCALL, |kind| matches!(kind, OpKind::Syscall(_)))
+    }
+
+    /// Whether it is a fault.
+    #[inline]
+    pub(crate) fn is_fault(&self, index: usize) -> bool {
+        self.is(index, FAULT, |kind| matches!(kind, OpKind::Fault(_)))
+    }
+
+    #[inline]
+    fn is(&self, index: usize, kind: u32, whole: impl Fn(&OpKind) -> bool) -> bool {
+        self.packed.get(index).is_some_and(|packed| match packed.word & KIND {
+            WHOLE => self.whole.get(packed.a as usize).is_some_and(|op| whole(&op.kind)),
+            other => other == kind,
+        })
     }
 
     /// One more, which starts last.
+    #[inline]
     pub(crate) fn push(&mut self, op: &Op) -> usize {
         if self.base == Nanos::ZERO {
             self.base = op.start;
@@ -187,6 +198,69 @@ impl Ops {
         let packed = self.pack(op, index);
         self.packed.push(packed);
         index
+    }
+
+    /// Ends one that is open, at a time or when it began; tells when.
+    #[inline]
+    pub(crate) fn close(&mut self, index: usize, time: Nanos, estimated: bool) -> Option<Nanos> {
+        let base = self.base;
+        let packed = self.packed.get_mut(index)?;
+        if packed.word & KIND != WHOLE
+            && let start = packed.start(base)
+            && let Ok(len) = u32::try_from((time - start).0)
+            && len != OPEN
+        {
+            packed.len = len;
+            packed.word = packed.word & !ESTIMATED | if estimated { ESTIMATED } else { 0 };
+            return Some(start + Nanos(u64::from(len)));
+        }
+        let end = time.max(self.start(index)?);
+        self.edit(index, |op| (op.end, op.estimated) = (end, estimated));
+        Some(end)
+    }
+
+    /// Notes what a call returned.
+    #[inline]
+    pub(crate) fn set_ret(&mut self, index: usize, ret: i64) {
+        if let Some(packed) = self.packed.get_mut(index)
+            && packed.word & KIND == SYSCALL
+            && let Ok(ret) = i32::try_from(ret)
+        {
+            packed.word |= RETURNED;
+            packed.c = ret.cast_unsigned();
+            return;
+        }
+        self.edit_call(index, |call| call.ret = Some(ret));
+    }
+
+    /// Notes whether a fault was major.
+    #[inline]
+    pub(crate) fn set_major(&mut self, index: usize, major: bool) {
+        if let Some(packed) = self.packed.get_mut(index)
+            && packed.word & KIND == FAULT
+        {
+            packed.word = packed.word & !MAJOR | MAJOR_TOLD | if major { MAJOR } else { 0 };
+            return;
+        }
+        self.edit_fault(index, |fault| fault.major = Some(major));
+    }
+
+    /// Changes a call.
+    pub(crate) fn edit_call(&mut self, index: usize, change: impl FnOnce(&mut SyscallOp)) {
+        self.edit(index, |op| {
+            if let OpKind::Syscall(call) = &mut op.kind {
+                change(call);
+            }
+        });
+    }
+
+    /// Changes a fault.
+    pub(crate) fn edit_fault(&mut self, index: usize, change: impl FnOnce(&mut FaultOp)) {
+        self.edit(index, |op| {
+            if let OpKind::Fault(fault) = &mut op.kind {
+                change(fault);
+            }
+        });
     }
 
     /// Puts another in the place of one.
@@ -216,6 +290,7 @@ impl Ops {
     }
 
     /// Notes a gap with an operation that has ended ([`Op::gap`]).
+    #[inline]
     pub(crate) fn set_gap(&mut self, index: usize, gap: u32) {
         match self.packed.get_mut(index) {
             Some(packed) if packed.word & KIND != WHOLE => packed.gap = gap,
@@ -266,12 +341,19 @@ impl Ops {
         self.edit(index, |op| op.settle(costs, unit));
     }
 
+    #[inline]
     fn pack(&mut self, op: &Op, index: usize) -> Packed {
-        Packed::new(op, index, self.base).unwrap_or_else(|| {
-            let a = u32::try_from(self.whole.len()).unwrap_or(u32::MAX);
-            self.whole.push(*op);
-            Packed { word: WHOLE, a, ..Packed::default() }
-        })
+        match Packed::new(op, index, self.base) {
+            Some(packed) => packed,
+            None => self.keep_whole(*op),
+        }
+    }
+
+    #[cold]
+    fn keep_whole(&mut self, op: Op) -> Packed {
+        let a = u32::try_from(self.whole.len()).unwrap_or(u32::MAX);
+        self.whole.push(op);
+        Packed { word: WHOLE, a, ..Packed::default() }
     }
 }
 
@@ -323,6 +405,7 @@ impl ExactSizeIterator for OpsIter<'_> {}
 
 impl Packed {
     /// `None`: it does not fit.
+    #[inline]
     fn new(op: &Op, index: usize, base: Nanos) -> Option<Self> {
         // What began before the capture starts at zero, and tells nothing to count from.
         let start = op.start.0.checked_sub(base.0).filter(|start| start >> 48 == 0);
@@ -374,6 +457,7 @@ impl Packed {
         u64::from(self.b) << 32 | u64::from(self.a)
     }
 
+    #[inline]
     fn call(&mut self, call: &SyscallOp) -> Option<()> {
         let number = u32::try_from(call.nr).ok().filter(|nr| *nr < NUMBERS)?;
         let flag = |set: bool, flag: u32| if set { flag } else { 0 };
@@ -398,6 +482,7 @@ impl Packed {
         Some(())
     }
 
+    #[inline]
     fn fault(&mut self, fault: &FaultOp) -> Option<()> {
         let address = fault.address.0;
         let file = match fault.file {

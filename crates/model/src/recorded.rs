@@ -4,20 +4,25 @@
 //! event     0            1    2    ...  63   | 64           65   ...
 //! kept as   block: time  gap  gap  ...  gap  | block: time  gap  ...
 //! ```
-//! A gap to the event before takes one byte below 128 ns, two below 16 us, three below 2 ms.
+//! A gap to the event before takes two bytes below 32 us, four below a second.
 
 use agenttrace_parse::Nanos;
 
 /// Of every so many events, the first one's time is kept whole.
 const BLOCK: u64 = 64;
 
+/// So many bits of a gap are kept in one place.
+const BITS: u32 = 15;
+/// Set where more of a gap follows.
+const MORE: u64 = 1 << BITS;
+
 /// When each event of a task was recorded while it was current, in time order.
 #[derive(Clone, Debug, Default)]
 pub struct Recorded {
     blocks: Vec<Block>,
-    /// The other events' distances to the one before, 7 bits a byte, the lowest first; the
+    /// The other events' distances to the one before, 15 bits each, the lowest first; the
     /// top bit says that more follow.
-    gaps: Vec<u8>,
+    gaps: Vec<u16>,
     count: u64,
     last: Nanos,
 }
@@ -32,20 +37,31 @@ struct Block {
 
 impl Recorded {
     /// The next event. One that seems to be before the last is taken to be at the same time.
+    #[inline]
     pub(crate) fn push(&mut self, time: Nanos) {
-        let time = time.max(self.last);
+        let gap = (time - self.last).0;
         if self.count.is_multiple_of(BLOCK) {
-            self.blocks.push(Block { first: time, gaps: self.gaps.len() });
+            self.begin(time.max(self.last));
+        } else if gap < MORE {
+            self.gaps.push(gap as u16);
         } else {
-            let mut gap = (time - self.last).0;
-            while gap >= 0x80 {
-                self.gaps.push((gap & 0x7f) as u8 | 0x80);
-                gap >>= 7;
-            }
-            self.gaps.push(gap as u8);
+            self.push_long(gap);
         }
         self.count += 1;
-        self.last = time;
+        self.last = time.max(self.last);
+    }
+
+    #[cold]
+    fn begin(&mut self, first: Nanos) {
+        self.blocks.push(Block { first, gaps: self.gaps.len() });
+    }
+
+    fn push_long(&mut self, mut gap: u64) {
+        while gap >= MORE {
+            self.gaps.push((gap & (MORE - 1) | MORE) as u16);
+            gap >>= BITS;
+        }
+        self.gaps.push(gap as u16);
     }
 
     /// How many events there are.
@@ -133,11 +149,11 @@ impl RecordedCursor {
             return;
         }
         let (mut gap, mut shift) = (0_u64, 0_u32);
-        while let Some(byte) = of.gaps.get(self.gaps) {
+        while let Some(part) = of.gaps.get(self.gaps).copied().map(u64::from) {
             self.gaps += 1;
-            gap |= u64::from(byte & 0x7f).checked_shl(shift).unwrap_or(0);
-            shift += 7;
-            if byte & 0x80 == 0 {
+            gap |= (part & (MORE - 1)).checked_shl(shift).unwrap_or(0);
+            shift += BITS;
+            if part < MORE {
                 break;
             }
         }
@@ -159,18 +175,19 @@ mod tests {
 
     #[test]
     fn counts_within_half_open_stretches() {
-        let recorded = of(&[100, 100, 227, 300, 20_000, 5_000_000_000]);
+        let recorded = of(&[100, 100, 227, 32_994, 65_762, 5_000_000_000]);
         let within = |from, to| recorded.within(Nanos(from), Nanos(to));
         assert_eq!(within(0, 100), 0);
         assert_eq!(within(100, 101), 2);
-        assert_eq!(within(101, 300), 1);
+        assert_eq!(within(101, 32_994), 1);
         assert_eq!(within(227, 5_000_000_000), 3);
+        assert_eq!(within(65_762, 65_763), 1);
         assert_eq!(within(0, u64::MAX), 6);
         assert_eq!(within(300, 200), 0);
         assert_eq!((recorded.len(), recorded.is_empty()), (6, false));
         assert_eq!(Recorded::default().within(Nanos(0), Nanos::MAX), 0);
-        // A gap of 0, of one, two and three bytes, and of five.
-        assert_eq!(recorded.gaps.len(), 1 + 1 + 1 + 3 + 5);
+        // The longest gap of one part, the shortest of two, and one of three.
+        assert_eq!(recorded.gaps, [0, 127, 32_767, 0x8000, 1, 0xf11e, 0xd409, 0x4]);
     }
 
     #[test]
@@ -192,7 +209,7 @@ mod tests {
         // Gaps of many sizes, some 0, over many blocks.
         let (mut time, mut times) = (1000, Vec::new());
         for n in 0..1000_u64 {
-            time += [0, 1, 127, 128, 16_383, 16_384, 3_000_000][(n % 7) as usize] * (n % 3);
+            time += [0, 1, 127, 32_767, 32_768, 65_535, 3_000_000_000][(n % 7) as usize] * (n % 3);
             times.push(time);
         }
         let recorded = of(&times);

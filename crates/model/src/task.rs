@@ -5,6 +5,7 @@ use agenttrace_parse::{Addr, Comm, Cpu, Nanos, Pid, SwitchState, Tid};
 use crate::op::{Op, SyscallOp};
 use crate::ops::Ops;
 use crate::recorded::Recorded;
+use crate::spans::Spans;
 
 /// Index of a task in [`crate::Model::tasks`].
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -35,7 +36,7 @@ pub struct Task {
     pub names: Vec<(Nanos, Comm)>,
     /// Its states: spans in time order, each up to the start of the next; the
     /// last is open. Never empty.
-    pub states: Vec<Span>,
+    pub states: Spans,
     /// What it did: system calls, faults, waits for locks, interrupts on top of
     /// it, properly nested, in the order of their start.
     pub ops: Ops,
@@ -109,7 +110,7 @@ impl UnknownReason {
 }
 
 impl Task {
-    pub(crate) fn new(tid: Tid, start: Nanos, state: State) -> Self {
+    pub(crate) fn new(tid: Tid) -> Self {
         Self {
             tid,
             pid: Pid(tid.0),
@@ -119,36 +120,13 @@ impl Task {
             birth: None,
             exit: None,
             names: Vec::new(),
-            states: vec![Span { start, state, cpu: Cpu::NONE, wake: None, inferred: false }],
+            states: Spans::default(),
             ops: Ops::default(),
             execs: Vec::new(),
             prepared: Vec::new(),
             copied: None,
             migrations: Vec::new(),
             recorded: Recorded::default(),
-        }
-    }
-
-    /// The current (last) span.
-    pub(crate) fn last(&self) -> Span {
-        self.states.last().copied().unwrap_or(Span {
-            start: Nanos::ZERO,
-            state: State::Unknown(UnknownReason::BeforeFirstEvent),
-            cpu: Cpu::NONE,
-            wake: None,
-            inferred: false,
-        })
-    }
-
-    /// Begins a new state. A span of no length is replaced.
-    pub(crate) fn enter(&mut self, span: Span) {
-        if let Some(last) = self.states.last_mut() {
-            let start = span.start.max(last.start);
-            if last.start == start {
-                *last = Span { start, ..span };
-                return;
-            }
-            self.states.push(Span { start, ..span });
         }
     }
 
@@ -169,7 +147,7 @@ impl Task {
     /// it, else the first.
     #[must_use]
     pub fn span_at(&self, time: Nanos) -> usize {
-        self.states.partition_point(|span| span.start <= time).saturating_sub(1)
+        self.states.up_to(time).saturating_sub(1)
     }
 
     /// The spans that overlap `[from, to)`, each clipped: (index, start, end, span).
@@ -179,15 +157,13 @@ impl Task {
         to: Nanos,
     ) -> impl Iterator<Item = (usize, Nanos, Nanos, Span)> + '_ {
         let first = self.span_at(from);
-        self.states
-            .iter()
-            .enumerate()
-            .skip(first)
+        (first..)
+            .zip(self.states.since(first))
             .take_while(move |(_, span)| span.start < to)
             .filter_map(move |(index, span)| {
                 let end = self.states.get(index + 1).map_or(Nanos::MAX, |next| next.start);
                 let (start, end) = (span.start.max(from), end.min(to));
-                (start < end).then_some((index, start, end, *span))
+                (start < end).then_some((index, start, end, span))
             })
     }
 

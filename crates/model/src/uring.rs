@@ -12,7 +12,8 @@ use agenttrace_parse::{Addr, Nanos};
 use rustc_hash::FxHashMap;
 
 use crate::syscall_table::SyscallClass;
-use crate::task::{Task, TaskId, Wake, WakeSource};
+use crate::task::{Task, TaskId, WakeSource};
+use crate::wakes::Wakes;
 
 /// `IORING_OP_*` (include/uapi/linux/io_uring.h).
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -240,7 +241,7 @@ impl UringTracker {
     }
 
     /// Ends the capture: which worker was on which request when.
-    pub(crate) fn finish(mut self, tasks: &[Task], wakes: &[Wake]) -> Uring {
+    pub(crate) fn finish(mut self, tasks: &[Task], wakes: &Wakes) -> Uring {
         let mut done: Vec<(Nanos, TaskId, Nanos, u32)> = Vec::new();
         for (index, request) in self.found.requests.iter_mut().enumerate() {
             let Some(completed) = request.completed else { continue };
@@ -276,13 +277,13 @@ const NEARBY: usize = 256;
 /// The worker that woke a task last within `[from, to]`, and when.
 fn worker_that_woke(
     tasks: &[Task],
-    wakes: &[Wake],
+    wakes: &Wakes,
     wakee: TaskId,
     from: Nanos,
     to: Nanos,
 ) -> Option<(Nanos, TaskId)> {
-    let after = wakes.partition_point(|wake| wake.time <= to);
-    let before = wakes.get(..after)?.iter().rev().take(NEARBY);
+    let after = wakes.up_to(to);
+    let before = wakes.range(0..after).rev().take(NEARBY);
     before.take_while(|wake| wake.time >= from).filter(|wake| wake.wakee == wakee).find_map(
         |wake| match wake.source {
             WakeSource::Task(waker) if is_worker(tasks, waker) => Some((wake.time, waker)),
@@ -319,7 +320,7 @@ mod tests {
         }
         t.complete(Nanos(50), RING, Some(REQ), 0, 0, Some(worker));
         t.complete(Nanos(80), RING, Some(Addr(0x2100)), 0, -5, Some(worker));
-        let uring = t.finish(&[], &[]);
+        let uring = t.finish(&[], &Wakes::default());
         let work: Vec<_> = uring.work[&worker].iter().map(|w| (w.from.0, w.to.0)).collect();
         assert_eq!(work, [(11, 50), (50, 80)]);
         assert_eq!(uring.at(worker, Nanos(60)).and_then(|(_, r)| r.result), Some(-5));
@@ -335,7 +336,7 @@ mod tests {
             t.complete(Nanos(time + 5), RING, Some(REQ), 0, 4096, Some(TaskId(0)));
             t.complete(Nanos(time + 6), RING, Some(REQ), 0, 4096, Some(TaskId(0)));
         }
-        let uring = t.finish(&[], &[]);
+        let uring = t.finish(&[], &Wakes::default());
         let times: Vec<_> = uring.requests.iter().map(|r| r.completed).collect();
         assert_eq!(times, [Some(Nanos(15)), Some(Nanos(35))]);
         assert!(uring.work.is_empty());
@@ -348,7 +349,7 @@ mod tests {
         t.submit(Nanos(2), RING, None, 8, UringOp(22), false, Some(TaskId(0)));
         t.punt(Nanos(3), RING, REQ);
         t.complete(Nanos(9), RING, None, 7, 1, Some(TaskId(0)));
-        let uring = t.finish(&[], &[]);
+        let uring = t.finish(&[], &Wakes::default());
         let seen: Vec<_> = uring.requests.iter().map(|r| (r.completed, r.punted)).collect();
         assert_eq!(seen, [(Some(Nanos(9)), None), (None, Some(Nanos(3)))]);
     }

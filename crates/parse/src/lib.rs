@@ -19,6 +19,7 @@
 mod attach;
 mod build_id;
 mod capture;
+mod chunks;
 pub mod context;
 mod cursor;
 mod diagnostics;

@@ -4,6 +4,7 @@ use std::sync::atomic::Ordering;
 
 use crate::attach::{Attach, Piece};
 use crate::capture::{CaptureInfo, ClockId, Totals};
+use crate::chunks::CHUNK;
 use crate::diagnostics::Diagnostics;
 use crate::error::Error;
 use crate::events::Event;
@@ -155,7 +156,7 @@ impl<'a> Capture<'a> {
         let course = self.begin();
         match &self.form {
             Form::PerfData(perf) => Ok(perf.read(stream::BATCH, course, diagnostics, sink)),
-            Form::TraceDat(dat) => Ok(dat.read(stream::BATCH, course, diagnostics, sink)),
+            Form::TraceDat(dat) => Ok(dat.read(CHUNK, course, diagnostics, sink)),
             Form::Text(text) => text.read(course, diagnostics, sink),
             Form::Events(text) => text.read(diagnostics, sink),
         }

@@ -1,19 +1,14 @@
-//! Any reader's records to events in time order: batches decoded in parallel and
-//! handed on in order, while the next is prepared.
+//! Any reader's records to events in time order, and what was counted of them.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use rayon::prelude::*;
-
 use crate::capture::{CaptureInfo, CpuTotals, Totals};
+use crate::chunks::Chunks;
 use crate::diagnostics::{Diagnostics, EXAMPLES, Problem};
 use crate::units::{Cpu, Nanos};
 
-/// How many records are sorted and decoded at a time, at least.
+/// How many records are read and put in order at a time, at least.
 pub(crate) const BATCH: usize = 1 << 15;
-
-/// Entries that one thread decodes at a time.
-const CHUNK: usize = 1 << 12;
 
 /// More CPUs than Linux supports.
 pub(crate) const MAX_CPUS: u32 = 1 << 14;
@@ -71,9 +66,9 @@ pub(crate) struct Stats {
     /// By LOST_SAMPLES.
     pub(crate) lost_samples: u64,
     /// (problem, CPU, how many, time, file offset), in the order of time; taken out
-    /// after each batch.
+    /// after each chunk.
     pub(crate) problems: Vec<(Problem, Cpu, u64, u64, u64)>,
-    /// The first lines of the batch that cannot be read, and why; taken out likewise.
+    /// The first lines of the chunk that cannot be read, and why; taken out likewise.
     pub(crate) examples: Vec<(u64, String)>,
 }
 
@@ -139,79 +134,6 @@ impl Stats {
     }
 }
 
-/// The items of up to [`CHUNK`] entries. Used again for the next batch.
-#[derive(Debug)]
-struct Chunk<I> {
-    items: Vec<I>,
-    stats: Stats,
-}
-
-/// A batch in the making.
-struct Batch<E, I> {
-    entries: Vec<E>,
-    chunks: Vec<Chunk<I>>,
-    /// How many of `chunks` belong to this batch.
-    used: usize,
-    diagnostics: Diagnostics,
-}
-
-impl<E: Copy + Send + Sync, I: Send + Sync> Batch<E, I> {
-    fn new() -> Self {
-        Self {
-            entries: Vec::new(),
-            chunks: Vec::new(),
-            used: 0,
-            diagnostics: Diagnostics::default(),
-        }
-    }
-
-    /// False when the data are done.
-    fn fill(
-        &mut self,
-        walk: &mut impl Walk<E>,
-        types: usize,
-        decode: &(impl Fn(&E, &mut Stats, &mut Vec<I>) + Sync),
-    ) -> bool {
-        self.diagnostics = Diagnostics::default();
-        if !walk.next(&mut self.entries, &mut self.diagnostics) {
-            self.used = 0;
-            return false;
-        }
-        self.used = self.entries.len().div_ceil(CHUNK);
-        while self.chunks.len() < self.used {
-            let by_type = vec![0; types];
-            let stats = Stats { by_type, ..Stats::default() };
-            self.chunks.push(Chunk { items: Vec::new(), stats });
-        }
-        let chunk = |(chunk, entries): (&mut Chunk<I>, &[E])| {
-            chunk.items.clear();
-            chunk.items.reserve(entries.len());
-            for entry in entries {
-                decode(entry, &mut chunk.stats, &mut chunk.items);
-            }
-        };
-        if self.used > 1 {
-            self.chunks.par_iter_mut().zip(self.entries.par_chunks(CHUNK)).for_each(chunk);
-        } else {
-            self.chunks.iter_mut().zip(self.entries.chunks(CHUNK)).for_each(chunk);
-        }
-        true
-    }
-
-    /// Hands all items on.
-    fn drain(&mut self, diagnostics: &mut Diagnostics, sink: &mut dyn FnMut(&[I])) {
-        for chunk in self.chunks.iter_mut().take(self.used) {
-            for (problem, cpu, n, time, offset) in chunk.stats.problems.drain(..) {
-                diagnostics.add(problem, cpu, n, Some(Nanos(time)), Some(offset));
-            }
-            for (line, what) in chunk.stats.examples.drain(..) {
-                diagnostics.example(line, what);
-            }
-            sink(&chunk.items);
-        }
-    }
-}
-
 /// How a pass over the records goes on: what others may know of it, and ask of it.
 #[derive(Debug, Default)]
 pub(crate) struct Course {
@@ -225,49 +147,49 @@ pub(crate) struct Course {
 /// [`Event`](crate::Event), say, or a [`StackEvent`](crate::stack::StackEvent). It appends
 /// to the items, on any thread; nothing, and counted, for an entry that says nothing.
 /// `course` follows the walk's position, and may end the pass.
-pub(crate) fn read<E: Copy + Send + Sync, I: Send + Sync>(
+pub(crate) fn read<E: Copy + Send, I: Send>(
     info: &CaptureInfo,
-    mut walk: impl Walk<E> + Send,
+    walk: impl Walk<E> + Send,
     decode: impl Fn(&E, &mut Stats, &mut Vec<I>) + Sync,
     course: &Course,
     diagnostics: &mut Diagnostics,
     sink: &mut dyn FnMut(&[I]),
 ) -> Totals {
-    let types = info.event_types.len();
-    let mut ready = Batch::new();
-    let mut next = Batch::new();
-    let mut more = ready.fill(&mut walk, types, &decode);
-    diagnostics.merge(&ready.diagnostics);
-    while more {
-        course.walked.store(walk.position(), Ordering::Relaxed);
-        if ready.used > 1 {
-            // The sink stays on this thread; walking and decoding go on beside it.
-            rayon::in_place_scope(|scope| {
-                scope.spawn(|_| more = next.fill(&mut walk, types, &decode));
-                ready.drain(diagnostics, sink);
-            });
-        } else {
-            // Not worth waking a thread for.
-            ready.drain(diagnostics, sink);
-            more = next.fill(&mut walk, types, &decode);
-        }
-        diagnostics.merge(&next.diagnostics);
-        std::mem::swap(&mut ready, &mut next);
-        if course.stop.load(Ordering::Relaxed) {
-            // What has been counted is delivered as well.
-            if more {
-                ready.drain(diagnostics, sink);
+    let chunks = Chunks::new(walk, decode, info.event_types.len());
+    std::thread::scope(|scope| {
+        let _leave = chunks.leave();
+        // Not for what one chunk holds.
+        let mut decoders = rayon::current_num_threads().saturating_sub(1);
+        let mut small = true;
+        while let Some(mut chunk) = chunks.next() {
+            if !small || !chunk.small() {
+                for _ in 0..std::mem::take(&mut decoders) {
+                    // Where there can be no more threads, there is a slower pass.
+                    let _ = std::thread::Builder::new().spawn_scoped(scope, || chunks.work());
+                }
             }
-            break;
+            small = false;
+            course.walked.store(chunk.position, Ordering::Relaxed);
+            diagnostics.merge(&chunk.diagnostics);
+            for (problem, cpu, n, time, offset) in chunk.stats.problems.drain(..) {
+                diagnostics.add(problem, cpu, n, Some(Nanos(time)), Some(offset));
+            }
+            for (line, what) in chunk.stats.examples.drain(..) {
+                diagnostics.example(line, what);
+            }
+            if !chunk.items.is_empty() {
+                sink(&chunk.items);
+            }
+            chunks.back(chunk, course.stop.load(Ordering::Relaxed));
         }
-    }
-    let chunks = ready.chunks.iter().chain(&next.chunks);
-    totals(info, &walk, chunks.map(|c| &c.stats), diagnostics)
+    });
+    let (walk, chunks) = chunks.into_parts();
+    totals(info, walk, chunks.iter().map(|chunk| &chunk.stats), diagnostics)
 }
 
 fn totals<'s, E>(
     info: &CaptureInfo,
-    walk: &impl Walk<E>,
+    walk: Option<impl Walk<E>>,
     all: impl Iterator<Item = &'s Stats>,
     diagnostics: &mut Diagnostics,
 ) -> Totals {
@@ -307,12 +229,12 @@ fn totals<'s, E>(
     }
     let span = span.map(|(first, last)| (Nanos(first), Nanos(last)));
     Totals {
-        records: walk.records(),
+        records: walk.as_ref().map_or(0, Walk::records),
         events,
         span,
         cpus,
         by_type,
-        inversions: walk.inversions(),
+        inversions: walk.as_ref().map_or(0, Walk::inversions),
         lost,
     }
 }

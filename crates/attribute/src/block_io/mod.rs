@@ -212,8 +212,7 @@ impl BlockIo {
 /// When a task ran after it was woken at `time`.
 pub(crate) fn ran_after(model: &Model, task: TaskId, time: Nanos) -> Option<Nanos> {
     let states = &model.tasks.get(task.0 as usize)?.states;
-    let after = states.partition_point(|span| span.start < time);
-    let mut later = states.get(after..)?.iter();
+    let mut later = states.since(states.before(time));
     let next = later.find(|span| span.state != State::Runnable)?;
     (next.state == State::Running).then_some(next.start)
 }

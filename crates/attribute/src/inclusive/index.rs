@@ -300,7 +300,7 @@ impl<'m> Index<'m> {
         let mut ahead = Vec::new();
         let Some(task) = self.task(waiter) else { return ahead };
         for (index, from, to, span) in task.spans(from, to) {
-            let mut later = task.states.get(index + 1..).unwrap_or_default().iter();
+            let mut later = task.states.since(index + 1);
             // Where it ran next is sure; where it was queued may be a guess.
             let cpu = later.find(|s| s.state == State::Running).map_or(span.cpu, |s| s.cpu);
             let others = self.lines().runs(cpu, from, to).filter(|run| run.task != waiter);

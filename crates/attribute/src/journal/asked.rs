@@ -39,9 +39,8 @@ pub(crate) fn asked(model: &Model, commit: &Commit) -> Asked {
     let earlier = model.commits.partition_point(|c| c.start < commit.start);
     let mut earlier = model.commits.get(..earlier).unwrap_or_default().iter().rev().take(RECENT);
     let since = earlier.find(|c| c.task == commit.task && !c.fast).and_then(|c| c.end);
-    let before = journal.states.partition_point(|span| span.start <= commit.start);
-    let spans = journal.states.get(..before).unwrap_or_default().iter().rev();
-    let wakes = spans.filter_map(|span| span.wake.map(|id| *model.wake(id)));
+    let spans = journal.states.range(0..journal.states.up_to(commit.start)).rev();
+    let wakes = spans.filter_map(|span| span.wake.map(|id| model.wake(id)));
     let first = match since {
         // Before it commits, the thread may sleep for its superblock's write: the earliest
         // wakeup since the last commit is the one that asked.

@@ -178,8 +178,7 @@ impl Wait<'_, '_> {
             None => self.source?,
             Some(helper) => {
                 let states = &model.task(helper).states;
-                let before = states.partition_point(|span| span.start <= self.to);
-                let spans = states.get(..before).unwrap_or_default().iter().rev();
+                let spans = states.range(0..states.up_to(self.to)).rev();
                 let wake = spans.take_while(|s| s.start > self.from).find_map(|s| s.wake)?;
                 model.wake(wake).source
             }

@@ -136,7 +136,7 @@ fn own_waits(
             futex.is_some_and(|futex| futex.same(lock))
         });
         let wake = task.states.get(index + 1).and_then(|next| next.wake);
-        let wake = wake.and_then(|id| model.wakes.get(id.0 as usize));
+        let wake = wake.and_then(|id| model.wakes.get(id));
         if waits && let Some(agenttrace_model::WakeSource::Task(by)) = wake.map(|w| w.source) {
             found.push((start, end, by));
         }
@@ -150,8 +150,7 @@ fn states(index: &Index<'_>, holder: TaskId, task: &Task, from: Nanos, to: Nanos
             State::Running => held.ran += end - start,
             State::Runnable => {
                 held.runnable += end - start;
-                let after = task.states.get(at + 1..).unwrap_or_default();
-                let next = after.iter().find(|s| s.state == State::Running);
+                let next = task.states.since(at + 1).find(|s| s.state == State::Running);
                 // Where it ran next is sure; where it was queued may be a guess.
                 let cpu = next.map_or(span.cpu, |s| s.cpu);
                 for (other, ns) in index.ran(cpu, start, end).filter(|(id, _)| *id != holder) {

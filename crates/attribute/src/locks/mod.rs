@@ -162,7 +162,7 @@ fn slept(task: &Task, from: Nanos, to: Nanos) -> bool {
 fn release(model: &Model, task: &Task, from: Nanos, to: Nanos) -> Option<(Nanos, TaskId)> {
     let until = Nanos(to.0.saturating_add(1));
     let wakes = task.spans(from, until).filter_map(|(.., span)| {
-        model.wakes.get(span.wake?.0 as usize).filter(|w| w.time > from && w.time <= to)
+        model.wakes.get(span.wake?).filter(|w| w.time > from && w.time <= to)
     });
     let last = wakes.last()?;
     if let WakeSource::Task(by) = last.source { Some((last.time, by)) } else { None }

@@ -38,7 +38,7 @@ pub(crate) fn sign(model: &Model, task: &Task, span: usize) -> Option<(Sign, Nan
     if blocked.state != State::Blocked(SwitchState::Uninterruptible) {
         return None;
     }
-    let wake = model.wakes.get(task.states.get(span.checked_add(1)?)?.wake?.0 as usize)?;
+    let wake = model.wakes.get(task.states.get(span.checked_add(1)?)?.wake?)?;
     let WakeSource::Task(by) = wake.source else { return None };
     let holder = model.tasks.get(by.0 as usize)?;
     let before = Nanos(wake.time.0.saturating_sub(1));

@@ -306,7 +306,7 @@ fn temperature(model: &Model, task: &Task, op: &Op, median: Nanos) -> Temperatur
             State::Running => ran += to - from,
             State::Blocked(_) => {
                 let wake = task.states.get(index + 1).and_then(|next| next.wake);
-                let wake = wake.and_then(|id| model.wakes.get(id.0 as usize));
+                let wake = wake.and_then(|id| model.wakes.get(id));
                 let request = wake.and_then(|wake| {
                     let WakeSource::Block(request) = wake.source else { return None };
                     model.requests.get(request as usize)

@@ -86,7 +86,7 @@ impl Mechanism for WakeupChains {
 /// and ends it; so that a ring of tasks does not begin anywhere, the root task always begins anew.
 fn chains(view: &StepView<'_>) -> Vec<Chain> {
     let index: &Index<'_> = view.index;
-    let mut all: Vec<Wakeup<'_>> = Vec::new();
+    let mut all: Vec<Wakeup> = Vec::new();
     for stretch in view.work {
         if let Some(task) = index.task(stretch.task) {
             all.extend(wakeups(index.model, task, *stretch));

@@ -55,7 +55,7 @@ impl Mechanism for WakeupTail {
 }
 
 fn rows(index: &Index<'_>, windows: &Windows, work: &[Stretch], step: Option<&Step>) -> Table {
-    let mut all: Vec<Wakeup<'_>> = Vec::new();
+    let mut all: Vec<Wakeup> = Vec::new();
     for stretch in work {
         if let Some(task) = index.task(stretch.task) {
             all.extend(wakeups(index.model, task, *stretch));
@@ -138,12 +138,7 @@ pub(crate) fn held(
     }
 }
 
-fn row(
-    index: &Index<'_>,
-    windows: &Windows,
-    wakeup: &Wakeup<'_>,
-    step: Option<&Step>,
-) -> [Value; 12] {
+fn row(index: &Index<'_>, windows: &Windows, wakeup: &Wakeup, step: Option<&Step>) -> [Value; 12] {
     let (from, to) = (wakeup.wake.time, wakeup.ran);
     let held = held(index, windows, wakeup.task, from, to, wakeup.cpu);
     let name = |task: TaskId| {
@@ -182,7 +177,7 @@ fn row(
 }
 
 /// Where it was moved meanwhile; or the CPU that was idle all the while it waited behind others.
-fn moved(index: &Index<'_>, wakeup: &Wakeup<'_>, held: &Held) -> Option<String> {
+fn moved(index: &Index<'_>, wakeup: &Wakeup, held: &Held) -> Option<String> {
     let (from, to) = (wakeup.wake.time, wakeup.ran);
     let task = index.task(wakeup.task)?;
     let first = task.migrations.partition_point(|(time, _, _)| *time < from);

@@ -197,9 +197,8 @@ fn watches(model: &Model, task: &Task, time: Nanos) -> Option<bool> {
 
 /// Whether a task goes on to sleep in the same call until the one that it woke wakes it.
 fn answered(model: &Model, task: &Task, from: Nanos, to: Nanos, by: TaskId) -> bool {
-    let wakes = task
-        .spans(from, to)
-        .filter_map(|(.., span)| span.wake.and_then(|id| model.wakes.get(id.0 as usize)));
+    let wakes =
+        task.spans(from, to).filter_map(|(.., span)| span.wake.and_then(|id| model.wakes.get(id)));
     wakes.filter(|wake| wake.time > from).any(|wake| wake.source == WakeSource::Task(by))
 }
 
@@ -269,8 +268,8 @@ pub(crate) fn watchers(
             if span.state != State::Runnable {
                 continue;
             }
-            let after = task.states.get(at + 1..).unwrap_or_default();
-            let cpu = after.iter().find(|s| s.state == State::Running).map_or(span.cpu, |s| s.cpu);
+            let mut after = task.states.since(at + 1);
+            let cpu = after.find(|s| s.state == State::Running).map_or(span.cpu, |s| s.cpu);
             for (other, ns) in index.ran(cpu, from, to) {
                 if let Some(watcher) = by_task.get_mut(&other) {
                     watcher.delayed += ns;

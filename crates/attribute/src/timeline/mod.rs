@@ -101,7 +101,7 @@ impl Timeline {
                 }
             }
         }
-        let first = model.wakes.partition_point(|wake| wake.time < from);
+        let first = model.wakes.before(from);
         for wake in model.wakes.iter().skip(first).take_while(|wake| wake.time < to) {
             if let WakeSource::Task(waker) = wake.source
                 && works(wake.wakee, wake.time)

@@ -104,7 +104,7 @@ pub fn sched(model: &Model, from: Nanos, to: Nanos) -> Vec<SchedEvent> {
             }
         }
     }
-    let first = model.wakes.partition_point(|wake| wake.time < from);
+    let first = model.wakes.before(from);
     let wakes = model.wakes.iter().enumerate().skip(first);
     for (index, wake) in wakes.take_while(|(_, wake)| wake.time < to) {
         // The birth tells it already.

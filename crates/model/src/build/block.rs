@@ -63,21 +63,23 @@ impl Builder {
     /// Notes on the innermost call or fault of a task that it submitted I/O itself.
     fn submitted(&mut self, id: TaskId, op: BlockOp) {
         let own = |kind: &OpKind| matches!(kind, OpKind::Syscall(_) | OpKind::Fault(_));
-        if let Some(found) = self.live(id).innermost_mut(own) {
-            match op {
+        let live = self.live(id);
+        if let Some((index, _)) = live.innermost(own) {
+            live.ops.edit(index, |found| match op {
                 BlockOp::Read => found.reads = true,
                 BlockOp::Write | BlockOp::Flush | BlockOp::Discard | BlockOp::Other => {
-                    found.writes = true
+                    found.writes = true;
                 }
-            }
+            });
         }
     }
 
     /// The innermost call, fault or work item of a task.
-    fn innermost(&self, id: TaskId) -> Option<&Op> {
-        self.live.get(id.0 as usize)?.innermost(|kind| {
+    fn innermost(&self, id: TaskId) -> Option<Op> {
+        let found = self.live.get(id.0 as usize)?.innermost(|kind| {
             matches!(kind, OpKind::Syscall(_) | OpKind::Fault(_) | OpKind::Work(_))
-        })
+        });
+        found.map(|(_, op)| op)
     }
 
     /// A task looked up pages or blocks of a file.
@@ -88,7 +90,7 @@ impl Builder {
     /// Notes a write of a file, if the task is in a write call: the data is in the page cache
     /// and will be written back later.
     pub(super) fn wrote(&mut self, id: TaskId, file: u32, time: Nanos) {
-        let Some(op) = self.innermost(id).copied() else { return };
+        let Some(op) = self.innermost(id) else { return };
         if op.syscall().is_some_and(|call| self.class(call.nr) == SyscallClass::Write) {
             self.file_io.wrote(id, file, op.start, time);
         }

@@ -62,19 +62,21 @@ impl Builder {
     }
 
     fn begin_fault(&mut self, task: TaskId, time: Nanos, address: Addr, error_code: Addr) {
-        let pid = self.task(task).pid;
+        let pid = self.live(task).pid;
         let file = self.files.at(pid, address.0);
         // The low byte holds every bit that is looked at.
         let error_code = (error_code.0 & 0xff) as u8;
         let fault = FaultOp { address, error_code, file, major: None, page: None, around: false };
-        self.push_op(task, time, OpKind::Fault(fault));
         let live = self.live(task);
+        live.open(time, OpKind::Fault(fault));
         live.fault_evidence = Some(time);
         live.fault_slept = false;
     }
 
     fn completed(&mut self, task: TaskId, time: Nanos, addr: Addr, major: bool) {
-        let Some(fault) = self.live(task).fault_mut() else { return };
+        let live = self.live(task);
+        let Some(index) = live.fault() else { return };
+        let Some(fault) = live.ops.get(index).and_then(|op| op.fault()) else { return };
         // A completion of another page is not this fault's: a retry, or a
         // fault whose entry was not recorded. Huge pages report the address as
         // given, so the page is compared. Some recordings have no address (perf
@@ -82,14 +84,16 @@ impl Builder {
         if addr != Addr(0) && page(fault.address) != page(addr) {
             return;
         }
-        fault.major = Some(major);
-        self.close_op(task, time, |kind| matches!(kind, OpKind::Fault(_)));
+        live.ops.set_major(index, major);
+        if let Some(position) = live.stack.iter().rposition(|open| *open == index) {
+            live.close(position, time);
+        }
     }
 
     fn fault_file(&mut self, task: TaskId, time: Nanos, told: impl FnOnce(&mut FaultOp)) {
         let live = self.live(task);
-        if let Some(fault) = live.fault_mut() {
-            told(fault);
+        if let Some(index) = live.fault() {
+            live.ops.edit_fault(index, told);
             live.fault_evidence = Some(time);
         }
     }
@@ -106,7 +110,7 @@ impl Builder {
 
     /// An event proves that the task's open faults have ended (EVENTS 3.3).
     pub(super) fn end_faults(&mut self, task: TaskId, time: Nanos, cpu: Cpu) {
-        while self.live(task).fault_mut().is_some() {
+        while self.live(task).fault().is_some() {
             let live = self.live(task);
             let evidence = live.fault_evidence.unwrap_or(time);
             let slept = live.fault_slept;
@@ -119,7 +123,7 @@ impl Builder {
             let gap = time - evidence;
             // While the capture is read, this holds the gap from the last evidence;
             // `finish` turns it into the end.
-            self.task(task).ops.edit(index, |op| {
+            self.live(task).ops.edit(index, |op| {
                 op.estimated = true;
                 op.gap = gap_code(gap);
             });

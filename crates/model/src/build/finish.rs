@@ -1,30 +1,33 @@
 //! After the last event: calibrated exit costs, estimated ends, and what stays open.
 
 use agenttrace_parse::{Calibration, Cpu, Nanos, Problem};
+use rayon::prelude::*;
 
 use super::Builder;
 use crate::model::Model;
 use crate::task::TaskId;
 
 /// A histogram of short gaps: 16 ns steps up to 64 us.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub(crate) struct Gaps {
     counts: Vec<u64>,
-    total: u64,
 }
 
 const STEP: u64 = 16;
 const STEPS: usize = 4096;
 
+impl Default for Gaps {
+    fn default() -> Self {
+        Self { counts: vec![0; STEPS] }
+    }
+}
+
 impl Gaps {
+    #[inline]
     pub(crate) fn add(&mut self, gap: Nanos) {
-        if self.counts.is_empty() {
-            self.counts.resize(STEPS, 0);
-        }
         let index = usize::try_from(gap.0 / STEP).unwrap_or(STEPS).min(STEPS - 1);
         if let Some(count) = self.counts.get_mut(index) {
             *count += 1;
-            self.total += 1;
         }
     }
 
@@ -52,7 +55,8 @@ impl Gaps {
 
     /// The gap that `percent` of all gaps do not exceed; zero with none.
     pub(crate) fn percentile(&self, percent: u64) -> Nanos {
-        let wanted = (self.total * percent).div_ceil(100).max(1);
+        let total: u64 = self.counts.iter().sum();
+        let wanted = (total * percent).div_ceil(100).max(1);
         let mut seen = 0;
         for (index, count) in self.counts.iter().enumerate() {
             seen += count;
@@ -72,10 +76,9 @@ pub(super) fn gap_code(gap: Nanos) -> u32 {
 impl Builder {
     /// The first own event after an operation's end tells how long the way out took at most.
     pub(super) fn fill_gap(&mut self, task: TaskId, time: Nanos) {
-        let Some(ended) = self.live(task).ended.take() else { return };
-        let gap = time - ended.end;
-        self.task(task).ops.set_gap(ended.index, gap_code(gap));
-        if ended.fault { &mut self.fault_gaps } else { &mut self.exit_gaps }.add(gap);
+        if let Some(live) = self.live.get_mut(task.0 as usize) {
+            live.fill_gap(time, &mut self.exit_gaps, &mut self.fault_gaps);
+        }
     }
 
     /// Ends the capture: nothing more can be learned. Costs that the whole of
@@ -92,12 +95,14 @@ impl Builder {
                 self.sleepless_gaps.percentile_rounded(25, self.resolution).0.saturating_mul(4),
             ),
         });
-        for (task, live) in self.model.tasks.iter_mut().zip(&self.live) {
-            for open in &live.stack {
-                task.ops.set(open.index, &open.op);
-            }
-            task.ops.calibrate(&calibration, self.resolution);
+        for (task, live) in self.model.tasks.iter_mut().zip(self.live) {
+            task.states = live.states;
+            task.ops = live.ops;
+            task.recorded = live.recorded;
         }
+        self.model.tasks.par_iter_mut().for_each(|task| {
+            task.ops.calibrate(&calibration, self.resolution);
+        });
         let open = self.requests.open();
         self.model.diagnostics.add(Problem::UnmatchedIssue, Cpu::NONE, open, None, None);
         let unmatched = self.requests.unmatched_completions;

@@ -16,8 +16,10 @@ impl Builder {
         match lock {
             Lock::ContentionBegin(e) => {
                 // A mutex begins again after adaptive spinning: one wait.
-                let again = self.live(task).stack.last().is_some_and(
-                    |open| matches!(open.op.kind, OpKind::Lock { addr, .. } if addr == e.lock_addr),
+                let live = self.live(task);
+                let last = live.stack.last().and_then(|open| live.ops.get(*open));
+                let again = last.is_some_and(
+                    |op| matches!(op.kind, OpKind::Lock { addr, .. } if addr == e.lock_addr),
                 );
                 if !again {
                     self.push_op(

@@ -33,8 +33,11 @@ impl Builder {
             }
         }
         // The call that wrote it is no work of the step.
-        if let Some(call) = current.and_then(|task| self.live(task).call_mut()) {
-            call.mark = true;
+        if let Some(task) = current {
+            let live = self.live(task);
+            if let Some(call) = live.call_at().and_then(|at| live.stack.get(at).copied()) {
+                live.ops.edit_call(call, |call| call.mark = true);
+            }
         }
     }
 }

@@ -16,20 +16,24 @@ mod tlb;
 mod uring;
 
 use agenttrace_parse::events::{self, Event, Kind};
-use agenttrace_parse::{CaptureInfo, Cpu, Diagnostics, Nanos, Problem, Tid};
+use agenttrace_parse::{Args, CaptureInfo, Cpu, Diagnostics, Nanos, Pid, Problem, Tid};
 use rustc_hash::FxHashMap;
 
 use crate::commit::JournalTracker;
-use crate::fd::{FdCall, FdTables};
+use crate::fd::{self, FdCall, FdTables};
 use crate::file_io::FileIo;
 use crate::files::Files;
 use crate::marks::RawMark;
 use crate::model::{CacheEvent, Captured, LostInterval, Model};
-use crate::op::{FaultOp, Op, OpKind, SyscallOp};
+use crate::op::{Op, OpKind, SyscallOp};
+use crate::ops::Ops;
+use crate::recorded::Recorded;
 use crate::request::RequestTracker;
+use crate::spans::Spans;
 use crate::syscall_table::{SyscallClass, SyscallTable};
 use crate::task::{Span, State, Task, TaskId, UnknownReason, Wake, WakeId};
 use crate::uring::UringTracker;
+use finish::Gaps;
 
 /// What is known of one CPU at this point of the capture.
 #[derive(Clone, Debug, Default)]
@@ -54,14 +58,6 @@ pub(crate) struct CpuState {
     packet: Option<bool>,
 }
 
-/// An operation in progress.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Open {
-    /// Its place among the task's operations, where it is written when it ends.
-    index: usize,
-    op: Op,
-}
-
 /// An operation that has just ended, and whose way out is measured.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Ended {
@@ -71,42 +67,67 @@ pub(crate) struct Ended {
     fault: bool,
 }
 
-/// What is being followed of a task while the capture is read.
-#[derive(Clone, Debug, Default)]
+/// What is being followed of a task while the capture is read. What nearly every event looks
+/// at comes first and together: tasks are many, and each event is of another one.
+#[derive(Debug)]
+#[repr(C)]
 pub(crate) struct TaskState {
     tid: Tid,
-    /// A later task has the same thread id.
-    replaced: bool,
-    /// Open operations, outermost first.
-    stack: Vec<Open>,
-    /// The last operation that ended, until the task's next event.
-    ended: Option<Ended>,
-    /// Arguments of the open system call.
-    args: agenttrace_parse::Args,
-    /// A wakeup that came while the task was still on its CPU.
-    held: Option<WakeId>,
-    /// Last evidence of being inside the open fault.
-    fault_evidence: Option<Nanos>,
-    /// The open fault slept.
-    fault_slept: bool,
+    /// Its process, as in the model.
+    pid: Pid,
     /// Which CPU it was last seen on.
     cpu: Cpu,
+    /// Its state, and since when: its last span.
+    state: State,
+    /// A later task has the same thread id.
+    replaced: bool,
+    /// It surely has a name.
+    named: bool,
+    /// The open fault slept.
+    fault_slept: bool,
+    since: Nanos,
+    /// Open operations, outermost first: their places in `ops`.
+    stack: Vec<usize>,
+    /// The last operation that ended, until the task's next event.
+    ended: Option<Ended>,
+    /// What becomes [`Task::ops`], [`Task::recorded`] and [`Task::states`].
+    ops: Ops,
+    recorded: Recorded,
+    /// Where its process's fds were looked up last.
+    fds: fd::Place,
+    /// The last call returned a restart code.
+    restarting: Option<i32>,
     /// The last value of `agent_step_id` seen.
     step_field: u64,
+    /// Arguments of the open system call.
+    args: Args,
+    states: Spans,
+    /// A wakeup that came while the task was still on its CPU.
+    held: Option<WakeId>,
+    /// The TLB flush that it waits for other CPUs with.
+    flush: Option<tlb::OpenFlush>,
+    /// The pause for dirty memory that it is in.
+    pause: Option<reclaim::OpenPause>,
+    /// Last evidence of being inside the open fault.
+    fault_evidence: Option<Nanos>,
     /// The file whose pages or blocks it last looked up, and when.
     looked_up: Option<(u32, Nanos)>,
     /// The file whose dirty pages it submits.
     writing_back: Option<u32>,
     /// Since when it has held requests back.
     plugged: Nanos,
-    /// The last call returned a restart code.
-    restarting: Option<i32>,
     /// Bytes that the fork in progress has copied the page tables of, by kind of page.
     copied: [u64; 4],
-    /// The pause for dirty memory that it is in.
-    pause: Option<reclaim::OpenPause>,
-    /// The TLB flush that it waits for other CPUs with.
-    flush: Option<tlb::OpenFlush>,
+}
+
+impl CpuState {
+    /// A task runs on: what an interrupt did before is over.
+    #[inline]
+    fn runs_on(&mut self) {
+        self.timer = None;
+        self.packet = None;
+        self.completed = None;
+    }
 }
 
 /// Builds a [`Model`] from events in time order.
@@ -132,9 +153,9 @@ pub struct Builder {
     /// What the capture's times are rounded to.
     pub(crate) resolution: Nanos,
     pub(crate) name_ids: FxHashMap<Vec<u8>, u32>,
-    pub(crate) exit_gaps: finish::Gaps,
-    pub(crate) fault_gaps: finish::Gaps,
-    pub(crate) sleepless_gaps: finish::Gaps,
+    pub(crate) exit_gaps: Gaps,
+    pub(crate) fault_gaps: Gaps,
+    pub(crate) sleepless_gaps: Gaps,
     pub(crate) first: Option<Nanos>,
     pub(crate) last: Nanos,
 }
@@ -146,40 +167,117 @@ const MAX_ORDER: u32 = 18;
 const MAX_CPUS: usize = 8192;
 
 impl TaskState {
+    fn new(tid: Tid, start: Nanos, state: State) -> Self {
+        let mut states = Spans::default();
+        states.push(Span { start, state, cpu: Cpu::NONE, wake: None, inferred: false });
+        Self {
+            tid,
+            pid: Pid(tid.0),
+            cpu: Cpu::NONE,
+            state,
+            replaced: false,
+            named: false,
+            fault_slept: false,
+            since: start,
+            stack: Vec::new(),
+            ended: None,
+            ops: Ops::default(),
+            recorded: Recorded::default(),
+            fds: fd::Place::default(),
+            restarting: None,
+            step_field: 0,
+            args: Args::default(),
+            states,
+            held: None,
+            flush: None,
+            pause: None,
+            fault_evidence: None,
+            looked_up: None,
+            writing_back: None,
+            plugged: Nanos::ZERO,
+            copied: [0; 4],
+        }
+    }
+
     /// Whether this is the task that has this thread id now.
+    #[inline]
     fn is_latest(&self, tid: Tid) -> bool {
         self.tid == tid && !self.replaced
     }
 
-    /// The innermost open operation of a kind.
-    fn innermost(&self, wanted: impl Fn(&OpKind) -> bool) -> Option<&Op> {
-        self.stack.iter().rev().map(|open| &open.op).find(|op| wanted(&op.kind))
+    /// Begins a new state. A span of no length is replaced.
+    fn enter(&mut self, span: Span) {
+        let start = span.start.max(self.since);
+        let span = Span { start, ..span };
+        if start == self.since {
+            self.states.set_last(span);
+        } else {
+            self.states.push(span);
+        }
+        (self.state, self.since) = (span.state, start);
     }
 
-    /// The same, to change it.
-    fn innermost_mut(&mut self, wanted: impl Fn(&OpKind) -> bool) -> Option<&mut Op> {
-        self.stack.iter_mut().rev().map(|open| &mut open.op).find(|op| wanted(&op.kind))
+    /// The state that it is in is another one than was thought.
+    fn correct(&mut self, state: State) {
+        self.states.set_state(0, state);
+        self.state = state;
+    }
+
+    /// Begins an operation inside those that are open.
+    #[inline(always)]
+    fn open(&mut self, time: Nanos, kind: OpKind) -> usize {
+        let index = self.ops.push(&Op::new(time, self.stack.last().copied(), kind));
+        self.stack.push(index);
+        index
+    }
+
+    /// Closes an open operation, and what is open inside it. Returns its index.
+    #[inline]
+    fn close(&mut self, position: usize, time: Nanos) -> Option<usize> {
+        while self.stack.len() > position + 1
+            && let Some(inner) = self.stack.pop()
+        {
+            self.ops.close(inner, time, true);
+        }
+        let index = self.stack.pop()?;
+        let end = self.ops.close(index, time, false)?;
+        let fault = self.ops.is_fault(index);
+        self.ended = (fault || self.ops.is_call(index)).then_some(Ended { index, end, fault });
+        Some(index)
+    }
+
+    /// The innermost open operation of a kind.
+    fn innermost(&self, wanted: impl Fn(&OpKind) -> bool) -> Option<(usize, Op)> {
+        let mut open = self.stack.iter().rev().filter_map(|i| Some((*i, self.ops.get(*i)?)));
+        open.find(|(_, op)| wanted(&op.kind))
+    }
+
+    /// Where the innermost open call is among those that are open.
+    #[inline]
+    fn call_at(&self) -> Option<usize> {
+        self.stack.iter().rposition(|index| self.ops.is_call(*index))
     }
 
     /// The innermost open call.
-    fn call(&self) -> Option<&SyscallOp> {
-        self.stack.iter().rev().find_map(|open| {
-            if let OpKind::Syscall(call) = &open.op.kind { Some(call) } else { None }
-        })
-    }
-
-    /// The same, to change it.
-    fn call_mut(&mut self) -> Option<&mut SyscallOp> {
-        self.stack.iter_mut().rev().find_map(|open| {
-            if let OpKind::Syscall(call) = &mut open.op.kind { Some(call) } else { None }
-        })
+    #[inline]
+    fn call(&self) -> Option<SyscallOp> {
+        self.ops.get(*self.stack.get(self.call_at()?)?)?.syscall()
     }
 
     /// The innermost open fault.
-    fn fault_mut(&mut self) -> Option<&mut FaultOp> {
-        self.stack.iter_mut().rev().find_map(|open| {
-            if let OpKind::Fault(fault) = &mut open.op.kind { Some(fault) } else { None }
-        })
+    #[inline]
+    fn fault(&self) -> Option<usize> {
+        self.stack.iter().rev().copied().find(|index| self.ops.is_fault(*index))
+    }
+
+    /// The first own event after an operation's end tells how long the way out took at most.
+    #[inline]
+    fn fill_gap(&mut self, time: Nanos, calls: &mut Gaps, faults: &mut Gaps) {
+        if let Some(ended) = self.ended.take() {
+            let gap = time - ended.end;
+            self.ops.set_gap(ended.index, finish::gap_code(gap));
+            if ended.fault { faults } else { calls }.add(gap);
+        }
     }
 }
 
@@ -209,9 +307,9 @@ impl Builder {
             uring: UringTracker::default(),
             fd_calls,
             name_ids: FxHashMap::default(),
-            exit_gaps: finish::Gaps::default(),
-            fault_gaps: finish::Gaps::default(),
-            sleepless_gaps: finish::Gaps::default(),
+            exit_gaps: Gaps::default(),
+            fault_gaps: Gaps::default(),
+            sleepless_gaps: Gaps::default(),
             first: None,
             last: Nanos::ZERO,
         }
@@ -318,14 +416,20 @@ impl Builder {
         });
     }
 
+    #[inline]
     pub(crate) fn cpu(&mut self, cpu: Cpu) -> &mut CpuState {
         let index = (cpu.0 as usize).min(MAX_CPUS);
         if self.cpus.len() <= index {
-            self.cpus.resize(index + 1, CpuState::default());
+            self.more_cpus(index + 1);
         }
         // The resize above made the index valid.
         #[expect(clippy::indexing_slicing, reason = "resized to hold this index just above")]
         &mut self.cpus[index]
+    }
+
+    #[cold]
+    fn more_cpus(&mut self, count: usize) {
+        self.cpus.resize(count, CpuState::default());
     }
 
     pub(crate) fn task(&mut self, id: TaskId) -> &mut Task {
@@ -336,6 +440,7 @@ impl Builder {
         &mut self.model.tasks[id.0 as usize]
     }
 
+    #[inline]
     pub(crate) fn live(&mut self, id: TaskId) -> &mut TaskState {
         #[expect(
             clippy::indexing_slicing,
@@ -357,21 +462,50 @@ impl Builder {
 
     pub(crate) fn add_task(&mut self, tid: Tid, start: Nanos, state: State) -> TaskId {
         let id = TaskId(u32::try_from(self.model.tasks.len()).unwrap_or(u32::MAX));
-        self.model.tasks.push(Task::new(tid, start, state));
-        self.live.push(TaskState { tid, cpu: Cpu::NONE, ..TaskState::default() });
+        self.model.tasks.push(Task::new(tid));
+        self.live.push(TaskState::new(tid, start, state));
         if let Some(before) = self.by_tid.insert(tid, id) {
             self.live(before).replaced = true;
         }
         id
     }
 
+    /// Notes a task's process.
+    pub(crate) fn set_pid(&mut self, id: TaskId, pid: Pid) {
+        self.task(id).pid = pid;
+        self.live(id).pid = pid;
+    }
+
     fn seen(&mut self, event: &Event<'_>) {
         self.cpu(event.cpu).last = event.time;
     }
 
-    /// The task on whose CPU the event was written; inserts the switch that
-    /// must have happened where none was recorded (EVENTS 11).
+    /// The task on whose CPU the event was written.
+    #[inline]
     fn current(&mut self, event: &Event<'_>) -> Option<TaskId> {
+        // Nearly always it is still the task that was there before, and runs.
+        if (event.context.known || self.contexts)
+            && let Some(cpu) = self.cpus.get_mut(event.cpu.0 as usize)
+            && let Some(Some(id)) = cpu.current
+            && let Some(live) = self.live.get_mut(id.0 as usize)
+            && live.is_latest(event.tid)
+            && live.state == State::Running
+            && live.flush.is_none()
+        {
+            cpu.last = event.time;
+            if !event.context.interrupt() {
+                cpu.runs_on();
+            }
+            live.fill_gap(event.time, &mut self.exit_gaps, &mut self.fault_gaps);
+            live.recorded.push(event.time);
+            return Some(id);
+        }
+        self.find_current(event)
+    }
+
+    /// The same by all that is known; inserts the switch that must have happened where none
+    /// was recorded (EVENTS 11).
+    fn find_current(&mut self, event: &Event<'_>) -> Option<TaskId> {
         let interrupt = self.in_interrupt(event);
         let cpu = self.cpu(event.cpu);
         let (before, last) = (cpu.current, cpu.last);
@@ -380,16 +514,9 @@ impl Builder {
             return None;
         }
         if !interrupt {
-            // A task runs on: what an interrupt did before is over.
-            cpu.timer = None;
-            cpu.packet = None;
-            cpu.completed = None;
+            cpu.runs_on();
         }
-        // Nearly always it is still the task that was there before.
-        let task = match before {
-            Some(Some(id)) if self.live(id).is_latest(event.tid) => Some(id),
-            Some(_) | None => self.lookup(event.tid),
-        };
+        let task = self.of_cpu(before, event.tid);
         if let (Some(Some(old)), Some(id)) = (before, task)
             && old != id
             && self.takes_over(old, id)
@@ -398,7 +525,7 @@ impl Builder {
         } else if before != Some(task) {
             self.cpu(event.cpu).current = Some(task);
             if let Some(Some(old)) = before
-                && self.task(old).last().state == State::Running
+                && self.live(old).state == State::Running
                 && self.live(old).cpu == event.cpu
             {
                 // It left this CPU unseen, some time after its last record here.
@@ -415,7 +542,7 @@ impl Builder {
                 self.imply_running(id, event.time, event.cpu);
             }
         } else if let Some(id) = task
-            && self.task(id).last().state != State::Running
+            && self.live(id).state != State::Running
         {
             self.imply_running(id, event.time, event.cpu);
         }
@@ -424,9 +551,18 @@ impl Builder {
             if self.live(id).flush.is_some() && !interrupt && !matches!(event.kind, Kind::Tlb(_)) {
                 self.went_on(id, event.time);
             }
-            self.task(id).recorded.push(event.time);
+            self.live(id).recorded.push(event.time);
         }
         task
+    }
+
+    /// The task with this id, which is nearly always the one that was on the CPU before.
+    #[inline]
+    fn of_cpu(&mut self, before: Option<Option<TaskId>>, tid: Tid) -> Option<TaskId> {
+        match before {
+            Some(Some(id)) if self.live(id).is_latest(tid) => Some(id),
+            Some(_) | None => self.lookup(tid),
+        }
     }
 
     /// Whether an interrupt wrote the event. Where the format does not tell, the
@@ -446,21 +582,19 @@ impl Builder {
     }
 
     fn imply_running(&mut self, id: TaskId, time: Nanos, cpu: Cpu) {
-        let last = self.task(id).last();
-        if last.state == State::Running {
+        let (state, since) = (self.live(id).state, self.live(id).since);
+        if state == State::Running {
             // Known to run, on another CPU: it moved unseen.
             self.live(id).cpu = cpu;
             self.enter(id, time, State::Running, cpu, None, true);
             return;
         }
-        let first_seen = last.state == State::Unknown(UnknownReason::BeforeFirstEvent);
-        if matches!(last.state, State::Blocked(_)) {
+        let first_seen = state == State::Unknown(UnknownReason::BeforeFirstEvent);
+        if matches!(state, State::Blocked(_)) {
             self.count(Problem::MissingWakeup, cpu, time);
-            if self.lost_during(last.start, time)
-                && let Some(blocked) = self.task(id).states.last_mut()
-            {
+            if self.lost_during(since, time) {
                 // When it was woken, and whether it ran meanwhile, was lost.
-                blocked.state = State::Unknown(UnknownReason::LostEvents);
+                self.live(id).correct(State::Unknown(UnknownReason::LostEvents));
             }
         }
         if !first_seen {
@@ -489,15 +623,11 @@ impl Builder {
                 self.end_pause(id, start, inferred);
             }
         }
-        self.task(id).enter(Span { start, state, cpu, wake, inferred });
+        self.live(id).enter(Span { start, state, cpu, wake, inferred });
     }
 
     pub(crate) fn push_op(&mut self, id: TaskId, time: Nanos, kind: OpKind) -> usize {
-        let index = self.task(id).ops.open(time);
-        let stack = &mut self.live(id).stack;
-        let parent = stack.last().map(|open| open.index);
-        stack.push(Open { index, op: Op::new(time, parent, kind) });
-        index
+        self.live(id).open(time, kind)
     }
 
     /// Closes the innermost open operation that `wanted` accepts, and what is
@@ -508,32 +638,19 @@ impl Builder {
         time: Nanos,
         wanted: impl Fn(&OpKind) -> bool,
     ) -> Option<usize> {
-        let position = self.live(id).stack.iter().rposition(|open| wanted(&open.op.kind))?;
-        while self.live(id).stack.len() > position + 1 {
-            if let Some(inner) = self.live(id).stack.pop() {
-                self.end_op(id, inner, time, true);
-            }
-        }
-        let open = self.live(id).stack.pop()?;
-        let end = self.end_op(id, open, time, false);
-        let fault = matches!(open.op.kind, OpKind::Fault(_));
-        let measured = fault || matches!(open.op.kind, OpKind::Syscall(_));
-        let index = open.index;
-        self.live(id).ended = measured.then_some(Ended { index, end, fault });
-        Some(index)
-    }
-
-    fn end_op(&mut self, id: TaskId, mut open: Open, time: Nanos, estimated: bool) -> Nanos {
-        open.op.end = time.max(open.op.start);
-        open.op.estimated = estimated;
-        self.task(id).ops.set(open.index, &open.op);
-        open.op.end
+        let live = self.live(id);
+        let position = live
+            .stack
+            .iter()
+            .rposition(|index| live.ops.get(*index).is_some_and(|op| wanted(&op.kind)))?;
+        live.close(position, time)
     }
 
     /// Closes everything that is open: the task died, or its records were lost.
     pub(crate) fn close_all(&mut self, id: TaskId, time: Nanos, estimated: bool) {
-        while let Some(open) = self.live(id).stack.pop() {
-            self.end_op(id, open, time, estimated);
+        let live = self.live(id);
+        while let Some(open) = live.stack.pop() {
+            live.ops.close(open, time, estimated);
         }
     }
 
@@ -548,9 +665,7 @@ impl Builder {
     }
 
     pub(crate) fn add_wake(&mut self, wake: Wake) -> WakeId {
-        let id = WakeId(u32::try_from(self.model.wakes.len()).unwrap_or(u32::MAX));
-        self.model.wakes.push(wake);
-        id
+        self.model.wakes.push(wake)
     }
 
     pub(crate) fn mark(&mut self, mark: RawMark) {
@@ -574,7 +689,7 @@ impl Builder {
         // Whoever was queued there may have run and gone meanwhile.
         for index in 0..self.live.len() {
             let id = TaskId(u32::try_from(index).unwrap_or(u32::MAX));
-            if self.live(id).cpu == cpu && self.task(id).last().state == State::Runnable {
+            if self.live(id).cpu == cpu && self.live(id).state == State::Runnable {
                 self.enter(
                     id,
                     from,

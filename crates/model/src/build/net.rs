@@ -35,7 +35,7 @@ impl Builder {
         let connects = state.newstate == SYN_SENT;
         let closes = matches!(state.oldstate, ESTABLISHED | CLOSE_WAIT);
         let Some(peer) = Peer::new(state).filter(|_| connects || closes) else { return };
-        let pid = self.task(task).pid;
+        let pid = self.live(task).pid;
         if let Some(call) = self.open_syscall(task) {
             self.model.peers.add(pid, &call, peer, connects);
         }

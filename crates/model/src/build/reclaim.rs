@@ -85,10 +85,12 @@ impl Builder {
         let Some(id) = task else { return };
         let of_kind = |op: &OpKind| matches!(op, OpKind::Reclaim(reclaim) if reclaim.kind == kind);
         let live = self.live(id);
-        if let Some(op) = live.innermost_mut(of_kind)
-            && let OpKind::Reclaim(reclaim) = &mut op.kind
-        {
-            reclaim.pages = pages;
+        if let Some((index, _)) = live.innermost(of_kind) {
+            live.ops.edit(index, |op| {
+                if let OpKind::Reclaim(reclaim) = &mut op.kind {
+                    reclaim.pages = pages;
+                }
+            });
         }
         self.close_op(id, time, of_kind);
         let live = self.live(id);
@@ -102,12 +104,15 @@ impl Builder {
     fn throttled(&mut self, task: Option<TaskId>, delayed: i32) {
         let Some(id) = task else { return };
         let delayed = u32::try_from(delayed).unwrap_or(0);
-        let open = self.live(id).innermost_mut(|kind| matches!(kind, OpKind::Reclaim(_)));
-        if let Some(op) = open
-            && let OpKind::Reclaim(reclaim) = &mut op.kind
-        {
-            reclaim.throttled_us = reclaim.throttled_us.saturating_add(delayed);
-            reclaim.throttles = reclaim.throttles.saturating_add(1);
+        let live = self.live(id);
+        let open = live.innermost(|kind| matches!(kind, OpKind::Reclaim(_)));
+        if let Some((index, _)) = open {
+            live.ops.edit(index, |op| {
+                if let OpKind::Reclaim(reclaim) = &mut op.kind {
+                    reclaim.throttled_us = reclaim.throttled_us.saturating_add(delayed);
+                    reclaim.throttles = reclaim.throttles.saturating_add(1);
+                }
+            });
         }
     }
 
@@ -139,7 +144,7 @@ impl Builder {
         let closed = self.close_op(id, time, |kind| matches!(kind, OpKind::DirtyPause(_)));
         self.live(id).ended = None;
         if closed == Some(pause.op) && estimated {
-            self.task(id).ops.edit(pause.op, |op| op.estimated = true);
+            self.live(id).ops.edit(pause.op, |op| op.estimated = true);
         }
     }
 }

@@ -11,12 +11,12 @@ impl Builder {
         match record {
             Record::CommRecord(comm) => {
                 if let Some(id) = self.lookup(comm.tid) {
-                    let task = self.task(id);
                     // -1: the capture has the name and does not know the process.
                     let known = comm.pid.0 >= 0;
                     if known {
-                        task.pid = comm.pid;
+                        self.set_pid(id, comm.pid);
                     }
+                    let task = self.task(id);
                     if task.names.is_empty() || event.time > Nanos::ZERO {
                         task.rename(event.time, comm.comm);
                     }
@@ -50,8 +50,8 @@ impl Builder {
                     }
                 };
                 let parent = self.lookup(fork.ptid);
+                self.set_pid(id, fork.pid);
                 let task = self.task(id);
-                task.pid = fork.pid;
                 task.is_thread = Some(fork.pid == fork.ppid && fork.tid.0 != fork.pid.0);
                 if task.parent.is_none() && parent != Some(id) {
                     task.parent = parent;

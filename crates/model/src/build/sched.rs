@@ -15,15 +15,14 @@ const COMPLETION_REACH: Nanos = Nanos(1_000_000);
 impl Builder {
     pub(super) fn switch(&mut self, event: &Event<'_>, switch: &SchedSwitch) {
         let (time, on) = (event.time, event.cpu);
-        let prev = self.lookup(switch.prev_pid);
+        let before = self.cpu(on).current;
+        let prev = self.of_cpu(before, switch.prev_pid);
         let next = self.lookup(switch.next_pid);
         let cpu = self.cpu(on);
-        let before = cpu.current.replace(next);
+        cpu.current = Some(next);
         let last = std::mem::replace(&mut cpu.last, time);
         let tainted = cpu.tainted.take();
-        cpu.completed = None;
-        cpu.timer = None;
-        cpu.packet = None;
+        cpu.runs_on();
         cpu.irqs.clear();
         cpu.outermost = None;
         if tainted.is_some() {
@@ -38,7 +37,7 @@ impl Builder {
             && Some(old) != prev
         {
             self.count(Problem::SwitchOutOfOther, on, time);
-            if self.task(old).last().state == State::Running && self.live(old).cpu == on {
+            if self.live(old).state == State::Running && self.live(old).cpu == on {
                 self.enter(
                     old,
                     last,
@@ -50,7 +49,7 @@ impl Builder {
             }
         }
         if let Some(id) = prev {
-            self.task(id).recorded.push(time);
+            self.live(id).recorded.push(time);
             self.name(id, time, switch.prev_comm);
             self.switch_out(id, time, on, last, tainted.is_some(), switch.prev_state);
         }
@@ -62,10 +61,14 @@ impl Builder {
 
     /// A name in a switch is the kernel's own; taken only where none was known.
     fn name(&mut self, id: TaskId, time: Nanos, comm: Comm) {
+        if self.live(id).named {
+            return;
+        }
         let task = self.task(id);
         if task.names.is_empty() && !comm.is_empty() {
             task.rename(time, comm);
         }
+        self.live(id).named = !self.task(id).names.is_empty();
     }
 
     fn switch_out(
@@ -78,14 +81,14 @@ impl Builder {
         state: SwitchState,
     ) {
         self.fill_gap(id, time);
-        let span = self.task(id).last();
-        if span.state != State::Running {
+        let (now, since) = (self.live(id).state, self.live(id).since);
+        if now != State::Running {
             // It was on this CPU, at the latest now.
-            match span.state {
+            match now {
                 State::Unknown(UnknownReason::BeforeFirstEvent) if !tainted => {
                     // The first switch of this CPU: it ran from the beginning.
                     let start = if last == Nanos::ZERO { self.first.unwrap_or(time) } else { last };
-                    self.enter(id, start.max(span.start), State::Running, on, None, true);
+                    self.enter(id, start.max(since), State::Running, on, None, true);
                 }
                 State::Unknown(_) => {}
                 State::Running | State::Runnable | State::Blocked(_) | State::New | State::Dead => {
@@ -100,7 +103,7 @@ impl Builder {
                         );
                     } else {
                         self.count(Problem::ImpliedSwitchIn, on, time);
-                        self.enter(id, last.max(span.start), State::Running, on, None, true);
+                        self.enter(id, last.max(since), State::Running, on, None, true);
                     }
                 }
             }
@@ -123,21 +126,20 @@ impl Builder {
     }
 
     fn switch_in(&mut self, id: TaskId, time: Nanos, on: Cpu) {
-        let span = self.task(id).last();
-        let inferred = match span.state {
+        let inferred = match self.live(id).state {
             State::Blocked(_) => {
                 self.count(Problem::MissingWakeup, on, time);
-                if self.lost_during(span.start, time) {
-                    self.task(id).enter(Span {
+                let since = self.live(id).since;
+                if self.lost_during(since, time) {
+                    self.live(id).enter(Span {
                         start: time,
                         state: State::Running,
                         cpu: on,
                         wake: None,
                         inferred: true,
                     });
-                    if let Some(blocked) = self.task(id).states.iter_mut().rev().nth(1) {
-                        blocked.state = State::Unknown(UnknownReason::LostEvents);
-                    }
+                    let lost = State::Unknown(UnknownReason::LostEvents);
+                    self.live(id).states.set_state(1, lost);
                 }
                 true
             }
@@ -202,11 +204,9 @@ impl Builder {
                 if !self.waking_recorded {
                     self.waking(event, current, e.pid, e.comm);
                 } else if let Some(id) = self.lookup(e.pid) {
-                    let task = self.task(id);
-                    if let Some(last) = task.states.last_mut()
-                        && last.state == State::Runnable
-                    {
-                        last.cpu = e.target_cpu;
+                    let live = self.live(id);
+                    if live.state == State::Runnable {
+                        live.states.set_cpu(e.target_cpu);
                     }
                 }
             }
@@ -253,10 +253,10 @@ impl Builder {
                 if let Some(parent) = current {
                     let pid = self.task(parent).pid;
                     if thread {
-                        self.task(id).pid = pid;
+                        self.set_pid(id, pid);
                         self.mark_thread_clone(parent);
                     } else {
-                        self.task(id).pid = Pid(e.pid.0);
+                        self.set_pid(id, Pid(e.pid.0));
                         self.files.forked(pid, Pid(e.pid.0));
                         if !shares_files(e.clone_flags) {
                             self.fds.forked(pid, Pid(e.pid.0));
@@ -312,10 +312,9 @@ impl Builder {
     }
 
     fn mark_thread_clone(&mut self, parent: TaskId) {
-        for open in &mut self.live(parent).stack {
-            if let OpKind::Syscall(call) = &mut open.op.kind {
-                call.thread = true;
-            }
+        let live = self.live(parent);
+        for open in &live.stack {
+            live.ops.edit_call(*open, |call| call.thread = true);
         }
     }
 
@@ -330,9 +329,8 @@ impl Builder {
 
     /// Whether the task was born moments ago and has not run since.
     fn just_born(&mut self, id: TaskId, time: Nanos) -> bool {
-        let task = self.task(id);
-        task.last().state == State::New
-            && task.birth.is_some_and(|birth| time - birth < Nanos(10_000_000))
+        self.live(id).state == State::New
+            && self.task(id).birth.is_some_and(|birth| time - birth < Nanos(10_000_000))
     }
 
     /// The child leaves its parent's call without having entered it (EVENTS 2.2).
@@ -341,7 +339,7 @@ impl Builder {
         if let Some(nr) = call.map(|call| call.nr)
             && self.class(nr) == SyscallClass::Fork
         {
-            let mut child = SyscallOp::new(nr, agenttrace_parse::Args::default());
+            let mut child = SyscallOp::new(nr, &agenttrace_parse::Args::default());
             child.no_entry = true;
             self.push_op(id, time, OpKind::Syscall(child));
         }
@@ -349,15 +347,14 @@ impl Builder {
 
     /// The innermost call that a task is in.
     pub(super) fn open_syscall(&mut self, id: TaskId) -> Option<SyscallOp> {
-        self.live(id).call().copied()
+        self.live(id).call()
     }
 
     /// Whether a task that is seen on `old`'s CPU is its dead leader: `old`, inside an
     /// exec, has become it.
     pub(super) fn takes_over(&mut self, old: TaskId, id: TaskId) -> bool {
-        let (pid, leader) = (self.task(old).pid, self.task(id));
-        let dead_leader =
-            leader.last().state == State::Dead && leader.pid == pid && leader.tid.0 == pid.0;
+        let (pid, leader) = (self.live(old).pid, self.live(id));
+        let dead_leader = leader.state == State::Dead && leader.pid == pid && leader.tid.0 == pid.0;
         dead_leader
             && self.open_syscall(old).is_some_and(|call| self.class(call.nr) == SyscallClass::Exec)
     }
@@ -381,7 +378,7 @@ impl Builder {
     fn exec(&mut self, time: Nanos, cpu: Cpu, tid: Tid, old: Tid, path: String) {
         let (Some(id), Some(from)) = (self.lookup(tid), self.lookup(old)) else { return };
         // An event of the new leader may have told so before.
-        if id != from && self.task(from).last().state != State::Dead {
+        if id != from && self.live(from).state != State::Dead {
             self.take_over(time, cpu, from, id);
         }
         let pid = self.task(id).pid;
@@ -394,22 +391,20 @@ impl Builder {
         let Some(id) = self.lookup(tid) else { return };
         let time = event.time;
         self.name(id, time, comm);
-        let span = self.task(id).last();
-        match span.state {
+        let state = self.live(id).state;
+        match state {
             State::Runnable | State::Dead | State::New => return,
             State::Running | State::Blocked(_) | State::Unknown(_) => {}
         }
         let source = self.wake_source(event, current, id);
         let wake =
             self.add_wake(Wake { time, wakee: id, current, source, cpu: event.cpu, birth: false });
-        match span.state {
+        match state {
             State::Running => self.live(id).held = Some(wake),
             State::Unknown(reason) => {
                 // Only a blocked task is woken: so it was, since its last change.
-                if reason == UnknownReason::BeforeFirstEvent
-                    && let Some(last) = self.task(id).states.last_mut()
-                {
-                    last.state = State::Blocked(SwitchState::Other);
+                if reason == UnknownReason::BeforeFirstEvent {
+                    self.live(id).correct(State::Blocked(SwitchState::Other));
                 }
                 self.enter(id, time, State::Runnable, Cpu::NONE, Some(wake), false);
             }
@@ -428,8 +423,6 @@ impl Builder {
     ) -> WakeSource {
         let interrupt = self.in_interrupt(event);
         let told = event.context.known || self.contexts;
-        let sending = current.is_some_and(|id| self.sends(id));
-        let sleeping = self.sleeps(wakee);
         let cpu = self.cpu(event.cpu);
         let completed = cpu.completed.filter(|(_, at)| event.time - *at <= COMPLETION_REACH);
         // A softirq in ksoftirqd, or in a kworker that completes what it served,
@@ -439,12 +432,14 @@ impl Builder {
         }
         // Where nothing tells interrupts, who was current is poor evidence against
         // what a sleep waits for: its timer.
-        if sleeping && !interrupt && !told {
+        if !interrupt && !told && self.sleeps(wakee) {
             return WakeSource::Timer;
         }
         if !interrupt {
             return current.map_or(WakeSource::Unknown, WakeSource::Task);
         }
+        let sending = current.is_some_and(|id| self.sends(id));
+        let cpu = self.cpu(event.cpu);
         let timer = cpu.timer.is_some();
         let packet = cpu.packet;
         let innermost = cpu.irqs.last().copied();

@@ -17,7 +17,7 @@ impl Builder {
         match call {
             Syscall::SysEnter(e) => {
                 let nr = i32::try_from(e.id).unwrap_or(-1);
-                self.sys_enter(event, task, nr, e.args);
+                self.sys_enter(event, task, nr, &e.args);
             }
             Syscall::SysExit(e) => {
                 let nr = i32::try_from(e.id).unwrap_or(-1);
@@ -26,26 +26,17 @@ impl Builder {
         }
     }
 
-    fn sys_enter(&mut self, event: &Event<'_>, task: TaskId, nr: i32, args: Args) {
+    fn sys_enter(&mut self, event: &Event<'_>, task: TaskId, nr: i32, args: &Args) {
         let time = event.time;
-        if let Some(open) = self.open_syscall(task) {
-            // A fault from user mode cannot be around a call either: its end
-            // was not recorded.
-            if self.class(open.nr) != SyscallClass::Exit {
-                self.count(Problem::SyscallWithoutExit, event.cpu, time);
-            }
-            self.close_op(task, time, |_| true);
+        if !self.live(task).stack.is_empty() {
+            self.out_of_all(event, task);
         }
-        self.end_faults(task, time, event.cpu);
-        self.close_all(task, time, true);
         let class = self.class(nr);
         let mut op = SyscallOp::new(nr, args);
-        let restarting = self.live(task).restarting.take();
-        op.continued =
-            restarting == Some(nr) || (restarting.is_some() && RESTART_SYSCALL.contains(&nr));
-        if op.continued
-            && let Some(before) = restarting
+        if let Some(before) = self.live(task).restarting.take()
+            && (before == nr || RESTART_SYSCALL.contains(&nr))
         {
+            op.continued = true;
             op.nr = before;
         }
         if class == SyscallClass::Futex {
@@ -57,8 +48,6 @@ impl Builder {
                 _ => false,
             };
         }
-        let pid = self.task(task).pid;
-        (op.fd, op.opened) = self.fds.look_up(pid, args.0[0]);
         if class == SyscallClass::Prctl && args.0[0] == MARK_MAGIC {
             op.mark = true;
             let [_, id, which, ..] = args.0;
@@ -70,39 +59,59 @@ impl Builder {
             self.mark(RawMark { time, task, edge });
         }
         self.step_field(task, time, event.agent_step_id);
-        self.push_op(task, time, OpKind::Syscall(op));
-        self.live(task).args = args;
+        let Some(live) = self.live.get_mut(task.0 as usize) else { return };
+        (op.fd, op.opened) = self.fds.look_up(live.pid, &mut live.fds, args.0[0]);
+        live.open(time, OpKind::Syscall(op));
+        live.args = *args;
+    }
+
+    /// A call begins: what the task seems to be in has ended unseen.
+    #[cold]
+    fn out_of_all(&mut self, event: &Event<'_>, task: TaskId) {
+        let time = event.time;
+        if let Some(open) = self.open_syscall(task) {
+            // A fault from user mode cannot be around a call either: its end
+            // was not recorded.
+            if self.class(open.nr) != SyscallClass::Exit {
+                self.count(Problem::SyscallWithoutExit, event.cpu, time);
+            }
+            self.close_op(task, time, |_| true);
+        }
+        self.end_faults(task, time, event.cpu);
+        self.close_all(task, time, true);
     }
 
     fn sys_exit(&mut self, event: &Event<'_>, task: TaskId, nr: i32, ret: i64) {
         let time = event.time;
-        self.end_faults(task, time, event.cpu);
-        let restart = matches!(ret, -512 | -513 | -514 | -516);
-        let Some(open) = self.live(task).call_mut() else {
-            if self.task(task).ops.is_empty() {
+        if self.live(task).fault().is_some() {
+            self.end_faults(task, time, event.cpu);
+        }
+        let live = self.live(task);
+        let Some(position) = live.call_at() else {
+            if live.ops.is_empty() {
                 // It was entered before the capture began.
-                let mut op = SyscallOp::new(nr, Args::default());
+                let mut op = SyscallOp::new(nr, &Args::default());
                 op.no_entry = true;
                 op.ret = Some(ret);
                 let mut op = Op::new(Nanos::ZERO, None, OpKind::Syscall(op));
                 op.end = time;
-                self.task(task).ops.push(&op);
+                live.ops.push(&op);
             }
             return;
         };
-        open.ret = Some(ret);
-        let open = *open;
-        self.close_op(task, time, |kind| matches!(kind, OpKind::Syscall(_)));
-        if restart {
-            self.live(task).restarting = Some(open.nr);
+        let Some(index) = live.close(position, time) else { return };
+        live.ops.set_ret(index, ret);
+        let Some(call) = live.ops.get(index).and_then(|op| op.syscall()) else { return };
+        if matches!(ret, -512 | -513 | -514 | -516) {
+            live.restarting = Some(call.nr);
         }
-        if open.no_entry || ret < 0 {
+        if call.no_entry || ret < 0 {
             return;
         }
         let fd_call =
             usize::try_from(nr).ok().and_then(|nr| self.fd_calls.get(nr).copied().flatten());
         if let Some(fd_call) = fd_call {
-            let (pid, args) = (self.task(task).pid, self.live(task).args);
+            let (pid, args) = (self.live(task).pid, self.live(task).args);
             self.fds.returned(pid, fd_call, args, ret);
         }
     }

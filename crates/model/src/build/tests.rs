@@ -80,6 +80,6 @@ fn a_thread_id_that_is_used_again_is_the_new_task_at_once() {
     assert_eq!(lives.len(), 2);
     assert_eq!(calls(lives[0]), [39]);
     assert_eq!(calls(lives[1]), [0]);
-    assert!(matches!(lives[0].last().state, State::Unknown(_)));
-    assert_eq!(lives[1].last().state, State::Running);
+    assert!(matches!(lives[0].states.last().unwrap().state, State::Unknown(_)));
+    assert_eq!(lives[1].states.last().unwrap().state, State::Running);
 }

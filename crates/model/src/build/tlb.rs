@@ -12,7 +12,7 @@
 use agenttrace_parse::events::{Event, Tlb, TlbFlush as Flush};
 use agenttrace_parse::{Addr, Cpu, Nanos};
 
-use super::{Builder, Open};
+use super::Builder;
 use crate::op::OpKind;
 use crate::task::TaskId;
 use crate::tlb::{FlushKind, Shootdown, TlbFlush};
@@ -126,11 +126,11 @@ impl Builder {
         if let Some(shootdown) = self.model.shootdowns.get_mut(flush.sent as usize) {
             shootdown.cpus = shootdown.cpus.saturating_add(1);
         }
-        let open = self.live(id).stack.iter().any(|open| open.index == flush.op);
-        if !open && let Some(mut op) = self.task(id).ops.get(flush.op) {
+        let live = self.live(id);
+        if !live.stack.contains(&flush.op) {
             // A CPU that was fast has ended it already.
-            op.end = Nanos::MAX;
-            self.live(id).stack.push(Open { index: flush.op, op });
+            live.ops.edit(flush.op, |op| op.end = Nanos::MAX);
+            live.stack.push(flush.op);
         }
         let queued = &mut self.cpu(cpu).calls.queued;
         // A call is not queued again before it is done: that was lost.
@@ -170,8 +170,8 @@ impl Builder {
             }
             self.withdraw(call.task, call.op);
         }
-        if let Some(start) = self.task(call.task).ops.start(call.op) {
-            self.task(call.task).ops.edit(call.op, |op| {
+        if let Some(start) = self.live(call.task).ops.start(call.op) {
+            self.live(call.task).ops.edit(call.op, |op| {
                 op.end = end.max(start);
                 op.estimated = end != time;
             });
@@ -184,9 +184,8 @@ impl Builder {
     /// Takes an operation from those that are open, as it is.
     fn withdraw(&mut self, id: TaskId, op: usize) {
         let stack = &mut self.live(id).stack;
-        if let Some(at) = stack.iter().position(|open| open.index == op) {
-            let open = stack.remove(at);
-            self.task(id).ops.set(open.index, &open.op);
+        if let Some(at) = stack.iter().position(|open| *open == op) {
+            stack.remove(at);
         }
     }
 
@@ -194,7 +193,7 @@ impl Builder {
     pub(super) fn went_on(&mut self, id: TaskId, time: Nanos) {
         let Some(flush) = self.live(id).flush.take() else { return };
         self.withdraw(id, flush.op);
-        let ops = &mut self.task(id).ops;
+        let ops = &mut self.live(id).ops;
         let Some(end) = ops.end(flush.op) else { return };
         if flush.calls > 0 {
             // How long it waited is not known: it is not costed.

@@ -4,7 +4,7 @@ use super::*;
 use crate::reclaim::{DirtyPause, ReclaimKind, ReclaimOp};
 
 fn call(nr: i32, arg0: u64) -> SyscallOp {
-    SyscallOp::new(nr, agenttrace_parse::Args([arg0, 0, 0, 0, 0, 0]))
+    SyscallOp::new(nr, &agenttrace_parse::Args([arg0, 0, 0, 0, 0, 0]))
 }
 
 fn op(start: u64, end: u64, parent: Option<usize>, kind: OpKind) -> Op {

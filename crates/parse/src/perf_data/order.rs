@@ -8,6 +8,7 @@ use super::header::DataEnd;
 use super::record::{self, Raw, Stop, kind};
 use super::sideband;
 use super::stacks;
+use crate::chunks::CHUNK;
 use crate::cursor::{u32_at, u64_at};
 use crate::diagnostics::{Diagnostics, Problem};
 use crate::stream::{self, MAX_CPUS};
@@ -200,35 +201,44 @@ impl<'p, 'a> Walk<'p, 'a> {
         }
     }
 
-    /// Takes the next of what is settled from the queues: never more than twice a batch,
-    /// for without rounds all is settled at once.
+    /// Takes the next of what is settled from the queues: never more than what one thread
+    /// decodes at a time, for a round can hold a hundred thousand.
     fn merge(&mut self, batch: &mut Vec<Entry>) {
-        let most = self.batch.saturating_mul(2);
+        let most = CHUNK.min(self.batch.saturating_mul(2));
+        let all = (self.settled, u64::MAX);
+        // The first queue stays outside of the heap while others take their turn: to change
+        // places with the next one is half the work of pop and push.
+        let mut first = self.heads.pop();
         while batch.len() < most
-            && let Some(Reverse((time, record, index))) = self.heads.pop()
+            && let Some(Reverse((time, _, index))) = first
+            && time <= self.settled
+            && let Some(queue) = self.queues.get_mut(index)
         {
-            if time > self.settled {
-                self.heads.push(Reverse((time, record, index)));
-                break;
-            }
-            let Some(queue) = self.queues.get_mut(index) else { break };
             // Its entries up to the head of the next queue.
-            let all = (self.settled, u64::MAX);
             let limit = match self.heads.peek() {
                 Some(Reverse((time, record, _))) => all.min((*time, *record)),
                 None => all,
             };
             let before = batch.len();
-            let room = most.saturating_sub(before);
-            let run = queue.rest().iter().take(room);
+            let run = queue.rest().iter().take(most.saturating_sub(before));
             batch.extend(run.take_while(|entry| (entry.time, entry.record) <= limit));
             let taken = batch.len().saturating_sub(before);
             queue.taken = queue.taken.saturating_add(taken);
             self.pending = self.pending.saturating_sub(taken);
-            if let Some(head) = queue.rest().first() {
-                self.heads.push(Reverse((head.time, head.record, index)));
-            }
+            first = match queue.rest().first() {
+                Some(head) => {
+                    let mut head = Reverse((head.time, head.record, index));
+                    if let Some(mut next) = self.heads.peek_mut()
+                        && *next > head
+                    {
+                        std::mem::swap(&mut *next, &mut head);
+                    }
+                    Some(head)
+                }
+                None => self.heads.pop(),
+            };
         }
+        self.heads.extend(first);
     }
 
     /// Reads until `target` entries are pending at the end of a round, or the data
@@ -385,14 +395,20 @@ impl<'p, 'a> Walk<'p, 'a> {
 ///
 /// Where a record begins is known only once the one before it has been read, so a walk
 /// alone waits for memory at each of them; these reads do not wait for each other. As much
-/// as a first-level cache holds.
+/// as a first-level cache holds, several pages side by side: what the processor fetches
+/// ahead by itself ends with a page.
 fn fetch(data: &[u8], position: usize) -> usize {
     const BLOCK: usize = 32 << 10;
+    const PAGE: usize = 4 << 10;
     const LINE: usize = 64;
     let rest = data.get(position..).unwrap_or(&[]);
-    let block = rest.get(..BLOCK).unwrap_or(rest);
-    for line in block.as_chunks::<LINE>().0 {
-        std::hint::black_box(line[0]);
+    let (pages, _) = rest.get(..BLOCK).unwrap_or(rest).as_chunks::<PAGE>();
+    let mut bits = 0;
+    for line in (0..PAGE).step_by(LINE) {
+        for page in pages {
+            bits |= page.get(line).copied().unwrap_or(0);
+        }
     }
+    std::hint::black_box(bits);
     position.saturating_add(BLOCK)
 }

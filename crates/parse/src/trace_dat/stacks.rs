@@ -4,6 +4,7 @@ use super::order::{Entry, Walk, What};
 use super::{TraceDat, pages};
 use crate::attach::{Part, Piece};
 use crate::capture::Totals;
+use crate::chunks::CHUNK;
 use crate::diagnostics::Diagnostics;
 use crate::events::{CommRecord, Context, Event, Kind, LostSamples, Record};
 use crate::format::{Format, Place, Slot};
@@ -59,7 +60,7 @@ impl<'a> Stacks<'_, 'a> {
         diagnostics: &mut Diagnostics,
         sink: &mut dyn FnMut(&[Piece<'a>]),
     ) -> Totals {
-        let walk = Walk::new(self.0, stream::BATCH);
+        let walk = Walk::new(self.0, CHUNK);
         let item = |entry: &_, stats: &mut _, items: &mut Vec<_>| {
             items.extend(self.item(entry, stats));
         };

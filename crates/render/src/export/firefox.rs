@@ -258,7 +258,7 @@ fn operations(
 
     let roles: HashMap<TaskId, &ShownTask> =
         job.timeline.tasks.iter().map(|shown| (shown.task, shown)).collect();
-    let first = job.model.wakes.partition_point(|wake| wake.time < job.timeline.from);
+    let first = job.model.wakes.before(job.timeline.from);
     let wakes = job.model.wakes.iter().skip(first);
     let mut wakes = wakes.take_while(|wake| wake.time < job.timeline.to).filter(|wake| {
         roles.get(&wake.wakee).is_some_and(|shown| worked(shown, wake.time, wake.time + Nanos(1)))

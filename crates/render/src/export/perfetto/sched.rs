@@ -208,8 +208,8 @@ fn ftrace(model: &Model, bits: StateBits, event: &SchedEvent) -> FtraceEvent {
 
 /// The CPU on whose queue a woken task is put.
 fn target(task: &Task, time: Nanos) -> Option<i32> {
-    let after = task.states.get(task.span_at(time)..)?;
-    let known = after.iter().take(2).find(|span| {
+    let after = task.states.since(task.span_at(time));
+    let known = after.take(2).find(|span| {
         span.cpu != Cpu::NONE && matches!(span.state, State::Runnable | State::Running)
     })?;
     i32::try_from(known.cpu.0).ok()

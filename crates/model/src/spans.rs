@@ -1,0 +1,289 @@
+//! The states of a task, packed: 16 bytes each.
+//!
+//! ```text
+//! start   since when: 64 bits
+//! wake    the wakeup; all ones: none
+//! what    state: 5 bits, inferred: 1 bit, CPU: 26 bits, all ones where it is not known
+//! ```
+
+use std::ops::Range;
+
+use agenttrace_parse::{Cpu, Nanos, SwitchState};
+
+use crate::task::{Span, State, UnknownReason, WakeId};
+
+/// The states of a task: spans in time order.
+#[derive(Clone, Debug, Default)]
+pub struct Spans {
+    rows: Vec<Row>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+struct Row {
+    start: u64,
+    wake: u32,
+    what: u32,
+}
+
+const STATE: u32 = 0x1f;
+const INFERRED: u32 = 1 << 5;
+const CPU: u32 = 6;
+/// The CPU is not known; or has a number that no machine has.
+const NO_CPU: u32 = u32::MAX >> CPU;
+const NO_WAKE: u32 = u32::MAX;
+
+/// Every state, by its number in a row.
+const STATES: [State; 17] = [
+    State::Unknown(UnknownReason::BeforeFirstEvent),
+    State::Unknown(UnknownReason::LostEvents),
+    State::Unknown(UnknownReason::NoSwitch),
+    State::Running,
+    State::Runnable,
+    State::New,
+    State::Dead,
+    State::Blocked(SwitchState::Runnable),
+    State::Blocked(SwitchState::Interruptible),
+    State::Blocked(SwitchState::Uninterruptible),
+    State::Blocked(SwitchState::Stopped),
+    State::Blocked(SwitchState::Traced),
+    State::Blocked(SwitchState::Idle),
+    State::Blocked(SwitchState::Parked),
+    State::Blocked(SwitchState::Zombie),
+    State::Blocked(SwitchState::Dead),
+    State::Blocked(SwitchState::Other),
+];
+
+fn number(state: State) -> u32 {
+    match state {
+        State::Unknown(UnknownReason::BeforeFirstEvent) => 0,
+        State::Unknown(UnknownReason::LostEvents) => 1,
+        State::Unknown(UnknownReason::NoSwitch) => 2,
+        State::Running => 3,
+        State::Runnable => 4,
+        State::New => 5,
+        State::Dead => 6,
+        State::Blocked(how) => 7 + how as u32,
+    }
+}
+
+impl Row {
+    fn new(span: Span) -> Self {
+        let row = Self {
+            start: span.start.0,
+            wake: span.wake.map_or(NO_WAKE, |wake| wake.0),
+            what: number(span.state) | if span.inferred { INFERRED } else { 0 },
+        };
+        row.on(span.cpu)
+    }
+
+    fn on(self, cpu: Cpu) -> Self {
+        let what = self.what & (STATE | INFERRED) | cpu.0.min(NO_CPU) << CPU;
+        Self { what, ..self }
+    }
+
+    /// Always inlined, so that a reader pays for the fields that it looks at.
+    #[inline(always)]
+    fn span(self) -> Span {
+        let cpu = self.what >> CPU;
+        let state = STATES.get((self.what & STATE) as usize).copied();
+        Span {
+            start: Nanos(self.start),
+            state: state.unwrap_or(State::Unknown(UnknownReason::NoSwitch)),
+            cpu: if cpu == NO_CPU { Cpu::NONE } else { Cpu(cpu) },
+            wake: (self.wake != NO_WAKE).then_some(WakeId(self.wake)),
+            inferred: self.what & INFERRED != 0,
+        }
+    }
+}
+
+impl Spans {
+    /// How many there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.rows.len()
+    }
+
+    /// Whether there are none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.rows.is_empty()
+    }
+
+    /// The span with this index.
+    #[must_use]
+    #[inline(always)]
+    pub fn get(&self, index: usize) -> Option<Span> {
+        self.rows.get(index).map(|row| row.span())
+    }
+
+    /// The first.
+    #[must_use]
+    #[inline]
+    pub fn first(&self) -> Option<Span> {
+        self.rows.first().map(|row| row.span())
+    }
+
+    /// The last.
+    #[must_use]
+    #[inline]
+    pub fn last(&self) -> Option<Span> {
+        self.rows.last().map(|row| row.span())
+    }
+
+    /// All of them.
+    #[must_use]
+    pub fn iter(&self) -> SpansIter<'_> {
+        self.range(0..self.len())
+    }
+
+    /// Those from an index on.
+    #[must_use]
+    pub fn since(&self, index: usize) -> SpansIter<'_> {
+        self.range(index..self.len())
+    }
+
+    /// Those with an index in this range.
+    #[must_use]
+    pub fn range(&self, range: Range<usize>) -> SpansIter<'_> {
+        let end = range.end.min(self.len());
+        SpansIter { spans: self, range: range.start.min(end)..end }
+    }
+
+    /// How many start before a time: the index of the first that does not.
+    #[must_use]
+    pub fn before(&self, time: Nanos) -> usize {
+        self.rows.partition_point(|row| row.start < time.0)
+    }
+
+    /// How many start at a time or before: the index of the first that starts later.
+    #[must_use]
+    pub fn up_to(&self, time: Nanos) -> usize {
+        self.rows.partition_point(|row| row.start <= time.0)
+    }
+
+    pub(crate) fn push(&mut self, span: Span) {
+        self.rows.push(Row::new(span));
+    }
+
+    pub(crate) fn set_last(&mut self, span: Span) {
+        if let Some(last) = self.rows.last_mut() {
+            *last = Row::new(span);
+        }
+    }
+
+    /// Changes the state of one: the last, or of those before it the one so far back.
+    pub(crate) fn set_state(&mut self, back: usize, state: State) {
+        if let Some(row) = self.rows.iter_mut().nth_back(back) {
+            row.what = row.what & !STATE | number(state);
+        }
+    }
+
+    /// Changes the CPU of the last.
+    pub(crate) fn set_cpu(&mut self, cpu: Cpu) {
+        if let Some(last) = self.rows.last_mut() {
+            *last = last.on(cpu);
+        }
+    }
+}
+
+impl FromIterator<Span> for Spans {
+    fn from_iter<I: IntoIterator<Item = Span>>(spans: I) -> Self {
+        Self { rows: spans.into_iter().map(Row::new).collect() }
+    }
+}
+
+impl<'s> IntoIterator for &'s Spans {
+    type Item = Span;
+    type IntoIter = SpansIter<'s>;
+
+    fn into_iter(self) -> SpansIter<'s> {
+        self.iter()
+    }
+}
+
+/// Spans of a task, one after the other, from either end.
+#[derive(Clone, Debug)]
+pub struct SpansIter<'s> {
+    spans: &'s Spans,
+    range: Range<usize>,
+}
+
+impl Iterator for SpansIter<'_> {
+    type Item = Span;
+
+    #[inline(always)]
+    fn next(&mut self) -> Option<Span> {
+        self.range.next().and_then(|index| self.spans.get(index))
+    }
+
+    #[inline]
+    fn nth(&mut self, n: usize) -> Option<Span> {
+        self.range.nth(n).and_then(|index| self.spans.get(index))
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        self.range.size_hint()
+    }
+}
+
+impl DoubleEndedIterator for SpansIter<'_> {
+    #[inline]
+    fn next_back(&mut self) -> Option<Span> {
+        self.range.next_back().and_then(|index| self.spans.get(index))
+    }
+
+    fn nth_back(&mut self, n: usize) -> Option<Span> {
+        self.range.nth_back(n).and_then(|index| self.spans.get(index))
+    }
+}
+
+impl ExactSizeIterator for SpansIter<'_> {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn span(start: u64, state: State) -> Span {
+        Span { start: Nanos(start), state, cpu: Cpu(3), wake: Some(WakeId(7)), inferred: true }
+    }
+
+    #[test]
+    fn what_is_put_in_comes_out_for_every_state() {
+        assert_eq!(size_of::<Row>(), 16);
+        let mut spans = Spans::default();
+        for (at, state) in STATES.into_iter().enumerate() {
+            assert_eq!(number(state), at as u32);
+            spans.push(span(at as u64, state));
+            assert_eq!(spans.last(), Some(span(at as u64, state)));
+        }
+        let bare = Span { cpu: Cpu::NONE, wake: None, inferred: false, ..span(17, State::Running) };
+        spans.push(bare);
+        assert_eq!((spans.len(), spans.get(17)), (18, Some(bare)));
+        assert_eq!(spans.first(), Some(span(0, STATES[0])));
+        let starts: Vec<u64> = spans.iter().rev().skip(1).step_by(8).map(|s| s.start.0).collect();
+        assert_eq!(starts, [16, 8, 0]);
+        assert_eq!(spans.since(16).map(|s| s.start.0).collect::<Vec<_>>(), [16, 17]);
+        assert_eq!(spans.since(18).next(), None);
+        let edges = [0, 16, 99].map(|at| (spans.before(Nanos(at)), spans.up_to(Nanos(at))));
+        assert_eq!(edges, [(0, 1), (16, 17), (18, 18)]);
+    }
+
+    #[test]
+    fn a_change_touches_nothing_else() {
+        let mut spans = Spans::default();
+        spans.push(span(1, State::Blocked(SwitchState::Interruptible)));
+        spans.push(span(2, State::Runnable));
+        spans.set_cpu(Cpu(900_000));
+        assert_eq!(spans.last(), Some(Span { cpu: Cpu(900_000), ..span(2, State::Runnable) }));
+        spans.set_cpu(Cpu::NONE);
+        spans.set_state(1, State::Unknown(UnknownReason::LostEvents));
+        let lost = span(1, State::Unknown(UnknownReason::LostEvents));
+        let last = Span { cpu: Cpu::NONE, ..span(2, State::Runnable) };
+        assert_eq!(spans.iter().collect::<Vec<_>>(), [lost, last]);
+        spans.set_last(span(5, State::Dead));
+        assert_eq!(spans.iter().collect::<Vec<_>>(), [lost, span(5, State::Dead)]);
+        // No machine has so many CPUs: a broken record.
+        spans.set_cpu(Cpu(1 << 30));
+        assert_eq!(spans.last().map(|span| span.cpu), Some(Cpu::NONE));
+    }
+}

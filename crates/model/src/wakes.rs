@@ -1,0 +1,241 @@
+//! Wakeups, packed: 24 bytes each.
+//!
+//! ```text
+//! time     when: 64 bits
+//! wakee    the task woken                  current  who was current; all ones: nobody
+//! source   by kind: a task, a request, a name
+//! what     kind of the source: 3 bits, birth: 1 bit, CPU: 28 bits, all ones where it is not known
+//! ```
+
+use std::ops::Range;
+
+use agenttrace_parse::{Cpu, Nanos};
+
+use crate::task::{TaskId, Wake, WakeId, WakeSource};
+
+/// The wakeups of a capture, in time order.
+#[derive(Clone, Debug, Default)]
+pub struct Wakes {
+    rows: Vec<Row>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+struct Row {
+    time: u64,
+    wakee: u32,
+    current: u32,
+    source: u32,
+    what: u32,
+}
+
+const KIND: u32 = 7;
+const BIRTH: u32 = 1 << 3;
+const CPU: u32 = 4;
+/// The CPU is not known; or has a number that no machine has.
+const NO_CPU: u32 = u32::MAX >> CPU;
+const NOBODY: u32 = u32::MAX;
+
+/// Kinds of sources.
+const UNKNOWN: u32 = 0;
+const TASK: u32 = 1;
+const BLOCK: u32 = 2;
+const TIMER: u32 = 3;
+const NETWORK: u32 = 4;
+const INTERRUPT: u32 = 5;
+
+impl Row {
+    fn new(wake: Wake) -> Self {
+        let (kind, source) = match wake.source {
+            WakeSource::Task(task) => (TASK, task.0),
+            WakeSource::Block(request) => (BLOCK, request),
+            WakeSource::Timer => (TIMER, 0),
+            WakeSource::Network => (NETWORK, 0),
+            WakeSource::Interrupt(name) => (INTERRUPT, name),
+            WakeSource::Unknown => (UNKNOWN, 0),
+        };
+        let birth = if wake.birth { BIRTH } else { 0 };
+        Self {
+            time: wake.time.0,
+            wakee: wake.wakee.0,
+            current: wake.current.map_or(NOBODY, |task| task.0),
+            source,
+            what: kind | birth | wake.cpu.0.min(NO_CPU) << CPU,
+        }
+    }
+
+    /// Always inlined, so that a reader pays for the fields that it looks at.
+    #[inline(always)]
+    fn wake(self) -> Wake {
+        let cpu = self.what >> CPU;
+        Wake {
+            time: Nanos(self.time),
+            wakee: TaskId(self.wakee),
+            current: (self.current != NOBODY).then_some(TaskId(self.current)),
+            source: match self.what & KIND {
+                TASK => WakeSource::Task(TaskId(self.source)),
+                BLOCK => WakeSource::Block(self.source),
+                TIMER => WakeSource::Timer,
+                NETWORK => WakeSource::Network,
+                INTERRUPT => WakeSource::Interrupt(self.source),
+                _ => WakeSource::Unknown,
+            },
+            cpu: if cpu == NO_CPU { Cpu::NONE } else { Cpu(cpu) },
+            birth: self.what & BIRTH != 0,
+        }
+    }
+}
+
+impl Wakes {
+    /// How many there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.rows.len()
+    }
+
+    /// Whether there are none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.rows.is_empty()
+    }
+
+    /// The wakeup with this id.
+    #[must_use]
+    #[inline(always)]
+    pub fn get(&self, id: WakeId) -> Option<Wake> {
+        self.rows.get(id.0 as usize).map(|row| row.wake())
+    }
+
+    /// The wakeup with an id that came from here: none is ever removed.
+    #[must_use]
+    #[inline(always)]
+    pub(crate) fn wake(&self, id: WakeId) -> Wake {
+        #[expect(
+            clippy::indexing_slicing,
+            reason = "ids are made by push, and no wakeup is ever removed"
+        )]
+        self.rows[id.0 as usize].wake()
+    }
+
+    /// All of them.
+    #[must_use]
+    pub fn iter(&self) -> WakesIter<'_> {
+        self.range(0..self.len())
+    }
+
+    /// Those with an index in this range.
+    #[must_use]
+    pub fn range(&self, range: Range<usize>) -> WakesIter<'_> {
+        let end = range.end.min(self.len());
+        WakesIter { wakes: self, range: range.start.min(end)..end }
+    }
+
+    /// How many happen before a time: the index of the first that does not.
+    #[must_use]
+    pub fn before(&self, time: Nanos) -> usize {
+        self.rows.partition_point(|row| row.time < time.0)
+    }
+
+    /// How many happen at a time or before: the index of the first that happens later.
+    #[must_use]
+    pub fn up_to(&self, time: Nanos) -> usize {
+        self.rows.partition_point(|row| row.time <= time.0)
+    }
+
+    pub(crate) fn push(&mut self, wake: Wake) -> WakeId {
+        let id = WakeId(u32::try_from(self.rows.len()).unwrap_or(u32::MAX));
+        self.rows.push(Row::new(wake));
+        id
+    }
+}
+
+impl<'w> IntoIterator for &'w Wakes {
+    type Item = Wake;
+    type IntoIter = WakesIter<'w>;
+
+    fn into_iter(self) -> WakesIter<'w> {
+        self.iter()
+    }
+}
+
+/// Wakeups, one after the other, from either end.
+#[derive(Clone, Debug)]
+pub struct WakesIter<'w> {
+    wakes: &'w Wakes,
+    range: Range<usize>,
+}
+
+impl WakesIter<'_> {
+    #[inline(always)]
+    fn at(&self, index: usize) -> Option<Wake> {
+        self.wakes.rows.get(index).map(|row| row.wake())
+    }
+}
+
+impl Iterator for WakesIter<'_> {
+    type Item = Wake;
+
+    #[inline(always)]
+    fn next(&mut self) -> Option<Wake> {
+        self.range.next().and_then(|index| self.at(index))
+    }
+
+    #[inline]
+    fn nth(&mut self, n: usize) -> Option<Wake> {
+        self.range.nth(n).and_then(|index| self.at(index))
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        self.range.size_hint()
+    }
+}
+
+impl DoubleEndedIterator for WakesIter<'_> {
+    #[inline]
+    fn next_back(&mut self) -> Option<Wake> {
+        self.range.next_back().and_then(|index| self.at(index))
+    }
+}
+
+impl ExactSizeIterator for WakesIter<'_> {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_put_in_comes_out_for_every_source() {
+        assert_eq!(size_of::<Row>(), 24);
+        let sources = [
+            WakeSource::Task(TaskId(5)),
+            WakeSource::Block(u32::MAX),
+            WakeSource::Timer,
+            WakeSource::Network,
+            WakeSource::Interrupt(9),
+            WakeSource::Unknown,
+        ];
+        let mut wakes = Wakes::default();
+        let mut all = Vec::new();
+        for (at, source) in sources.into_iter().enumerate() {
+            let none = at % 2 == 0;
+            let wake = Wake {
+                time: Nanos(10 * at as u64),
+                wakee: TaskId(100 + at as u32),
+                current: if none { None } else { Some(TaskId(at as u32)) },
+                source,
+                cpu: if none { Cpu::NONE } else { Cpu(at as u32) },
+                birth: none,
+            };
+            assert_eq!(wakes.push(wake), WakeId(at as u32));
+            all.push(wake);
+        }
+        assert_eq!(wakes.iter().collect::<Vec<_>>(), all);
+        assert_eq!(wakes.iter().rev().nth(1), Some(all[4]));
+        assert_eq!((wakes.get(WakeId(3)), wakes.get(WakeId(6))), (Some(all[3]), None));
+        let edges = [0, 20, 21, 99].map(|at| (wakes.before(Nanos(at)), wakes.up_to(Nanos(at))));
+        assert_eq!(edges, [(0, 1), (2, 3), (3, 3), (6, 6)]);
+        // No machine has so many CPUs: a broken record.
+        let broken = Wake { cpu: Cpu(1 << 30), ..all[1] };
+        let id = wakes.push(broken);
+        assert_eq!(wakes.get(id).map(|wake| wake.cpu), Some(Cpu::NONE));
+    }
+}
