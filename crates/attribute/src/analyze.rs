@@ -26,7 +26,7 @@ use crate::tools::Tools;
 use crate::tracing::tracing;
 use crate::verdict::{self, Facts};
 use crate::walk;
-use segments::segments;
+use segments::{Texts, segments};
 
 /// All that a report is made of, besides the critical paths.
 #[derive(Clone, Debug)]
@@ -146,6 +146,13 @@ impl<'i> Asked<'i> {
     }
 }
 
+/// What one step leaves for the next of the same thread.
+#[derive(Default)]
+struct Scratch<'m> {
+    walk: walk::Scratch<'m>,
+    texts: Texts,
+}
+
 /// What is left of a step once it has been reported; its path is not.
 #[derive(Default)]
 struct Done {
@@ -155,7 +162,7 @@ struct Done {
     rows: Vec<ExclusiveRow>,
     broken: Option<String>,
     /// Its time by cause, of the parts that count for it in the session.
-    counted: BTreeMap<Cause, Nanos>,
+    counted: Box<[(Cause, Nanos)]>,
 }
 
 /// So many steps at most a thread takes at a time: steps differ much in what they cost, and at
@@ -190,9 +197,12 @@ pub fn report(input: &Input<'_>) -> Report {
         .par_iter()
         .with_max_len(AT_A_TIME)
         .enumerate()
-        .map_init(walk::Scratch::default, |scratch, (i, work)| match asked.of(i) {
+        .map_init(Scratch::default, |scratch, (i, work)| match asked.of(i) {
             Need::Report => step(input, &shared, i, work, scratch),
-            Need::Sums => Done { rows: path(input, &shared, i, scratch).rows, ..Done::default() },
+            Need::Sums => {
+                let path = path(input, &shared, i, &mut scratch.walk);
+                Done { rows: path.rows, ..Done::default() }
+            }
             Need::Nothing => Done::default(),
         })
         .collect();
@@ -205,17 +215,19 @@ pub fn report(input: &Input<'_>) -> Report {
         },
         !input.outside_cut,
     );
-    for report in done.iter_mut().filter_map(|d| d.report.as_mut()) {
-        relate(&tools, report);
-    }
+    let reports = done.par_iter_mut().filter_map(|d| d.report.as_mut());
+    reports.for_each(|report| relate(&tools, report));
     let mut notes = input.notes.clone();
     notes.extend(input.windows.notes.iter().cloned());
     for (step, done) in steps.iter().zip(&done) {
         notes.extend(done.broken.iter().map(|why| format!("step {}: {why}", step.id)));
     }
-    let (reports, counted): (Vec<Option<StepReport>>, Vec<BTreeMap<Cause, Nanos>>) =
-        done.into_iter().map(|d| (d.report, d.counted)).unzip();
-    let reports: Vec<StepReport> = reports.into_iter().flatten().collect();
+    let mut reports = Vec::with_capacity(done.iter().filter(|d| d.report.is_some()).count());
+    let mut counted = Vec::with_capacity(done.len());
+    for step in done {
+        reports.extend(step.report);
+        counted.push(step.counted);
+    }
     notes.extend(short_steps(input));
     if input.info.ticks {
         notes.push(
@@ -241,7 +253,6 @@ pub fn report(input: &Input<'_>) -> Report {
             work.clear();
         }
     }
-    let (ranking, wall) = session::ranking(&reports, &counted);
     let all_work = union(&work);
     let (samples, collected) = samples(&shared.index, &all_work);
     let view = SessionView {
@@ -252,8 +263,10 @@ pub fn report(input: &Input<'_>) -> Report {
         tools: &tools,
         collected: &collected,
     };
-    let (histograms, details) =
-        rayon::join(|| histograms(samples), || mechanism::of_session(&view));
+    let (((ranking, wall), by_tool), (histograms, details)) = rayon::join(
+        || (session::ranking(&reports, &counted), session::tools(&reports)),
+        || rayon::join(|| histograms(samples), || mechanism::of_session(&view)),
+    );
     Report {
         capture: CaptureSummary {
             info: input.info.clone(),
@@ -270,7 +283,7 @@ pub fn report(input: &Input<'_>) -> Report {
             steps: reports.len(),
             wall,
             ranking,
-            by_tool: session::tools(&reports),
+            by_tool,
             histograms,
             details,
         },
@@ -285,13 +298,13 @@ fn step<'m>(
     shared: &Shared<'m>,
     number: usize,
     work: &[Stretch],
-    scratch: &mut walk::Scratch<'m>,
+    scratch: &mut Scratch<'m>,
 ) -> Done {
-    let checked = path(input, shared, number, scratch);
+    let checked = path(input, shared, number, &mut scratch.walk);
     let parts = shared.parts.get(number).map(Vec::as_slice).unwrap_or_default();
     let counted = session::by_cause(&checked.path.segments, parts);
-    let report = step_report(input, shared, work, number, &checked);
-    scratch.keep(checked.path);
+    let report = step_report(input, shared, work, number, &checked, &mut scratch.texts);
+    scratch.walk.keep(checked.path);
     Done { report, rows: Vec::new(), broken: checked.broken, counted }
 }
 
@@ -451,6 +464,7 @@ fn step_report(
     work: &[Stretch],
     number: usize,
     checked: &Checked,
+    texts: &mut Texts,
 ) -> Option<StepReport> {
     let model = input.model;
     let Shared { index, stacks, coverage, .. } = shared;
@@ -508,7 +522,7 @@ fn step_report(
         tool_median: Nanos::ZERO,
         extra: step.extra.clone(),
         exclusive: checked.rows.clone(),
-        segments: segments(model, checked),
+        segments: segments(model, checked, texts),
         inclusive,
         details,
         histograms: histograms(samples),

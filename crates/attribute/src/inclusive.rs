@@ -162,32 +162,42 @@ fn slept(task: &Task, op: &Op) -> bool {
             .any(|(_, _, _, span)| matches!(span.state, State::Blocked(_)))
 }
 
-/// The system calls by number: what the table knows, and others.
-#[derive(Default)]
+/// The system calls that were made, by number.
 struct Calls {
-    known: Vec<Option<SyscallSum>>,
-    others: BTreeMap<i32, SyscallSum>,
+    made: Vec<(i32, SyscallSum)>,
+    /// For the numbers that the table of calls knows: one more than the place in `made`, or 0.
+    places: [u16; NUMBERS],
+    /// The places of others.
+    others: BTreeMap<i32, usize>,
 }
 
 /// So many numbers the table of calls knows.
 const NUMBERS: usize = 512;
 
-impl Calls {
-    fn get(&mut self, nr: i32) -> &mut SyscallSum {
-        let at = usize::try_from(nr).unwrap_or(usize::MAX);
-        if self.known.len() <= at && at < NUMBERS {
-            self.known.resize_with(at + 1, || None);
-        }
-        match self.known.get_mut(at) {
-            Some(slot) => slot.get_or_insert_default(),
-            None => self.others.entry(nr).or_default(),
-        }
+impl Default for Calls {
+    fn default() -> Self {
+        Self { made: Vec::new(), places: [0; NUMBERS], others: BTreeMap::new() }
     }
+}
 
-    /// Those that were made.
-    fn iter(&self) -> impl Iterator<Item = (i32, &SyscallSum)> {
-        let known = self.known.iter().zip(0..).filter_map(|(sum, nr)| Some((nr, sum.as_ref()?)));
-        known.chain(self.others.iter().map(|(nr, sum)| (*nr, sum)))
+impl Calls {
+    fn get(&mut self, nr: i32) -> Option<&mut SyscallSum> {
+        let slot = usize::try_from(nr).ok().and_then(|nr| self.places.get_mut(nr));
+        let known = match &slot {
+            Some(place) => usize::from(**place).checked_sub(1),
+            None => self.others.get(&nr).copied(),
+        };
+        let place = known.unwrap_or_else(|| {
+            self.made.push((nr, SyscallSum::default()));
+            match slot {
+                Some(slot) => *slot = u16::try_from(self.made.len()).unwrap_or(0),
+                None => {
+                    self.others.insert(nr, self.made.len() - 1);
+                }
+            }
+            self.made.len() - 1
+        });
+        self.made.get_mut(place).map(|(_, sum)| sum)
     }
 }
 
@@ -253,11 +263,12 @@ impl Gathered {
 
     fn syscall(&mut self, model: &Model, op: &Op, call: &SyscallOp) {
         let counted = !call.continued && !call.no_entry;
-        let sum = self.syscalls.get(call.nr);
-        sum.count += u64::from(counted);
-        sum.errors += u64::from(failed(call));
-        sum.total += op.duration();
-        sum.max = sum.max.max(op.duration());
+        if let Some(sum) = self.syscalls.get(call.nr) {
+            sum.count += u64::from(counted);
+            sum.errors += u64::from(failed(call));
+            sum.total += op.duration();
+            sum.max = sum.max.max(op.duration());
+        }
         if is_durability(model, call) {
             self.kinds.syncs = true;
             if counted {

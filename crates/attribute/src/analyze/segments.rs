@@ -20,11 +20,11 @@ struct Known {
 }
 
 /// The segments of a path, with their stacks, objects and reasons as text.
-pub(super) fn segments(model: &Model, checked: &Checked) -> Segments {
+pub(super) fn segments(model: &Model, checked: &Checked, texts: &mut Texts) -> Segments {
     let path = &checked.path.segments;
     let start = path.first().map_or(Nanos::ZERO, |s| s.start);
     let mut out = Segments::with_capacity(start, path.len());
-    let mut words = Words { model, checked, names: FxHashMap::default() };
+    let mut kinds = Kinds { model, checked, texts };
     // As long as no task is renamed, a segment's cell and whether its state was inferred tell
     // its kind.
     let mut known: Vec<Option<Known>> = Vec::new();
@@ -37,7 +37,7 @@ pub(super) fn segments(model: &Model, checked: &Checked) -> Segments {
         let kind = match *slot {
             Some(known) if s.start < known.until => known.kind,
             before => {
-                let (kind, until) = words.kind(s);
+                let (kind, until) = kinds.kind(s);
                 let same = before.filter(|b| out.kinds().get(b.kind) == Some(&kind));
                 let kind = same.map_or_else(|| out.add_kind(kind), |b| b.kind);
                 *slot = Some(Known { kind, until });
@@ -46,16 +46,23 @@ pub(super) fn segments(model: &Model, checked: &Checked) -> Segments {
         };
         out.push(kind, s.end - s.start);
     }
+    out.shrink_to_fit();
     out
 }
 
-struct Words<'m> {
-    model: &'m Model,
-    checked: &'m Checked,
+/// Names that many steps have in common, made once for each thread.
+#[derive(Default)]
+pub(super) struct Texts {
     names: FxHashMap<Comm, Arc<str>>,
 }
 
-impl Words<'_> {
+struct Kinds<'m> {
+    model: &'m Model,
+    checked: &'m Checked,
+    texts: &'m mut Texts,
+}
+
+impl Kinds<'_> {
     /// What a segment is, and until when another with the same properties is that as well:
     /// names of tasks may change.
     fn kind(&mut self, s: &PathSegment) -> (SegmentKind, Nanos) {
@@ -71,7 +78,8 @@ impl Words<'_> {
         }
         let task = model.tasks.get(s.task.0 as usize);
         let comm = task.map(|t| t.name_at(s.start)).unwrap_or_default();
-        let comm = self.names.entry(comm).or_insert_with(|| Arc::from(comm.to_text()));
+        let known = self.texts.names.entry(comm);
+        let comm = known.or_insert_with(|| Arc::from(comm.to_text()));
         let kind = SegmentKind {
             tid: task.map_or(Tid(-1), |t| t.tid),
             pid: task.map_or(Pid(-1), |t| t.pid),
@@ -81,7 +89,10 @@ impl Words<'_> {
             under: s.under,
             stack: frames.iter().map(|f| f.text(model, s.start)).collect(),
             object: frames.iter().rev().find_map(|f| object(model, *f)).map(Arc::from),
-            reason: s.reason.map(|r| r.text().to_owned()).or_else(|| self.checked.broken.clone()),
+            reason: match s.reason {
+                Some(reason) => Some(reason.text().into()),
+                None => self.checked.broken.clone().map(Into::into),
+            },
             inferred: s.inferred,
         };
         (kind, until)

@@ -10,7 +10,8 @@ use rustc_hash::FxHashMap;
 
 use crate::block_io::BlockIo;
 use crate::cpu_lines::{CpuLines, LineCursor};
-use crate::journal::Journals;
+use crate::detail::{Head, Words};
+use crate::journal::{InCommits, Journals};
 use crate::made::Rival;
 use crate::mechanism;
 use crate::mechanism::reclaim::MemoryIndex;
@@ -101,9 +102,8 @@ pub(crate) struct Index<'m> {
     pub(crate) windows: &'m Windows,
     pub(super) requests: Vec<Vec<u32>>,
     pub(super) children: Vec<Vec<(Nanos, TaskId)>>,
-    classes: FxHashMap<String, SyscallClass>,
-    /// What each of [`mechanism::ALL`] needs and the capture lacks.
-    missing: Vec<Vec<&'static str>>,
+    classes: FxHashMap<Words, SyscallClass>,
+    heads: Arc<[Head]>,
     cpus: OnceLock<CpuLines>,
     throttles: OnceLock<Arc<Throttles>>,
     interrupts: OnceLock<FxHashMap<Cpu, Vec<InterruptSpan>>>,
@@ -117,6 +117,7 @@ pub(crate) struct Index<'m> {
     survey: OnceLock<Survey>,
     watch_wakes: OnceLock<WatchWakes>,
     uring_syncs: OnceLock<UringSyncs>,
+    in_commits: InCommits,
 }
 
 impl<'m> Index<'m> {
@@ -154,7 +155,7 @@ impl<'m> Index<'m> {
             requests,
             children,
             classes,
-            missing: mechanism::missing(&model.captured),
+            heads: mechanism::heads(&model.captured),
             cpus: OnceLock::new(),
             throttles: OnceLock::new(),
             interrupts: OnceLock::new(),
@@ -168,6 +169,7 @@ impl<'m> Index<'m> {
             survey: OnceLock::new(),
             watch_wakes: OnceLock::new(),
             uring_syncs: OnceLock::new(),
+            in_commits: InCommits::default(),
         }
     }
 
@@ -221,6 +223,11 @@ impl<'m> Index<'m> {
         self.block_io.get_or_init(|| BlockIo::new(self.model))
     }
 
+    /// Who is in which commit, as far as somebody asked.
+    pub(crate) fn in_commits(&self) -> &InCommits {
+        &self.in_commits
+    }
+
     /// Commits and handles.
     pub(crate) fn journals(&self) -> &Journals {
         self.journals.get_or_init(|| Journals::new(self.model))
@@ -238,9 +245,9 @@ impl<'m> Index<'m> {
         mine.iter().filter_map(|i| requests.get(*i as usize).map(|r| (*i, r)))
     }
 
-    /// What one of [`mechanism::ALL`], by its place there, needs and the capture lacks.
-    pub(crate) fn missing(&self, mechanism: usize) -> &[&'static str] {
-        self.missing.get(mechanism).map(Vec::as_slice).unwrap_or_default()
+    /// The heads of [`mechanism::ALL`]'s tables, in their order.
+    pub(crate) fn heads(&self) -> &Arc<[Head]> {
+        &self.heads
     }
 
     /// The class of a system call by name.

@@ -12,9 +12,10 @@ use crate::stats::stats;
 
 pub(super) fn syscall_rows(model: &Model, sums: &Calls) -> Vec<SyscallRow> {
     let mut rows: Vec<SyscallRow> = sums
+        .made
         .iter()
         .map(|(nr, sum)| SyscallRow {
-            name: model.syscalls.name(nr),
+            name: model.syscalls.name(*nr),
             count: sum.count,
             errors: sum.errors,
             total: sum.total,

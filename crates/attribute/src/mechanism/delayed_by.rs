@@ -11,11 +11,11 @@ use agenttrace_model::parse::{Comm, Nanos};
 use agenttrace_model::{TaskId, Windows};
 use rustc_hash::FxHashMap;
 
-use super::{Mechanism, Rows, SessionView, StepView};
+use super::{Mechanism, SessionView, StepView};
 use crate::block_io::{self, OwnerKind, delays};
 use crate::cause::{Cause, Resource};
 use crate::cells::CellKey;
-use crate::detail::{Column, Value};
+use crate::detail::{Column, Rows, Table, Value};
 use crate::inclusive::{Index, Stretch};
 use crate::path::{Frame, StackId};
 
@@ -246,11 +246,11 @@ impl Mechanism for DelayedBy {
             ]
         }
     }
-    fn step(&self, view: &StepView<'_>) -> Rows {
+    fn step(&self, view: &StepView<'_>) -> Table {
         let row = |((culprit, how), ns): ((Culprit, &'static str), Nanos)| {
-            vec![culprit.text(view.windows).into(), how.into(), ns.into()]
+            [culprit.text(view.windows).into(), how.into(), ns.into()]
         };
-        Rows { rows: summed(view).into_iter().map(row).collect(), notes: Vec::new() }
+        summed(view).into_iter().map(row).collect()
     }
     fn session_columns(&self) -> &'static [Column] {
         const {
@@ -266,21 +266,20 @@ impl Mechanism for DelayedBy {
     fn names_actors(&self) -> bool {
         true
     }
-    fn session(&self, view: &SessionView<'_>) -> Rows {
+    fn session(&self, view: &SessionView<'_>) -> Table {
         let mut rows: Vec<Vec<Value>> = Vec::new();
         for step in view.reports {
-            let own = step.details.iter().filter(|d| d.id == self.id());
-            let rows_of_step = own.filter_map(|d| d.rows.as_ref()).flatten();
+            let own = step.details.get(self.id()).and_then(|d| d.rows);
             // A delay of less than a hundredth of its step is the step's own matter.
             let matters =
-                |row: &&Vec<Value>| row.last() >= Some(&Value::Number(step.wall.0.div_ceil(100)));
-            for row in rows_of_step.filter(matters) {
+                |row: &&[Value]| row.last() >= Some(&Value::Number(step.wall.0.div_ceil(100)));
+            for row in own.into_iter().flat_map(Rows::iter).filter(matters) {
                 let head = [step.id.to_string().into(), step.tool.clone().into()];
                 rows.push(head.into_iter().chain(row.iter().cloned()).collect());
             }
         }
         // Stable: delays that tie stay in the order of the steps.
         rows.sort_by_key(|row| Reverse(row.last().cloned()));
-        Rows { rows, notes: Vec::new() }
+        rows.into_iter().collect()
     }
 }

@@ -8,9 +8,9 @@ use rayon::prelude::*;
 use rustc_hash::FxHashMap;
 
 use crate::cursor::StateCursor;
-use crate::detail::{Column, Value};
+use crate::detail::{Column, Table, Value};
 use crate::inclusive::{Index, Stretch, ops};
-use crate::mechanism::{Mechanism, Rows, SessionView, StepView};
+use crate::mechanism::{Mechanism, SessionView, StepView};
 use crate::path::file_name;
 use crate::report::Stats;
 use crate::stats::{size, stats};
@@ -124,10 +124,10 @@ impl Mechanism for Faults {
     fn columns(&self) -> &'static [Column] {
         COLUMNS
     }
-    fn step(&self, view: &StepView<'_>) -> Rows {
+    fn step(&self, view: &StepView<'_>) -> Table {
         rows(view.index, view.made.faults(view.index, view.work))
     }
-    fn session(&self, view: &SessionView<'_>) -> Rows {
+    fn session(&self, view: &SessionView<'_>) -> Table {
         // A group lies within one process: each process is looked through by itself.
         let pid = |stretch: &Stretch| view.index.task(stretch.task).map(|task| task.pid);
         let mut work = view.work.to_vec();
@@ -146,7 +146,7 @@ impl Mechanism for Faults {
     }
 }
 
-fn rows(index: &Index<'_>, groups: &[FaultGroup]) -> Rows {
+fn rows(index: &Index<'_>, groups: &[FaultGroup]) -> Table {
     let tells = |name| index.model.captured.has(name);
     let reads = tells("filemap:mm_filemap_add_to_page_cache");
     let mut notes = Vec::new();
@@ -154,26 +154,26 @@ fn rows(index: &Index<'_>, groups: &[FaultGroup]) -> Rows {
         notes.push(
             "no event tells the size of a page: a huge page is inferred where one fault alone \
              touched 2 MiB and took as long as clearing that much"
-                .to_owned(),
+                .into(),
         );
     }
     if groups.iter().any(|g| g.slept > 0 || g.cached > 0) {
         notes.push(
             "slept: for I/O, whether the kernel counts the fault as major or minor; hits: on pages \
              that were read into the page cache within the capture before"
-                .to_owned(),
+                .into(),
         );
     }
-    let rows = groups.iter().map(|g| row(index.model, g, reads)).collect();
-    Rows { rows, notes }
+    let rows = groups.iter().map(|g| row(index.model, g, reads));
+    Table::from_iter(rows).with_notes(notes)
 }
 
-fn row(model: &Model, group: &FaultGroup, reads: bool) -> Vec<Value> {
+fn row(model: &Model, group: &FaultGroup, reads: bool) -> [Value; 11] {
     let stats = group.stats;
     // What found its page in the cache can be told only of files, and from their adds.
     let cached = (reads && group.file.is_some()).then_some(group.cached);
     let file = group.file.map(|file| file_name(model, file));
-    vec![
+    [
         group.name(model).into(),
         stats.count.saturating_sub(group.major).into(),
         group.major.into(),

@@ -2,8 +2,8 @@
 
 use std::cmp::Reverse;
 
-use super::{Mechanism, Rows, SessionView, StepView};
-use crate::detail::Column;
+use super::{Mechanism, SessionView, StepView};
+use crate::detail::{Column, Table, Value};
 use crate::inclusive::Index;
 use crate::path::Frame;
 use crate::report::Stats;
@@ -32,27 +32,26 @@ impl Mechanism for Interrupts {
         ];
         COLUMNS
     }
-    fn step(&self, view: &StepView<'_>) -> Rows {
+    fn step(&self, view: &StepView<'_>) -> Table {
         rows(view.index, &view.made.collected.interrupts)
     }
-    fn session(&self, view: &SessionView<'_>) -> Rows {
+    fn session(&self, view: &SessionView<'_>) -> Table {
         rows(view.index, &view.collected.interrupts)
     }
 }
 
-fn rows(index: &Index<'_>, interrupts: &[(Frame, Stats)]) -> Rows {
+fn rows(index: &Index<'_>, interrupts: &[(Frame, Stats)]) -> Table {
     let mut rows: Vec<(Frame, Stats)> = interrupts.to_vec();
     rows.sort_by_key(|(_, s)| Reverse(s.total));
     let rows = rows.into_iter().map(|(frame, s)| {
         let kind = if matches!(frame, Frame::Softirq(_)) { "soft" } else { "hard" };
         let name = frame.text(index.model, index.model.span.1);
-        let name = name.split_once(' ').map_or(name.as_str(), |(_, name)| name);
+        let name = name.split_once(' ').map_or(&*name, |(_, name)| name);
         let times = [s.total, s.p50, s.p99, s.max];
-        let mut row = vec![name.into(), kind.into(), s.count.into()];
-        row.extend(times.map(Into::into));
-        row
+        let [total, p50, p99, max] = times.map(Value::from);
+        [name.to_owned().into(), kind.into(), s.count.into(), total, p50, p99, max]
     });
     let soft = index.model.captured.has("irq:softirq_entry");
-    let notes = (!soft).then(|| "soft interrupts were not recorded".to_owned());
-    Rows { rows: rows.collect(), notes: notes.into_iter().collect() }
+    let notes = (!soft).then(|| "soft interrupts were not recorded".into());
+    Table::from_iter(rows).with_notes(notes)
 }

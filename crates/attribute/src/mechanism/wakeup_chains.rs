@@ -6,8 +6,8 @@ use std::collections::BTreeMap;
 use agenttrace_model::parse::Nanos;
 use agenttrace_model::{State, Task, TaskId, WakeSource};
 
-use super::{Mechanism, Rows, StepView};
-use crate::detail::Column;
+use super::{Mechanism, StepView};
+use crate::detail::{Column, Table};
 use crate::inclusive::Index;
 use crate::stats::stats;
 use crate::wakeup::Wakeup;
@@ -49,7 +49,7 @@ impl Mechanism for WakeupChains {
         ];
         COLUMNS
     }
-    fn step(&self, view: &StepView<'_>) -> Rows {
+    fn step(&self, view: &StepView<'_>) -> Table {
         let mut named: BTreeMap<String, (Vec<Nanos>, u64, Nanos)> = BTreeMap::new();
         for chain in chains(view) {
             let names = chain.tasks.iter().filter_map(|id| view.index.task(*id));
@@ -67,7 +67,7 @@ impl Mechanism for WakeupChains {
             .collect();
         rows.sort_by_key(|(_, s, ..)| Reverse(s.total));
         let rows = rows.into_iter().map(|(name, s, wakeups, latency)| {
-            vec![
+            [
                 name.into(),
                 s.count.into(),
                 wakeups.into(),
@@ -77,7 +77,7 @@ impl Mechanism for WakeupChains {
                 latency.into(),
             ]
         });
-        Rows { rows: rows.collect(), notes: Vec::new() }
+        rows.collect()
     }
 }
 

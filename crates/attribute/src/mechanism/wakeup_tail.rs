@@ -6,8 +6,8 @@ use std::collections::BTreeMap;
 use agenttrace_model::parse::{Cpu, Nanos};
 use agenttrace_model::{Step, TaskId, Windows};
 
-use super::{Mechanism, Rows, SessionView, StepView};
-use crate::detail::{Column, Value};
+use super::{Mechanism, SessionView, StepView};
+use crate::detail::{Column, Table, Value};
 use crate::inclusive::Index;
 use crate::path::Frame;
 use crate::stats::stats;
@@ -46,15 +46,15 @@ impl Mechanism for WakeupTail {
     fn columns(&self) -> &'static [Column] {
         COLUMNS
     }
-    fn step(&self, view: &StepView<'_>) -> Rows {
+    fn step(&self, view: &StepView<'_>) -> Table {
         rows(view.index, view.windows, &view.made.collected.wakeups, Some(view.step))
     }
-    fn session(&self, view: &SessionView<'_>) -> Rows {
+    fn session(&self, view: &SessionView<'_>) -> Table {
         rows(view.index, view.windows, &view.collected.wakeups, None)
     }
 }
 
-fn rows(index: &Index<'_>, windows: &Windows, wakeups: &[Wakeup], step: Option<&Step>) -> Rows {
+fn rows(index: &Index<'_>, windows: &Windows, wakeups: &[Wakeup], step: Option<&Step>) -> Table {
     let mut latencies: Vec<Nanos> = wakeups.iter().map(Wakeup::latency).collect();
     let limit = stats(&mut latencies).p99.max(USUAL);
     // With less than a hundred, the largest is the p99.
@@ -69,7 +69,7 @@ fn rows(index: &Index<'_>, windows: &Windows, wakeups: &[Wakeup], step: Option<&
         });
         row(index, windows, wakeup, step)
     });
-    Rows { rows: rows.collect(), notes: Vec::new() }
+    rows.collect()
 }
 
 /// What happened on the CPUs on whose queues a task waited.
@@ -133,7 +133,7 @@ pub(crate) fn held(
     }
 }
 
-fn row(index: &Index<'_>, windows: &Windows, wakeup: &Wakeup, step: Option<&Step>) -> Vec<Value> {
+fn row(index: &Index<'_>, windows: &Windows, wakeup: &Wakeup, step: Option<&Step>) -> [Value; 12] {
     let (from, to) = (wakeup.time, wakeup.ran);
     let held = held(index, windows, wakeup.task, from, to, wakeup.cpu);
     let name = |task: TaskId| {
@@ -155,7 +155,7 @@ fn row(index: &Index<'_>, windows: &Windows, wakeup: &Wakeup, step: Option<&Step
     };
     let culprit = held.runners.first();
     let moved = moved(index, wakeup, &held);
-    vec![
+    [
         name(wakeup.task).into(),
         wakeup.latency().into(),
         why.into(),

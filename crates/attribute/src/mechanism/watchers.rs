@@ -13,10 +13,10 @@ use rayon::prelude::*;
 use rustc_hash::FxHashMap;
 
 use super::locks::task_name;
-use super::{Mechanism, Rows, StepView};
+use super::{Mechanism, StepView};
 use crate::cpu_lines::LineCursor;
 use crate::cursor::{StateCursor, TaskCursor};
-use crate::detail::{Column, Value};
+use crate::detail::{Column, Table};
 use crate::inclusive::{Index, Stretch};
 use crate::stats::percentile;
 use crate::survey::Survey;
@@ -368,7 +368,7 @@ impl Mechanism for Watchers {
     fn columns(&self) -> &'static [Column] {
         COLUMNS
     }
-    fn step(&self, view: &StepView<'_>) -> Rows {
+    fn step(&self, view: &StepView<'_>) -> Table {
         let model = view.index.model;
         let others = &view.index.watch_wakes().others;
         let window = (view.step.start, view.step.end);
@@ -376,7 +376,7 @@ impl Mechanism for Watchers {
         let rows = watchers(view.index, view.work, window).into_iter().map(|watcher| {
             unsure |= !watcher.known;
             let main = watcher.calls.iter().max_by_key(|(nr, n)| (**n, std::cmp::Reverse(**nr)));
-            vec![
+            [
                 task_name(model, watcher.task, view.step.end).into(),
                 watcher.wakeups.into(),
                 watcher.waking.iter().copied().sum::<Nanos>().into(),
@@ -388,22 +388,22 @@ impl Mechanism for Watchers {
                 if watcher.known { "inotify or fanotify" } else { "an fd opened before" }.into(),
             ]
         });
-        let rows: Vec<Vec<Value>> = rows.collect();
+        let rows: Table = rows.collect();
         let mut notes = Vec::new();
         if !rows.is_empty() {
             notes.push(
                 "p50 else: of such calls that woke nobody; on our CPU: while a task of the step \
                  was runnable and waited for that CPU"
-                    .to_owned(),
+                    .into(),
             );
         }
         if unsure {
             notes.push(
                 "an fd that was opened before the capture is taken for inotify's, because its \
                  reader is woken from inside calls on files"
-                    .to_owned(),
+                    .into(),
             );
         }
-        Rows { rows, notes }
+        rows.with_notes(notes)
     }
 }

@@ -9,6 +9,7 @@ use agenttrace_model::{Model, Step, SyscallClass, TaskId, UringOp, Windows};
 
 use crate::cause::{Cause, Resource};
 use crate::cells::CellSum;
+use crate::detail::Words;
 use crate::inclusive::{Index, Stretch};
 use crate::locks::Wait;
 use crate::made::Made;
@@ -175,14 +176,14 @@ impl<'a> Facts<'a> {
 
     /// The innermost system call of most of a cause's time, by name. A request of io_uring
     /// is the call that does the same.
-    pub(crate) fn call(&self, cause: Cause) -> Option<(String, Nanos)> {
+    pub(crate) fn call(&self, cause: Cause) -> Option<(Words, Nanos)> {
         let call = |f: &&Frame| matches!(f, Frame::Syscall(_) | Frame::Uring(_));
         let found = self.first(cause, |cell| cell.frames.iter().rev().find(call).copied());
         found.and_then(|(frame, ns)| {
             if let Frame::Syscall(nr) = frame {
                 Some((self.model().syscalls.name(nr), ns))
             } else if let Frame::Uring(op) = frame {
-                Some((call_name(op), ns))
+                Some((call_name(op).into(), ns))
             } else {
                 None
             }
@@ -269,7 +270,7 @@ impl<'a> Facts<'a> {
         let rows = self.parts.inclusive.syscalls.as_deref().unwrap_or_default();
         rows.iter()
             .filter(|row| row.count > 0 && self.parts.index.class(&row.name) == class)
-            .map(|row| (row.name.as_str(), row.count, row.total))
+            .map(|row| (&*row.name, row.count, row.total))
             .collect()
     }
 

@@ -75,7 +75,7 @@ impl Rule for MinorFaultStorm {
         let kinds = by_kind(groups);
         let (storm, what) = match kinds.first() {
             Some(most) => (most.faults >= STORM, most.title(facts)),
-            None => (false, plural(minor.count, "minor fault")),
+            None => (false, plural(minor.count, "minor fault").to_string()),
         };
         let name = if storm { "minor fault storm" } else { "page faults without I/O" };
         let kind = kinds.first().map(|k| k.first.kind);
@@ -180,7 +180,7 @@ fn recommendations(
     );
     let populate = |text| {
         since(facts, 5, 14).map(|when| {
-            advice(facts, cause, text, &format!("{when}; moves the cost out of the step"))
+            advice(facts, cause, text, format!("{when}; moves the cost out of the step"))
         })
     };
     let write = "MADV_POPULATE_WRITE or MAP_POPULATE before the step";
