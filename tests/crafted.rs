@@ -18,7 +18,7 @@ fn path(analysis: &Analysis, step: usize) -> String {
     let path = &analysis.paths[step];
     let mut out = String::new();
     for s in &path.segments {
-        let stack: Vec<String> =
+        let stack: Vec<_> =
             path.stacks.frames(s.stack).iter().map(|f| f.text(&analysis.model, s.end)).collect();
         let micros = |ns: u64| {
             if ns.is_multiple_of(1000) { (ns / 1000).to_string() } else { format!("{ns} ns") }

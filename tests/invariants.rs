@@ -95,7 +95,7 @@ fn words(analysis: &Analysis) -> Vec<String> {
     for (step, path) in analysis.windows.steps.iter().zip(&analysis.paths) {
         list.push(format!("step {} {} {}", step.id, step.start, step.end));
         for s in &path.segments {
-            let stack: Vec<String> = path
+            let stack: Vec<_> = path
                 .stacks
                 .frames(s.stack)
                 .iter()

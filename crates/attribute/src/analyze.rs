@@ -26,7 +26,7 @@ use crate::tools::Tools;
 use crate::tracing::tracing;
 use crate::verdict::{self, Facts};
 use crate::walk;
-use segments::segments;
+use segments::{Texts, segments};
 
 /// All that a report is made of, besides the critical paths.
 #[derive(Clone, Debug)]
@@ -146,6 +146,13 @@ impl<'i> Asked<'i> {
     }
 }
 
+/// What one step leaves for the next of the same thread.
+#[derive(Default)]
+struct Scratch<'m> {
+    walk: walk::Scratch<'m>,
+    texts: Texts,
+}
+
 /// What is left of a step once it has been reported; its path is not.
 #[derive(Default)]
 struct Done {
@@ -155,8 +162,12 @@ struct Done {
     rows: Vec<ExclusiveRow>,
     broken: Option<String>,
     /// Its time by cause, of the parts that count for it in the session.
-    counted: BTreeMap<Cause, Nanos>,
+    counted: Box<[(Cause, Nanos)]>,
 }
+
+/// So many steps at most a thread takes at a time: steps differ much in what they cost, and at
+/// the end no thread shall have many left.
+const AT_A_TIME: usize = 8;
 
 /// The report. What comes out does not depend on the number of threads.
 ///
@@ -168,12 +179,14 @@ pub fn report(input: &Input<'_>) -> Report {
     let steps = &input.windows.steps;
     let asked = Asked::new(input);
     let index = Index::new(input.model, input.info, input.windows);
-    if !steps.is_empty() {
-        index.prepare();
-    }
-    let throttles = Arc::clone(index.throttles(input.windows));
+    let prepare = || {
+        if !steps.is_empty() {
+            index.prepare();
+        }
+    };
+    let ((), facts) = rayon::join(prepare, || walk::Facts::new(input.model, input.windows));
     let shared = Shared {
-        facts: walk::Facts::with(input.model, input.windows, throttles),
+        facts: facts.with(Arc::clone(index.throttles(input.windows))),
         index,
         stacks: input.stacks.map(SampleIndex::new),
         coverage: coverage(input.info),
@@ -182,10 +195,14 @@ pub fn report(input: &Input<'_>) -> Report {
     };
     let mut done: Vec<Done> = work
         .par_iter()
+        .with_max_len(AT_A_TIME)
         .enumerate()
-        .map_init(walk::Scratch::default, |scratch, (i, work)| match asked.of(i) {
+        .map_init(Scratch::default, |scratch, (i, work)| match asked.of(i) {
             Need::Report => step(input, &shared, i, work, scratch),
-            Need::Sums => Done { rows: path(input, &shared, i, scratch).rows, ..Done::default() },
+            Need::Sums => {
+                let path = path(input, &shared, i, &mut scratch.walk);
+                Done { rows: path.rows, ..Done::default() }
+            }
             Need::Nothing => Done::default(),
         })
         .collect();
@@ -198,17 +215,19 @@ pub fn report(input: &Input<'_>) -> Report {
         },
         !input.outside_cut,
     );
-    for report in done.iter_mut().filter_map(|d| d.report.as_mut()) {
-        relate(&tools, report);
-    }
+    let reports = done.par_iter_mut().filter_map(|d| d.report.as_mut());
+    reports.for_each(|report| relate(&tools, report));
     let mut notes = input.notes.clone();
     notes.extend(input.windows.notes.iter().cloned());
     for (step, done) in steps.iter().zip(&done) {
         notes.extend(done.broken.iter().map(|why| format!("step {}: {why}", step.id)));
     }
-    let (reports, counted): (Vec<Option<StepReport>>, Vec<BTreeMap<Cause, Nanos>>) =
-        done.into_iter().map(|d| (d.report, d.counted)).unzip();
-    let reports: Vec<StepReport> = reports.into_iter().flatten().collect();
+    let mut reports = Vec::with_capacity(done.iter().filter(|d| d.report.is_some()).count());
+    let mut counted = Vec::with_capacity(done.len());
+    for step in done {
+        reports.extend(step.report);
+        counted.push(step.counted);
+    }
     notes.extend(short_steps(input));
     if input.info.ticks {
         notes.push(
@@ -234,17 +253,19 @@ pub fn report(input: &Input<'_>) -> Report {
             work.clear();
         }
     }
-    let (ranking, wall) = session::ranking(&reports, &counted);
+    let all_work = union(&work);
+    let (samples, collected) = samples(&shared.index, &all_work);
     let view = SessionView {
         index: &shared.index,
         windows: input.windows,
-        work: &work,
+        work: &all_work,
         reports: &reports,
         tools: &tools,
+        collected: &collected,
     };
-    let (histograms, details) = rayon::join(
-        || histograms(samples(&shared.index, &union(&work))),
-        || mechanism::of_session(&view),
+    let (((ranking, wall), by_tool), (histograms, details)) = rayon::join(
+        || (session::ranking(&reports, &counted), session::tools(&reports)),
+        || rayon::join(|| histograms(samples), || mechanism::of_session(&view)),
     );
     Report {
         capture: CaptureSummary {
@@ -262,7 +283,7 @@ pub fn report(input: &Input<'_>) -> Report {
             steps: reports.len(),
             wall,
             ranking,
-            by_tool: session::tools(&reports),
+            by_tool,
             histograms,
             details,
         },
@@ -277,13 +298,13 @@ fn step<'m>(
     shared: &Shared<'m>,
     number: usize,
     work: &[Stretch],
-    scratch: &mut walk::Scratch<'m>,
+    scratch: &mut Scratch<'m>,
 ) -> Done {
-    let checked = path(input, shared, number, scratch);
+    let checked = path(input, shared, number, &mut scratch.walk);
     let parts = shared.parts.get(number).map(Vec::as_slice).unwrap_or_default();
     let counted = session::by_cause(&checked.path.segments, parts);
-    let report = step_report(input, shared, work, number, &checked);
-    scratch.keep(checked.path);
+    let report = step_report(input, shared, work, number, &checked, &mut scratch.texts);
+    scratch.walk.keep(checked.path);
     Done { report, rows: Vec::new(), broken: checked.broken, counted }
 }
 
@@ -346,8 +367,7 @@ fn check(input: &Input<'_>, step: usize, mut path: StepPath) -> Checked {
     let broken = conservation(&path.segments, &rows, start, end).err();
     if broken.is_some() {
         let task = input.windows.steps.get(step).map_or(agenttrace_model::TaskId(0), |s| s.root);
-        let segments = unknown(task, start, end);
-        path = StepPath { cells: Cells::of(&segments), segments, ..StepPath::default() };
+        path = StepPath::of_segments(unknown(task, start, end));
         rows = exclusive(&path.cells);
     }
     Checked { path, broken, rows }
@@ -444,14 +464,15 @@ fn step_report(
     work: &[Stretch],
     number: usize,
     checked: &Checked,
+    texts: &mut Texts,
 ) -> Option<StepReport> {
     let model = input.model;
     let Shared { index, stacks, coverage, .. } = shared;
     let step = input.windows.steps.get(number)?;
     let root = model.tasks.get(step.root.0 as usize)?;
     let wall = step.end - step.start;
-    let (inclusive, samples, kinds) = inclusive(index, work);
-    let made = Made::new(kinds);
+    let (inclusive, samples, collected) = inclusive(index, work);
+    let made = Made::new(collected);
     let details = mechanism::of_step(&StepView {
         index,
         windows: input.windows,
@@ -501,7 +522,7 @@ fn step_report(
         tool_median: Nanos::ZERO,
         extra: step.extra.clone(),
         exclusive: checked.rows.clone(),
-        segments: segments(model, checked),
+        segments: segments(model, checked, texts),
         inclusive,
         details,
         histograms: histograms(samples),
@@ -527,24 +548,33 @@ mod tests {
     #[test]
     fn gaps_overlaps_and_wrong_sums_are_found() {
         let good = [segment(10, 20, Cause::Fsync, None), segment(20, 30, Cause::UserCpu, None)];
-        let rows = exclusive(&Cells::of(&good));
+        let rows = exclusive(&StepPath::of_segments(good.to_vec()).cells);
         assert_eq!(conservation(&good, &rows, Nanos(10), Nanos(30)), Ok(()));
         assert!(conservation(&good, &rows, Nanos(10), Nanos(31)).is_err());
         assert!(conservation(&good[1..], &rows, Nanos(10), Nanos(30)).is_err());
         assert!(conservation(&good, &rows[1..], Nanos(10), Nanos(30)).is_err());
         let overlap = [segment(10, 20, Cause::Fsync, None), segment(19, 30, Cause::UserCpu, None)];
         assert!(
-            conservation(&overlap, &exclusive(&Cells::of(&overlap)), Nanos(10), Nanos(30)).is_err()
+            conservation(
+                &overlap,
+                &exclusive(&StepPath::of_segments(overlap.to_vec()).cells),
+                Nanos(10),
+                Nanos(30)
+            )
+            .is_err()
         );
     }
 
     #[test]
     fn the_rows_of_a_cause_stay_together() {
-        let rows = exclusive(&Cells::of(&[
-            segment(0, 10, Cause::RunDelay, Some(Cause::Fsync)),
-            segment(10, 25, Cause::Fsync, None),
-            segment(25, 35, Cause::RunDelay, Some(Cause::UserCpu)),
-        ]));
+        let rows = exclusive(
+            &StepPath::of_segments(vec![
+                segment(0, 10, Cause::RunDelay, Some(Cause::Fsync)),
+                segment(10, 25, Cause::Fsync, None),
+                segment(25, 35, Cause::RunDelay, Some(Cause::UserCpu)),
+            ])
+            .cells,
+        );
         let got: Vec<(Cause, u64)> = rows.iter().map(|r| (r.cause, r.ns.0)).collect();
         assert_eq!(got, [(Cause::RunDelay, 10), (Cause::RunDelay, 10), (Cause::Fsync, 15)]);
     }

@@ -5,7 +5,8 @@ use agenttrace_model::{Model, OpKind, ReclaimKind, TaskId, UringOp};
 use rustc_hash::FxHashMap;
 
 use crate::cause::{Cause, Resource};
-use crate::cells::{CellKey, Cells};
+use crate::cells::{CellId, CellKey, Cells};
+use crate::detail::Words;
 
 /// One stretch of a critical path.
 #[derive(Clone, Copy, PartialEq, Debug)]
@@ -137,7 +138,7 @@ impl Stacks {
     /// The frames, outermost first.
     #[must_use]
     pub fn frames(&self, stack: StackId) -> Vec<Frame> {
-        let mut frames = Vec::new();
+        let mut frames = Vec::with_capacity(8);
         let mut at = stack;
         while let Some((outer, frame)) = self.nodes.get(at.0 as usize) {
             frames.push(*frame);
@@ -157,12 +158,22 @@ pub struct StepPath {
     pub stacks: Stacks,
     /// The segments, summed.
     pub(crate) cells: Cells,
+    /// Of each segment its cell.
+    pub(crate) places: Vec<CellId>,
 }
 
 impl StepPath {
+    /// Of segments of which events and estimates are not known.
+    pub(crate) fn of_segments(segments: Vec<PathSegment>) -> Self {
+        let mut cells = Cells::default();
+        let places = segments.iter().map(|segment| cells.add(segment)).collect();
+        Self { segments, cells, places, stacks: Stacks::default() }
+    }
+
     /// Empties it, for another path.
     pub(crate) fn clear(&mut self) {
         self.segments.clear();
+        self.places.clear();
         self.stacks.nodes.clear();
         self.stacks.ids.clear();
         self.cells.clear();
@@ -178,10 +189,11 @@ impl StepPath {
         &self,
         wanted: impl Fn(&CellKey) -> bool,
     ) -> impl Iterator<Item = &PathSegment> {
-        // Most paths have few kinds of time: the cells tell sooner that there is none.
-        let any = self.cells.iter().any(|cell| wanted(&cell.key));
-        let segments = if any { self.segments.as_slice() } else { &[] };
-        segments.iter().filter(move |segment| wanted(&CellKey::of(segment)))
+        // Most paths have few kinds of time: the cells tell sooner which segments these are.
+        let cells: Vec<bool> = self.cells.iter().map(|cell| wanted(&cell.key)).collect();
+        let segments = if cells.contains(&true) { self.segments.as_slice() } else { &[] };
+        let all = segments.iter().zip(&self.places);
+        all.filter(move |(_, place)| place.of(&cells)).map(|(segment, _)| segment)
     }
 }
 
@@ -246,43 +258,47 @@ impl Frame {
 
     /// The frame's words; the same for every format. `at` picks a task's name.
     #[must_use]
-    pub fn text(self, model: &Model, at: Nanos) -> String {
+    pub fn text(self, model: &Model, at: Nanos) -> Words {
         match self {
             Self::Syscall(nr) => model.syscalls.name(nr),
             Self::Task(id) => {
                 let task = model.task(id);
-                let work = task.op_chain(task.op_at(at)).find_map(|(_, op)| op.work());
                 let name = task.name_at(at).to_text();
-                match work.and_then(|function| model.kernel_name(function)) {
-                    Some(function) => format!("{name} ({function})"),
-                    None => name,
+                // Without names of functions there is nothing to tell of its work.
+                let known = !model.kernel_names.is_empty();
+                let work = || task.op_chain(task.op_at(at)).find_map(|(_, op)| op.work());
+                match known.then(work).flatten().and_then(|at| model.kernel_name(at)) {
+                    Some(function) => format!("{name} ({function})").into(),
+                    None => name.into(),
                 }
             }
             Self::Fault(io, file) => {
                 let kind = if io { "major fault" } else { "page fault" };
                 let file = file.map_or_else(|| "anon".to_owned(), |file| file_name(model, file));
-                format!("{kind} {file}")
+                format!("{kind} {file}").into()
             }
-            Self::Spawn => "spawn".to_owned(),
-            Self::Loader => "loader".to_owned(),
-            Self::Startup => "start-up".to_owned(),
-            Self::Exit => "exit".to_owned(),
+            Self::Spawn => "spawn".into(),
+            Self::Loader => "loader".into(),
+            Self::Startup => "start-up".into(),
+            Self::Exit => "exit".into(),
             Self::Lock(addr) => match model.kernel_name(addr) {
-                Some(name) => format!("kernel lock {name}"),
-                None => format!("kernel lock {:#x}", addr.0),
+                Some(name) => format!("kernel lock {name}").into(),
+                None => format!("kernel lock {:#x}", addr.0).into(),
             },
-            Self::Journal(dev) => format!("journal commit {}", device_name(model, dev)),
-            Self::Block(op, dev) => format!("block {} {}", op.name(), device_name(model, dev)),
-            Self::Irq(name) => {
-                format!("irq {}", model.names.get(name as usize).map_or("?", String::as_str))
+            Self::Journal(dev) => format!("journal commit {}", device_name(model, dev)).into(),
+            Self::Block(op, dev) => {
+                format!("block {} {}", op.name(), device_name(model, dev)).into()
             }
-            Self::Softirq(vec) => format!("softirq {}", softirq_name(vec)),
-            Self::Uring(op) => format!("io_uring {}", op.name()),
-            Self::Tick => "timer tick".to_owned(),
-            Self::Reclaim(kind) => kind.name().to_owned(),
-            Self::DirtyPause => "balance_dirty_pages".to_owned(),
-            Self::TlbWait => "remote TLB flush".to_owned(),
-            Self::User => "user".to_owned(),
+            Self::Irq(name) => {
+                format!("irq {}", model.names.get(name as usize).map_or("?", String::as_str)).into()
+            }
+            Self::Softirq(vec) => format!("softirq {}", softirq_name(vec)).into(),
+            Self::Uring(op) => format!("io_uring {}", op.name()).into(),
+            Self::Tick => "timer tick".into(),
+            Self::Reclaim(kind) => kind.name().into(),
+            Self::DirtyPause => "balance_dirty_pages".into(),
+            Self::TlbWait => "remote TLB flush".into(),
+            Self::User => "user".into(),
         }
     }
 }

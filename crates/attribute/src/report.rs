@@ -11,7 +11,7 @@ pub use agenttrace_model::MarkerSource;
 use agenttrace_model::parse::{CaptureInfo, Dev, Diagnostics, Nanos, Pid, StepId, Tid, Totals};
 
 use crate::cause::{Cause, Resource};
-use crate::detail::Detail;
+use crate::detail::{Details, Words};
 pub use segments::{Segment, SegmentIter, SegmentKind, Segments};
 
 /// Everything that `analyze` found out about one capture.
@@ -100,7 +100,7 @@ pub struct Session {
     /// faults, block I/O, fsync.
     pub histograms: Vec<Histogram>,
     /// What mechanisms did between steps, or over all of them; only those that did something.
-    pub details: Vec<Detail>,
+    pub details: Details,
 }
 
 /// One row of the session's ranking.
@@ -259,7 +259,7 @@ pub struct StepReport {
     /// What all its tasks did.
     pub inclusive: Inclusive,
     /// What each mechanism did, as tables.
-    pub details: Vec<Detail>,
+    pub details: Details,
     /// Distributions over its tasks, as [`Session::histograms`].
     pub histograms: Vec<Histogram>,
     /// The tasks that worked for it, the root first, then by first appearance.
@@ -378,7 +378,7 @@ pub struct Stats {
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct SyscallRow {
     /// Name, as the kernel's table has it; `sys_N` where unknown.
-    pub name: String,
+    pub name: Words,
     /// Calls entered.
     pub count: u64,
     /// Calls that returned an error.
@@ -485,7 +485,7 @@ pub struct Verdict {
     /// One sentence that names the actor.
     pub title: String,
     /// The failure mode in a few words, the same for every step, for the ranking.
-    pub failure_mode: String,
+    pub failure_mode: &'static str,
     /// The cause it is about; where it is about several, the one with the most time.
     pub cause: Cause,
     /// How much of each cause it is about, for the session's ranking; a general rule's
@@ -498,7 +498,7 @@ pub struct Verdict {
     /// How sure.
     pub confidence: Confidence,
     /// Why not surer, or why so sure.
-    pub reasons: Vec<String>,
+    pub reasons: Vec<Words>,
     /// Numbers that prove it.
     pub evidence: Vec<Evidence>,
     /// What to do, the best first.
@@ -548,9 +548,9 @@ pub struct Evidence {
 #[derive(Clone, PartialEq, Debug)]
 pub struct Recommendation {
     /// What.
-    pub text: String,
+    pub text: Words,
     /// Under which condition it holds (kernel version, filesystem, ...); may be empty.
-    pub condition: String,
+    pub condition: Words,
     /// What it would save at most; `None` where the path does not tell.
     pub saves: Option<Nanos>,
 }

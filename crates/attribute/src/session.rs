@@ -118,7 +118,7 @@ pub fn self_times(steps: &[Step]) -> Vec<Nanos> {
 pub(crate) fn by_cause(
     segments: &[PathSegment],
     parts: &[(Nanos, Nanos)],
-) -> BTreeMap<Cause, Nanos> {
+) -> Box<[(Cause, Nanos)]> {
     let mut sums = [Nanos::ZERO; Cause::ALL.len()];
     let mut parts = parts.iter().copied().peekable();
     for segment in segments {
@@ -140,10 +140,10 @@ pub(crate) fn by_cause(
 /// The ranking over all steps, and the wall time that it adds up to.
 pub(crate) fn ranking(
     steps: &[StepReport],
-    sums: &[BTreeMap<Cause, Nanos>],
+    sums: &[Box<[(Cause, Nanos)]>],
 ) -> (Vec<RankRow>, Nanos) {
     let mut totals: BTreeMap<Cause, (Nanos, usize)> = BTreeMap::new();
-    for (cause, ns) in sums.iter().flatten() {
+    for (cause, ns) in sums.iter().flat_map(|sums| sums.iter()) {
         let total = totals.entry(*cause).or_default();
         total.0 += *ns;
         total.1 += 1;
@@ -185,7 +185,7 @@ fn words(steps: &[StepReport], cause: Cause) -> (String, String) {
         })
     };
     for (first, verdict, ns) in verdicts() {
-        let sum = modes.entry(&verdict.failure_mode).or_default();
+        let sum = modes.entry(verdict.failure_mode).or_default();
         sum.0 |= first;
         sum.1 += ns;
     }
@@ -193,10 +193,10 @@ fn words(steps: &[StepReport], cause: Cause) -> (String, String) {
         return (verdict::general_failure_mode(cause).to_owned(), String::new());
     };
     let fix = verdicts()
-        .filter(|(_, v, _)| v.failure_mode == **mode && !v.recommendations.is_empty())
+        .filter(|(_, v, _)| v.failure_mode == *mode && !v.recommendations.is_empty())
         .reduce(|best, other| if other.2 > best.2 { other } else { best })
         .and_then(|(_, v, _)| v.recommendations.first())
-        .map(|r| r.text.clone());
+        .map(|r| r.text.clone().into_owned());
     ((*mode).to_owned(), fix.unwrap_or_default())
 }
 
@@ -247,7 +247,7 @@ fn penalty_words(cause: Cause, each: &[Nanos]) -> String {
     let has = |ns: &&Nanos| ns.0 > 0 && ns.0.saturating_mul(100) >= most.0;
     let (count, total) = (each.iter().filter(has).count(), each.iter().filter(has).copied().sum());
     let steps = if count == each.len() {
-        plural(count as u64, "step")
+        plural(count as u64, "step").to_string()
     } else {
         format!("{count} of {}", plural(each.len() as u64, "step"))
     };

@@ -1,5 +1,7 @@
 //! Percentiles (nearest-rank, on integers) and the words that numbers take in sentences.
 
+use std::fmt::{self, Display, Formatter};
+
 use agenttrace_model::parse::Nanos;
 
 use crate::report::Stats;
@@ -74,58 +76,135 @@ pub fn apportion(parts: &[u64], units: u64) -> Vec<u64> {
 
 /// A duration with a unit that suits it: `640 ns`, `40.1 us`, `14.5 ms`, `1.21 s`.
 #[must_use]
-pub(crate) fn human(ns: Nanos) -> String {
-    match ns.0 {
-        n @ 0..1_000 => format!("{n} ns"),
-        n @ 1_000..100_000 => format!("{} us", fixed(n, 1_000, 1)),
-        n @ 100_000..1_000_000 => format!("{} ms", fixed(n, 1_000_000, 2)),
-        n @ 1_000_000..1_000_000_000 => format!("{} ms", fixed(n, 1_000_000, 1)),
-        n => format!("{} s", fixed(n, 1_000_000_000, 2)),
+pub(crate) fn human(ns: Nanos) -> Human {
+    Human(ns)
+}
+
+/// What [`human`] shows.
+#[derive(Clone, Copy)]
+pub(crate) struct Human(Nanos);
+
+impl Display for Human {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        let (number, unit) = match self.0.0 {
+            n @ 0..1_000 => return write!(f, "{n} ns"),
+            n @ 1_000..100_000 => (Fixed::new(n, 1_000, 1), "us"),
+            n @ 100_000..1_000_000 => (Fixed::new(n, 1_000_000, 2), "ms"),
+            n @ 1_000_000..1_000_000_000 => (Fixed::new(n, 1_000_000, 1), "ms"),
+            n => (Fixed::new(n, 1_000_000_000, 2), "s"),
+        };
+        write!(f, "{number} {unit}")
     }
 }
 
-/// `n / unit`, rounded half up to `digits` decimals, by integers alone.
-fn fixed(n: u64, unit: u64, digits: u32) -> String {
-    let scale = 10_u128.pow(digits);
-    let scaled = (u128::from(n) * scale + u128::from(unit) / 2) / u128::from(unit.max(1));
-    format!("{}.{:0width$}", scaled / scale, scaled % scale, width = digits as usize)
+/// A fraction, rounded half up to so many decimals, by integers alone.
+struct Fixed {
+    whole: u64,
+    part: u64,
+    digits: usize,
+}
+
+impl Fixed {
+    /// `n / unit`.
+    fn new(n: u64, unit: u64, digits: u32) -> Self {
+        let (unit, scale) = (unit.max(1), 10_u64.pow(digits));
+        // Units are at most 2^30, and so is what is left of a division by one.
+        let part = ((n % unit).saturating_mul(scale) + unit / 2) / unit;
+        Self { whole: n / unit + part / scale, part: part % scale, digits: digits as usize }
+    }
+}
+
+impl Display for Fixed {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{:0width$}", self.whole, self.part, width = self.digits)
+    }
 }
 
 /// An integer with its thousands separated: `14,820`.
 #[must_use]
-pub(crate) fn thousands(n: u64) -> String {
-    let digits = n.to_string();
-    let mut out = String::with_capacity(digits.len() * 2);
-    for (index, digit) in digits.chars().enumerate() {
-        if index > 0 && (digits.len() - index).is_multiple_of(3) {
-            out.push(',');
+pub(crate) fn thousands(n: u64) -> Thousands {
+    Thousands(n)
+}
+
+/// What [`thousands`] shows.
+#[derive(Clone, Copy)]
+pub(crate) struct Thousands(u64);
+
+impl Display for Thousands {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        match (self.0 / 1000, self.0 % 1000) {
+            (0, n) => write!(f, "{n}"),
+            (more, n) => write!(f, "{},{n:03}", Self(more)),
         }
-        out.push(digit);
     }
-    out
 }
 
 /// A count and its noun, the plural by an `s`: `1 fsync`, `25 fsyncs`.
 #[must_use]
-pub(crate) fn plural(n: u64, noun: &str) -> String {
-    format!("{} {noun}{}", thousands(n), if n == 1 { "" } else { "s" })
+pub(crate) fn plural(n: u64, noun: &str) -> Plural<'_> {
+    plural_by(n, noun, "s")
+}
+
+/// As [`plural`], with another ending of the plural: `2 processes`.
+#[must_use]
+pub(crate) fn plural_by<'n>(n: u64, noun: &'n str, ending: &'static str) -> Plural<'n> {
+    Plural { n, noun, ending: if n == 1 { "" } else { ending } }
+}
+
+/// What [`plural`] shows.
+#[derive(Clone, Copy)]
+pub(crate) struct Plural<'n> {
+    n: u64,
+    noun: &'n str,
+    ending: &'static str,
+}
+
+impl Display for Plural<'_> {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        let Self { n, noun, ending } = *self;
+        write!(f, "{} {noun}{ending}", thousands(n))
+    }
 }
 
 /// A part of a whole in whole per cent: `80 %`.
 #[must_use]
-pub(crate) fn percent(part: Nanos, whole: Nanos) -> String {
+pub(crate) fn percent(part: Nanos, whole: Nanos) -> Percent {
     let whole = u128::from(whole.0.max(1));
-    format!("{} %", (u128::from(part.0) * 100 + whole / 2) / whole)
+    let percent = (u128::from(part.0) * 100 + whole / 2) / whole;
+    Percent(percent)
+}
+
+/// What [`percent`] shows.
+#[derive(Clone, Copy)]
+pub(crate) struct Percent(u128);
+
+impl Display for Percent {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        match u64::try_from(self.0) {
+            Ok(percent) => write!(f, "{percent} %"),
+            Err(_) => write!(f, "{} %", self.0),
+        }
+    }
 }
 
 /// A size: `512 B`, `64.0 MiB`.
 #[must_use]
-pub(crate) fn size(bytes: u64) -> String {
-    const UNITS: [(&str, u64); 3] = [("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)];
-    UNITS.iter().find(|(_, unit)| bytes >= *unit).map_or_else(
-        || format!("{bytes} B"),
-        |(name, unit)| format!("{} {name}", fixed(bytes, *unit, 1)),
-    )
+pub(crate) fn size(bytes: u64) -> Size {
+    Size(bytes)
+}
+
+/// What [`size`] shows.
+#[derive(Clone, Copy)]
+pub(crate) struct Size(u64);
+
+impl Display for Size {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        const UNITS: [(&str, u64); 3] = [("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)];
+        match UNITS.iter().find(|(_, unit)| self.0 >= *unit) {
+            Some((name, unit)) => write!(f, "{} {name}", Fixed::new(self.0, *unit, 1)),
+            None => write!(f, "{} B", self.0),
+        }
+    }
 }
 
 /// The mean of a total over a count; zero without a count.
@@ -172,13 +251,21 @@ mod tests {
 
     #[test]
     fn numbers_in_words() {
-        assert_eq!(human(Nanos(999)), "999 ns");
-        assert_eq!(human(Nanos(410_000)), "0.41 ms");
-        assert_eq!(human(Nanos(14_502_000)), "14.5 ms");
-        assert_eq!(human(Nanos(1_213_000_000)), "1.21 s");
-        assert_eq!(thousands(1_234_567), "1,234,567");
-        assert_eq!(plural(1, "fsync"), "1 fsync");
-        assert_eq!(percent(Nanos(1), Nanos(3)), "33 %");
-        assert_eq!(size(64 << 20), "64.0 MiB");
+        assert_eq!(human(Nanos(999)).to_string(), "999 ns");
+        assert_eq!(human(Nanos(410_000)).to_string(), "0.41 ms");
+        assert_eq!(human(Nanos(14_502_000)).to_string(), "14.5 ms");
+        assert_eq!(human(Nanos(1_213_000_000)).to_string(), "1.21 s");
+        assert_eq!(thousands(1_234_567).to_string(), "1,234,567");
+        assert_eq!(plural(1, "fsync").to_string(), "1 fsync");
+        assert_eq!(plural_by(2, "process", "es").to_string(), "2 processes");
+        assert_eq!(percent(Nanos(1), Nanos(3)).to_string(), "33 %");
+        assert_eq!(size(64 << 20).to_string(), "64.0 MiB");
+        assert_eq!(size(u64::MAX).to_string(), "17179869184.0 GiB");
+        assert_eq!(human(Nanos(99_999)).to_string(), "100.0 us");
+        assert_eq!(human(Nanos(999_995)).to_string(), "1.00 ms");
+        assert_eq!(human(Nanos(1_995_000_000)).to_string(), "2.00 s");
+        assert_eq!(human(Nanos::MAX).to_string(), "18446744073.71 s");
+        assert_eq!(thousands(1_000_020).to_string(), "1,000,020");
+        assert_eq!(percent(Nanos::MAX, Nanos(1)).to_string(), "1844674407370955161500 %");
     }
 }

@@ -11,13 +11,13 @@
 //! own wait: the same call each time. And while a step lasts, somebody of its process
 //! or of the processes below it has run at least once.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use agenttrace_parse::{Nanos, Pid};
 
 use crate::model::Model;
 use crate::syscall_table::SyscallClass;
-use crate::task::{State, Task};
+use crate::task::{State, Task, TaskId};
 use crate::window::Step;
 
 /// A clock is read this near to the edge of a call.
@@ -56,11 +56,12 @@ pub(crate) fn check(model: &Model, steps: &[Step]) -> Option<Doubt> {
     // wait for work.
     let mut sides = [(0_usize, 0_usize); 2];
     let mut active_elsewhere = false;
+    let mut families = Families::default();
     for step in steps.iter().filter(|step| step.mapped) {
         if lost(model, step) {
             continue;
         }
-        let Some(alive) = anybody_ran(model, step) else { continue };
+        let Some(alive) = anybody_ran(model, step, &mut families) else { continue };
         looked_at += 1;
         if !alive {
             idle += 1;
@@ -119,7 +120,7 @@ fn lost(model: &Model, step: &Step) -> bool {
 
 /// Whether the root, another task of its process, or a descendant ran within the
 /// window. `None` where the capture does not know.
-fn anybody_ran(model: &Model, step: &Step) -> Option<bool> {
+fn anybody_ran<'m>(model: &'m Model, step: &Step, families: &mut Families<'m>) -> Option<bool> {
     let (from, to) = reach(step);
     let root = model.task(step.root);
     let runs = |task: &Task| {
@@ -136,13 +137,22 @@ fn anybody_ran(model: &Model, step: &Step) -> Option<bool> {
     if !dead && root.birth.is_none_or(|birth| birth < to) && unknown(root) {
         return None;
     }
-    let pids: BTreeSet<Pid> = step.pid.into_iter().chain([root.pid]).collect();
+    let family = families.entry((step.root, step.pid)).or_insert_with(|| family(model, step));
+    Some(family.iter().any(|task| runs(task)))
+}
+
+/// By root and process of a step: the tasks that may work for it.
+type Families<'m> = BTreeMap<(TaskId, Option<Pid>), Vec<&'m Task>>;
+
+/// The tasks of a step's process, and those below its root.
+fn family<'m>(model: &'m Model, step: &Step) -> Vec<&'m Task> {
+    let pids: BTreeSet<Pid> = step.pid.into_iter().chain([model.task(step.root).pid]).collect();
     let below = |task: &Task| {
         std::iter::successors(task.parent, |parent| model.task(*parent).parent)
             .take(DEEPEST)
             .any(|parent| parent == step.root)
     };
-    Some(model.tasks.iter().any(|t| (pids.contains(&t.pid) || below(t)) && runs(t)))
+    model.tasks.iter().filter(|t| pids.contains(&t.pid) || below(t)).collect()
 }
 
 /// The window, with the error of its edges.
@@ -172,7 +182,7 @@ fn edge(model: &Model, step: &Step, time: Nanos) -> Edge {
         None => Edge::Unknown,
         Some((op, call)) => {
             let at_edge = time - op.start <= near || op.recorded_end() - time <= near;
-            if call.mark || at_edge || MARKING.contains(&model.syscalls.name(call.nr).as_str()) {
+            if call.mark || at_edge || MARKING.contains(&&*model.syscalls.name(call.nr)) {
                 Edge::Fits
             } else {
                 Edge::Inside(call.nr)

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use agenttrace_parse::context::{CgroupCount, Machine, Mount};
 use agenttrace_parse::{Addr, Calibration, CaptureInfo, Cpu, Dev, Diagnostics, Nanos};
+use rustc_hash::FxHashSet;
 
 use crate::balancing::Balancing;
 use crate::commit::{Commit, Handle};
@@ -128,14 +129,13 @@ pub struct LostInterval {
 /// The event types that a capture recorded.
 #[derive(Clone, Debug, Default)]
 pub struct Captured {
-    names: Vec<String>,
+    names: FxHashSet<String>,
     system_wide: bool,
 }
 
 impl Captured {
     pub(crate) fn new(info: &CaptureInfo) -> Self {
-        let mut names: Vec<String> = info.event_types.iter().map(|t| t.name.clone()).collect();
-        names.sort();
+        let names = info.event_types.iter().map(|t| t.name.clone()).collect();
         Self { names, system_wide: info.system_wide }
     }
 
@@ -148,7 +148,7 @@ impl Captured {
     /// Whether this event type was recorded, even if it never occurred.
     #[must_use]
     pub fn has(&self, name: &str) -> bool {
-        self.names.binary_search_by(|n| n.as_str().cmp(name)).is_ok()
+        self.names.contains(name)
     }
 }
 

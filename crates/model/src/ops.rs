@@ -8,25 +8,29 @@
 //!                  fault  a b  address (48 bits), file                         c  page
 //! ```
 
+use std::io;
 use std::num::NonZeroU32;
 use std::ops::Range;
 
 use agenttrace_parse::{Addr, Calibration, Dev, Nanos};
+use bytemuck::{Pod, Zeroable};
 
 use crate::lock::LockKind;
 use crate::op::{FaultOp, FdKind, Op, OpKind, SyscallOp, cost_within};
+use crate::rows::{Rows, Spill};
 
 /// The operations of a task, in the order of their start.
 #[derive(Clone, Debug, Default)]
 pub struct Ops {
-    packed: Vec<Packed>,
+    packed: Rows<Packed>,
     /// Those that do not fit.
     whole: Vec<Op>,
     /// What starts are counted from: the first that is not zero.
     base: Nanos,
 }
 
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
+#[repr(C)]
 struct Packed {
     place: u64,
     len: u32,
@@ -36,6 +40,9 @@ struct Packed {
     b: u32,
     c: u32,
 }
+
+/// Operations that are calibrated at a time, where a file holds them: 2 MB.
+const AT_ONCE: usize = 1 << 16;
 
 /// `len` of an operation that is open.
 const OPEN: u32 = u32::MAX;
@@ -86,20 +93,20 @@ impl Ops {
     /// How many there are.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.packed.len()
+        self.packed.count()
     }
 
     /// Whether there are none.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.packed.is_empty()
+        self.len() == 0
     }
 
     /// The operation with this index.
     #[must_use]
     #[inline(always)]
     pub fn get(&self, index: usize) -> Option<Op> {
-        let packed = self.packed.get(index)?;
+        let packed = self.packed.read(index)?;
         if packed.word & KIND == WHOLE {
             return self.whole.get(packed.a as usize).copied();
         }
@@ -122,24 +129,30 @@ impl Ops {
     /// How many start before a time: the index of the first that does not.
     #[must_use]
     pub fn before(&self, time: Nanos) -> usize {
-        self.packed.partition_point(|packed| self.starts(packed) < time)
+        self.packed.settled().partition_point(|packed| self.starts(packed) < time)
     }
 
     /// How many start at a time or before: the index of the first that starts later.
     #[must_use]
     pub fn up_to(&self, time: Nanos) -> usize {
-        self.packed.partition_point(|packed| self.starts(packed) <= time)
+        self.packed.settled().partition_point(|packed| self.starts(packed) <= time)
+    }
+
+    /// The rows, to be moved.
+    pub(crate) fn rows(&mut self) -> &mut dyn Spill {
+        &mut self.packed
     }
 
     /// The same, looked for from this many on: a near one is found at once, in leaps that double.
     #[must_use]
     pub(crate) fn up_to_from(&self, begun: usize, time: Nanos) -> usize {
+        let rows = self.packed.settled();
         let by_then = |packed: &Packed| self.starts(packed) <= time;
-        let before = begun.checked_sub(1).and_then(|last| self.packed.get(last));
+        let before = begun.checked_sub(1).and_then(|last| rows.get(last));
         if before.is_some_and(|packed| !by_then(packed)) {
             return self.up_to(time);
         }
-        let later = self.packed.get(begun..).unwrap_or_default();
+        let later = rows.get(begun..).unwrap_or_default();
         let mut leap = 1;
         while later.get(leap - 1).is_some_and(by_then) {
             leap *= 2;
@@ -152,14 +165,14 @@ impl Ops {
     #[must_use]
     #[inline]
     pub fn start(&self, index: usize) -> Option<Nanos> {
-        self.packed.get(index).map(|packed| self.starts(packed))
+        self.packed.read(index).map(|packed| self.starts(&packed))
     }
 
     /// When an operation ends; [`Nanos::MAX`] while open.
     #[must_use]
     #[inline]
     pub fn end(&self, index: usize) -> Option<Nanos> {
-        let packed = self.packed.get(index)?;
+        let packed = self.packed.read(index)?;
         if packed.word & KIND == WHOLE {
             return self.whole.get(packed.a as usize).map(|op| op.end);
         }
@@ -170,7 +183,7 @@ impl Ops {
     #[must_use]
     #[inline]
     pub fn parent(&self, index: usize) -> Option<usize> {
-        let packed = self.packed.get(index)?;
+        let packed = self.packed.read(index)?;
         if packed.word & KIND == WHOLE {
             return self.whole.get(packed.a as usize)?.parent();
         }
@@ -199,7 +212,7 @@ impl Ops {
 
     #[inline]
     fn is(&self, index: usize, kind: u32, whole: impl Fn(&OpKind) -> bool) -> bool {
-        self.packed.get(index).is_some_and(|packed| match packed.word & KIND {
+        self.packed.read(index).is_some_and(|packed| match packed.word & KIND {
             WHOLE => self.whole.get(packed.a as usize).is_some_and(|op| whole(&op.kind)),
             other => other == kind,
         })
@@ -212,10 +225,10 @@ impl Ops {
         if self.base == Nanos::ZERO {
             self.base = op.start;
         }
-        let index = self.packed.len();
+        let index = self.len();
         self.packed.push(Packed::default());
         let base = self.base;
-        if self.packed.last_mut().and_then(|row| row.fill(op, index, base)).is_none() {
+        if self.packed.in_memory(index).and_then(|row| row.fill(op, index, base)).is_none() {
             self.keep_whole(index, *op);
         }
         index
@@ -225,8 +238,8 @@ impl Ops {
     #[inline(always)]
     pub(crate) fn close(&mut self, index: usize, time: Nanos, estimated: bool) -> Option<Nanos> {
         let base = self.base;
-        let packed = self.packed.get_mut(index)?;
-        if packed.word & KIND != WHOLE
+        if let Some(packed) = self.packed.in_memory(index)
+            && packed.word & KIND != WHOLE
             && let start = packed.start(base)
             && let Ok(len) = u32::try_from((time - start).0)
             && len != OPEN
@@ -243,7 +256,7 @@ impl Ops {
     /// Notes what a call returned.
     #[inline]
     pub(crate) fn set_ret(&mut self, index: usize, ret: i64) {
-        if let Some(packed) = self.packed.get_mut(index)
+        if let Some(packed) = self.packed.in_memory(index)
             && packed.word & KIND == SYSCALL
             && let Ok(ret) = i32::try_from(ret)
         {
@@ -257,7 +270,7 @@ impl Ops {
     /// Notes whether a fault was major.
     #[inline]
     pub(crate) fn set_major(&mut self, index: usize, major: bool) {
-        if let Some(packed) = self.packed.get_mut(index)
+        if let Some(packed) = self.packed.in_memory(index)
             && packed.word & KIND == FAULT
         {
             packed.word = packed.word & !MAJOR | MAJOR_TOLD | if major { MAJOR } else { 0 };
@@ -286,16 +299,16 @@ impl Ops {
 
     /// Puts another in the place of one.
     pub(crate) fn set(&mut self, index: usize, op: &Op) {
-        match self.packed.get(index) {
+        match self.packed.read(index) {
             Some(packed) if packed.word & KIND == WHOLE => {
                 if let Some(whole) = self.whole.get_mut(packed.a as usize) {
                     *whole = *op;
                 }
             }
-            Some(_) => {
-                let base = self.base;
-                let row = self.packed.get_mut(index);
-                if row.and_then(|row| row.fill(op, index, base)).is_none() {
+            Some(mut packed) => {
+                if packed.fill(op, index, self.base).is_some() {
+                    self.packed.replace(index, packed);
+                } else {
                     self.keep_whole(index, *op);
                 }
             }
@@ -314,38 +327,50 @@ impl Ops {
     /// Notes a gap with an operation that has ended ([`Op::gap`]).
     #[inline]
     pub(crate) fn set_gap(&mut self, index: usize, gap: u32) {
-        match self.packed.get_mut(index) {
-            Some(packed) if packed.word & KIND != WHOLE => packed.gap = gap,
-            Some(packed) => {
-                if let Some(op) = self.whole.get_mut(packed.a as usize) {
-                    op.gap = gap;
-                }
-            }
-            None => {}
+        if let Some(packed) = self.packed.in_memory(index)
+            && packed.word & KIND != WHOLE
+        {
+            packed.gap = gap;
+            return;
         }
+        self.edit(index, |op| op.gap = gap);
     }
 
     /// Puts the measured costs of exits into the ends, and guessed ends where they belong.
-    pub(crate) fn calibrate(&mut self, costs: &Calibration, unit: Nanos) {
-        for index in 0..self.len() {
-            self.settle(index, costs, unit);
-            // A nested operation that was closed late, or whose cost was added, never
-            // outlives what is around it.
-            let around = self.parent(index).and_then(|parent| self.end(parent));
-            if let (Some(around), Some(end)) = (around, self.end(index))
-                && end > around
-            {
-                let over = u32::try_from((end - around).0).unwrap_or(u32::MAX);
-                self.edit(index, |op| {
-                    op.gap = op.gap.saturating_sub(over);
-                    op.end = around;
-                });
+    /// Nothing is pushed any more.
+    ///
+    /// # Errors
+    /// Those of the scratch file.
+    pub(crate) fn calibrate(&mut self, costs: &Calibration, unit: Nanos) -> io::Result<()> {
+        let mut from = 0;
+        while from < self.len() {
+            let to = self.packed.hold(from, AT_ONCE)?.min(self.len());
+            for index in from..to {
+                self.calibrate_one(index, costs, unit);
             }
+            from = to;
+        }
+        Ok(())
+    }
+
+    fn calibrate_one(&mut self, index: usize, costs: &Calibration, unit: Nanos) {
+        self.settle(index, costs, unit);
+        // A nested operation that was closed late, or whose cost was added, never
+        // outlives what is around it.
+        let around = self.parent(index).and_then(|parent| self.end(parent));
+        if let (Some(around), Some(end)) = (around, self.end(index))
+            && end > around
+        {
+            let over = u32::try_from((end - around).0).unwrap_or(u32::MAX);
+            self.edit(index, |op| {
+                op.gap = op.gap.saturating_sub(over);
+                op.end = around;
+            });
         }
     }
 
     fn settle(&mut self, index: usize, costs: &Calibration, unit: Nanos) {
-        let Some(packed) = self.packed.get_mut(index) else { return };
+        let Some(packed) = self.packed.in_memory(index) else { return };
         let cost = match packed.word & KIND {
             SYSCALL => costs.exit_cost,
             FAULT => costs.fault_cost,
@@ -367,9 +392,7 @@ impl Ops {
     fn keep_whole(&mut self, index: usize, op: Op) {
         let a = u32::try_from(self.whole.len()).unwrap_or(u32::MAX);
         self.whole.push(op);
-        if let Some(row) = self.packed.get_mut(index) {
-            *row = Packed { word: WHOLE, a, ..Packed::default() };
-        }
+        self.packed.replace(index, Packed { word: WHOLE, a, ..Packed::default() });
     }
 }
 

@@ -1,5 +1,7 @@
 //! System call numbers to names, and to the few classes that the analysis tells apart.
 
+use std::borrow::Cow;
+
 use agenttrace_parse::Addr;
 
 use crate::op::SyscallOp;
@@ -44,7 +46,7 @@ pub enum SyscallClass {
 /// One system call of an architecture.
 #[derive(Clone, Debug)]
 struct Entry {
-    name: String,
+    name: Cow<'static, str>,
     class: SyscallClass,
     loader: bool,
 }
@@ -71,10 +73,10 @@ impl SyscallTable {
                     Some(name) => Entry {
                         class: classify(name),
                         loader: LOADER_CALLS.contains(&name),
-                        name: name.to_owned(),
+                        name: name.into(),
                     },
                     None => Entry {
-                        name: format!("sys_{nr}"),
+                        name: format!("sys_{nr}").into(),
                         class: SyscallClass::Other,
                         loader: false,
                     },
@@ -90,8 +92,8 @@ impl SyscallTable {
 
     /// The kernel's name, or `sys_N`.
     #[must_use]
-    pub fn name(&self, nr: i32) -> String {
-        self.entry(nr).map_or_else(|| format!("sys_{nr}"), |e| e.name.clone())
+    pub fn name(&self, nr: i32) -> Cow<'static, str> {
+        self.entry(nr).map_or_else(|| format!("sys_{nr}").into(), |e| e.name.clone())
     }
 
     /// The class.
@@ -230,10 +232,10 @@ mod tests {
     #[test]
     fn names_and_classes_by_architecture() {
         let x86 = SyscallTable::new(Some("x86_64"));
-        assert_eq!((x86.name(74).as_str(), x86.class(74)), ("fsync", SyscallClass::Durability));
+        assert_eq!((&*x86.name(74), x86.class(74)), ("fsync", SyscallClass::Durability));
         assert_eq!(x86.number("wait4"), Some(61));
         assert_eq!(x86.name(-1), "sys_-1");
         let arm = SyscallTable::new(Some("aarch64"));
-        assert_eq!((arm.name(82).as_str(), arm.class(82)), ("fsync", SyscallClass::Durability));
+        assert_eq!((&*arm.name(82), arm.class(82)), ("fsync", SyscallClass::Durability));
     }
 }

@@ -1,6 +1,6 @@
 //! The tables of mechanisms, as text and as cells for other formats.
 
-use agenttrace_attribute::detail::{Column, Detail, Unit, Value};
+use agenttrace_attribute::detail::{Column, Detail, Details, Rows, Unit, Value};
 use agenttrace_model::parse::Nanos;
 
 use crate::duration::{bytes, human, plural, thousands};
@@ -11,9 +11,9 @@ use crate::style::Style;
 const NAME: usize = 40;
 
 /// The tables that have rows.
-pub(crate) fn filled(details: &[Detail]) -> impl Iterator<Item = (&Detail, &[Vec<Value>])> {
+pub(crate) fn filled(details: &Details) -> impl Iterator<Item = (Detail<'_>, Rows<'_>)> {
     details.iter().filter_map(|detail| {
-        let rows = detail.rows.as_deref().filter(|rows| !rows.is_empty())?;
+        let rows = detail.rows.filter(|rows| !rows.is_empty())?;
         Some((detail, rows))
     })
 }
@@ -22,7 +22,7 @@ pub(crate) fn filled(details: &[Detail]) -> impl Iterator<Item = (&Detail, &[Vec
 pub(crate) fn cell(column: &Column, value: &Value) -> String {
     match value {
         Value::Unknown => "-".to_owned(),
-        Value::Text(text) => text.clone(),
+        Value::Text(text) => text.clone().into_owned(),
         Value::Number(n) => match column.unit {
             Unit::Nanos => human(Nanos(*n)),
             Unit::Bytes => bytes(*n),
@@ -32,13 +32,8 @@ pub(crate) fn cell(column: &Column, value: &Value) -> String {
 }
 
 /// A table as lines of text: its first rows, as many columns as fit; then what was left out.
-pub(crate) fn text(
-    detail: &Detail,
-    rows: &[Vec<Value>],
-    most: usize,
-    style: &Style,
-) -> Vec<String> {
-    let shown = &rows[..rows.len().min(most)];
+pub(crate) fn text(detail: Detail<'_>, rows: Rows<'_>, most: usize, style: &Style) -> Vec<String> {
+    let shown: Vec<&[Value]> = rows.iter().take(most).collect();
     let mut columns: Vec<(bool, Vec<String>)> = Vec::new();
     let mut used = 1;
     for (index, column) in detail.columns.iter().enumerate() {

@@ -1,7 +1,9 @@
 //! A small report made by hand, for tests.
 
+use std::sync::Arc;
+
 use agenttrace_attribute::cause::{Cause, Resource};
-use agenttrace_attribute::detail::{Column, Detail, Value};
+use agenttrace_attribute::detail::{Column, Details, Head, Table, Value};
 use agenttrace_attribute::report::*;
 use agenttrace_model::parse::{
     CaptureInfo, Clock, ClockId, Cpu, Dev, Diagnostics, Nanos, Pid, Problem, StepId, Tid, Topology,
@@ -34,7 +36,7 @@ fn segment(cause: Cause, resource: Resource, stack: &[&str]) -> SegmentKind {
         cause,
         resource,
         under: None,
-        stack: stack.iter().map(|s| (*s).to_owned()).collect(),
+        stack: stack.iter().map(|s| (*s).to_owned().into()).collect(),
         object: None,
         reason: None,
         inferred: false,
@@ -123,7 +125,7 @@ pub(crate) fn fault_step() -> StepReport {
         ],
         segments,
         inclusive: inclusive(),
-        details: vec![spawns()],
+        details: spawns(),
         histograms: vec![histogram(&[0, 0, 0, 0, 12, 42, 230, 9, 3, 0, 0, 0, 0, 0, 5])],
         tasks: vec![
             StepTask {
@@ -155,30 +157,40 @@ pub(crate) fn fault_step() -> StepReport {
     }
 }
 
-fn spawns() -> Detail {
+fn no_details() -> Details {
+    Details::new(Arc::new([]))
+}
+
+fn spawns() -> Details {
     const COLUMNS: &[Column] = &[
         Column::text("program", "program"),
         Column::count("count", "spawns"),
         Column::time("fork_ns", "fork"),
         Column::bytes("resident_bytes", "resident"),
     ];
-    Detail {
+    let head = Head {
         id: "spawns",
         title: "programs started",
         actors: false,
         columns: COLUMNS,
-        rows: Some(vec![
-            vec!["true|<script>".into(), 20_u64.into(), Nanos(380_000).into(), Value::Unknown],
-            vec!["sh".into(), 1_u64.into(), Nanos(1_200_000).into(), 536_870_912_u64.into()],
-        ]),
-        more: 3,
         missing: Vec::new(),
-        notes: vec!["fork copies page tables".to_owned()],
-    }
+    };
+    let program = |name: &'static str, n: u64, fork, resident| {
+        [name.into(), n.into(), Nanos(fork).into(), resident]
+    };
+    let shown = [
+        program("true|<script>", 20, 380_000, Value::Unknown),
+        program("sh", 1, 1_200_000, 536_870_912_u64.into()),
+    ];
+    let left_out = [(); 3].map(|()| program("ls", 1, 1, Value::Unknown));
+    let table = Table::from_iter(shown.into_iter().chain(left_out)).at_most(2, COLUMNS.len());
+    let mut details = Details::new(Arc::new([head]));
+    details.set(0, table.with_notes(["fork copies page tables".into()]));
+    details
 }
 
 fn inclusive() -> Inclusive {
-    let call = |name: &str, count, errors, total| SyscallRow {
+    let call = |name: &'static str, count, errors, total| SyscallRow {
         name: name.into(),
         count,
         errors,
@@ -282,7 +294,7 @@ fn cpu_step() -> StepReport {
         }],
         segments: segments(t0, [(wall, segment(Cause::UserCpu, Resource::CpuUser, &["</svg>;x"]))]),
         inclusive: Inclusive::default(),
-        details: Vec::new(),
+        details: no_details(),
         histograms: Vec::new(),
         tasks: Vec::new(),
         observed: Nanos(wall),
@@ -390,7 +402,7 @@ pub(crate) fn report() -> Report {
                 penalty: "vfs_metadata: 6.1 ms x 200 steps = 1.2 s".into(),
             }],
             histograms: vec![histogram(&[0, 3, 42])],
-            details: Vec::new(),
+            details: no_details(),
         },
         steps: vec![fault_step(), cpu_step()],
         notes: vec!["step 9 ends before it begins: line 4".into()],

@@ -265,7 +265,7 @@ pub(crate) fn proof(evidence: &Evidence) -> String {
 /// The remedy with its condition; and what it saves at most.
 pub(crate) fn remedy(fix: &Recommendation) -> (String, String) {
     let text = if fix.condition.is_empty() {
-        fix.text.clone()
+        fix.text.clone().into_owned()
     } else {
         format!("{} ({})", fix.text, fix.condition)
     };

@@ -7,13 +7,8 @@ use agenttrace_model::{Model, TaskId};
 use rustc_hash::FxHashMap;
 
 use super::Checked;
-use crate::cells::CellKey;
 use crate::path::{Frame, PathSegment, device_name, file_name};
 use crate::report::{SegmentKind, Segments};
-
-/// What tells a segment's kind, as long as no task is renamed: its cell, and whether its state
-/// was inferred.
-type Key = (CellKey, bool);
 
 /// A kind that has been put into words.
 #[derive(Clone, Copy)]
@@ -25,50 +20,49 @@ struct Known {
 }
 
 /// The segments of a path, with their stacks, objects and reasons as text.
-pub(super) fn segments(model: &Model, checked: &Checked) -> Segments {
+pub(super) fn segments(model: &Model, checked: &Checked, texts: &mut Texts) -> Segments {
     let path = &checked.path.segments;
     let start = path.first().map_or(Nanos::ZERO, |s| s.start);
     let mut out = Segments::with_capacity(start, path.len());
-    let mut words = Words { model, checked, names: FxHashMap::default() };
-    let mut known: Vec<Known> = Vec::new();
-    let mut places: FxHashMap<Key, usize> = FxHashMap::default();
-    // A path goes back and forth between two kinds for long: a call and what is around it.
-    let mut recent: [Option<(Key, usize)>; 2] = [None; 2];
-    for s in path {
-        let key = (CellKey::of(s), s.inferred);
-        let place = match recent.iter().flatten().find(|(k, _)| *k == key) {
-            Some((_, place)) => *place,
-            None => {
-                let place = *places.entry(key).or_insert(known.len());
-                recent = [Some((key, place)), recent[0]];
-                place
-            }
-        };
-        let kind = match known.get(place) {
+    let mut kinds = Kinds { model, checked, texts };
+    // As long as no task is renamed, a segment's cell and whether its state was inferred tell
+    // its kind.
+    let mut known: Vec<Option<Known>> = Vec::new();
+    for (s, cell) in path.iter().zip(&checked.path.places) {
+        let place = cell.index() * 2 + usize::from(s.inferred);
+        if place >= known.len() {
+            known.resize(place + 1, None);
+        }
+        let Some(slot) = known.get_mut(place) else { continue };
+        let kind = match *slot {
             Some(known) if s.start < known.until => known.kind,
             before => {
-                let (kind, until) = words.kind(s);
+                let (kind, until) = kinds.kind(s);
                 let same = before.filter(|b| out.kinds().get(b.kind) == Some(&kind));
                 let kind = same.map_or_else(|| out.add_kind(kind), |b| b.kind);
-                match known.get_mut(place) {
-                    Some(slot) => *slot = Known { kind, until },
-                    None => known.push(Known { kind, until }),
-                }
+                *slot = Some(Known { kind, until });
                 kind
             }
         };
         out.push(kind, s.end - s.start);
     }
+    out.shrink_to_fit();
     out
 }
 
-struct Words<'m> {
-    model: &'m Model,
-    checked: &'m Checked,
+/// Names that many steps have in common, made once for each thread.
+#[derive(Default)]
+pub(super) struct Texts {
     names: FxHashMap<Comm, Arc<str>>,
 }
 
-impl Words<'_> {
+struct Kinds<'m> {
+    model: &'m Model,
+    checked: &'m Checked,
+    texts: &'m mut Texts,
+}
+
+impl Kinds<'_> {
     /// What a segment is, and until when another with the same properties is that as well:
     /// names of tasks may change.
     fn kind(&mut self, s: &PathSegment) -> (SegmentKind, Nanos) {
@@ -84,7 +78,8 @@ impl Words<'_> {
         }
         let task = model.tasks.get(s.task.0 as usize);
         let comm = task.map(|t| t.name_at(s.start)).unwrap_or_default();
-        let comm = self.names.entry(comm).or_insert_with(|| Arc::from(comm.to_text()));
+        let known = self.texts.names.entry(comm);
+        let comm = known.or_insert_with(|| Arc::from(comm.to_text()));
         let kind = SegmentKind {
             tid: task.map_or(Tid(-1), |t| t.tid),
             pid: task.map_or(Pid(-1), |t| t.pid),
@@ -94,7 +89,10 @@ impl Words<'_> {
             under: s.under,
             stack: frames.iter().map(|f| f.text(model, s.start)).collect(),
             object: frames.iter().rev().find_map(|f| object(model, *f)).map(Arc::from),
-            reason: s.reason.map(|r| r.text().to_owned()).or_else(|| self.checked.broken.clone()),
+            reason: match s.reason {
+                Some(reason) => Some(reason.text().into()),
+                None => self.checked.broken.clone().map(Into::into),
+            },
             inferred: s.inferred,
         };
         (kind, until)

@@ -70,7 +70,7 @@ fn doing(model: &Model, task: &Task, time: Nanos) -> Option<Doing> {
         if model.syscalls.class(call.nr) == SyscallClass::Metadata {
             return Some(Doing::Names);
         }
-        MAPPING.contains(&model.syscalls.name(call.nr).as_str()).then_some(Doing::Mapping)
+        MAPPING.contains(&&*model.syscalls.name(call.nr)).then_some(Doing::Mapping)
     })
 }
 

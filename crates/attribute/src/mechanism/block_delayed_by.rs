@@ -1,8 +1,8 @@
 //! Who delayed a step's block requests: the requests in the device's queue before them, by owner.
 
 use crate::block_io::{Delay, OwnerKind, delays};
-use crate::detail::{Column, Value};
-use crate::mechanism::{Mechanism, Rows, StepView};
+use crate::detail::{Column, Table};
+use crate::mechanism::{Mechanism, StepView};
 use crate::path::file_name;
 
 pub(crate) struct BlockDelayedBy;
@@ -32,7 +32,7 @@ impl Mechanism for BlockDelayedBy {
         ];
         COLUMNS
     }
-    fn step(&self, view: &StepView<'_>) -> Rows {
+    fn step(&self, view: &StepView<'_>) -> Table {
         let index = view.index;
         let delays = delays(index, Some(view.number), view.work, |_| true);
         let step = |d: &Delay| d.owner.step.and_then(|n| index.windows.steps.get(n));
@@ -44,7 +44,7 @@ impl Mechanism for BlockDelayedBy {
                 OwnerKind::Unknown => "not recorded",
             };
             let task = d.owner.task.and_then(|id| index.model.tasks.get(id.0 as usize));
-            let row: Vec<Value> = vec![
+            [
                 task.map(|t| t.name_at(view.step.end).to_text()).into(),
                 how.into(),
                 step(d).map(|s| s.id.to_string()).into(),
@@ -55,17 +55,16 @@ impl Mechanism for BlockDelayedBy {
                 d.delayed.into(),
                 d.queue.into(),
                 d.device.into(),
-            ];
-            row
+            ]
         });
-        let rows: Vec<Vec<Value>> = rows.collect();
+        let rows: Table = rows.collect();
         let mut notes = Vec::new();
         if !rows.is_empty() {
             notes.push(
                 "summed over the step's requests: their time in the queue while the owner's, issued before, were in it or on the device; and their time on the device together with those"
-                    .to_owned(),
+                    .into(),
             );
         }
-        Rows { rows, notes }
+        rows.with_notes(notes)
     }
 }

@@ -6,9 +6,9 @@ use std::collections::BTreeMap;
 use agenttrace_model::Request;
 use agenttrace_model::parse::{BlockOp, Nanos};
 
-use crate::detail::{Column, Value};
+use crate::detail::{Column, Table, Words};
 use crate::inclusive::{Index, Stretch};
-use crate::mechanism::{Mechanism, Rows, StepView};
+use crate::mechanism::{Mechanism, StepView};
 use crate::path::file_name;
 use crate::report::Stats;
 use crate::stats::stats;
@@ -153,14 +153,14 @@ impl Mechanism for BlockFiles {
         ];
         COLUMNS
     }
-    fn step(&self, view: &StepView<'_>) -> Rows {
+    fn step(&self, view: &StepView<'_>) -> Table {
         let files = by_file(view.index, view.work, |_| true);
         let mut notes = Vec::new();
         if files.iter().any(|f| f.file.is_none()) {
             notes.push(missing(view.index));
         }
         let rows = files.iter().map(|f| {
-            let row: Vec<Value> = vec![
+            [
                 f.file.map(|file| file_name(view.index.model, file)).into(),
                 f.op.name().into(),
                 f.order().text().into(),
@@ -172,18 +172,18 @@ impl Mechanism for BlockFiles {
                 f.stats.p50.into(),
                 f.stats.p99.into(),
                 f.stats.max.into(),
-            ];
-            row
+            ]
         });
-        Rows { rows: rows.collect(), notes }
+        Table::from_iter(rows).with_notes(notes)
     }
 }
 
-fn missing(index: &Index<'_>) -> String {
+fn missing(index: &Index<'_>) -> Words {
     let lookups = "ext4:ext4_es_lookup_extent_enter";
     if index.model.captured.has(lookups) {
-        "without a file: metadata, flushes, and what no event of the same call names".to_owned()
+        "without a file: metadata, flushes, and what no event of the same call names".into()
     } else {
         format!("without a file: metadata, flushes, and direct I/O, for {lookups} was not captured")
+            .into()
     }
 }

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use agenttrace_model::parse::{BlockOp, Dev, Nanos};
 
-use crate::detail::{Column, Value};
-use crate::mechanism::{Mechanism, Rows, StepView};
+use crate::detail::{Column, Table};
+use crate::mechanism::{Mechanism, StepView};
 use crate::path::device_name;
 use crate::stats::stats;
 
@@ -98,7 +98,7 @@ impl Mechanism for BlockRequests {
         ];
         COLUMNS
     }
-    fn step(&self, view: &StepView<'_>) -> Rows {
+    fn step(&self, view: &StepView<'_>) -> Table {
         let index = view.index;
         let io = index.block_io();
         let mut sums: BTreeMap<(Dev, BlockOp, SizeClass), Sum> = BTreeMap::new();
@@ -134,7 +134,7 @@ impl Mechanism for BlockRequests {
         }
         let rows = sums.into_iter().map(|((dev, op, size), mut sum)| {
             let took = stats(&mut sum.took);
-            let row: Vec<Value> = vec![
+            [
                 device_name(index.model, dev).into(),
                 op.name().into(),
                 size.text().into(),
@@ -152,22 +152,22 @@ impl Mechanism for BlockRequests {
                 took.p50.into(),
                 took.p99.into(),
                 took.max.into(),
-            ];
-            row
+            ]
         });
-        let rows: Vec<Vec<Value>> = rows.collect();
+        let rows: Table = rows.collect();
         let mut notes = Vec::new();
         if !rows.is_empty() {
             notes.push(
                 "queue: from the submission to the last issue, plug and scheduler included; hop: from completion to the wakeup of who waited; p50, p99, max: from submission to completion"
-                    .to_owned(),
+                    .into(),
             );
         }
         if open > 0 {
-            notes.push(format!(
-                "{open} of them were not completed in the capture: counted, not timed"
-            ));
+            notes.push(
+                format!("{open} of them were not completed in the capture: counted, not timed")
+                    .into(),
+            );
         }
-        Rows { rows, notes }
+        rows.with_notes(notes)
     }
 }

@@ -5,10 +5,10 @@ use std::collections::BTreeMap;
 use agenttrace_model::parse::{Dev, Nanos};
 use agenttrace_model::{Commit, Model};
 
-use crate::detail::{Column, Value};
+use crate::detail::{Column, Table, Value, Words};
 use crate::inclusive::Index;
 use crate::journal::{Asked, asked, members};
-use crate::mechanism::{Mechanism, Rows, StepView};
+use crate::mechanism::{Mechanism, StepView};
 use crate::path::device_name;
 
 pub(crate) struct Commits;
@@ -88,7 +88,7 @@ impl Mechanism for Commits {
         ];
         COLUMNS
     }
-    fn step(&self, view: &StepView<'_>) -> Rows {
+    fn step(&self, view: &StepView<'_>) -> Table {
         let (index, model) = (view.index, view.index.model);
         let mut waited: BTreeMap<usize, Nanos> = BTreeMap::new();
         for (number, ns) in view.made.syncs(index, view.work).iter().flat_map(|call| &call.commits)
@@ -97,7 +97,7 @@ impl Mechanism for Commits {
         }
         let recorded = index.journals().handles_recorded;
         let mut began: BTreeMap<Dev, u64> = BTreeMap::new();
-        let mut rows = Vec::new();
+        let mut rows: Vec<[Value; 14]> = Vec::new();
         for (number, commit, since) in in_window(model, view.step.start, view.step.end) {
             if commit.start >= view.step.start {
                 *began.entry(commit.dev).or_default() += 1;
@@ -105,13 +105,13 @@ impl Mechanism for Commits {
             let between =
                 |from: Option<Nanos>, to: Option<Nanos>| from.zip(to).map(|(from, to)| to - from);
             let known = !commit.fast && (recorded || rows.len() < MOST_INFERRED);
-            let members = known.then(|| members(index, Some(view.number), commit, since));
+            let members = known.then(|| members(index, Some(view.number), number, since));
             let kind = match (commit.fast, commit.given_up) {
                 (false, _) => "full",
                 (true, false) => "fast",
                 (true, true) => "fast, given up",
             };
-            let row: Vec<Value> = vec![
+            rows.push([
                 device_name(model, commit.dev).into(),
                 kind.into(),
                 commit.transaction.map(u64::from).into(),
@@ -126,23 +126,22 @@ impl Mechanism for Commits {
                 members.as_ref().map(|m| m.kernel).into(),
                 members.as_ref().map(|m| m.theirs()).into(),
                 members.map(|m| m.words(index, commit.start)).into(),
-            ];
-            rows.push(row);
+            ]);
         }
         let wall = view.step.end - view.step.start;
-        let mut notes: Vec<String> = began
+        let mut notes: Vec<Words> = began
             .into_iter()
             .filter_map(|(dev, n)| {
                 let name = device_name(model, dev);
-                Some(format!("{n} began on {name}: {} a second", per_second(n, wall)?))
+                Some(format!("{n} began on {name}: {} a second", per_second(n, wall)?).into())
             })
             .collect();
         if !recorded && !rows.is_empty() {
             notes.push(
                 "inferred: handles were not captured (jbd2:jbd2_handle_start); ours and the others are calls that changed a directory or an inode since the commit before, on whatever file system"
-                    .to_owned(),
+                    .into(),
             );
         }
-        Rows { rows, notes }
+        Table::from_iter(rows).with_notes(notes)
     }
 }

@@ -6,8 +6,8 @@ use std::collections::BTreeMap;
 use agenttrace_model::TaskId;
 use agenttrace_model::parse::Nanos;
 
-use super::{Mechanism, Rows, StepView};
-use crate::detail::Column;
+use super::{Mechanism, StepView};
+use crate::detail::{Column, Table};
 use crate::inclusive::Stretch;
 use crate::throttle::{Throttle, Throttles};
 
@@ -35,7 +35,7 @@ impl Mechanism for CpuThrottle {
         ];
         COLUMNS
     }
-    fn step(&self, view: &StepView<'_>) -> Rows {
+    fn step(&self, view: &StepView<'_>) -> Table {
         let throttles = view.index.throttles(view.windows);
         let mut rows: Vec<_> = within(throttles, view.work).into_iter().collect();
         let total = |list: &[Throttle]| -> Nanos { list.iter().map(|t| t.to - t.from).sum() };
@@ -44,7 +44,7 @@ impl Mechanism for CpuThrottle {
             let t = view.index.task(task)?;
             let count =
                 |keep: &dyn Fn(&Throttle) -> bool| list.iter().filter(|t| keep(t)).count() as u64;
-            Some(vec![
+            Some([
                 t.name_at(view.step.end).to_text().into(),
                 u64::try_from(t.tid.0).ok().into(),
                 count(&|_| true).into(),
@@ -54,10 +54,10 @@ impl Mechanism for CpuThrottle {
                 count(&|t| t.idle).into(),
             ])
         });
-        let rows = rows.collect();
+        let rows: Table = rows.collect();
         let notes = (!view.index.model.captured.system_wide())
-            .then(|| "not all tasks were recorded: an idle CPU cannot be told".to_owned());
-        Rows { rows, notes: notes.into_iter().collect() }
+            .then(|| "not all tasks were recorded: an idle CPU cannot be told".into());
+        rows.with_notes(notes)
     }
 }
 

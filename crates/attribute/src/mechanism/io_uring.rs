@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use agenttrace_model::parse::Nanos;
 use agenttrace_model::{State, SyscallClass, TaskId, UringOp, UringRequest};
 
-use super::{Mechanism, Rows, StepView};
-use crate::detail::{Column, Value};
+use super::{Mechanism, StepView};
+use crate::detail::{Column, Table, Value, Words};
 use crate::stats::{plural, stats};
 
 /// By opcode.
@@ -53,7 +53,7 @@ impl Mechanism for IoUring {
     fn columns(&self) -> &'static [Column] {
         COLUMNS
     }
-    fn step(&self, view: &StepView<'_>) -> Rows {
+    fn step(&self, view: &StepView<'_>) -> Table {
         let mut sums: BTreeMap<UringOp, Sum> = BTreeMap::new();
         for request in requests(view) {
             let sum = sums.entry(request.op).or_default();
@@ -70,7 +70,7 @@ impl Mechanism for IoUring {
                 None => sum.open += 1,
             }
         }
-        let mut rows: Vec<(Nanos, Vec<Value>)> = Vec::new();
+        let mut rows: Vec<(Nanos, _)> = Vec::new();
         for (op, mut sum) in sums {
             let times = stats(&mut sum.durations);
             let mut row: Vec<Value> = vec![op.name().into()];
@@ -81,7 +81,7 @@ impl Mechanism for IoUring {
         }
         // Stable: opcodes in their order.
         rows.sort_by_key(|(total, _)| std::cmp::Reverse(*total));
-        Rows { rows: rows.into_iter().map(|(_, row)| row).collect(), notes: notes(view) }
+        Table::from_iter(rows.into_iter().map(|(_, row)| row)).with_notes(notes(view))
     }
 }
 
@@ -133,25 +133,25 @@ fn inline(view: &StepView<'_>, request: &UringRequest) -> bool {
         && !slept(task)
 }
 
-fn notes(view: &StepView<'_>) -> Vec<String> {
+fn notes(view: &StepView<'_>) -> Vec<Words> {
     let uring = &view.index.model.uring;
     let within = |time: Nanos| view.step.start <= time && time < view.step.end;
     let mut notes = Vec::new();
     let full = uring.overflows.iter().filter(|time| within(**time)).count() as u64;
     if full > 0 {
-        notes.push(format!(
+        notes.push(Words::Owned(format!(
             "{} found the ring full: take them from it more often, or make it larger",
             plural(full, "completion")
-        ));
+        )));
     }
     let pid = view.index.model.task(view.step.root).pid;
     let own = |task: Option<TaskId>| task.is_some_and(|t| view.index.model.task(t).pid == pid);
     let polled = uring.rings.iter().filter(|r| r.polled && within(r.time) && own(r.task)).count();
     if polled > 0 {
-        notes.push(format!(
+        notes.push(Words::Owned(format!(
             "{} made with a thread of the kernel that takes submissions (SQPOLL)",
             plural(polled as u64, "ring")
-        ));
+        )));
     }
     notes
 }

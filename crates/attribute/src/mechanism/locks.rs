@@ -3,9 +3,9 @@
 use agenttrace_model::Model;
 use agenttrace_model::parse::Nanos;
 
-use super::{Mechanism, Rows, StepView};
-use crate::detail::{Column, Value};
-use crate::locks::{Act, Wait, by_lock, held, total, waits};
+use super::{Mechanism, StepView};
+use crate::detail::{Column, Table, Value, Words};
+use crate::locks::{Act, Wait, by_lock, held, total};
 use crate::stacks::SampleIndex;
 use crate::stats::{percentile, plural};
 
@@ -40,14 +40,11 @@ impl Mechanism for Locks {
     fn columns(&self) -> &'static [Column] {
         COLUMNS
     }
-    fn step(&self, view: &StepView<'_>) -> Rows {
+    fn step(&self, view: &StepView<'_>) -> Table {
         let model = view.index.model;
-        let kinds = view.made.kinds;
-        let any = kinds.locks || kinds.futexes || !model.captured.has("lock:contention_begin");
-        let work = if any { view.work } else { &[] };
-        let all: Vec<Wait> = work.iter().flat_map(|s| waits(model, *s)).collect();
+        let all = view.made.waits(view.index, view.work);
         let mut rows = Vec::new();
-        for (lock, waits) in by_lock(&all) {
+        for (lock, waits) in by_lock(all) {
             let mut calls: Vec<Option<i32>> = waits.iter().map(|wait| wait.call).collect();
             calls.sort_unstable();
             calls.dedup();
@@ -67,7 +64,7 @@ impl Mechanism for Locks {
                 let part = |of: fn(&crate::locks::Held) -> Nanos| most.map(|(_, held)| of(held));
                 rows.push((
                     std::cmp::Reverse(total(&waits)),
-                    vec![
+                    [
                         lock.kind().into(),
                         call.map(|nr| model.syscalls.name(nr)).into(),
                         Value::from(waits.len() as u64),
@@ -86,23 +83,23 @@ impl Mechanism for Locks {
             }
         }
         rows.sort_by_key(|(total, _)| *total);
-        let rows = rows.into_iter().map(|(_, row)| row).collect();
+        let rows: Table = rows.into_iter().map(|(_, row)| row).collect();
         let mut notes = Vec::new();
         if !all.is_empty() {
             notes.push(
                 "the holder is he who ended the wait; while he waited for the same lock himself, \
                  he who ended that"
-                    .to_owned(),
+                    .into(),
             );
         }
         if !model.captured.has("lock:contention_begin") {
             notes.push(
                 "lock:contention_begin was not captured: locks of the kernel are suspected by \
                  the sleeps alone"
-                    .to_owned(),
+                    .into(),
             );
         }
-        Rows { rows, notes }
+        rows.with_notes(notes)
     }
 }
 
@@ -114,11 +111,11 @@ pub(crate) fn task_name(model: &Model, id: agenttrace_model::TaskId, time: Nanos
 }
 
 /// What a holder was in, in words.
-pub(crate) fn act_name(model: &Model, act: Act) -> String {
+pub(crate) fn act_name(model: &Model, act: Act) -> Words {
     match act {
         Act::Call(nr) => model.syscalls.name(nr),
-        Act::Fault => "page faults".to_owned(),
-        Act::Computing => "computing".to_owned(),
+        Act::Fault => "page faults".into(),
+        Act::Computing => "computing".into(),
     }
 }
 

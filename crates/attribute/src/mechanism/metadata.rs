@@ -13,8 +13,8 @@ use agenttrace_model::{Model, Op, OpKind, State, SyscallClass, SyscallOp, Task, 
 
 use rustc_hash::FxHashSet;
 
-use super::{Mechanism, Rows, StepView};
-use crate::detail::{Column, Value};
+use super::{Mechanism, StepView};
+use crate::detail::{Column, Table};
 use crate::inclusive::{Index, Stretch, ops};
 use crate::report::Stats;
 use crate::stats::{percentile, plural, stats, thousands};
@@ -145,9 +145,9 @@ fn looks_up(name: &str) -> bool {
 /// What a step's tasks did with names and inodes.
 pub(crate) fn sums(index: &Index<'_>, work: &[Stretch]) -> Sums {
     let model = index.model;
-    let metadata = index.metadata();
-    let mut calls_made: Vec<Option<CallSum>> = Vec::new();
-    calls_made.resize_with(metadata.calls.len(), || None);
+    let metadata = &index.survey().metadata;
+    let mut made: Vec<(usize, CallSum)> = Vec::new();
+    let mut places: Vec<Option<usize>> = vec![None; metadata.calls.len()];
     let mut by_path = 0;
     let mut listed: FxHashSet<Directory> = FxHashSet::default();
     let mut known: FxHashSet<Directory> = FxHashSet::default();
@@ -156,8 +156,12 @@ pub(crate) fn sums(index: &Index<'_>, work: &[Stretch]) -> Sums {
         let Some(task) = model.tasks.get(stretch.task.0 as usize) else { continue };
         for (op, call) in calls(task, *stretch) {
             let Some((place, kind)) = metadata.get(call.nr) else { continue };
-            let Some(sum) = calls_made.get_mut(place) else { continue };
-            let sum = sum.get_or_insert_default();
+            let Some(slot) = places.get_mut(place) else { continue };
+            let at = *slot.get_or_insert_with(|| {
+                made.push((place, CallSum::default()));
+                made.len() - 1
+            });
+            let Some((_, sum)) = made.get_mut(at) else { continue };
             if !call.continued && !call.no_entry {
                 sum.count += 1;
             }
@@ -195,8 +199,8 @@ pub(crate) fn sums(index: &Index<'_>, work: &[Stretch]) -> Sums {
     // Of a file alone nobody lists names or opens them.
     maybe.retain(|(_, directory)| known.contains(directory));
     let mut calls = BTreeMap::new();
-    for (place, (sum, kind)) in calls_made.into_iter().zip(&metadata.calls).enumerate() {
-        let Some(mut sum) = sum else { continue };
+    for (place, mut sum) in made {
+        let Some(kind) = metadata.calls.get(place) else { continue };
         let named = maybe.iter().filter(|(of, _)| *of == place);
         sum.directories.extend(named.map(|(_, directory)| *directory));
         sum.warm = stats(&mut std::mem::take(&mut sum.warm_times));
@@ -225,6 +229,7 @@ struct MetadataCall {
 }
 
 impl MetadataCalls {
+    /// Without medians.
     pub(crate) fn new(model: &Model) -> Self {
         let mut found = Self { places: Vec::new(), calls: Vec::new() };
         for nr in 0..512 {
@@ -236,27 +241,33 @@ impl MetadataCalls {
                 found.calls.push(MetadataCall { nr, takes, looks_up, median: Nanos::ZERO });
             }
         }
-        let mut times: Vec<Vec<Nanos>> = vec![Vec::new(); found.calls.len()];
-        for op in model.tasks.iter().flat_map(|task| task.ops.iter()) {
-            if let Some(call) = op.syscall()
-                && let Some(times) = found.place(call.nr).and_then(|place| times.get_mut(place))
-                && !op.reads
-                && op.end != Nanos::MAX
-            {
-                times.push(op.duration());
-            }
-        }
-        for (call, mut times) in found.calls.iter_mut().zip(times) {
+        found
+    }
+
+    /// How many there are.
+    pub(crate) fn len(&self) -> usize {
+        self.calls.len()
+    }
+
+    /// Which of them a number is.
+    pub(crate) fn place(&self, nr: i32) -> Option<usize> {
+        usize::try_from(nr).ok().and_then(|nr| self.places.get(nr)).copied().flatten()
+    }
+
+    /// Keeps the median of each, of all times that one took.
+    pub(crate) fn set_medians(&mut self, times: Vec<Vec<Nanos>>) {
+        for (call, mut times) in self.calls.iter_mut().zip(times) {
             let middle = times.len().saturating_sub(1) / 2;
             if middle < times.len() {
                 call.median = *times.select_nth_unstable(middle).1;
             }
         }
-        found
     }
 
-    fn place(&self, nr: i32) -> Option<usize> {
-        usize::try_from(nr).ok().and_then(|nr| self.places.get(nr)).copied().flatten()
+    /// What one usually takes that reads nothing; zero where there was none.
+    #[cfg(test)]
+    pub(crate) fn median(&self, nr: i32) -> Option<Nanos> {
+        self.get(nr).map(|(_, call)| call.median)
     }
 
     fn get(&self, nr: i32) -> Option<(usize, &MetadataCall)> {
@@ -351,17 +362,17 @@ impl Mechanism for Metadata {
     fn columns(&self) -> &'static [Column] {
         COLUMNS
     }
-    fn step(&self, view: &StepView<'_>) -> Rows {
+    fn step(&self, view: &StepView<'_>) -> Table {
         let model = view.index.model;
         let sums = view.made.metadata(view.index, view.work);
         let reads = model.captured.has("block:block_rq_issue");
-        let mut rows: Vec<(std::cmp::Reverse<Nanos>, Vec<Value>)> = Vec::new();
+        let mut rows: Vec<(std::cmp::Reverse<Nanos>, _)> = Vec::new();
         for (nr, sum) in &sums.calls {
             let cold = |percent| (!sum.cold.is_empty()).then(|| percentile(&sum.cold, percent));
             let warm = |ns: Nanos| (sum.warm.count > 0).then_some(ns);
             rows.push((
                 std::cmp::Reverse(sum.total),
-                vec![
+                [
                     model.syscalls.name(*nr).into(),
                     sum.count.into(),
                     sum.missing.into(),
@@ -381,24 +392,27 @@ impl Mechanism for Metadata {
         let mut notes = Vec::new();
         if sums.directories > 0 {
             let all = sums.directories.saturating_sub(sums.listed);
-            notes.push(format!(
-                "{} listed, {all} more named by an open fd",
-                directories(sums.listed)
-            ));
+            notes.push(
+                format!("{} listed, {all} more named by an open fd", directories(sums.listed))
+                    .into(),
+            );
         }
         if sums.by_path > 0 {
-            notes.push(format!(
-                "{} by path: in which directory, no event tells",
-                plural(sums.by_path, "call")
-            ));
+            notes.push(
+                format!(
+                    "{} by path: in which directory, no event tells",
+                    plural(sums.by_path, "call")
+                )
+                .into(),
+            );
         }
         if sums.calls.values().any(|sum| sum.uncached > 0) {
             notes.push(
                 "uncached: ran for more than ten times the capture's median of the call, \
                  without a read: the name or inode was not in the kernel's caches of them"
-                    .to_owned(),
+                    .into(),
             );
         }
-        Rows { rows: rows.into_iter().map(|(_, row)| row).collect(), notes }
+        Table::from_iter(rows.into_iter().map(|(_, row)| row)).with_notes(notes)
     }
 }

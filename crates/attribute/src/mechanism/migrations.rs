@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use super::{Mechanism, Rows, StepView};
-use crate::detail::{Column, Value};
+use super::{Mechanism, StepView};
+use crate::detail::{Column, Table, Value, Words};
 use crate::moves::{Move, moves};
 
 pub(super) struct Migrations;
@@ -38,7 +38,7 @@ impl Mechanism for Migrations {
         ];
         COLUMNS
     }
-    fn step(&self, view: &StepView<'_>) -> Rows {
+    fn step(&self, view: &StepView<'_>) -> Table {
         let start = view.step.start;
         let found = moves(view.index, &view.windows.steps, view.step);
         let rows = found.iter().map(|m| {
@@ -55,7 +55,7 @@ impl Mechanism for Migrations {
             row.extend(sides(m));
             row
         });
-        Rows { rows: rows.collect(), notes: balancing(view).into_iter().collect() }
+        Table::from_iter(rows).with_notes(balancing(view))
     }
 }
 
@@ -73,7 +73,7 @@ fn sides(m: &Move) -> Vec<Value> {
 }
 
 /// What NUMA balancing decided about the step's tasks, counted.
-fn balancing(view: &StepView<'_>) -> Option<String> {
+fn balancing(view: &StepView<'_>) -> Option<Words> {
     let mut counts = BTreeMap::new();
     let all = &view.index.model.balancing;
     for stretch in view.work {
@@ -85,5 +85,5 @@ fn balancing(view: &StepView<'_>) -> Option<String> {
     }
     let texts: Vec<String> =
         counts.into_iter().map(|(kind, n)| format!("{} {n}", kind.name())).collect();
-    (!texts.is_empty()).then(|| format!("NUMA balancing of its tasks: {}", texts.join(", ")))
+    (!texts.is_empty()).then(|| format!("NUMA balancing of its tasks: {}", texts.join(", ")).into())
 }

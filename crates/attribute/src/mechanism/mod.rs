@@ -36,11 +36,13 @@ mod wakeups;
 pub(crate) mod watchers;
 pub(crate) mod writeback_throttle;
 
+use std::sync::Arc;
+
 use agenttrace_model::{Captured, Step, Windows};
 use rayon::prelude::*;
 
-use crate::detail::{Column, Detail, Value};
-use crate::inclusive::{Index, Stretch};
+use crate::detail::{Column, Details, Head, Table};
+use crate::inclusive::{Collected, Index, Stretch};
 use crate::made::Made;
 use crate::path::StepPath;
 use crate::report::StepReport;
@@ -61,7 +63,7 @@ pub(crate) trait Mechanism: Sync {
     /// The columns of a step's rows.
     fn columns(&self) -> &'static [Column];
     /// What it did in a step.
-    fn step(&self, view: &StepView<'_>) -> Rows;
+    fn step(&self, view: &StepView<'_>) -> Table;
     /// The columns of the session's rows, where they differ from a step's.
     fn session_columns(&self) -> &'static [Column] {
         self.columns()
@@ -71,18 +73,9 @@ pub(crate) trait Mechanism: Sync {
         false
     }
     /// What it did between steps, or over all of them; nothing, for most.
-    fn session(&self, _: &SessionView<'_>) -> Rows {
-        Rows::default()
+    fn session(&self, _: &SessionView<'_>) -> Table {
+        Table::default()
     }
-}
-
-/// What a mechanism gives.
-#[derive(Default)]
-pub(crate) struct Rows {
-    /// The most important first; each as long as the columns.
-    pub(crate) rows: Vec<Vec<Value>>,
-    /// Sentences that are needed to read the numbers.
-    pub(crate) notes: Vec<String>,
 }
 
 /// One step, as mechanisms see it.
@@ -107,11 +100,13 @@ pub(crate) struct StepView<'a> {
 pub(crate) struct SessionView<'a> {
     pub(crate) index: &'a Index<'a>,
     pub(crate) windows: &'a Windows,
-    /// Work of each step, in the order of [`Windows::steps`].
-    pub(crate) work: &'a [Vec<Stretch>],
+    /// The work of all steps, each stretch once.
+    pub(crate) work: &'a [Stretch],
     pub(crate) reports: &'a [StepReport],
     /// What is usual for the tools.
     pub(crate) tools: &'a Tools<'a>,
+    /// What the pass over all work collected.
+    pub(crate) collected: &'a Collected,
 }
 
 /// A table keeps at most this many rows; [`Detail::more`] tells of the others.
@@ -153,9 +148,17 @@ pub(crate) const ALL: &[&dyn Mechanism] = &[
 
 /// What each mechanism did in a step. A mechanism that was captured and did nothing gives
 /// an empty table; one that was not captured gives none.
-pub(crate) fn of_step(view: &StepView<'_>) -> Vec<Detail> {
-    let all = ALL.iter().enumerate();
-    all.map(|(i, m)| detail(*m, view.index.missing(i), m.columns(), || m.step(view))).collect()
+pub(crate) fn of_step(view: &StepView<'_>) -> Details {
+    let heads = view.index.heads();
+    let mut details = Details::new(Arc::clone(heads));
+    for (place, (mechanism, head)) in ALL.iter().zip(heads.iter()).enumerate() {
+        if head.missing.is_empty() {
+            let table = mechanism.step(view);
+            details.set(place, table.at_most(MOST_ROWS, head.columns.len()));
+        }
+    }
+    details.shrink_to_fit();
+    details
 }
 
 /// Adds to the tables of a step what is told relative to the other steps of its tool.
@@ -164,42 +167,38 @@ pub(crate) fn relate(tools: &Tools<'_>, report: &mut StepReport) {
 }
 
 /// What mechanisms did over all steps; those alone that have something to say.
-pub(crate) fn of_session(view: &SessionView<'_>) -> Vec<Detail> {
-    let details = ALL
-        .par_iter()
-        .enumerate()
-        .map(|(i, m)| detail(*m, view.index.missing(i), m.session_columns(), || m.session(view)));
-    details.filter(|d| d.rows.as_ref().is_some_and(|rows| !rows.is_empty())).collect()
-}
-
-/// What each of [`ALL`] needs and a capture lacks.
-pub(crate) fn missing(captured: &Captured) -> Vec<Vec<&'static str>> {
-    let lacks = |m: &&dyn Mechanism| {
-        let needs = m.needs().iter().copied();
-        needs.filter(|name| !captured.has(name)).collect()
-    };
-    ALL.iter().map(lacks).collect()
-}
-
-fn detail(
-    mechanism: &dyn Mechanism,
-    missing: &[&'static str],
-    columns: &'static [Column],
-    rows: impl FnOnce() -> Rows,
-) -> Detail {
-    let mut found = if missing.is_empty() { rows() } else { Rows::default() };
-    let more = found.rows.len().saturating_sub(MOST_ROWS);
-    found.rows.truncate(MOST_ROWS);
-    Detail {
-        id: mechanism.id(),
-        title: mechanism.title(),
-        actors: mechanism.names_actors(),
-        columns,
-        rows: missing.is_empty().then_some(found.rows),
-        more,
-        missing: missing.to_vec(),
-        notes: found.notes,
+pub(crate) fn of_session(view: &SessionView<'_>) -> Details {
+    let mechanisms = ALL.par_iter().zip(view.index.heads().par_iter()).with_max_len(1);
+    let captured = mechanisms.filter(|(_, head)| head.missing.is_empty());
+    let (heads, tables): (Vec<Head>, Vec<Table>) = captured
+        .map(|(mechanism, head)| {
+            let columns = mechanism.session_columns();
+            let table = mechanism.session(view).at_most(MOST_ROWS, columns.len());
+            (Head { columns, ..head.clone() }, table)
+        })
+        .filter(|(_, table)| !table.is_empty())
+        .unzip();
+    let mut details = Details::new(heads.into());
+    for (place, table) in tables.into_iter().enumerate() {
+        details.set(place, table);
     }
+    details
+}
+
+/// The heads of the tables of steps: what each of [`ALL`] is, and what it needs and a
+/// capture lacks.
+pub(crate) fn heads(captured: &Captured) -> Arc<[Head]> {
+    let head = |m: &&dyn Mechanism| {
+        let needs = m.needs().iter().copied();
+        Head {
+            id: m.id(),
+            title: m.title(),
+            actors: m.names_actors(),
+            columns: m.columns(),
+            missing: needs.filter(|name| !captured.has(name)).collect(),
+        }
+    };
+    ALL.iter().map(head).collect()
 }
 
 #[cfg(test)]

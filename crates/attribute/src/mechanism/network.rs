@@ -6,9 +6,9 @@ use std::collections::BTreeMap;
 use agenttrace_model::parse::Nanos;
 use agenttrace_model::{Op, Peer, SyscallClass, SyscallOp};
 
-use super::{Mechanism, Rows, StepView};
+use super::{Mechanism, StepView};
 use crate::cause::Cause;
-use crate::detail::{Column, Value};
+use crate::detail::{Column, Table};
 use crate::inclusive::Index;
 use crate::path::{PathSegment, StepPath};
 
@@ -111,18 +111,18 @@ impl Mechanism for NetworkWaits {
         ];
         COLUMNS
     }
-    fn step(&self, view: &StepView<'_>) -> Rows {
+    fn step(&self, view: &StepView<'_>) -> Table {
         let waits = waits(view.index, view.path, Cause::NetworkWait);
         let mut notes = Vec::new();
         if waits.iter().any(|w| w.connection.is_none_or(|c| c.peer.is_none())) {
             notes.push(
                 "a peer is told by sock:inet_sock_set_state at its connect or close; where it is \
                  missing, neither was captured"
-                    .to_owned(),
+                    .into(),
             );
         }
-        let row = |w: &Waits| -> Vec<Value> {
-            vec![
+        let row = |w: &Waits| {
+            [
                 w.connection.and_then(|c| c.peer).map(|p| p.to_string()).into(),
                 w.connection.map(|c| c.fd).into(),
                 view.index.model.syscalls.name(w.nr).into(),
@@ -131,6 +131,6 @@ impl Mechanism for NetworkWaits {
                 w.max.into(),
             ]
         };
-        Rows { rows: waits.iter().map(row).collect(), notes }
+        Table::from_iter(waits.iter().map(row)).with_notes(notes)
     }
 }

@@ -3,8 +3,8 @@
 use agenttrace_model::parse::Nanos;
 use agenttrace_model::{OomKill, OpKind, ReclaimKind, TaskId};
 
-use super::{Mechanism, Rows, SessionView, StepView, tlb};
-use crate::detail::{Column, Value};
+use super::{Mechanism, SessionView, StepView, tlb};
+use crate::detail::{Column, Table, Value};
 use crate::inclusive::{Index, Stretch};
 
 pub(crate) struct OomKills;
@@ -81,13 +81,13 @@ const COLUMNS: &[Column] = &[
     Column::time("at_ns", "since the capture began"),
 ];
 
-fn row(index: &Index<'_>, kill: &OomKill) -> Vec<Value> {
+fn row(index: &Index<'_>, kill: &OomKill) -> [Value; 7] {
     let tries = tries(index, kill);
     let limit = tries.scope.map(|scope| match scope {
         Scope::Cgroup => "a memory cgroup's",
         Scope::Machine => "the machine's memory",
     });
-    vec![
+    [
         tlb::name(index.model, kill.victim, kill.time).into(),
         kill.trigger.map(|task| tlb::name(index.model, task, kill.time)).into(),
         limit.into(),
@@ -111,16 +111,16 @@ impl Mechanism for OomKills {
     fn columns(&self) -> &'static [Column] {
         COLUMNS
     }
-    fn step(&self, view: &StepView<'_>) -> Rows {
+    fn step(&self, view: &StepView<'_>) -> Table {
         let kills = of_tasks(view.index, view.work, view.step.start, view.step.end);
-        Rows { rows: kills.into_iter().map(|kill| row(view.index, kill)).collect(), notes: vec![] }
+        kills.into_iter().map(|kill| row(view.index, kill)).collect()
     }
     /// Every one of the capture, of other programs too.
     fn names_actors(&self) -> bool {
         true
     }
-    fn session(&self, view: &SessionView<'_>) -> Rows {
+    fn session(&self, view: &SessionView<'_>) -> Table {
         let kills = view.index.model.oom_kills.iter();
-        Rows { rows: kills.map(|kill| row(view.index, kill)).collect(), notes: vec![] }
+        kills.map(|kill| row(view.index, kill)).collect()
     }
 }

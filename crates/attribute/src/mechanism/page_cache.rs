@@ -6,9 +6,9 @@ use std::collections::BTreeMap;
 use agenttrace_model::CacheEvent;
 
 use super::refaults::PAGE;
-use crate::detail::{Column, Value};
+use crate::detail::{Column, Table, Value};
 use crate::inclusive::Index;
-use crate::mechanism::{Mechanism, Rows, SessionView, StepView};
+use crate::mechanism::{Mechanism, SessionView, StepView};
 use crate::page_cache::Removal;
 use crate::path::file_name;
 
@@ -77,7 +77,7 @@ impl Mechanism for PageCache {
     fn columns(&self) -> &'static [Column] {
         COLUMNS
     }
-    fn step(&self, view: &StepView<'_>) -> Rows {
+    fn step(&self, view: &StepView<'_>) -> Table {
         let history = view.index.cache();
         let mut files: BTreeMap<u32, Sums> = BTreeMap::new();
         for stretch in view.work {
@@ -90,7 +90,7 @@ impl Mechanism for PageCache {
         }
         rows(view.index, files)
     }
-    fn session(&self, view: &SessionView<'_>) -> Rows {
+    fn session(&self, view: &SessionView<'_>) -> Table {
         let (history, model) = (view.index.cache(), view.index.model);
         let mut files: BTreeMap<u32, Sums> = BTreeMap::new();
         for (event, how) in (0..model.cache.len()).filter_map(|at| history.event(model, at)) {
@@ -99,27 +99,26 @@ impl Mechanism for PageCache {
         for refault in history.all() {
             files.entry(refault.file).or_default().again += refault.pages;
         }
-        let mut rows = rows(view.index, files);
-        if !rows.rows.is_empty() {
-            rows.notes.push("all tasks of the machine, within steps or not".to_owned());
-        }
-        rows
+        let rows = rows(view.index, files);
+        let note =
+            (!rows.is_empty()).then(|| "all tasks of the machine, within steps or not".into());
+        rows.with_notes(note)
     }
 }
 
-fn rows(index: &Index<'_>, files: BTreeMap<u32, Sums>) -> Rows {
+fn rows(index: &Index<'_>, files: BTreeMap<u32, Sums>) -> Table {
     let mut files: Vec<(u32, Sums)> = files.into_iter().collect();
     files.sort_by_key(|(file, s)| {
         (Reverse(s.added + s.reclaimed + s.dropped + s.truncated + s.untold), *file)
     });
-    let rows: Vec<Vec<Value>> = files.iter().map(|(file, s)| row(index, *file, s)).collect();
-    let notes = if rows.is_empty() { Vec::new() } else { vec![HITS.to_owned()] };
-    Rows { rows, notes }
+    let rows: Table = files.iter().map(|(file, s)| row(index, *file, s)).collect();
+    let notes = (!rows.is_empty()).then(|| HITS.into());
+    rows.with_notes(notes)
 }
 
-fn row(index: &Index<'_>, file: u32, s: &Sums) -> Vec<Value> {
+fn row(index: &Index<'_>, file: u32, s: &Sums) -> [Value; 9] {
     let orders: Vec<String> = s.orders.iter().map(|(order, n)| format!("{order}:{n}")).collect();
-    vec![
+    [
         file_name(index.model, file).into(),
         s.added.into(),
         s.again.into(),

@@ -5,9 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use agenttrace_model::parse::Nanos;
 use agenttrace_model::{Op, SyscallClass, SyscallOp, TaskId};
 
-use super::{Mechanism, Rows, StepView};
+use super::{Mechanism, StepView};
 use crate::cause::Cause;
-use crate::detail::{Column, Value};
+use crate::detail::{Column, Table};
 use crate::inclusive::{Index, Stretch};
 use crate::path::StepPath;
 use crate::stats::thousands;
@@ -60,6 +60,9 @@ pub(crate) fn loops(index: &Index<'_>, path: &StepPath, work: &[Stretch]) -> Vec
         if let Some((_, call)) = call {
             sleeps.entry((segment.task, call.nr)).or_default().push((segment.start, segment.end));
         }
+    }
+    if sleeps.is_empty() {
+        return Vec::new();
     }
     let ours: BTreeSet<TaskId> = work.iter().map(|s| s.task).collect();
     let mut by: BTreeMap<(TaskId, i32), (BTreeSet<TaskId>, Sleeps)> = BTreeMap::new();
@@ -228,13 +231,13 @@ impl Mechanism for Polling {
         ];
         COLUMNS
     }
-    fn step(&self, view: &StepView<'_>) -> Rows {
+    fn step(&self, view: &StepView<'_>) -> Table {
         let index = view.index;
-        let row = |l: &Loop| -> Vec<Value> {
+        let row = |l: &Loop| {
             let checks: Vec<String> =
                 l.checks.iter().take(3).map(|c| check_words(index, l.owner, c)).collect();
             let name = index.task(l.owner).map(|t| t.name_at(view.step.end).to_text());
-            vec![
+            [
                 name.into(),
                 index.model.syscalls.name(l.nr).into(),
                 l.count.into(),
@@ -244,6 +247,6 @@ impl Mechanism for Polling {
             ]
         };
         let loops = loops(index, view.path, view.work);
-        Rows { rows: loops.iter().map(row).collect(), notes: Vec::new() }
+        loops.iter().map(row).collect()
     }
 }

@@ -9,8 +9,8 @@ use agenttrace_model::{
 };
 
 use super::tlb::Within;
-use super::{Mechanism, Rows, StepView};
-use crate::detail::{Column, Value};
+use super::{Mechanism, StepView};
+use crate::detail::{Column, Table, Value};
 use crate::inclusive::{Index, Stretch, ops};
 use crate::stats::stats;
 
@@ -201,12 +201,12 @@ impl Mechanism for Reclaim {
         ];
         COLUMNS
     }
-    fn step(&self, view: &StepView<'_>) -> Rows {
-        let mut rows = Vec::new();
-        let work = if view.made.kinds.reclaims { view.work } else { &[] };
+    fn step(&self, view: &StepView<'_>) -> Table {
+        let mut rows = Table::default();
+        let work = if view.made.collected.kinds.reclaims { view.work } else { &[] };
         for (kind, mut sums) in reclaims(view.index, work) {
             let times = stats(&mut sums.times);
-            rows.push(vec![
+            rows.push([
                 kind.name().into(),
                 times.count.into(),
                 (kind != ReclaimKind::Compaction).then_some(sums.pages).into(),
@@ -222,7 +222,7 @@ impl Mechanism for Reclaim {
         if let Some(kswapd) = background(view.index, view.work, from, to)
             && (kswapd.wakes, kswapd.asked, kswapd.ran) != (0, 0, Nanos::ZERO)
         {
-            rows.push(vec![
+            rows.push([
                 "kswapd, in the background".into(),
                 kswapd.wakes.into(),
                 Value::Unknown,
@@ -234,6 +234,6 @@ impl Mechanism for Reclaim {
                 kswapd.asked.into(),
             ]);
         }
-        Rows { rows, notes: Vec::new() }
+        rows
     }
 }

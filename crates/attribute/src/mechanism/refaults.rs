@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use crate::detail::{Column, Value};
-use crate::mechanism::{Mechanism, Rows, SessionView, StepView};
+use crate::detail::{Column, Table, Value};
+use crate::mechanism::{Mechanism, SessionView, StepView};
 use crate::page_cache::{Evicted, Refault, by, evicted, group, how, step};
 use crate::path::file_name;
 use crate::{inclusive::Index, stats::plural};
@@ -49,10 +49,10 @@ impl Mechanism for Refaults {
     fn columns(&self) -> &'static [Column] {
         COLUMNS
     }
-    fn step(&self, view: &StepView<'_>) -> Rows {
+    fn step(&self, view: &StepView<'_>) -> Table {
         let groups = evicted(view.index, view.work);
         let rows = groups.iter().map(|e| row(view.index, e, Some(view.number))).collect();
-        Rows { rows, notes: Vec::new() }
+        rows
     }
     fn session_columns(&self) -> &'static [Column] {
         SESSION
@@ -60,7 +60,7 @@ impl Mechanism for Refaults {
     fn names_actors(&self) -> bool {
         true
     }
-    fn session(&self, view: &SessionView<'_>) -> Rows {
+    fn session(&self, view: &SessionView<'_>) -> Table {
         let (history, windows) = (view.index.cache(), view.windows);
         let mut by_step: BTreeMap<usize, Vec<&Refault>> = BTreeMap::new();
         let mut outside = 0_u64;
@@ -80,20 +80,20 @@ impl Mechanism for Refaults {
         let rows = found
             .iter()
             .map(|(number, e)| {
-                let mut row = row(view.index, e, Some(*number));
-                row.insert(0, step(view.index, *number).into());
-                row
+                let own = step(view.index, *number).into();
+                std::iter::once(own).chain(row(view.index, e, Some(*number))).collect::<Vec<_>>()
             })
-            .collect();
-        let notes = (outside > 0)
-            .then(|| format!("{} were added again outside of all steps", plural(outside, "page")));
-        Rows { rows, notes: notes.into_iter().collect() }
+            .collect::<Table>();
+        let notes = (outside > 0).then(|| {
+            format!("{} were added again outside of all steps", plural(outside, "page")).into()
+        });
+        rows.with_notes(notes)
     }
 }
 
-fn row(index: &Index<'_>, evicted: &Evicted, own: Option<usize>) -> Vec<Value> {
+fn row(index: &Index<'_>, evicted: &Evicted, own: Option<usize>) -> [Value; 8] {
     let eviction = &evicted.eviction;
-    vec![
+    [
         file_name(index.model, eviction.file).into(),
         evicted.pages.into(),
         by(index, evicted, own).into(),

@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 
 use agenttrace_model::parse::Nanos;
 
-use super::{Mechanism, Rows, SessionView, StepView};
+use super::{Mechanism, SessionView, StepView};
 use crate::cause::Cause;
-use crate::detail::{Column, Value};
+use crate::detail::{Column, Table};
 use crate::report::StepReport;
 use crate::stats::{mean, percentile};
 use crate::tools::Tools;
@@ -19,16 +19,18 @@ const NAMED: usize = 5;
 
 /// Fills in the rows of a step, where the table was captured.
 pub(super) fn relate(tools: &Tools<'_>, report: &mut StepReport) {
-    let table = report.details.iter_mut().find(|table| table.id == Relative.id());
-    let Some(rows) = table.and_then(|table| table.rows.as_mut()) else { return };
+    let mut heads = report.details.heads().iter();
+    let captured = heads.position(|head| head.id == Relative.id() && head.missing.is_empty());
+    let Some(place) = captured else { return };
     let tool = tools.get(&report.tool).filter(|_| tools.known);
     let Some(tool) = tool.filter(|tool| tool.slow(report.wall).is_some()) else { return };
     // There are fewer causes than a table may have rows.
-    *rows = tool
+    let rows = tool
         .more(&report.exclusive)
         .into_iter()
-        .map(|(cause, more, usual)| vec![cause.name().into(), more.into(), usual.median.into()])
+        .map(|(cause, more, usual)| [cause.name().into(), more.into(), usual.median.into()])
         .collect();
+    report.details.set(place, rows);
 }
 
 impl Mechanism for Relative {
@@ -51,8 +53,8 @@ impl Mechanism for Relative {
         }
     }
     /// Nothing yet: [`relate`] fills it in once all steps are known.
-    fn step(&self, _: &StepView<'_>) -> Rows {
-        Rows::default()
+    fn step(&self, _: &StepView<'_>) -> Table {
+        Table::default()
     }
     fn session_columns(&self) -> &'static [Column] {
         const {
@@ -71,11 +73,11 @@ impl Mechanism for Relative {
     fn names_actors(&self) -> bool {
         true
     }
-    fn session(&self, view: &SessionView<'_>) -> Rows {
-        let mut rows: Vec<(Nanos, Vec<Value>)> = Vec::new();
+    fn session(&self, view: &SessionView<'_>) -> Table {
+        let mut rows: Vec<(Nanos, _)> = Vec::new();
         // Where some steps alone were asked for, tools have steps without a report.
         if view.reports.len() < view.windows.steps.len() {
-            return Rows::default();
+            return Table::default();
         }
         for (name, tool) in view.tools.all().filter(|_| view.tools.known) {
             let steps = tool.steps.iter().filter_map(|i| view.reports.get(*i));
@@ -93,8 +95,8 @@ impl Mechanism for Relative {
             let count = slow.len() as u64;
             rows.push((
                 more,
-                vec![
-                    name.into(),
+                [
+                    name.to_owned().into(),
                     count.into(),
                     (tool.steps.len() as u64).into(),
                     tool.wall.median.into(),
@@ -107,6 +109,6 @@ impl Mechanism for Relative {
         }
         // Stable: tools that tie stay in the order of their names.
         rows.sort_by_key(|(more, _)| Reverse(*more));
-        Rows { rows: rows.into_iter().map(|(_, row)| row).collect(), notes: Vec::new() }
+        rows.into_iter().map(|(_, row)| row).collect()
     }
 }

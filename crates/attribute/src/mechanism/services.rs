@@ -7,9 +7,9 @@ use agenttrace_model::parse::{Nanos, Pid};
 use agenttrace_model::{SyscallClass, TaskId};
 
 use super::network::{Connection, connection};
-use super::{Mechanism, Rows, StepView};
+use super::{Mechanism, StepView};
 use crate::cause::{Cause, Resource};
-use crate::detail::{Column, Value};
+use crate::detail::{Column, Table};
 use crate::inclusive::{Index, Stretch};
 use crate::path::{Frame, PathSegment, StepPath};
 
@@ -140,10 +140,10 @@ impl Mechanism for Services {
         ];
         COLUMNS
     }
-    fn step(&self, view: &StepView<'_>) -> Rows {
+    fn step(&self, view: &StepView<'_>) -> Table {
         let services = services(view.index, view.path, view.work, view.step.root);
-        let row = |s: &Service| -> Vec<Value> {
-            vec![
+        let row = |s: &Service| {
+            [
                 s.name.clone().into(),
                 u64::try_from(s.pid.0).ok().into(),
                 s.waits.into(),
@@ -156,6 +156,6 @@ impl Mechanism for Services {
                 s.connection.map(Connection::words).into(),
             ]
         };
-        Rows { rows: services.iter().map(row).collect(), notes: Vec::new() }
+        services.iter().map(row).collect()
     }
 }

@@ -5,9 +5,8 @@ use std::collections::BTreeMap;
 
 use agenttrace_model::parse::Nanos;
 
-use super::{Mechanism, Rows, SessionView, StepView};
-use crate::detail::{Column, Value};
-use crate::inclusive::union;
+use super::{Mechanism, SessionView, StepView};
+use crate::detail::{Column, Table, Value, Words};
 use crate::spawn::{PHASES, Part, Spawn, spawns};
 use crate::stats::{human, mean};
 
@@ -200,21 +199,21 @@ fn group_row(group: &Group) -> Vec<Value> {
     row
 }
 
-fn notes(spawns: &[Spawn]) -> Vec<String> {
+fn notes(spawns: &[Spawn]) -> Vec<Words> {
     if spawns.is_empty() {
         return Vec::new();
     }
-    let mut notes = vec![ADD_UP.to_owned()];
+    let mut notes = vec![ADD_UP.into()];
     let copies: Nanos = spawns.iter().map(|s| s.copies.1).sum();
     if copies > Nanos::ZERO {
         notes.push(format!(
             "copy-on-write faults of the parent, {} in all, lie beside the phases: they may overlap them",
             human(copies)
-        ));
+        ).into());
     }
     if spawns.iter().any(|s| s.how == crate::spawn::How::Fork && s.copied.is_none()) {
         notes.push(
-            "how large a forked parent was is not captured: kmem:rss_stat tells (filter: curr == 0)".to_owned(),
+            "how large a forked parent was is not captured: kmem:rss_stat tells (filter: curr == 0)".into(),
         );
     }
     notes
@@ -237,14 +236,14 @@ impl Mechanism for Spawns {
     fn columns(&self) -> &'static [Column] {
         BY_PROGRAM
     }
-    fn step(&self, view: &StepView<'_>) -> Rows {
+    fn step(&self, view: &StepView<'_>) -> Table {
         let spawns = of_step(view);
-        Rows { rows: groups(spawns).iter().map(group_row).collect(), notes: notes(spawns) }
+        Table::from_iter(groups(spawns).iter().map(group_row)).with_notes(notes(spawns))
     }
-    fn session(&self, view: &SessionView<'_>) -> Rows {
+    fn session(&self, view: &SessionView<'_>) -> Table {
         let until = view.windows.steps.iter().map(|s| s.end).max().unwrap_or(Nanos::ZERO);
-        let spawns = spawns(view.index, &union(view.work), until);
-        Rows { rows: groups(&spawns).iter().map(group_row).collect(), notes: notes(&spawns) }
+        let spawns = spawns(view.index, view.work, until);
+        Table::from_iter(groups(&spawns).iter().map(group_row)).with_notes(notes(&spawns))
     }
 }
 
@@ -261,7 +260,7 @@ impl Mechanism for SpawnList {
     fn columns(&self) -> &'static [Column] {
         ONE_BY_ONE
     }
-    fn step(&self, view: &StepView<'_>) -> Rows {
+    fn step(&self, view: &StepView<'_>) -> Table {
         let tid = |id| view.index.task(id).and_then(|t| u64::try_from(t.tid.0).ok());
         let row = |spawn: &Spawn| {
             let mut row = vec![
@@ -283,6 +282,6 @@ impl Mechanism for SpawnList {
             ]);
             row
         };
-        Rows { rows: of_step(view).iter().map(row).collect(), notes: Vec::new() }
+        of_step(view).iter().map(row).collect()
     }
 }

@@ -1,7 +1,7 @@
 //! Holes that a hypervisor may have made, as a table of suspicions.
 
-use super::{Mechanism, Rows, StepView};
-use crate::detail::Column;
+use super::{Mechanism, StepView};
+use crate::detail::{Column, Table};
 use crate::inclusive::{Index, Stretch};
 use crate::steal::Hole;
 
@@ -27,11 +27,11 @@ impl Mechanism for Steal {
         ];
         COLUMNS
     }
-    fn step(&self, view: &StepView<'_>) -> Rows {
+    fn step(&self, view: &StepView<'_>) -> Table {
         let found = within(view.index, view.work);
         let rows = found.iter().filter_map(|hole| {
             let task = view.index.task(hole.task)?;
-            Some(vec![
+            Some([
                 (hole.from - view.step.start).into(),
                 task.name_at(hole.from).to_text().into(),
                 u64::from(hole.cpu.0).into(),
@@ -39,11 +39,11 @@ impl Mechanism for Steal {
                 hole.tick.into(),
             ])
         });
-        let rows: Vec<_> = rows.collect();
+        let rows: Table = rows.collect();
         let note = "a suspicion: the CPU's tick is missing and nothing was recorded, though a task ran on; \
                     the host ran something else, or the kernel kept interrupts off (`steal` in /proc/stat tells)";
-        let notes = if rows.is_empty() { Vec::new() } else { vec![note.to_owned()] };
-        Rows { rows, notes }
+        let notes = (!rows.is_empty()).then(|| note.into());
+        rows.with_notes(notes)
     }
 }
 

@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 
 use agenttrace_model::parse::Nanos;
 
-use crate::detail::{Column, Value};
+use crate::detail::{Column, Table};
 use crate::journal::SyncParts;
-use crate::mechanism::{Mechanism, Rows, StepView};
+use crate::mechanism::{Mechanism, StepView};
 use crate::path::file_name;
 use crate::stats::stats;
 
@@ -45,7 +45,7 @@ impl Mechanism for Syncs {
         ];
         COLUMNS
     }
-    fn step(&self, view: &StepView<'_>) -> Rows {
+    fn step(&self, view: &StepView<'_>) -> Table {
         let model = view.index.model;
         let mut sums: BTreeMap<(i32, Option<u32>), (SyncParts, Vec<Nanos>)> = BTreeMap::new();
         for call in view.made.syncs(view.index, view.work) {
@@ -57,12 +57,12 @@ impl Mechanism for Syncs {
         let requests = model.captured.has("block:block_rq_complete");
         let phase = |ns: Nanos| phases.then_some(ns);
         let io = |ns: Nanos| requests.then_some(ns);
-        let mut rows: Vec<(Nanos, Vec<Value>)> = Vec::new();
+        let mut rows: Vec<(Nanos, _)> = Vec::new();
         for ((nr, file), (parts, mut took)) in sums {
             let stats = stats(&mut took);
             rows.push((
                 stats.total,
-                vec![
+                [
                     model.syscalls.name(nr).into(),
                     file.map(|file| file_name(model, file)).into(),
                     stats.count.into(),
@@ -88,9 +88,9 @@ impl Mechanism for Syncs {
         if !rows.is_empty() {
             notes.push(
                 "total = data + commit + flush + hop + run queue + cpu + other; the phases of jbd2 in brackets are parts of the commit, flushes apart"
-                    .to_owned(),
+                    .into(),
             );
         }
-        Rows { rows: rows.into_iter().map(|(_, row)| row).collect(), notes }
+        Table::from_iter(rows.into_iter().map(|(_, row)| row)).with_notes(notes)
     }
 }

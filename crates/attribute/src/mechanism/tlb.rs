@@ -6,8 +6,8 @@ use std::collections::BTreeMap;
 use agenttrace_model::parse::{Cpu, Nanos};
 use agenttrace_model::{FlushKind, Model, OpKind, Shootdown, TaskId, TlbFlush};
 
-use super::{Mechanism, Rows, StepView};
-use crate::detail::{Column, Value};
+use super::{Mechanism, StepView};
+use crate::detail::{Column, Table, Value, Words};
 use crate::inclusive::{Index, Stretch};
 use crate::stats::stats;
 
@@ -58,11 +58,11 @@ pub(crate) enum Within {
 }
 
 impl Within {
-    pub(crate) fn name(self, model: &Model) -> String {
+    pub(crate) fn name(self, model: &Model) -> Words {
         match self {
             Self::Call(nr) => model.syscalls.name(nr),
-            Self::Fault => "page fault".to_owned(),
-            Self::Other => "kernel".to_owned(),
+            Self::Fault => "page fault".into(),
+            Self::Other => "kernel".into(),
         }
     }
 
@@ -187,20 +187,20 @@ impl Mechanism for Tlb {
         ];
         COLUMNS
     }
-    fn step(&self, view: &StepView<'_>) -> Rows {
+    fn step(&self, view: &StepView<'_>) -> Table {
         let model = view.index.model;
         let all = flushes(view.index, view.work);
         let mut calls: Vec<_> = all.calls.into_iter().collect();
         calls.sort_by_key(|(_, call)| {
             Reverse((call.waits.iter().copied().sum::<Nanos>(), call.sent))
         });
-        let mut rows = Vec::new();
+        let mut rows = Table::default();
         let mut uncosted = 0;
         for (within, mut call) in calls {
             let waits = stats(&mut call.waits);
             uncosted += call.sent.saturating_sub(waits.count);
             let known = |ns: Nanos| (call.sent == 0 || waits.count > 0).then_some(ns);
-            rows.push(vec![
+            rows.push([
                 "call".into(),
                 within.name(model).into(),
                 call.local.into(),
@@ -216,7 +216,7 @@ impl Mechanism for Tlb {
         senders.sort_by_key(|(_, (count, took))| Reverse((*took, *count)));
         let costed = model.captured.has("csd:csd_function_entry");
         for (sender, (count, took)) in senders {
-            rows.push(vec![
+            rows.push([
                 "interrupted by".into(),
                 sender
                     .map_or_else(|| "unknown".to_owned(), |id| name(model, id, view.step.end))
@@ -235,9 +235,9 @@ impl Mechanism for Tlb {
             notes.push(format!(
                 "remote flushes that are counted and not costed: {uncosted}; the end of the calls \
                  on the other CPUs was not recorded (csd:csd_queue_cpu, csd:csd_function_exit)"
-            ));
+            ).into());
         }
-        Rows { rows, notes }
+        rows.with_notes(notes)
     }
 }
 

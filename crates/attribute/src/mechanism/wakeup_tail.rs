@@ -6,12 +6,12 @@ use std::collections::BTreeMap;
 use agenttrace_model::parse::{Cpu, Nanos};
 use agenttrace_model::{Step, TaskId, Windows};
 
-use super::{Mechanism, Rows, SessionView, StepView};
-use crate::detail::{Column, Value};
-use crate::inclusive::{Index, Stretch, union};
+use super::{Mechanism, SessionView, StepView};
+use crate::detail::{Column, Table, Value};
+use crate::inclusive::Index;
 use crate::path::Frame;
 use crate::stats::stats;
-use crate::wakeup::{Wakeup, queues, wakeups};
+use crate::wakeup::{Wakeup, queues};
 
 /// Wakeups up to here are never a tail.
 const USUAL: Nanos = Nanos(64_000);
@@ -46,35 +46,30 @@ impl Mechanism for WakeupTail {
     fn columns(&self) -> &'static [Column] {
         COLUMNS
     }
-    fn step(&self, view: &StepView<'_>) -> Rows {
-        rows(view.index, view.windows, view.work, Some(view.step))
+    fn step(&self, view: &StepView<'_>) -> Table {
+        rows(view.index, view.windows, &view.made.collected.wakeups, Some(view.step))
     }
-    fn session(&self, view: &SessionView<'_>) -> Rows {
-        rows(view.index, view.windows, &union(view.work), None)
+    fn session(&self, view: &SessionView<'_>) -> Table {
+        rows(view.index, view.windows, &view.collected.wakeups, None)
     }
 }
 
-fn rows(index: &Index<'_>, windows: &Windows, work: &[Stretch], step: Option<&Step>) -> Rows {
-    let mut all: Vec<Wakeup> = Vec::new();
-    for stretch in work {
-        if let Some(task) = index.task(stretch.task) {
-            all.extend(wakeups(index.model, task, *stretch));
-        }
-    }
-    let mut latencies: Vec<Nanos> = all.iter().map(Wakeup::latency).collect();
+fn rows(index: &Index<'_>, windows: &Windows, wakeups: &[Wakeup], step: Option<&Step>) -> Table {
+    let mut latencies: Vec<Nanos> = wakeups.iter().map(Wakeup::latency).collect();
     let limit = stats(&mut latencies).p99.max(USUAL);
     // With less than a hundred, the largest is the p99.
     let few = latencies.len() < 100;
-    all.retain(|w| w.latency() > limit || (few && w.latency() == limit && limit > USUAL));
-    all.sort_by_key(|w| (Reverse(w.latency()), w.wake.time, w.task));
+    let tail = |w: &&Wakeup| w.latency() > limit || (few && w.latency() == limit && limit > USUAL);
+    let mut all: Vec<Wakeup> = wakeups.iter().filter(tail).copied().collect();
+    all.sort_by_key(|w| (Reverse(w.latency()), w.time, w.task));
     let rows = all.iter().map(|wakeup| {
         let step = step.or_else(|| {
-            let at = windows.steps.partition_point(|s| s.start <= wakeup.wake.time);
-            windows.steps.iter().take(at).rev().find(|s| s.end > wakeup.wake.time)
+            let at = windows.steps.partition_point(|s| s.start <= wakeup.time);
+            windows.steps.iter().take(at).rev().find(|s| s.end > wakeup.time)
         });
         row(index, windows, wakeup, step)
     });
-    Rows { rows: rows.collect(), notes: Vec::new() }
+    rows.collect()
 }
 
 /// What happened on the CPUs on whose queues a task waited.
@@ -138,8 +133,8 @@ pub(crate) fn held(
     }
 }
 
-fn row(index: &Index<'_>, windows: &Windows, wakeup: &Wakeup, step: Option<&Step>) -> Vec<Value> {
-    let (from, to) = (wakeup.wake.time, wakeup.ran);
+fn row(index: &Index<'_>, windows: &Windows, wakeup: &Wakeup, step: Option<&Step>) -> [Value; 12] {
+    let (from, to) = (wakeup.time, wakeup.ran);
     let held = held(index, windows, wakeup.task, from, to, wakeup.cpu);
     let name = |task: TaskId| {
         index
@@ -160,7 +155,7 @@ fn row(index: &Index<'_>, windows: &Windows, wakeup: &Wakeup, step: Option<&Step
     };
     let culprit = held.runners.first();
     let moved = moved(index, wakeup, &held);
-    vec![
+    [
         name(wakeup.task).into(),
         wakeup.latency().into(),
         why.into(),
@@ -178,7 +173,7 @@ fn row(index: &Index<'_>, windows: &Windows, wakeup: &Wakeup, step: Option<&Step
 
 /// Where it was moved meanwhile; or the CPU that was idle all the while it waited behind others.
 fn moved(index: &Index<'_>, wakeup: &Wakeup, held: &Held) -> Option<String> {
-    let (from, to) = (wakeup.wake.time, wakeup.ran);
+    let (from, to) = (wakeup.time, wakeup.ran);
     let task = index.task(wakeup.task)?;
     let first = task.migrations.partition_point(|(time, _, _)| *time < from);
     let last = task.migrations.partition_point(|(time, _, _)| *time < to);

@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 
 use agenttrace_model::parse::{Distance, Nanos};
 
-use super::{Mechanism, Rows, SessionView, StepView};
-use crate::detail::{Column, Value};
-use crate::inclusive::{Index, Stretch, union};
+use super::{Mechanism, SessionView, StepView};
+use crate::detail::{Column, Table, Value};
+use crate::inclusive::Index;
 use crate::stats::stats;
-use crate::wakeup::wakeups;
+use crate::wakeup::Wakeup;
 
 pub(super) struct Wakeups;
 
@@ -33,34 +33,30 @@ impl Mechanism for Wakeups {
         ];
         COLUMNS
     }
-    fn step(&self, view: &StepView<'_>) -> Rows {
-        rows(view.index, view.work)
+    fn step(&self, view: &StepView<'_>) -> Table {
+        rows(view.index, &view.made.collected.wakeups)
     }
-    fn session(&self, view: &SessionView<'_>) -> Rows {
-        rows(view.index, &union(view.work))
+    fn session(&self, view: &SessionView<'_>) -> Table {
+        rows(view.index, &view.collected.wakeups)
     }
 }
 
-fn rows(index: &Index<'_>, work: &[Stretch]) -> Rows {
+fn rows(index: &Index<'_>, wakeups: &[Wakeup]) -> Table {
     let mut classes: BTreeMap<Distance, Vec<Nanos>> = BTreeMap::new();
-    for stretch in work {
-        let Some(task) = index.task(stretch.task) else { continue };
-        for wakeup in wakeups(index.model, task, *stretch) {
-            classes.entry(wakeup.distance(index.seats())).or_default().push(wakeup.latency());
-        }
+    for wakeup in wakeups {
+        classes.entry(wakeup.distance(index.seats())).or_default().push(wakeup.latency());
     }
     let unplaced = index.info.topology.is_empty() && classes.contains_key(&Distance::Unknown);
     let notes = unplaced.then(|| {
         "the capture does not tell where its CPUs sit: pass --topology with what \
          `lscpu -p=CPU,CORE,SOCKET,NODE,CACHE` prints on that machine"
-            .to_owned()
+            .into()
     });
     let rows = classes.into_iter().map(|(class, mut values)| {
         let s = stats(&mut values);
         let times = [s.p50, s.p99, s.max, s.total].map(Value::from);
-        let mut row: Vec<Value> = vec![class.name().into(), s.count.into()];
-        row.extend(times);
-        row
+        let [p50, p99, max, total] = times;
+        [class.name().into(), s.count.into(), p50, p99, max, total]
     });
-    Rows { rows: rows.collect(), notes: notes.into_iter().collect() }
+    Table::from_iter(rows).with_notes(notes)
 }

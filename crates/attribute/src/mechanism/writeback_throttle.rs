@@ -6,8 +6,8 @@ use std::collections::BTreeMap;
 use agenttrace_model::parse::{BlockOp, Dev, Nanos};
 use agenttrace_model::{DirtyPause, Model, OpKind, TaskId};
 
-use super::{Mechanism, Rows, StepView, tlb};
-use crate::detail::{Column, Value};
+use super::{Mechanism, StepView, tlb};
+use crate::detail::{Column, Table, Value};
 use crate::inclusive::{Index, Stretch, ops};
 use crate::path::device_name;
 use crate::stats::stats;
@@ -103,23 +103,23 @@ impl Mechanism for WritebackThrottle {
         ];
         COLUMNS
     }
-    fn step(&self, view: &StepView<'_>) -> Rows {
+    fn step(&self, view: &StepView<'_>) -> Table {
         let model = view.index.model;
-        let work = if view.made.kinds.pauses { view.work } else { &[] };
+        let work = if view.made.collected.kinds.pauses { view.work } else { &[] };
         let mut paused: Vec<_> = pauses(view.index, work)
             .into_iter()
             .map(|(key, mut pauses)| (key, stats(&mut pauses.times), pauses))
             .collect();
         if paused.is_empty() {
-            return Rows::default();
+            return Table::default();
         }
         paused.sort_by_key(|(_, times, _)| Reverse(times.total));
         let written = view.index.memory().written(view.step.start, view.step.end);
         let bytes = |id: TaskId| written.iter().find(|(task, _)| *task == id).map(|(_, b)| *b);
         let of_pages = |pages: Option<u64>| pages.map(|pages| pages.saturating_mul(PAGE));
-        let mut rows = Vec::new();
+        let mut rows = Table::default();
         for ((task, bdi), times, pauses) in &paused {
-            rows.push(vec![
+            rows.push([
                 tlb::name(model, *task, view.step.end).into(),
                 bdi_name(model, *bdi).into(),
                 times.count.into(),
@@ -132,7 +132,7 @@ impl Mechanism for WritebackThrottle {
         }
         let others = written.iter().filter(|(id, _)| paused.iter().all(|((of, _), ..)| of != id));
         for (task, bytes) in others {
-            rows.push(vec![
+            rows.push([
                 tlb::name(model, *task, view.step.end).into(),
                 Value::Unknown,
                 0_u64.into(),
@@ -143,7 +143,7 @@ impl Mechanism for WritebackThrottle {
                 Value::Unknown,
             ]);
         }
-        Rows { rows, notes: Vec::new() }
+        rows
     }
 }
 

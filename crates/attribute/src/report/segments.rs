@@ -7,6 +7,7 @@ use std::sync::Arc;
 use agenttrace_model::parse::{Nanos, Pid, Tid};
 
 use crate::cause::{Cause, Resource};
+use crate::detail::Words;
 
 /// What segments of one step have in common besides their times.
 #[derive(Clone, PartialEq, Debug)]
@@ -26,11 +27,11 @@ pub struct SegmentKind {
     /// What the time was spent on behalf of, outermost first. Frames are words
     /// such as `fsync`, `wait4`, `major fault vector_index.db`, `journal commit`,
     /// `block write 254:0`, or a task's name where the path goes on in another task.
-    pub stack: Arc<[String]>,
+    pub stack: Arc<[Words]>,
     /// File or device, where there is one.
     pub object: Option<Arc<str>>,
     /// Why it is `unknown`, or other reasons for doubt.
-    pub reason: Option<String>,
+    pub reason: Option<Words>,
     /// Whether the state was inferred.
     pub inferred: bool,
 }
@@ -104,6 +105,13 @@ impl Segments {
         }
         let kind = u32::try_from(kind).unwrap_or(u32::MAX);
         self.parts.push(Part { kind, length: short.unwrap_or(LONG) });
+    }
+
+    /// Gives memory back that was kept for more.
+    pub fn shrink_to_fit(&mut self) {
+        self.kinds.shrink_to_fit();
+        self.parts.shrink_to_fit();
+        self.long.shrink_to_fit();
     }
 
     /// How many there are.

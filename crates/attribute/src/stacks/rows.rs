@@ -64,8 +64,9 @@ impl<'a> Texts<'a> {
             !given && self.named.symbols.of(**id).is_empty()
         });
         let (without, all) = (without.count() as u64, ids.len() as u64);
-        let (without, all) = (thousands(without), thousands(all));
-        (without != "0").then(|| format!("{without} of {all} places in code have no name"))
+        let note =
+            || format!("{} of {} places in code have no name", thousands(without), thousands(all));
+        (without > 0).then(note)
     }
 }
 
@@ -183,7 +184,7 @@ pub(super) fn labels(windows: Option<&Windows>, step: Option<usize>) -> Vec<Fram
 pub(super) fn amount(weight: u64, unit: StackUnit) -> String {
     let s = if weight == 1 { "" } else { "s" };
     match unit {
-        StackUnit::Nanos => human(Nanos(weight)),
+        StackUnit::Nanos => human(Nanos(weight)).to_string(),
         StackUnit::Samples => format!("{} sample{s}", thousands(weight)),
         StackUnit::Faults => format!("{} fault{s}", thousands(weight)),
     }
@@ -192,8 +193,8 @@ pub(super) fn amount(weight: u64, unit: StackUnit) -> String {
 /// The same, for a number that is followed by the whole.
 fn amount_alone(weight: u64, unit: StackUnit) -> String {
     match unit {
-        StackUnit::Nanos => human(Nanos(weight)),
-        StackUnit::Samples | StackUnit::Faults => thousands(weight),
+        StackUnit::Nanos => human(Nanos(weight)).to_string(),
+        StackUnit::Samples | StackUnit::Faults => thousands(weight).to_string(),
     }
 }
 

@@ -13,11 +13,12 @@ use super::rows::{Texts, frame, labels};
 use super::select::{Selection, overlaps};
 use super::{FrameKind, FrameText, StackRow, StackUnit, events};
 use crate::cause::{Cause, Resource};
+use crate::detail::Words;
 use crate::report::Segment;
 use crate::stats::{apportion, plural};
 
 /// Segments that differ in their times alone; borrowed, for a capture can hold millions.
-type Key<'k> = (usize, &'k [String], Cause, Resource, Option<Cause>);
+type Key<'k> = (usize, &'k [Words], Cause, Resource, Option<Cause>);
 
 /// The time of such segments.
 #[derive(Debug, Default)]
@@ -107,7 +108,7 @@ pub(super) fn wall(scene: Scene<'_>, ask: &Ask, select: &Selection<'_>) -> Resul
         samples += of;
         for (chain, ns) in shared.into_iter().filter(|(_, ns)| *ns > 0) {
             let mut frames = labels(scene.windows, Some(step));
-            frames.extend(entry.iter().map(|text| frame(text.as_str(), FrameKind::Entry)));
+            frames.extend(entry.iter().map(|text| frame(&**text, FrameKind::Entry)));
             if let Some(texts) = &mut texts {
                 texts.push(chain, &mut frames);
             }

@@ -9,8 +9,9 @@ use agenttrace_model::{Model, Step, SyscallClass, TaskId, UringOp, Windows};
 
 use crate::cause::{Cause, Resource};
 use crate::cells::CellSum;
+use crate::detail::Words;
 use crate::inclusive::{Index, Stretch};
-use crate::locks::{Wait, waits};
+use crate::locks::Wait;
 use crate::made::Made;
 use crate::path::{Frame, Reason, StepPath, device_name};
 use crate::report::{Coverage, CoverageStatus, Inclusive, Tracing};
@@ -175,14 +176,14 @@ impl<'a> Facts<'a> {
 
     /// The innermost system call of most of a cause's time, by name. A request of io_uring
     /// is the call that does the same.
-    pub(crate) fn call(&self, cause: Cause) -> Option<(String, Nanos)> {
+    pub(crate) fn call(&self, cause: Cause) -> Option<(Words, Nanos)> {
         let call = |f: &&Frame| matches!(f, Frame::Syscall(_) | Frame::Uring(_));
         let found = self.first(cause, |cell| cell.frames.iter().rev().find(call).copied());
         found.and_then(|(frame, ns)| {
             if let Frame::Syscall(nr) = frame {
                 Some((self.model().syscalls.name(nr), ns))
             } else if let Frame::Uring(op) = frame {
-                Some((call_name(op), ns))
+                Some((call_name(op).into(), ns))
             } else {
                 None
             }
@@ -237,7 +238,7 @@ impl<'a> Facts<'a> {
             return Vec::new();
         }
         let on_path = self.on_path(cause);
-        let all = self.parts.work.iter().flat_map(|s| waits(self.model(), *s));
+        let all = self.parts.made.waits(self.parts.index, self.parts.work).iter().copied();
         all.filter(|wait| wait.lock.is_kernel() == (cause == Cause::KernelLock))
             .filter(|wait| on_path(wait.from, wait.to))
             .collect()
@@ -269,7 +270,7 @@ impl<'a> Facts<'a> {
         let rows = self.parts.inclusive.syscalls.as_deref().unwrap_or_default();
         rows.iter()
             .filter(|row| row.count > 0 && self.parts.index.class(&row.name) == class)
-            .map(|row| (row.name.as_str(), row.count, row.total))
+            .map(|row| (&*row.name, row.count, row.total))
             .collect()
     }
 
@@ -298,12 +299,8 @@ impl<'a> Facts<'a> {
     /// most first.
     pub(crate) fn cpu_rivals(&self) -> Vec<((TaskId, Cpu), Nanos)> {
         let mut sums: BTreeMap<(TaskId, Cpu), Nanos> = BTreeMap::new();
-        let delays = self.parts.path.of(Cause::RunDelay);
-        for segment in delays {
-            let ahead = self.parts.index.ahead(segment.task, segment.start, segment.end);
-            for (other, cpu, from, to) in ahead {
-                *sums.entry((other, cpu)).or_default() += to - from;
-            }
+        for rival in self.parts.made.rivals(self.parts.index, self.parts.path) {
+            *sums.entry((rival.task, rival.cpu)).or_default() += rival.to - rival.from;
         }
         let mut rows: Vec<_> = sums.into_iter().collect();
         rows.sort_by_key(|(_, ns)| Reverse(*ns));

@@ -6,6 +6,7 @@ use agenttrace_model::parse::Nanos;
 use super::Facts;
 use crate::cause::Cause;
 use crate::coverage::tells_interrupts;
+use crate::detail::Words;
 use crate::report::Confidence;
 use crate::stats::human;
 
@@ -55,28 +56,30 @@ fn leans(cause: Cause) -> Leans {
 }
 
 /// Why a verdict is less sure than the same of a perf.data would be.
-pub(super) fn doubts(facts: &Facts<'_>, cause: Cause) -> Vec<(Confidence, String)> {
+pub(super) fn doubts(facts: &Facts<'_>, cause: Cause) -> Vec<(Confidence, Words)> {
     let mut doubts = Vec::new();
     let step = facts.parts.step;
     let fidelity = facts.parts.info.fidelity;
     if let Some(error) = short(step) {
         doubts.push((
             Confidence::Low,
-            format!("the step is shorter than ten times the error of its times ({})", human(error)),
+            format!("the step is shorter than ten times the error of its times ({})", human(error))
+                .into(),
         ));
     }
     if step.mapped && step.error.is_none() {
         let why = "how far the step's times may be off cannot be told";
-        doubts.push((Confidence::Medium, why.to_owned()));
+        doubts.push((Confidence::Medium, why.into()));
     }
     if facts.parts.info.ticks {
-        doubts.push((Confidence::Low, "the capture's clock counts no seconds".to_owned()));
+        doubts.push((Confidence::Low, "the capture's clock counts no seconds".into()));
     }
     let rounded = fidelity.resolution.0;
     if rounded > 1 && facts.wall.0 < rounded.saturating_mul(UNITS) {
         doubts.push((
             Confidence::Medium,
-            format!("times are rounded to {}, and the step is short", human(fidelity.resolution)),
+            format!("times are rounded to {}, and the step is short", human(fidelity.resolution))
+                .into(),
         ));
     }
     if !tells_interrupts(facts.parts.info) {
@@ -84,14 +87,14 @@ pub(super) fn doubts(facts: &Facts<'_>, cause: Cause) -> Vec<(Confidence, String
                    been an innocent bystander";
         match leans(cause) {
             Leans::No => {}
-            Leans::Partly => doubts.push((Confidence::Medium, why.to_owned())),
-            Leans::Wholly => doubts.push((Confidence::Low, why.to_owned())),
+            Leans::Partly => doubts.push((Confidence::Medium, why.into())),
+            Leans::Wholly => doubts.push((Confidence::Low, why.into())),
         }
     }
     if !fidelity.processes && matches!(leans(cause), Leans::Wholly) {
         let why = "the format does not tell which process a thread belongs to: threads older than the capture may work for \
                    the step unseen";
-        doubts.push((Confidence::Medium, why.to_owned()));
+        doubts.push((Confidence::Medium, why.into()));
     }
     doubts
 }

@@ -7,11 +7,11 @@ mod rules;
 mod stacks;
 
 use std::cmp::Reverse;
-use std::collections::BTreeMap;
 
 use agenttrace_model::parse::Nanos;
 
 use crate::cause::Cause;
+use crate::detail::Words;
 use crate::mechanism::holes_within;
 use crate::record_command::record_command;
 use crate::report::{Confidence, CoverageStatus, Evidence, Recommendation, Verdict};
@@ -58,7 +58,7 @@ pub(crate) struct Finding {
     pub(crate) evidence: Vec<Evidence>,
     pub(crate) recommendations: Vec<Recommendation>,
     /// Reasons why the rule itself is not sure.
-    pub(crate) doubts: Vec<String>,
+    pub(crate) doubts: Vec<Words>,
 }
 
 /// All rules, the special ones first.
@@ -74,44 +74,66 @@ struct Topic<'c> {
     /// The cause; of a special rule the one that most of its part has.
     cause: Cause,
     ns: Nanos,
-    cells: Vec<&'c Cell>,
+    /// What a special rule takes; of a general one that is told by the cause.
+    taken: Vec<&'c Cell>,
 }
 
-impl Topic<'_> {
+impl<'c> Topic<'c> {
+    /// Its part of the path; `rest` is what no special rule takes.
+    fn cells(&self, rest: &[&'c Cell]) -> Vec<&'c Cell> {
+        if self.rule.special() {
+            return self.taken.clone();
+        }
+        let of = |c: &&&Cell| c.cause == self.cause || c.under == Some(self.cause);
+        rest.iter().filter(of).copied().collect()
+    }
+
     fn name(&self) -> &'static str {
         if self.rule.special() { self.rule.id() } else { self.cause.name() }
     }
 }
 
-/// The path in topics: what special rules take, then the rest by cause; the largest first.
-fn topics<'c>(facts: &Facts<'c>, rules: &[&'static dyn Rule]) -> Vec<Topic<'c>> {
-    let mut rest = facts.cells.clone();
+/// The path in topics: what special rules take, then the rest by cause; the largest first,
+/// at least one. And that rest.
+fn topics<'c>(facts: &Facts<'c>, rules: &[&'static dyn Rule]) -> (Vec<Topic<'c>>, Vec<&'c Cell>) {
+    let mut rest = facts.only(facts.cells.clone());
     let mut topics: Vec<Topic<'c>> = Vec::new();
     for rule in rules.iter().copied().filter(|rule| rule.special()) {
-        let view = facts.only(rest.clone());
-        let Some(takes) = rule.takes(&view) else { continue };
-        let (cells, others): (Vec<&Cell>, Vec<&Cell>) = rest.iter().partition(|c| takes(c));
-        let mut sums: BTreeMap<Cause, Nanos> = BTreeMap::new();
-        for cell in &cells {
-            *sums.entry(cell.cause).or_default() += cell.ns;
-        }
-        let largest = sums.iter().max_by_key(|(cause, ns)| (**ns, Reverse(**cause)));
+        let Some(takes) = rule.takes(&rest) else { continue };
+        let (taken, others): (Vec<&Cell>, Vec<&Cell>) = rest.cells.iter().partition(|c| takes(c));
+        drop(takes);
+        let sums = sums(taken.iter().copied());
+        let largest = sums.iter().max_by_key(|(cause, ns)| (*ns, Reverse(*cause)));
         if let Some((cause, _)) = largest {
-            topics.push(Topic { rule, cause: *cause, ns: sums.values().copied().sum(), cells });
-            rest = others;
+            let ns = sums.iter().map(|(_, ns)| *ns).sum();
+            topics.push(Topic { rule, cause: *cause, ns, taken });
+            rest.cells = others;
         }
     }
-    for cause in Cause::ALL {
-        let Some(rule) = rule(cause) else { continue };
-        // Its run delay belongs to the view, for evidence, and not to its time.
-        let of = |c: &&Cell| c.cause == cause || c.under == Some(cause);
-        let cells: Vec<&Cell> = rest.iter().copied().filter(of).collect();
-        let ns = cells.iter().filter(|c| c.cause == cause).map(|c| c.ns).sum();
-        topics.push(Topic { rule, cause, ns, cells });
-    }
+    // Run delay of a cause belongs to the view, for evidence, and not to its time.
+    let mut by_cause = sums(rest.cells.iter().copied());
+    by_cause.retain(|(_, ns)| *ns > ZERO);
+    let none = (Cause::ALL[0], ZERO);
+    let none = (topics.is_empty() && by_cause.is_empty()).then_some(none);
+    topics.extend(by_cause.into_iter().chain(none).filter_map(|(cause, ns)| {
+        Some(Topic { rule: rule(cause)?, cause, ns, taken: Vec::new() })
+    }));
     // Stable: special rules before causes, causes in their order.
     topics.sort_by_key(|topic| Reverse(topic.ns));
-    topics
+    (topics, rest.cells)
+}
+
+/// The time of cells by cause, in the order of causes.
+fn sums<'c>(cells: impl Iterator<Item = &'c Cell>) -> Vec<(Cause, Nanos)> {
+    let mut sums: Vec<(Cause, Nanos)> = Vec::new();
+    for cell in cells {
+        match sums.iter_mut().find(|(cause, _)| *cause == cell.cause) {
+            Some((_, ns)) => *ns += cell.ns,
+            None => sums.push((cell.cause, cell.ns)),
+        }
+    }
+    sums.sort_unstable_by_key(|(cause, _)| *cause);
+    sums
 }
 
 /// The failure mode of a cause that no verdict of the session is about.
@@ -122,15 +144,17 @@ pub(crate) fn general_failure_mode(cause: Cause) -> &'static str {
 /// The verdicts on a step, the largest cause's first; further ones for causes of
 /// at least a tenth of the wall time. At least one.
 pub(crate) fn verdicts(facts: &Facts<'_>) -> Vec<Verdict> {
-    let topics = topics(facts, RULES);
+    let (topics, rest) = topics(facts, RULES);
     let second = topics.get(1).map_or(("", ZERO), |topic| (topic.name(), topic.ns));
     let mut verdicts: Vec<Verdict> = Vec::new();
-    for Topic { rule, cause, ns, cells } in topics {
+    for topic in topics {
+        let Topic { rule, cause, ns, .. } = topic;
         let first = verdicts.is_empty();
         if !first && ns.0.saturating_mul(10) < facts.wall.0.max(1) {
             break;
         }
-        let view = &facts.only(cells);
+        let special = rule.special();
+        let view = &facts.only(topic.cells(&rest));
         let mut finding = rule.find(view, cause);
         if first {
             finding.doubts.extend(stolen(view));
@@ -140,22 +164,24 @@ pub(crate) fn verdicts(facts: &Facts<'_>) -> Vec<Verdict> {
             finding.title.push_str(&format!(", through io_uring (opcode {})", op.name()));
         }
         let rival = first.then_some(second);
-        let (confidence, reasons) = confidence(view, cause, ns, rival, finding.doubts);
+        let (confidence, mut reasons) = confidence(view, cause, ns, rival, finding.doubts);
         if confidence == Confidence::CannotSay && cause != Cause::Unknown {
             finding.title = format!("cannot say; as far as recorded, {}", finding.title);
             finding.recommendations = vec![again(view, cause)];
         }
-        let mut causes: BTreeMap<Cause, Nanos> = BTreeMap::new();
-        for cell in view.cells.iter().filter(|c| rule.special() || c.cause == cause) {
-            *causes.entry(cell.cause).or_default() += cell.ns;
-        }
-        let held = if !rule.special() && cause.is_kernel() { view.held(cause) } else { ns };
+        let mut causes = sums(view.cells.iter().filter(|c| special || c.cause == cause).copied());
+        let held = if !special && cause.is_kernel() { view.held(cause) } else { ns };
+        // There are ten thousands of them, kept until the end.
+        causes.shrink_to_fit();
+        reasons.shrink_to_fit();
+        finding.evidence.shrink_to_fit();
+        finding.recommendations.shrink_to_fit();
         verdicts.push(Verdict {
             id: rule.id(),
             title: finding.title,
-            failure_mode: rule.failure_mode(cause).to_owned(),
+            failure_mode: rule.failure_mode(cause),
             cause,
-            causes: causes.into_iter().collect(),
+            causes,
             ns: held,
             share: ratio(held, facts.wall),
             confidence,
@@ -164,11 +190,12 @@ pub(crate) fn verdicts(facts: &Facts<'_>) -> Vec<Verdict> {
             recommendations: finding.recommendations,
         });
     }
+    verdicts.shrink_to_fit();
     verdicts
 }
 
 /// The suspicion that a hypervisor had the step's CPUs for a hundredth of it or more.
-fn stolen(facts: &Facts<'_>) -> Option<String> {
+fn stolen(facts: &Facts<'_>) -> Option<Words> {
     let holes = holes_within(facts.parts.index, facts.parts.work);
     let total: Nanos = holes.iter().map(|hole| hole.to - hole.from).sum();
     (total.0.saturating_mul(100) >= facts.wall.0.max(1)).then(|| {
@@ -176,6 +203,7 @@ fn stolen(facts: &Facts<'_>) -> Option<String> {
             "suspected: the hypervisor had the CPU for up to {} (a running task, no tick, no event)",
             human(total)
         )
+        .into()
     })
 }
 
@@ -186,8 +214,8 @@ fn confidence(
     cause: Cause,
     ns: Nanos,
     rival: Option<(&str, Nanos)>,
-    doubts: Vec<String>,
-) -> (Confidence, Vec<String>) {
+    doubts: Vec<Words>,
+) -> (Confidence, Vec<Words>) {
     let mut sure = Sure { level: Confidence::High, reasons: Vec::new(), wall: facts.wall };
     if let Some(why) = facts.parts.broken {
         sure.lower(Confidence::CannotSay, format!("internal error: {why}"));
@@ -206,7 +234,7 @@ fn confidence(
         sure.lower(Confidence::Medium, doubt);
     }
     if sure.level == Confidence::High {
-        sure.reasons.push("every needed event captured, none lost in the window".to_owned());
+        sure.reasons.push("every needed event captured, none lost in the window".into());
     }
     (sure.level, sure.reasons)
 }
@@ -214,14 +242,14 @@ fn confidence(
 /// A confidence in the making.
 struct Sure {
     level: Confidence,
-    reasons: Vec<String>,
+    reasons: Vec<Words>,
     wall: Nanos,
 }
 
 impl Sure {
-    fn lower(&mut self, to: Confidence, why: String) {
+    fn lower(&mut self, to: Confidence, why: impl Into<Words>) {
         self.level = self.level.min(to);
-        self.reasons.push(why);
+        self.reasons.push(why.into());
     }
     /// Whether a part of the step is at least so much of it.
     fn at_least(&self, part: Nanos, per_mille: u64) -> bool {
@@ -245,9 +273,9 @@ fn known(sure: &mut Sure, facts: &Facts<'_>, cause: Cause) {
     if facts.lost() {
         let low = sure.at_least(unknown, 100);
         let to = if low { Confidence::Low } else { Confidence::Medium };
-        sure.lower(to, "the recorder lost events within the window".to_owned());
+        sure.lower(to, "the recorder lost events within the window");
     } else if facts.lost_somewhere() {
-        sure.lower(Confidence::Medium, "the recorder lost events; when is not known".to_owned());
+        sure.lower(Confidence::Medium, "the recorder lost events; when is not known");
     }
     let inferred = facts.parts.inferred;
     if sure.at_least(inferred, 1) {
@@ -269,7 +297,7 @@ fn known(sure: &mut Sure, facts: &Facts<'_>, cause: Cause) {
         sure.lower(Confidence::Medium, why);
     }
     if facts.parts.step.clipped.is_some() {
-        sure.lower(Confidence::Medium, "a part of the step lies outside the capture".to_owned());
+        sure.lower(Confidence::Medium, "a part of the step lies outside the capture");
     }
 }
 
@@ -308,9 +336,9 @@ fn covered(sure: &mut Sure, facts: &Facts<'_>, cause: Cause, ns: Nanos) {
             CoverageStatus::NotCaptured => Confidence::CannotSay,
         };
         let why = if coverage.missing.is_empty() {
-            "the capture is not system-wide".to_owned()
+            Words::Borrowed("the capture is not system-wide")
         } else {
-            format!("not captured: {}", coverage.missing.join(", "))
+            format!("not captured: {}", coverage.missing.join(", ")).into()
         };
         if !sure.reasons.contains(&why) {
             sure.lower(to, why);
@@ -367,12 +395,12 @@ pub(crate) fn count(text: String, value: u64, source: &'static str) -> Evidence 
 pub(crate) fn advice(
     facts: &Facts<'_>,
     cause: Cause,
-    text: &str,
-    condition: &str,
+    text: impl Into<Words>,
+    condition: impl Into<Words>,
 ) -> Recommendation {
     Recommendation {
-        text: text.to_owned(),
-        condition: condition.to_owned(),
+        text: text.into(),
+        condition: condition.into(),
         saves: Some(facts.held(cause)),
     }
 }
@@ -382,14 +410,14 @@ pub(crate) fn again(facts: &Facts<'_>, cause: Cause) -> Recommendation {
     let lacks = facts.coverage(cause).map(|c| c.missing.as_slice()).unwrap_or_default();
     let command = record_command(facts.parts.info);
     if lacks.is_empty() {
-        return hint(&format!("record again: {command}"), "with all events that the analysis uses");
+        return hint(format!("record again: {command}"), "with all events that the analysis uses");
     }
-    hint(&format!("record also {}: {command}", lacks.join(", ")), "where the kernel has them")
+    hint(format!("record also {}: {command}", lacks.join(", ")), "where the kernel has them")
 }
 
 /// A recommendation of which the path does not tell what it saves.
-pub(crate) fn hint(text: &str, condition: &str) -> Recommendation {
-    Recommendation { text: text.to_owned(), condition: condition.to_owned(), saves: None }
+pub(crate) fn hint(text: impl Into<Words>, condition: impl Into<Words>) -> Recommendation {
+    Recommendation { text: text.into(), condition: condition.into(), saves: None }
 }
 
 /// Evidence that every verdict has: the cause's time, and its run delay.

@@ -54,7 +54,7 @@ fn cell(cause: Cause, resource: Resource, under: Option<Cause>, ns: u64) -> Cell
 /// What [`topics`] makes of cells: (name, ns, sum of its cells' own time), time above zero.
 fn split(cells: &[Cell], rules: &[&'static dyn Rule]) -> Vec<(&'static str, u64, Vec<u64>)> {
     let info = CaptureInfo::default();
-    let model = Builder::new(&info).finish(None);
+    let model = Builder::new(&info).finish(None).unwrap();
     let windows = Windows::default();
     let index = Index::new(&model, &info, &windows);
     let step = Step {
@@ -88,12 +88,12 @@ fn split(cells: &[Cell], rules: &[&'static dyn Rule]) -> Vec<(&'static str, u64,
         made: &Made::default(),
     };
     let facts = Facts::new(&parts, cells);
-    let all = topics(&facts, rules);
+    let (all, rest) = topics(&facts, rules);
     let sum: Nanos = all.iter().map(|t| t.ns).sum();
     assert_eq!(sum, facts.wall, "topics add up to the step");
     all.iter()
         .filter(|t| t.ns > ZERO)
-        .map(|t| (t.name(), t.ns.0, t.cells.iter().map(|c| c.ns.0).collect()))
+        .map(|t| (t.name(), t.ns.0, t.cells(&rest).iter().map(|c| c.ns.0).collect()))
         .collect()
 }
 

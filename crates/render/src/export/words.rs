@@ -75,7 +75,7 @@ pub(super) fn op_group(kind: &OpKind) -> &'static str {
 /// An operation's name: of a system call the call, of a fault its kind and file.
 pub(super) fn op(model: &Model, op: &Op) -> String {
     match op.kind {
-        OpKind::Syscall(call) => model.syscalls.name(call.nr),
+        OpKind::Syscall(call) => model.syscalls.name(call.nr).into_owned(),
         OpKind::Fault(fault) => {
             let kind = match fault.major {
                 Some(true) => "major fault",

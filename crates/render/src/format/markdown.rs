@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 use std::io;
 
-use agenttrace_attribute::detail::{Column, Detail, Unit};
+use agenttrace_attribute::detail::{Column, Details, Unit};
 use agenttrace_attribute::report::{Histogram, Report, StepReport, Verdict};
 
 use super::{Format, Job};
@@ -258,19 +258,19 @@ fn verdict(out: &mut String, step: &StepReport, verdict: &Verdict, label: &str) 
 }
 
 /// What mechanisms did, those alone that did something.
-fn tables(out: &mut String, level: &str, all: &[Detail]) {
+fn tables(out: &mut String, level: &str, all: &Details) {
     for (detail, rows) in details::filled(all) {
         let _ = writeln!(out, "\n{level} {}\n", detail.title);
         let align = |c: &Column| if c.unit == Unit::Text { '-' } else { ':' };
         head(out, &detail.columns.iter().map(|c| (c.title, align(c))).collect::<Vec<_>>());
-        for values in rows {
+        for values in rows.iter() {
             let cells = detail.columns.iter().zip(values);
             row(out, &cells.map(|(c, v)| safe(&details::cell(c, v))).collect::<Vec<_>>());
         }
         if detail.more > 0 {
             let _ = writeln!(out, "\n{} more rows.", thousands(detail.more as u64));
         }
-        for note in &detail.notes {
+        for note in detail.notes {
             let _ = writeln!(out, "\n{}", safe(note));
         }
     }

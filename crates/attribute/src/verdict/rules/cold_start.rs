@@ -65,6 +65,9 @@ fn waits_for_disk(cell: &Cell) -> bool {
 
 /// The starts of which a tenth or more waited for the disk.
 fn cold(facts: &Facts<'_>) -> BTreeSet<TaskId> {
+    if !facts.cells.iter().any(|cell| waits_for_disk(cell)) {
+        return BTreeSet::new();
+    }
     let mut sums: BTreeMap<TaskId, (Nanos, Nanos)> = BTreeMap::new();
     for cell in &facts.cells {
         if let Some((owner, _)) = start(facts, cell) {
@@ -195,9 +198,9 @@ impl Rule for ColdStart {
                 "page faults of the program that starts",
             ));
         }
-        let advice = |text: &str, condition: &str, saves: Nanos| Recommendation {
-            text: text.to_owned(),
-            condition: condition.to_owned(),
+        let advice = |text: &'static str, condition: &'static str, saves: Nanos| Recommendation {
+            text: text.into(),
+            condition: condition.into(),
             saves: Some(saves),
         };
         Finding {

@@ -85,13 +85,14 @@ impl Rule for CpuThrottle {
         }
         let mut doubts = Vec::new();
         if idle < all.len() {
-            doubts.push(format!(
+            let why = format!(
                 "{} of {} waits are known by their timer's pattern alone: other tasks kept the CPU busy",
                 all.len() - idle,
                 all.len()
-            ));
+            );
+            doubts.push(why.into());
         } else if by_timer == 0 {
-            doubts.push("no timer shows the end of the quota's period".to_owned());
+            doubts.push("no timer shows the end of the quota's period".into());
         }
         Finding {
             title: format!("a CPU quota held {of} {held}: {}", human(facts.own(cause))),

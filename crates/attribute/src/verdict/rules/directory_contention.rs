@@ -132,8 +132,7 @@ impl Rule for DirectoryContention {
         }
         let mut calls: Vec<(i32, Nanos)> = calls.into_iter().collect();
         calls.sort_by_key(|(_, ns)| std::cmp::Reverse(*ns));
-        let names: Vec<String> =
-            calls.iter().take(2).map(|(nr, _)| model.syscalls.name(*nr)).collect();
+        let names: Vec<_> = calls.iter().take(2).map(|(nr, _)| model.syscalls.name(*nr)).collect();
         let held = facts.held(cause);
         let by = match holders.as_slice() {
             [] => ", by whom is not known".to_owned(),

@@ -60,12 +60,12 @@ impl Rule for FsyncStalls {
         let commit: Nanos = commits.iter().map(|(_, ns)| *ns).sum();
         let journal = commits.first().map(|(dev, _)| device_name(facts.model(), *dev));
         let on = facts.device(cause);
-        let call = facts.call(cause).map_or_else(|| "fsync".to_owned(), |(name, _)| name);
+        let call = facts.call(cause).map_or_else(|| "fsync".into(), |(name, _)| name);
 
         let mut evidence = shares(facts, cause);
         let mut title = format!("{call}: {}", human(own));
         if let Some(fsyncs) = facts.inclusive().fsyncs.filter(|s| s.count > 0) {
-            title = plural(fsyncs.count, &call);
+            title = plural(fsyncs.count, &call).to_string();
             if let Some(file) = only_file(calls) {
                 title.push_str(&format!(" of {}", file_name(facts.model(), file)));
             }
@@ -189,8 +189,8 @@ fn others(facts: &Facts<'_>, calls: &[SyncCall]) -> Option<Members> {
     }
     let mut all = Members::default();
     let mut sums = BTreeMap::new();
-    for commit in waited(facts, calls).into_values().filter(|c| !c.fast) {
-        let members = members(index, facts.number(), commit, Nanos::ZERO);
+    for (number, _) in waited(facts, calls).into_iter().filter(|(_, c)| !c.fast) {
+        let members = members(index, facts.number(), number, Nanos::ZERO);
         all.ours += members.ours;
         all.kernel += members.kernel;
         for (task, n) in members.others {
@@ -243,7 +243,7 @@ fn recommendations(
         let mut fix = advice(
             facts,
             cause,
-            &format!("batch: one fsync for all changes of {WINDOW_WORDS}"),
+            format!("batch: one fsync for all changes of {WINDOW_WORDS}"),
             "loses the changes since the last one on power failure",
         );
         let held = u128::from(facts.held(cause).0);

@@ -48,7 +48,7 @@ impl Rule for Journal {
         let mut evidence = shares(facts, cause);
         let mut asker = None;
         let (mut sync, mut own) = (false, false);
-        for (commit, ns) in commits.iter().take(3) {
+        for (number, commit, ns) in commits.iter().take(3) {
             let by = asked(facts.model(), commit);
             sync |= matches!(by, Asked::Task { sync: true, .. });
             own |= self::own(facts, by);
@@ -61,7 +61,7 @@ impl Rule for Journal {
             };
             evidence.push(time(text, *ns, "jbd2 on the critical path"));
             asker = asker.or(who);
-            evidence.extend(held_up(facts, commit));
+            evidence.extend(held_up(facts, *number, commit));
         }
         let waits = commits.len() as u64;
         let mut title = match (call, waits) {
@@ -103,7 +103,7 @@ impl Rule for Journal {
 }
 
 /// The commits under way while the path waited for the journal, the longest wait first.
-fn waited<'m>(facts: &Facts<'m>) -> Vec<(&'m Commit, Nanos)> {
+fn waited<'m>(facts: &Facts<'m>) -> Vec<(usize, &'m Commit, Nanos)> {
     let (index, path) = (facts.parts.index, facts.parts.path);
     let mut sums: BTreeMap<usize, Nanos> = BTreeMap::new();
     for segment in path.of(Cause::Journal) {
@@ -120,9 +120,10 @@ fn waited<'m>(facts: &Facts<'m>) -> Vec<(&'m Commit, Nanos)> {
         }
     }
     let commits = &facts.model().commits;
-    let found = sums.into_iter().filter_map(|(number, ns)| commits.get(number).map(|c| (c, ns)));
-    let mut found: Vec<(&Commit, Nanos)> = found.filter(|(_, ns)| *ns > ZERO).collect();
-    found.sort_by_key(|(commit, ns)| (Reverse(*ns), commit.start));
+    let found =
+        sums.into_iter().filter_map(|(number, ns)| commits.get(number).map(|c| (number, c, ns)));
+    let mut found: Vec<(usize, &Commit, Nanos)> = found.filter(|(.., ns)| *ns > ZERO).collect();
+    found.sort_by_key(|(_, commit, ns)| (Reverse(*ns), commit.start));
     found
 }
 
@@ -150,7 +151,7 @@ fn who(facts: &Facts<'_>, by: Asked) -> Option<String> {
 }
 
 /// What a commit waited for, and who was in it.
-fn held_up(facts: &Facts<'_>, commit: &Commit) -> Vec<crate::report::Evidence> {
+fn held_up(facts: &Facts<'_>, number: usize, commit: &Commit) -> Vec<crate::report::Evidence> {
     let index = facts.parts.index;
     let mut evidence = Vec::new();
     let at = facts.parts.step.end;
@@ -165,7 +166,7 @@ fn held_up(facts: &Facts<'_>, commit: &Commit) -> Vec<crate::report::Evidence> {
         evidence.push(time(text, end - from, "jbd2_handle_stats"));
     }
     if index.journals().handles_recorded {
-        let members = members(index, facts.number(), commit, Nanos::ZERO);
+        let members = members(index, facts.number(), number, Nanos::ZERO);
         if members.theirs() > 0 {
             let text = format!("in that commit: {}", members.words(index, at));
             evidence.push(count(text, members.theirs(), "jbd2_handle_start"));

@@ -65,7 +65,8 @@ impl Rule for KernelLock {
         let caller = tops(callers).into_iter().next().map(|(name, _)| name);
         let at = match (&caller, &call) {
             (Some(caller), Some(call)) => format!(" in {caller} ({call})"),
-            (Some(name), None) | (None, Some(name)) => format!(" in {name}"),
+            (Some(name), None) => format!(" in {name}"),
+            (None, Some(name)) => format!(" in {name}"),
             (None, None) => String::new(),
         };
         let others = match locks.len().saturating_sub(1) {

@@ -20,7 +20,7 @@ use std::collections::BTreeMap;
 use agenttrace_model::parse::Nanos;
 
 use crate::cause::Cause;
-use crate::mechanism::faults::{FaultGroup, FaultKind, fault_groups};
+use crate::mechanism::faults::{FaultGroup, FaultKind};
 use crate::path::file_name;
 use crate::report::Recommendation;
 use crate::stats::{human, mean, plural, size, thousands};
@@ -57,7 +57,7 @@ impl Rule for MinorFaultStorm {
             minor.count,
             "page faults of the step's tasks",
         ));
-        let groups = fault_groups(facts.parts.index, facts.parts.work);
+        let groups = facts.parts.made.faults(facts.parts.index, facts.parts.work);
         for group in groups.iter().take(3) {
             evidence.push(count(
                 format!(
@@ -72,10 +72,10 @@ impl Rule for MinorFaultStorm {
                 "page faults of the step's tasks",
             ));
         }
-        let kinds = by_kind(&groups);
+        let kinds = by_kind(groups);
         let (storm, what) = match kinds.first() {
             Some(most) => (most.faults >= STORM, most.title(facts)),
-            None => (false, plural(minor.count, "minor fault")),
+            None => (false, plural(minor.count, "minor fault").to_string()),
         };
         let name = if storm { "minor fault storm" } else { "page faults without I/O" };
         let kind = kinds.first().map(|k| k.first.kind);
@@ -180,7 +180,7 @@ fn recommendations(
     );
     let populate = |text| {
         since(facts, 5, 14).map(|when| {
-            advice(facts, cause, text, &format!("{when}; moves the cost out of the step"))
+            advice(facts, cause, text, format!("{when}; moves the cost out of the step"))
         })
     };
     let write = "MADV_POPULATE_WRITE or MAP_POPULATE before the step";

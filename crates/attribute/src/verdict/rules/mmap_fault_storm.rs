@@ -122,7 +122,7 @@ impl Rule for MmapFaultStorm {
                 facts,
                 cause,
                 "protect the working set: memory.low of its cgroup, or mlock",
-                &format!(
+                format!(
                     "if the file had been in memory and was evicted: record {} to tell",
                     refaults::EVENTS.join(" and ")
                 ),
@@ -140,7 +140,7 @@ fn populate(facts: &Facts<'_>, cause: Cause) -> Vec<Recommendation> {
             facts,
             cause,
             "MADV_POPULATE_READ on the range before the step",
-            &condition,
+            condition,
         ));
     }
     out.push(advice(
@@ -208,12 +208,15 @@ fn title(facts: &Facts<'_>, cause: Cause, evicted: Option<&Evicted>) -> (String,
         return (format!("{name}: {}", refaults::title(facts, evicted)), evidence);
     }
     let on = file.map_or_else(String::new, |file| format!(" on {file}"));
-    let faults =
-        if major == 0 { "page faults that slept".to_owned() } else { plural(major, "major fault") };
+    let faults = if major == 0 {
+        "page faults that slept".to_owned()
+    } else {
+        plural(major, "major fault").to_string()
+    };
     let wait = if waited > ZERO {
         format!("{} waiting for {device}", human(waited + queued))
     } else {
-        human(facts.held(cause))
+        human(facts.held(cause)).to_string()
     };
     (format!("{name}: {faults}{on}, {wait}"), evidence)
 }

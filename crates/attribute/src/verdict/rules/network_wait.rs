@@ -41,7 +41,7 @@ impl Rule for NetworkWait {
                 guessed,
                 "sched_waking",
             ));
-            doubts.push("no waker was recorded: the socket's kind tells the network".to_owned());
+            doubts.push("no waker was recorded: the socket's kind tells the network".into());
         }
         let index = facts.parts.index;
         let waits = waits(index, facts.parts.path, cause);

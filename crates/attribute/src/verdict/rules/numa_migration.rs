@@ -112,9 +112,8 @@ impl Rule for NumaMigration {
             evidence,
             recommendations: vec![
                 Recommendation {
-                    text: "bind the agent to one node, CPUs and memory (cpuset, numactl)"
-                        .to_owned(),
-                    condition: "where one node has CPUs and memory enough".to_owned(),
+                    text: "bind the agent to one node, CPUs and memory (cpuset, numactl)".into(),
+                    condition: "where one node has CPUs and memory enough".into(),
                     saves: Some(saves.min(held)),
                 },
                 hint(
@@ -122,7 +121,7 @@ impl Rule for NumaMigration {
                     "only once it is bound: it can hurt work that is not pinned",
                 ),
             ],
-            doubts: vec!["the work itself may have changed at the move".to_owned()],
+            doubts: vec!["the work itself may have changed at the move".into()],
         }
     }
 }

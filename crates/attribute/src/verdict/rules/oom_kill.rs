@@ -66,7 +66,7 @@ impl Rule for Oom {
             Some(Scope::Cgroup) => "its memory cgroup is at the limit",
             Some(Scope::Machine) => "the machine is out of memory",
             None => {
-                doubts.push("for whose limit is not known: no reclaim was recorded".to_owned());
+                doubts.push("for whose limit is not known: no reclaim was recorded".into());
                 "memory ran out"
             }
         };
@@ -105,13 +105,13 @@ impl Rule for Oom {
         let mut recommendations = Vec::new();
         match tried.scope {
             Some(Scope::Cgroup) => recommendations.push(Recommendation {
-                text: "raise the cgroup's memory.max (cgroup v1: memory.limit_in_bytes)".to_owned(),
-                condition: "where the work needs that much memory".to_owned(),
+                text: "raise the cgroup's memory.max (cgroup v1: memory.limit_in_bytes)".into(),
+                condition: "where the work needs that much memory".into(),
                 saves,
             }),
             Some(Scope::Machine) | None => recommendations.push(Recommendation {
-                text: "more memory, or fewer tools at the same time".to_owned(),
-                condition: "where the work needs that much memory".to_owned(),
+                text: "more memory, or fewer tools at the same time".into(),
+                condition: "where the work needs that much memory".into(),
                 saves,
             }),
         }

@@ -96,7 +96,7 @@ impl Rule for PollingLoop {
             }));
         }
         let doubts = if main.checks.is_empty() {
-            vec!["what it polls for is not visible: no call between the sleeps".to_owned()]
+            vec!["what it polls for is not visible: no call between the sleeps".into()]
         } else {
             Vec::new()
         };
@@ -127,5 +127,5 @@ fn instead(facts: &Facts<'_>, main: &Loop) -> Recommendation {
         ),
     };
     let saves: Nanos = main.interval.min(main.total);
-    Recommendation { text: text.to_owned(), condition: condition.to_owned(), saves: Some(saves) }
+    Recommendation { text: text.into(), condition: condition.into(), saves: Some(saves) }
 }

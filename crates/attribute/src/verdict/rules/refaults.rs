@@ -109,27 +109,27 @@ pub(super) fn recommendations(
             if let (Some(file), Some(when)) = (&reading, since(facts, 6, 3)) {
                 let text = format!("POSIX_FADV_NOREUSE on {file} by {who}");
                 let condition = format!("{when}; ignored from 2.6.18 to 6.2");
-                out.push(advice(facts, cause, &text, &condition));
+                out.push(advice(facts, cause, text, condition));
             }
             if let (Some(file), Some(when)) = (&reading, since(facts, 6, 14)) {
                 let text = format!("RWF_DONTCACHE reads (preadv2) of {file} by {who}");
                 let condition = format!("{when}; where the file system supports it");
-                out.push(advice(facts, cause, &text, &condition));
+                out.push(advice(facts, cause, text, condition));
             }
         }
         Removal::Fadvise | Removal::Madvise => {
             let file = file_name(facts.model(), evicted.eviction.file);
             let text = format!("no {who} on {file} while it is in use");
-            out.push(advice(facts, cause, &text, "where that program can be changed"));
+            out.push(advice(facts, cause, text, "where that program can be changed"));
         }
         Removal::DropCaches => {
             let text = format!("no {who}: it empties the cache of the whole machine");
-            out.push(advice(facts, cause, &text, "where nothing measures cold starts on purpose"));
+            out.push(advice(facts, cause, text, "where nothing measures cold starts on purpose"));
         }
         Removal::Invalidated | Removal::Truncated | Removal::NotRecorded | Removal::Unknown => {}
     }
     if let Some(condition) = since(facts, 6, 5) {
-        out.push(hint("cachestat(2) on the file before the step, to confirm", &condition));
+        out.push(hint("cachestat(2) on the file before the step, to confirm", condition));
     }
     out
 }
@@ -156,7 +156,7 @@ pub(super) fn reads(facts: &Facts<'_>, cause: Cause) -> Reads {
     if !told(facts) {
         let record = format!("if it was evicted: record {} to tell", EVENTS.join(" and "));
         let text = "keep the data in memory: memory.low of its cgroup";
-        return Reads { recommendations: vec![advice(facts, cause, text, &record)], ..none };
+        return Reads { recommendations: vec![advice(facts, cause, text, record)], ..none };
     }
     let (index, work) = (facts.parts.index, facts.parts.work);
     let groups = evicted(index, work);

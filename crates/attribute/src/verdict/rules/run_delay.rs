@@ -20,6 +20,7 @@ use agenttrace_model::TaskId;
 use agenttrace_model::parse::{Cpu, Nanos};
 
 use crate::cause::Cause;
+use crate::detail::Words;
 use crate::facts::is_kernel_thread;
 use crate::moves::{Effect, Move, Side, moves};
 use crate::report::Evidence;
@@ -133,13 +134,13 @@ impl Rule for RunDelay {
 }
 
 /// That a task which waits was held by a quota somewhere in the capture: here it may be, too.
-fn quota(facts: &Facts<'_>) -> Option<String> {
+fn quota(facts: &Facts<'_>) -> Option<Words> {
     let throttles = facts.parts.index.throttles(facts.parts.windows);
     let mut tasks = facts.cells.iter().filter(|c| c.cause == Cause::RunDelay).map(|c| c.task);
     tasks.any(|task| !throttles.of(task).is_empty()).then(|| {
         "a CPU quota held the same task elsewhere; while others keep its CPU busy that cannot be told \
          from waiting for them"
-            .to_owned()
+            .into()
     })
 }
 

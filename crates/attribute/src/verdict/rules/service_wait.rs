@@ -15,7 +15,7 @@
 use crate::cause::Cause;
 use crate::mechanism::services::{Service, services};
 use crate::report::Evidence;
-use crate::stats::{human, plural};
+use crate::stats::{human, plural, plural_by};
 use crate::verdict::{Facts, Finding, Rule, ZERO, count, shares, time};
 use agenttrace_model::parse::Nanos;
 
@@ -104,7 +104,7 @@ pub(super) fn evidence(facts: &Facts<'_>, cause: Cause) -> Vec<Evidence> {
     }
     let segments = facts.cells.iter().filter(|c| c.cause == cause).map(|c| c.segments).sum();
     evidence.push(count(
-        format!("in {} of the path", plural(segments, "stretch").replace("stretchs", "stretches")),
+        format!("in {} of the path", plural_by(segments, "stretch", "es")),
         segments,
         "critical path",
     ));

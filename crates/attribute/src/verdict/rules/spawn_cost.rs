@@ -20,7 +20,7 @@ use crate::cause::Cause;
 use crate::mechanism::spawns::{Group, groups};
 use crate::report::{Evidence, Recommendation};
 use crate::spawn::{How, Part, SHELLS, Spawn};
-use crate::stats::{human, mean, plural, size, thousands};
+use crate::stats::{human, mean, plural, plural_by, size, thousands};
 use crate::verdict::{Facts, Finding, Rule, ZERO, advice, count, shares, time};
 use agenttrace_model::parse::Nanos;
 
@@ -57,7 +57,7 @@ impl Rule for SpawnCost {
         evidence.push(count(
             format!(
                 "{}, {}",
-                plural(spawns.len() as u64, "process").replace("processs", "processes"),
+                plural_by(spawns.len() as u64, "process", "es"),
                 plural(execs, "exec")
             ),
             spawns.len() as u64,
@@ -159,10 +159,15 @@ fn general(facts: &Facts<'_>, cause: Cause) -> Vec<Recommendation> {
 }
 
 /// Advice that saves a part of what the path holds.
-fn saving(facts: &Facts<'_>, text: &str, condition: &str, most: Nanos) -> Recommendation {
+fn saving(
+    facts: &Facts<'_>,
+    text: &'static str,
+    condition: &'static str,
+    most: Nanos,
+) -> Recommendation {
     Recommendation {
-        text: text.to_owned(),
-        condition: condition.to_owned(),
+        text: text.into(),
+        condition: condition.into(),
         saves: Some(facts.held(Cause::Spawn).min(most)),
     }
 }

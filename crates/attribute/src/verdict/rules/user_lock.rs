@@ -85,7 +85,7 @@ impl Rule for UserLock {
         if !mutex && main.is_some() {
             doubts.push(
                 "the futex is not waited on as a mutex: it may be a condition variable or a queue"
-                    .to_owned(),
+                    .into(),
             );
         }
         Finding { title, evidence, recommendations, doubts }

@@ -168,7 +168,7 @@ impl Rule for WatchStorm {
         }
         let mut doubts = Vec::new();
         if watchers.iter().any(|watcher| !watcher.known) {
-            doubts.push("the watched fd was opened before the capture".to_owned());
+            doubts.push("the watched fd was opened before the capture".into());
         }
         Finding {
             title: format!(
@@ -181,9 +181,9 @@ impl Rule for WatchStorm {
             recommendations: vec![
                 crate::report::Recommendation {
                     text: "exclude .git/objects, dependencies and build output from the watch"
-                        .to_owned(),
+                        .into(),
                     condition: "in the watcher's settings; where the files written lie there"
-                        .to_owned(),
+                        .into(),
                     saves: Some(delay + in_calls),
                 },
                 crate::verdict::hint(

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use agenttrace_attribute::detail::Words;
 use agenttrace_attribute::report::{Segment, StepReport};
 use agenttrace_model::{Model, Op, OpKind};
 use fxprof_processed_profile::{
@@ -96,7 +97,7 @@ marker!(
 );
 
 /// What is the same for many segments of a step.
-pub(super) type Known = HashMap<(Arc<[String]>, String), (StringHandle, Option<StackHandle>)>;
+pub(super) type Known = HashMap<(Arc<[Words]>, String), (StringHandle, Option<StackHandle>)>;
 
 impl PathMarker {
     /// The marker, and what the time was spent on behalf of, as its stack.
@@ -113,7 +114,8 @@ impl PathMarker {
             *known.entry((Arc::clone(&segment.stack), leaf)).or_insert_with_key(|(stack, leaf)| {
                 let frames: Vec<_> = stack
                     .iter()
-                    .chain(std::iter::once(leaf))
+                    .map(AsRef::as_ref)
+                    .chain(std::iter::once(leaf.as_str()))
                     .map(|frame| label(profile, &visible(frame), categories.entry))
                     .collect();
                 let frames = profile.intern_stack_frames(thread, frames.into_iter());

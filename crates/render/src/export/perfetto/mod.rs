@@ -322,7 +322,7 @@ fn step_arguments(step: &StepReport, writer: &mut Writer<'_>) -> Vec<DebugAnnota
             ];
             for (key, list) in [
                 ("reasons", &verdict.reasons),
-                ("evidence", &verdict.evidence.iter().map(|e| e.text.clone()).collect()),
+                ("evidence", &verdict.evidence.iter().map(|e| e.text.clone().into()).collect()),
                 ("fixes", &verdict.recommendations.iter().map(|r| r.text.clone()).collect()),
             ] {
                 if !list.is_empty() {

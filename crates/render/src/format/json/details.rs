@@ -2,21 +2,21 @@
 
 use std::io::{self, Write};
 
-use agenttrace_attribute::detail::{Detail, Value};
+use agenttrace_attribute::detail::{Details, Value};
 
 use crate::json_writer::JsonWriter;
 
-pub(super) fn details<W: Write>(j: &mut JsonWriter<'_, W>, all: &[Detail]) -> io::Result<()> {
+pub(super) fn details<W: Write>(j: &mut JsonWriter<'_, W>, all: &Details) -> io::Result<()> {
     j.key("details")?.object(true)?;
-    for detail in all {
+    for detail in all.iter() {
         j.key(detail.id)?.object(true)?;
         j.key("title")?.text(detail.title)?;
         j.key("rows")?;
-        match &detail.rows {
+        match detail.rows {
             None => j.null()?,
             Some(rows) => {
                 j.array(true)?;
-                for row in rows {
+                for row in rows.iter() {
                     j.item()?.object(false)?;
                     for (column, value) in detail.columns.iter().zip(row) {
                         j.key(column.key)?;
@@ -34,7 +34,7 @@ pub(super) fn details<W: Write>(j: &mut JsonWriter<'_, W>, all: &[Detail]) -> io
         j.key("more")?.number(detail.more as u64)?;
         for (key, texts) in [
             ("missing", detail.missing.iter().map(|m| (*m).to_owned()).collect()),
-            ("notes", detail.notes.clone()),
+            ("notes", detail.notes.iter().map(|n| n.to_string()).collect()),
         ] {
             let texts: Vec<String> = texts;
             j.key(key)?.array(false)?;

@@ -1,6 +1,6 @@
 //! A step to its full block of text.
 
-use agenttrace_attribute::detail::Detail;
+use agenttrace_attribute::detail::Details;
 use agenttrace_attribute::report::{Report, StepReport};
 
 use super::session::{confidence_ink, tool_name};
@@ -38,14 +38,14 @@ pub(super) fn block(report: &Report, step: &StepReport, style: &Style) -> String
 const ROWS: usize = 6;
 
 /// What mechanisms did, those alone that did something.
-fn tables(page: &mut Page<'_>, all: &[Detail]) {
+fn tables(page: &mut Page<'_>, all: &Details) {
     for (detail, rows) in details::filled(all) {
         page.blank();
         page.heading(&format!(" {}", detail.title));
         for line in details::text(detail, rows, ROWS, page.style) {
             page.line(&line);
         }
-        for note in &detail.notes {
+        for note in detail.notes {
             page.labelled("   note", None, note);
         }
     }

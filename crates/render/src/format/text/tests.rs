@@ -134,7 +134,7 @@ fn lines_fit_and_nothing_acts_on_the_terminal() {
     report.session.by_tool[0].penalty = long.clone();
     report.session.name = Some(long.clone());
     report.steps[0].verdicts[0].title = long.clone();
-    report.steps[0].verdicts[0].recommendations[0].text = long.clone();
+    report.steps[0].verdicts[0].recommendations[0].text = long.clone().into();
     report.steps[0].comm = long.clone();
     report.steps[0].tasks[0].comm = long.clone();
     report.notes = vec![long; 9];
