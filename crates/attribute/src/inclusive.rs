@@ -77,6 +77,7 @@ impl Samples {
             all.filter(|(_, d)| **d == class).map(|(ns, _)| *ns).collect()
         };
         match mechanism {
+            Distribution::WakeupLatency if self.distances.is_empty() => Vec::new(),
             Distribution::WakeupLatency => {
                 Distance::ALL.map(|class| (class.name(), of(class))).to_vec()
             }

@@ -376,27 +376,25 @@ impl<'m> Index<'m> {
 
 /// The tasks of a step, the root first, then by first appearance.
 pub(crate) fn step_tasks(model: &Model, root: TaskId, stretches: &[Stretch]) -> Vec<StepTask> {
-    let mut by_task: BTreeMap<TaskId, (Nanos, Nanos, Nanos, bool)> = BTreeMap::new();
-    for s in stretches {
-        let sum = by_task.entry(s.task).or_insert((s.from, s.to, Nanos::ZERO, true));
-        sum.0 = sum.0.min(s.from);
-        sum.1 = sum.1.max(s.to);
-        sum.2 += s.to - s.from;
-        sum.3 &= s.inferred;
+    let mut all: Vec<&Stretch> = stretches.iter().collect();
+    all.sort_unstable_by_key(|s| s.task);
+    let mut tasks: Vec<(TaskId, Nanos, StepTask)> = Vec::new();
+    for own in all.chunk_by(|a, b| a.task == b.task) {
+        let Some(id) = own.first().map(|s| s.task) else { continue };
+        let Some(task) = model.tasks.get(id.0 as usize) else { continue };
+        let first = own.iter().map(|s| s.from).min().unwrap_or_default();
+        let last = own.iter().map(|s| s.to).max().unwrap_or_default();
+        let worked = StepTask {
+            tid: task.tid,
+            pid: task.pid,
+            comm: task.name_at(last).to_text(),
+            ns: own.iter().map(|s| s.to - s.from).sum(),
+            inferred: own.iter().all(|s| s.inferred),
+        };
+        tasks.push((id, first, worked));
     }
-    let mut tasks: Vec<_> = by_task.into_iter().collect();
-    tasks.sort_by_key(|(id, (from, ..))| (*id != root, *from, *id));
+    tasks.sort_unstable_by_key(|(id, first, _)| (*id != root, *first, *id));
+    let mut tasks: Vec<StepTask> = tasks.into_iter().map(|(.., task)| task).collect();
+    tasks.shrink_to_fit();
     tasks
-        .into_iter()
-        .filter_map(|(id, (_, to, ns, inferred))| {
-            let task = model.tasks.get(id.0 as usize)?;
-            Some(StepTask {
-                tid: task.tid,
-                pid: task.pid,
-                comm: task.name_at(to).to_text(),
-                ns,
-                inferred,
-            })
-        })
-        .collect()
 }
