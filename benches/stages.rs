@@ -43,7 +43,7 @@ impl Stages {
     fn build(&self) -> Model {
         let mut builder = Builder::new(self.info());
         self.batches.iter().for_each(|batch| builder.push(batch));
-        builder.finish(self.steps.calibration)
+        builder.finish(self.steps.calibration).expect("no scratch file")
     }
 
     fn marked(&self) -> Marked {
@@ -75,7 +75,7 @@ fn stages() -> &'static Stages {
         let totals = totals.expect("the input reads");
         let mut builder = Builder::new(capture.info());
         batches.iter().for_each(|batch| builder.push(batch));
-        let model = builder.finish(steps.calibration);
+        let model = builder.finish(steps.calibration).expect("no scratch file");
         let windows = claim_tasks(&model, marked(&model, capture.info(), &steps));
         let input = Input::new(&model, &windows, capture.info(), &totals, &diagnostics);
         let report = analyze::report(&input);

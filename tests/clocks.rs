@@ -22,7 +22,7 @@ fn place(events: &[u8], steps: &str, offset: Option<i64>) -> Result<Marked, Stri
         .map_err(|e| e.to_string())?;
     let file = Some(read_steps(steps.as_bytes()));
     let options = MarkOptions { file, clock_offset: offset, ..MarkOptions::default() };
-    place_marks(&builder.finish(None), capture.info(), &options)
+    place_marks(&builder.finish(None).unwrap(), capture.info(), &options)
 }
 
 /// A task that runs from 1 s to 100 s, with these lines in the head and in between.

@@ -34,6 +34,8 @@ mod mechanisms;
 mod oracle;
 /// A capture repeated in time: each repetition is the capture again.
 mod repeat;
+/// Rows of a model in a file: the same model and the same paths.
+mod scratch;
 /// One recording with ftrace's stacks in its three forms.
 mod stack_formats;
 /// Stacks against `perf script`, inferno, and what the workload is known to do.

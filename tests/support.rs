@@ -178,16 +178,27 @@ pub(crate) fn analyze_files(
     read: &ReadOptions,
     steps: Option<&[u8]>,
 ) -> Result<Analysis, String> {
+    analyze_by(Builder::new, input, read, steps)
+}
+
+/// The same with a builder of one's own.
+pub(crate) fn analyze_by(
+    builder: impl Fn(&CaptureInfo) -> Builder,
+    input: &Input<'_>,
+    read: &ReadOptions,
+    steps: Option<&[u8]>,
+) -> Result<Analysis, String> {
     let unpacked = Unpacked::new(input, &Limits::default()).map_err(|e| e.to_string())?;
     let capture = Capture::open(&unpacked, read).map_err(|e| e.to_string())?;
     let info: CaptureInfo = capture.info().clone();
-    let mut builder = Builder::new(&info);
+    let mut builder = builder(&info);
     let totals = capture
         .read(&mut Diagnostics::default(), &mut |events| builder.push(events))
         .map_err(|e| e.to_string())?;
     let file: Option<StepFile> = steps.map(read_steps);
     // A cut carries what the whole capture calibrated.
-    let model = builder.finish(file.as_ref().and_then(|f| f.calibration));
+    let model =
+        builder.finish(file.as_ref().and_then(|f| f.calibration)).map_err(|e| e.to_string())?;
     let options = MarkOptions { file, ..MarkOptions::default() };
     let marked = place_marks(&model, &info, &options)?;
     let windows = claim_tasks(&model, marked);

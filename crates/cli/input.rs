@@ -113,19 +113,25 @@ pub(crate) fn open(path: &Path) -> Result<Bytes> {
     let file = File::open(path).with_context(|| format!("cannot open {}", path.display()))?;
     let meta = file.metadata().with_context(|| format!("cannot read {}", path.display()))?;
     if meta.is_file() && meta.len() > 0 {
-        // SAFETY: the map is read-only and private to this process. Should
-        // another process truncate the file meanwhile, reading beyond its end
-        // ends this process by SIGBUS; captures are not written to while they
-        // are read.
-        #[expect(
-            unsafe_code,
-            reason = "a memory map is the only way to read a large capture without copying it"
-        )]
-        let map = unsafe { memmap2::Mmap::map(&file) };
-        if let Ok(map) = map {
+        if let Ok(map) = map(&file) {
             return Ok(Bytes::Mapped(map));
         }
     }
     let bytes = std::fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
     Ok(Bytes::Owned(bytes))
+}
+
+/// Maps a file.
+pub(crate) fn map(file: &File) -> std::io::Result<memmap2::Mmap> {
+    // SAFETY: the map is read-only and private to this process. Should
+    // another process truncate the file meanwhile, reading beyond its end
+    // ends this process by SIGBUS; captures are not written to while they
+    // are read, and a temporary file has no name to open it by.
+    #[expect(
+        unsafe_code,
+        reason = "a memory map is the only way to read a large file without copying it"
+    )]
+    unsafe {
+        memmap2::Mmap::map(file)
+    }
 }

@@ -8,6 +8,7 @@ mod input;
 mod output;
 mod pipeline;
 mod progress;
+mod scratch;
 mod snapshot;
 mod symbols;
 

@@ -19,6 +19,7 @@ use crate::enough::{WORTH, enough, on_capture};
 use crate::input::{self, Files};
 use crate::output;
 use crate::progress::ProgressLine;
+use crate::scratch::{IN_MEMORY, TempFile};
 
 /// A capture that has been read.
 pub(crate) struct Loaded<'a> {
@@ -112,7 +113,8 @@ pub(crate) fn load<'a>(
     let mut stopped = None;
     let mut progress = ProgressLine::new();
     let mut diagnostics = Diagnostics::default();
-    let mut builder = Builder::new(capture.info());
+    let scratch = TempFile::new(args.temp_dir.as_deref());
+    let mut builder = Builder::new(capture.info()).with_scratch(Box::new(scratch), IN_MEMORY);
     let totals = capture
         .read(&mut diagnostics, &mut |batch| {
             builder.push(batch);
@@ -126,8 +128,13 @@ pub(crate) fn load<'a>(
             }
         })
         .map_err(|e| anyhow!("{}: {e}", args.path.display()))?;
-    let mut model = builder.finish(file.and_then(|f| f.calibration));
     progress.finish();
+    if let Some(error) = builder.scratch_error() {
+        output::say(format_args!("{error}; the model stays in memory (--temp-dir names a folder)"));
+    }
+    let mut model = builder
+        .finish(file.and_then(|f| f.calibration))
+        .context("cannot read the temporary file of the model")?;
     let mut notes = Vec::new();
     if let Some(dir) = &args.context {
         let mut context = ContextFolder::open(dir, capture.info())?;

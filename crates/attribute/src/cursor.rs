@@ -91,7 +91,7 @@ mod tests {
         let capture = Capture::open(&unpacked, &ReadOptions::default()).unwrap();
         let mut builder = Builder::new(capture.info());
         capture.read(&mut Diagnostics::default(), &mut |batch| builder.push(batch)).unwrap();
-        builder.finish(None)
+        builder.finish(None).unwrap()
     }
 
     #[test]

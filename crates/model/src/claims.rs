@@ -313,8 +313,11 @@ impl Claimer<'_> {
 fn futex_waits(model: &Model, windows: &Windows) -> FxHashSet<(TaskId, u64)> {
     let mut waits = FxHashSet::default();
     for (id, task) in model.task_ids().filter(|(id, _)| windows.is_in_tree(*id)) {
+        // The operations that begin by then, from span to span.
+        let mut begun = 0;
         for span in task.states.iter().filter(|span| matches!(span.state, State::Blocked(_))) {
-            if let Some(call) = wait_key(task, span.start)
+            begun = task.ops.up_to_from(begun, span.start);
+            if let Some(call) = call_around(task, task.op_among(begun, span.start))
                 && !call.no_entry
                 && model.syscalls.class(call.nr) == SyscallClass::Futex
             {
@@ -327,5 +330,10 @@ fn futex_waits(model: &Model, windows: &Windows) -> FxHashSet<(TaskId, u64)> {
 
 /// The system call that a task is in at a time.
 fn wait_key(task: &Task, time: Nanos) -> Option<SyscallOp> {
-    task.op_chain(task.op_at(time)).find_map(|(_, op)| op.syscall())
+    call_around(task, task.op_at(time))
+}
+
+/// The innermost call of an operation and those around it.
+fn call_around(task: &Task, op: Option<usize>) -> Option<SyscallOp> {
+    task.op_chain(op).find_map(|(_, op)| op.syscall())
 }

@@ -141,11 +141,17 @@ impl FdTables {
         place: &mut Place,
         fd: u64,
     ) -> (FdKind, Option<NonZeroU32>) {
+        self.check(pid, place);
+        let found = self.tables.get(place.0 as usize).and_then(|(_, table)| table.get(fd));
+        found.map_or((FdKind::Unknown, None), |f| (f.kind, f.opened))
+    }
+
+    /// Where a process's table is, if it is no longer there.
+    #[inline]
+    fn check(&mut self, pid: Pid, place: &mut Place) {
         if self.tables.get(place.0 as usize).is_none_or(|(owner, _)| *owner != pid) {
             *place = self.place(pid);
         }
-        let found = self.tables.get(place.0 as usize).and_then(|(_, table)| table.get(fd));
-        found.map_or((FdKind::Unknown, None), |f| (f.kind, f.opened))
     }
 
     /// Where a process's table is; made where it has none.
@@ -170,10 +176,17 @@ impl FdTables {
     }
 
     /// Applies a call that has returned.
-    pub(crate) fn returned(&mut self, pid: Pid, call: FdCall, args: Args, ret: i64) {
+    pub(crate) fn returned(
+        &mut self,
+        pid: Pid,
+        place: &mut Place,
+        call: FdCall,
+        args: &Args,
+        ret: i64,
+    ) {
         let Ok(result) = u64::try_from(ret) else { return };
         let [a0, a1, a2, ..] = args.0;
-        let place = self.place(pid);
+        self.check(pid, place);
         let Some((_, table)) = self.tables.get_mut(place.0 as usize) else { return };
         let copied = table.get(a0).unwrap_or_default();
         let mut opened = None;
@@ -259,8 +272,12 @@ mod tests {
 
     const PID: Pid = Pid(7);
 
+    fn returned(tables: &mut FdTables, pid: Pid, call: FdCall, args: [u64; 6], ret: i64) {
+        tables.returned(pid, &mut Place::default(), call, &Args(args), ret);
+    }
+
     fn opened(tables: &mut FdTables, fd: i64, flags: u64) {
-        tables.returned(PID, FdCall::Open(Some(2)), Args([0, 0, flags, 0, 0, 0]), fd);
+        returned(tables, PID, FdCall::Open(Some(2)), [0, 0, flags, 0, 0, 0], fd);
     }
 
     #[test]
@@ -268,7 +285,7 @@ mod tests {
         let mut tables = FdTables::default();
         opened(&mut tables, 3, O_CLOEXEC);
         opened(&mut tables, 5000, O_DSYNC);
-        tables.returned(PID, FdCall::DupTo, Args([3, 4096, 0, 0, 0, 0]), 4096);
+        returned(&mut tables, PID, FdCall::DupTo, [3, 4096, 0, 0, 0, 0], 4096);
         // Kept from look to look: it is true, false, or of another process.
         let mut place = Place::default();
         let mut look = |tables: &mut FdTables, pid, fd| {
@@ -287,19 +304,19 @@ mod tests {
         assert_eq!(look(&mut tables, PID, 3), (FdKind::Unknown, 0));
         assert_eq!(look(&mut tables, PID, 4096), (FdKind::File, 1));
         assert_eq!(look(&mut tables, Pid(8), 3), (FdKind::File, 1));
-        tables.returned(PID, FdCall::Close, Args([5000, 0, 0, 0, 0, 0]), 0);
-        tables.returned(Pid(8), FdCall::CloseRange, Args([3, 4999, 0, 0, 0, 0]), 0);
+        returned(&mut tables, PID, FdCall::Close, [5000, 0, 0, 0, 0, 0], 0);
+        returned(&mut tables, Pid(8), FdCall::CloseRange, [3, 4999, 0, 0, 0, 0], 0);
         assert_eq!(look(&mut tables, PID, 5000), (FdKind::Unknown, 0));
         assert_eq!(look(&mut tables, Pid(8), 3), (FdKind::Unknown, 0));
         assert_eq!(look(&mut tables, Pid(8), 4096), (FdKind::Unknown, 0));
         assert_eq!(look(&mut tables, Pid(8), 5000), (FdKind::SyncFile, 2));
         // What accept copies is the kind of the socket that listens; an fd from before the
         // capture is known as soon as it is copied.
-        tables.returned(PID, FdCall::Socket, Args([2, 0, 0, 0, 0, 0]), 6);
-        tables.returned(PID, FdCall::Accept, Args([6, 0, 0, 0, 0, 0]), 7);
-        tables.returned(PID, FdCall::Accept, Args([60, 0, 0, 0, 0, 0]), 8);
-        tables.returned(PID, FdCall::Dup, Args([60, 0, 0, 0, 0, 0]), 9);
-        tables.returned(PID, FdCall::Accept, Args([9, 0, 0, 0, 0, 0]), 10);
+        returned(&mut tables, PID, FdCall::Socket, [2, 0, 0, 0, 0, 0], 6);
+        returned(&mut tables, PID, FdCall::Accept, [6, 0, 0, 0, 0, 0], 7);
+        returned(&mut tables, PID, FdCall::Accept, [60, 0, 0, 0, 0, 0], 8);
+        returned(&mut tables, PID, FdCall::Dup, [60, 0, 0, 0, 0, 0], 9);
+        returned(&mut tables, PID, FdCall::Accept, [9, 0, 0, 0, 0, 0], 10);
         let kinds = [7, 8, 9, 10].map(|fd| look(&mut tables, PID, fd).0);
         let (inet, other) = (FdKind::InetSocket, FdKind::OtherSocket);
         assert_eq!(kinds, [inet, other, FdKind::Unknown, FdKind::Unknown]);
@@ -307,7 +324,7 @@ mod tests {
         assert_eq!(look(&mut tables, PID, 7), (FdKind::Unknown, 0));
         // The place of a table that is gone is the next process's.
         tables.exited(PID);
-        tables.returned(Pid(9), FdCall::Socket, Args([1, 0, 0, 0, 0, 0]), 7);
+        returned(&mut tables, Pid(9), FdCall::Socket, [1, 0, 0, 0, 0, 0], 7);
         assert_eq!(look(&mut tables, PID, 7), (FdKind::Unknown, 0));
         assert_eq!(look(&mut tables, Pid(9), 7).0, FdKind::UnixSocket);
         assert_eq!(look(&mut tables, Pid(8), 4096), (FdKind::Unknown, 0));

@@ -8,25 +8,29 @@
 //!                  fault  a b  address (48 bits), file                         c  page
 //! ```
 
+use std::io;
 use std::num::NonZeroU32;
 use std::ops::Range;
 
 use agenttrace_parse::{Addr, Calibration, Dev, Nanos};
+use bytemuck::{Pod, Zeroable};
 
 use crate::lock::LockKind;
 use crate::op::{FaultOp, FdKind, Op, OpKind, SyscallOp, cost_within};
+use crate::rows::{Rows, Spill};
 
 /// The operations of a task, in the order of their start.
 #[derive(Clone, Debug, Default)]
 pub struct Ops {
-    packed: Vec<Packed>,
+    packed: Rows<Packed>,
     /// Those that do not fit.
     whole: Vec<Op>,
     /// What starts are counted from: the first that is not zero.
     base: Nanos,
 }
 
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
+#[repr(C)]
 struct Packed {
     place: u64,
     len: u32,
@@ -36,6 +40,9 @@ struct Packed {
     b: u32,
     c: u32,
 }
+
+/// Operations that are calibrated at a time, where a file holds them: 2 MB.
+const AT_ONCE: usize = 1 << 16;
 
 /// `len` of an operation that is open.
 const OPEN: u32 = u32::MAX;
@@ -86,20 +93,20 @@ impl Ops {
     /// How many there are.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.packed.len()
+        self.packed.count()
     }
 
     /// Whether there are none.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.packed.is_empty()
+        self.len() == 0
     }
 
     /// The operation with this index.
     #[must_use]
     #[inline(always)]
     pub fn get(&self, index: usize) -> Option<Op> {
-        let packed = self.packed.get(index)?;
+        let packed = self.packed.read(index)?;
         if packed.word & KIND == WHOLE {
             return self.whole.get(packed.a as usize).copied();
         }
@@ -122,27 +129,39 @@ impl Ops {
     /// How many start before a time: the index of the first that does not.
     #[must_use]
     pub fn before(&self, time: Nanos) -> usize {
-        self.packed.partition_point(|packed| self.starts(packed) < time)
+        self.packed.settled().partition_point(|packed| self.starts(packed) < time)
     }
 
     /// How many start at a time or before: the index of the first that starts later.
     #[must_use]
     pub fn up_to(&self, time: Nanos) -> usize {
-        self.packed.partition_point(|packed| self.starts(packed) <= time)
+        self.packed.settled().partition_point(|packed| self.starts(packed) <= time)
+    }
+
+    /// The rows, to be moved.
+    pub(crate) fn rows(&mut self) -> &mut dyn Spill {
+        &mut self.packed
+    }
+
+    /// The same, where it is known that this many do: a near one is found at once.
+    #[must_use]
+    pub(crate) fn up_to_from(&self, begun: usize, time: Nanos) -> usize {
+        let later = self.packed.settled().iter().skip(begun);
+        begun + later.take_while(|packed| self.starts(packed) <= time).count()
     }
 
     /// When an operation starts.
     #[must_use]
     #[inline]
     pub fn start(&self, index: usize) -> Option<Nanos> {
-        self.packed.get(index).map(|packed| self.starts(packed))
+        self.packed.read(index).map(|packed| self.starts(&packed))
     }
 
     /// When an operation ends; [`Nanos::MAX`] while open.
     #[must_use]
     #[inline]
     pub fn end(&self, index: usize) -> Option<Nanos> {
-        let packed = self.packed.get(index)?;
+        let packed = self.packed.read(index)?;
         if packed.word & KIND == WHOLE {
             return self.whole.get(packed.a as usize).map(|op| op.end);
         }
@@ -153,7 +172,7 @@ impl Ops {
     #[must_use]
     #[inline]
     pub fn parent(&self, index: usize) -> Option<usize> {
-        let packed = self.packed.get(index)?;
+        let packed = self.packed.read(index)?;
         if packed.word & KIND == WHOLE {
             return self.whole.get(packed.a as usize)?.parent();
         }
@@ -182,30 +201,34 @@ impl Ops {
 
     #[inline]
     fn is(&self, index: usize, kind: u32, whole: impl Fn(&OpKind) -> bool) -> bool {
-        self.packed.get(index).is_some_and(|packed| match packed.word & KIND {
+        self.packed.read(index).is_some_and(|packed| match packed.word & KIND {
             WHOLE => self.whole.get(packed.a as usize).is_some_and(|op| whole(&op.kind)),
             other => other == kind,
         })
     }
 
-    /// One more, which starts last.
-    #[inline]
+    /// One more, which starts last. Always inlined, and filled in where it stays: a row that
+    /// goes through the stack waits for its own stores.
+    #[inline(always)]
     pub(crate) fn push(&mut self, op: &Op) -> usize {
         if self.base == Nanos::ZERO {
             self.base = op.start;
         }
-        let index = self.packed.len();
-        let packed = self.pack(op, index);
-        self.packed.push(packed);
+        let index = self.len();
+        self.packed.push(Packed::default());
+        let base = self.base;
+        if self.packed.in_memory(index).and_then(|row| row.fill(op, index, base)).is_none() {
+            self.keep_whole(index, *op);
+        }
         index
     }
 
     /// Ends one that is open, at a time or when it began; tells when.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn close(&mut self, index: usize, time: Nanos, estimated: bool) -> Option<Nanos> {
         let base = self.base;
-        let packed = self.packed.get_mut(index)?;
-        if packed.word & KIND != WHOLE
+        if let Some(packed) = self.packed.in_memory(index)
+            && packed.word & KIND != WHOLE
             && let start = packed.start(base)
             && let Ok(len) = u32::try_from((time - start).0)
             && len != OPEN
@@ -222,7 +245,7 @@ impl Ops {
     /// Notes what a call returned.
     #[inline]
     pub(crate) fn set_ret(&mut self, index: usize, ret: i64) {
-        if let Some(packed) = self.packed.get_mut(index)
+        if let Some(packed) = self.packed.in_memory(index)
             && packed.word & KIND == SYSCALL
             && let Ok(ret) = i32::try_from(ret)
         {
@@ -236,7 +259,7 @@ impl Ops {
     /// Notes whether a fault was major.
     #[inline]
     pub(crate) fn set_major(&mut self, index: usize, major: bool) {
-        if let Some(packed) = self.packed.get_mut(index)
+        if let Some(packed) = self.packed.in_memory(index)
             && packed.word & KIND == FAULT
         {
             packed.word = packed.word & !MAJOR | MAJOR_TOLD | if major { MAJOR } else { 0 };
@@ -265,16 +288,17 @@ impl Ops {
 
     /// Puts another in the place of one.
     pub(crate) fn set(&mut self, index: usize, op: &Op) {
-        match self.packed.get(index) {
+        match self.packed.read(index) {
             Some(packed) if packed.word & KIND == WHOLE => {
                 if let Some(whole) = self.whole.get_mut(packed.a as usize) {
                     *whole = *op;
                 }
             }
-            Some(_) => {
-                let new = self.pack(op, index);
-                if let Some(packed) = self.packed.get_mut(index) {
-                    *packed = new;
+            Some(mut packed) => {
+                if packed.fill(op, index, self.base).is_some() {
+                    self.packed.replace(index, packed);
+                } else {
+                    self.keep_whole(index, *op);
                 }
             }
             None => {}
@@ -292,8 +316,10 @@ impl Ops {
     /// Notes a gap with an operation that has ended ([`Op::gap`]).
     #[inline]
     pub(crate) fn set_gap(&mut self, index: usize, gap: u32) {
-        match self.packed.get_mut(index) {
-            Some(packed) if packed.word & KIND != WHOLE => packed.gap = gap,
+        match self.packed.read(index) {
+            Some(packed) if packed.word & KIND != WHOLE => {
+                self.packed.replace(index, Packed { gap, ..packed });
+            }
             Some(packed) => {
                 if let Some(op) = self.whole.get_mut(packed.a as usize) {
                     op.gap = gap;
@@ -304,26 +330,40 @@ impl Ops {
     }
 
     /// Puts the measured costs of exits into the ends, and guessed ends where they belong.
-    pub(crate) fn calibrate(&mut self, costs: &Calibration, unit: Nanos) {
-        for index in 0..self.len() {
-            self.settle(index, costs, unit);
-            // A nested operation that was closed late, or whose cost was added, never
-            // outlives what is around it.
-            let around = self.parent(index).and_then(|parent| self.end(parent));
-            if let (Some(around), Some(end)) = (around, self.end(index))
-                && end > around
-            {
-                let over = u32::try_from((end - around).0).unwrap_or(u32::MAX);
-                self.edit(index, |op| {
-                    op.gap = op.gap.saturating_sub(over);
-                    op.end = around;
-                });
+    /// Nothing is pushed any more.
+    ///
+    /// # Errors
+    /// Those of the scratch file.
+    pub(crate) fn calibrate(&mut self, costs: &Calibration, unit: Nanos) -> io::Result<()> {
+        let mut from = 0;
+        while from < self.len() {
+            let to = self.packed.hold(from, AT_ONCE)?.min(self.len());
+            for index in from..to {
+                self.calibrate_one(index, costs, unit);
             }
+            from = to;
+        }
+        Ok(())
+    }
+
+    fn calibrate_one(&mut self, index: usize, costs: &Calibration, unit: Nanos) {
+        self.settle(index, costs, unit);
+        // A nested operation that was closed late, or whose cost was added, never
+        // outlives what is around it.
+        let around = self.parent(index).and_then(|parent| self.end(parent));
+        if let (Some(around), Some(end)) = (around, self.end(index))
+            && end > around
+        {
+            let over = u32::try_from((end - around).0).unwrap_or(u32::MAX);
+            self.edit(index, |op| {
+                op.gap = op.gap.saturating_sub(over);
+                op.end = around;
+            });
         }
     }
 
     fn settle(&mut self, index: usize, costs: &Calibration, unit: Nanos) {
-        let Some(packed) = self.packed.get_mut(index) else { return };
+        let Some(mut packed) = self.packed.read(index) else { return };
         let cost = match packed.word & KIND {
             SYSCALL => costs.exit_cost,
             FAULT => costs.fault_cost,
@@ -335,25 +375,18 @@ impl Ops {
             let cost = cost_within(packed.gap, cost, unit);
             if let Some(len) = packed.len.checked_add(cost).filter(|len| *len != OPEN) {
                 (packed.len, packed.gap) = (len, cost);
+                self.packed.replace(index, packed);
                 return;
             }
         }
         self.edit(index, |op| op.settle(costs, unit));
     }
 
-    #[inline]
-    fn pack(&mut self, op: &Op, index: usize) -> Packed {
-        match Packed::new(op, index, self.base) {
-            Some(packed) => packed,
-            None => self.keep_whole(*op),
-        }
-    }
-
     #[cold]
-    fn keep_whole(&mut self, op: Op) -> Packed {
+    fn keep_whole(&mut self, index: usize, op: Op) {
         let a = u32::try_from(self.whole.len()).unwrap_or(u32::MAX);
         self.whole.push(op);
-        Packed { word: WHOLE, a, ..Packed::default() }
+        self.packed.replace(index, Packed { word: WHOLE, a, ..Packed::default() });
     }
 }
 
@@ -404,9 +437,9 @@ impl DoubleEndedIterator for OpsIter<'_> {
 impl ExactSizeIterator for OpsIter<'_> {}
 
 impl Packed {
-    /// `None`: it does not fit.
-    #[inline]
-    fn new(op: &Op, index: usize, base: Nanos) -> Option<Self> {
+    /// Takes an operation in. `None`: it does not fit, and the row is as it was.
+    #[inline(always)]
+    fn fill(&mut self, op: &Op, index: usize, base: Nanos) -> Option<()> {
         // What began before the capture starts at zero, and tells nothing to count from.
         let start = op.start.0.checked_sub(base.0).filter(|start| start >> 48 == 0);
         let start = start.filter(|_| base != Nanos::ZERO)?;
@@ -419,37 +452,31 @@ impl Packed {
         } else {
             u32::try_from(op.end.0.checked_sub(op.start.0)?).ok().filter(|len| *len != OPEN)?
         };
-        let flag = |set: bool, flag: u32| if set { flag } else { 0 };
-        let mut packed = Self {
-            place: start << 16 | back as u64,
-            len,
-            gap: op.gap,
-            word: flag(op.estimated, ESTIMATED) | flag(op.reads, READS) | flag(op.writes, WRITES),
-            ..Self::default()
-        };
-        match op.kind {
-            OpKind::Syscall(call) => packed.call(&call)?,
-            OpKind::Fault(fault) => packed.fault(&fault)?,
-            OpKind::Lock { addr, kind } => packed.wide(LOCK, addr.0, kind as u32),
-            OpKind::Irq(name) => packed.wide(IRQ, 0, name),
-            OpKind::Softirq(vector) => packed.wide(SOFTIRQ, 0, vector),
-            OpKind::LocalTimer => packed.wide(LOCAL_TIMER, 0, 0),
-            OpKind::Work(function) => packed.wide(WORK, function.0, 0),
-            OpKind::Commit { dev, transaction } => {
-                packed.wide(COMMIT, u64::from(transaction), dev.0);
-            }
-            OpKind::SyncFile { dev, ino } => packed.wide(SYNC_FILE, ino, dev.0),
-            OpKind::Exit => packed.wide(EXIT, 0, 0),
-            OpKind::TlbWait(sent) => packed.wide(TLB_WAIT, 0, sent),
+        let low = |wide: u64| wide as u32;
+        let (word, a, b, c) = match op.kind {
+            OpKind::Syscall(call) => Self::of_call(&call)?,
+            OpKind::Fault(fault) => Self::of_fault(&fault)?,
+            OpKind::Lock { addr, kind } => (LOCK, low(addr.0), low(addr.0 >> 32), kind as u32),
+            OpKind::Irq(name) => (IRQ, 0, 0, name),
+            OpKind::Softirq(vector) => (SOFTIRQ, 0, 0, vector),
+            OpKind::LocalTimer => (LOCAL_TIMER, 0, 0, 0),
+            OpKind::Work(function) => (WORK, low(function.0), low(function.0 >> 32), 0),
+            OpKind::Commit { dev, transaction } => (COMMIT, transaction, 0, dev.0),
+            OpKind::SyncFile { dev, ino } => (SYNC_FILE, low(ino), low(ino >> 32), dev.0),
+            OpKind::Exit => (EXIT, 0, 0, 0),
+            OpKind::TlbWait(sent) => (TLB_WAIT, 0, 0, sent),
             // Few, and large.
             OpKind::Reclaim(_) | OpKind::DirtyPause(_) => return None,
-        }
-        Some(packed)
-    }
-
-    fn wide(&mut self, kind: u32, ab: u64, c: u32) {
-        self.word |= kind;
-        (self.a, self.b, self.c) = (ab as u32, (ab >> 32) as u32, c);
+        };
+        self.place = start << 16 | back as u64;
+        self.len = len;
+        self.gap = op.gap;
+        self.word =
+            word | flag(op.estimated, ESTIMATED) | flag(op.reads, READS) | flag(op.writes, WRITES);
+        self.a = a;
+        self.b = b;
+        self.c = c;
+        Some(())
     }
 
     #[inline]
@@ -457,33 +484,34 @@ impl Packed {
         u64::from(self.b) << 32 | u64::from(self.a)
     }
 
-    #[inline]
-    fn call(&mut self, call: &SyscallOp) -> Option<()> {
+    /// The word, and a, b, c.
+    #[inline(always)]
+    fn of_call(call: &SyscallOp) -> Option<(u32, u32, u32, u32)> {
         let number = u32::try_from(call.nr).ok().filter(|nr| *nr < NUMBERS)?;
-        let flag = |set: bool, flag: u32| if set { flag } else { 0 };
-        self.word |= SYSCALL
+        let word = SYSCALL
             | flag(call.continued, CONTINUED)
             | flag(call.mark, MARK)
             | flag(call.thread, THREAD)
             | flag(call.no_entry, NO_ENTRY)
             | flag(call.lock, FOR_LOCK)
+            | flag(call.opened.is_some(), OPENED)
+            | flag(call.ret.is_some(), RETURNED)
             | (call.fd as u32) << FD
             | number << NUMBER;
-        if let Some(opened) = call.opened {
-            self.word |= OPENED;
-            (self.a, self.b) = (u32::try_from(call.arg0).ok()?, opened.get());
-        } else {
-            (self.a, self.b) = (call.arg0 as u32, (call.arg0 >> 32) as u32);
-        }
-        if let Some(ret) = call.ret {
-            self.word |= RETURNED;
-            self.c = i32::try_from(ret).ok()?.cast_unsigned();
-        }
-        Some(())
+        let (a, b) = match call.opened {
+            Some(opened) => (u32::try_from(call.arg0).ok()?, opened.get()),
+            None => (call.arg0 as u32, (call.arg0 >> 32) as u32),
+        };
+        let c = match call.ret {
+            Some(ret) => i32::try_from(ret).ok()?.cast_unsigned(),
+            None => 0,
+        };
+        Some((word, a, b, c))
     }
 
-    #[inline]
-    fn fault(&mut self, fault: &FaultOp) -> Option<()> {
+    /// The same of a fault.
+    #[inline(always)]
+    fn of_fault(fault: &FaultOp) -> Option<(u32, u32, u32, u32)> {
         let address = fault.address.0;
         let file = match fault.file {
             Some(file) => file.checked_add(1).filter(|file| *file < FILES)?,
@@ -492,18 +520,15 @@ impl Packed {
         if canonical(address) != address {
             return None;
         }
-        let flag = |set: bool, flag: u32| if set { flag } else { 0 };
-        self.word |= FAULT
+        let word = FAULT
             | u32::from(fault.error_code) << CODE
             | flag(fault.major.is_some(), MAJOR_TOLD)
             | flag(fault.major == Some(true), MAJOR)
             | flag(fault.around, AROUND)
             | flag(fault.page.is_some(), PAGE)
             | file >> 16 << FILE_HIGH;
-        self.a = address as u32;
-        self.b = (address >> 32) as u32 & 0xffff | file << 16;
-        self.c = fault.page.unwrap_or(0);
-        Some(())
+        let b = (address >> 32) as u32 & 0xffff | file << 16;
+        Some((word, address as u32, b, fault.page.unwrap_or(0)))
     }
 
     #[inline]
@@ -570,6 +595,10 @@ impl Packed {
         (op.estimated, op.reads, op.writes) = (is(ESTIMATED), is(READS), is(WRITES));
         op
     }
+}
+
+fn flag(set: bool, flag: u32) -> u32 {
+    if set { flag } else { 0 }
 }
 
 /// An address of 48 bits, with its top bit in those above.

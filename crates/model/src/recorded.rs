@@ -7,6 +7,9 @@
 //! A gap to the event before takes two bytes below 32 us, four below a second.
 
 use agenttrace_parse::Nanos;
+use bytemuck::{Pod, Zeroable};
+
+use crate::rows::{Rows, Spill};
 
 /// Of every so many events, the first one's time is kept whole.
 const BLOCK: u64 = 64;
@@ -19,49 +22,54 @@ const MORE: u64 = 1 << BITS;
 /// When each event of a task was recorded while it was current, in time order.
 #[derive(Clone, Debug, Default)]
 pub struct Recorded {
-    blocks: Vec<Block>,
+    blocks: Rows<Block>,
     /// The other events' distances to the one before, 15 bits each, the lowest first; the
     /// top bit says that more follow.
-    gaps: Vec<u16>,
+    gaps: Rows<u16>,
     count: u64,
     last: Nanos,
 }
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Pod, Zeroable)]
+#[repr(C)]
 struct Block {
-    /// Time of its first event.
-    first: Nanos,
+    /// Time of its first event, in ns.
+    first: u64,
     /// Where the gaps of its other events begin.
-    gaps: usize,
+    gaps: u64,
 }
 
 impl Recorded {
     /// The next event. One that seems to be before the last is taken to be at the same time.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn push(&mut self, time: Nanos) {
-        let gap = (time - self.last).0;
-        if self.count.is_multiple_of(BLOCK) {
-            self.begin(time.max(self.last));
-        } else if gap < MORE {
-            self.gaps.push(gap as u16);
+        let gap = time - self.last;
+        self.last = self.last + gap;
+        if gap.0 < MORE && !self.count.is_multiple_of(BLOCK) {
+            self.gaps.push(gap.0 as u16);
         } else {
-            self.push_long(gap);
+            self.push_other(gap.0);
         }
         self.count += 1;
-        self.last = time.max(self.last);
     }
 
-    #[cold]
-    fn begin(&mut self, first: Nanos) {
-        self.blocks.push(Block { first, gaps: self.gaps.len() });
-    }
-
-    fn push_long(&mut self, mut gap: u64) {
+    /// The first of a block, or one after a long gap.
+    #[inline(never)]
+    fn push_other(&mut self, mut gap: u64) {
+        if self.count.is_multiple_of(BLOCK) {
+            self.blocks.push(Block { first: self.last.0, gaps: self.gaps.count() as u64 });
+            return;
+        }
         while gap >= MORE {
             self.gaps.push((gap & (MORE - 1) | MORE) as u16);
             gap >>= BITS;
         }
         self.gaps.push(gap as u16);
+    }
+
+    /// The rows, to be moved.
+    pub(crate) fn rows(&mut self) -> [&mut dyn Spill; 2] {
+        [&mut self.blocks, &mut self.gaps]
     }
 
     /// How many events there are.
@@ -117,8 +125,8 @@ impl RecordedCursor {
     /// How many events lie before a time.
     pub fn before(&mut self, of: &Recorded, time: Nanos) -> u64 {
         let block = usize::try_from(self.before / BLOCK).unwrap_or(usize::MAX);
-        let beyond = of.blocks.get(block.saturating_add(1));
-        if !self.placed || time < self.at || beyond.is_some_and(|block| block.first < time) {
+        let beyond = of.blocks.settled().get(block.saturating_add(1));
+        if !self.placed || time < self.at || beyond.is_some_and(|block| block.first < time.0) {
             self.jump(of, time);
         }
         self.at = time;
@@ -130,11 +138,17 @@ impl RecordedCursor {
 
     /// To the first event of the last block that begins before a time.
     fn jump(&mut self, of: &Recorded, time: Nanos) {
-        let after = of.blocks.partition_point(|block| block.first < time);
+        let after = of.blocks.settled().partition_point(|block| block.first < time.0);
         let block = after.saturating_sub(1);
-        let Some(found) = of.blocks.get(block) else { return };
+        let Some(found) = of.blocks.settled().get(block) else { return };
         let before = block as u64 * BLOCK;
-        *self = Self { placed: true, at: time, before, next: found.first, gaps: found.gaps };
+        *self = Self {
+            placed: true,
+            at: time,
+            before,
+            next: Nanos(found.first),
+            gaps: index(found.gaps),
+        };
     }
 
     /// To the next event.
@@ -142,14 +156,14 @@ impl RecordedCursor {
         self.before += 1;
         if self.before.is_multiple_of(BLOCK) {
             let block = usize::try_from(self.before / BLOCK).unwrap_or(usize::MAX);
-            if let Some(block) = of.blocks.get(block) {
-                self.next = block.first;
-                self.gaps = block.gaps;
+            if let Some(block) = of.blocks.settled().get(block) {
+                self.next = Nanos(block.first);
+                self.gaps = index(block.gaps);
             }
             return;
         }
         let (mut gap, mut shift) = (0_u64, 0_u32);
-        while let Some(part) = of.gaps.get(self.gaps).copied().map(u64::from) {
+        while let Some(part) = of.gaps.settled().get(self.gaps).copied().map(u64::from) {
             self.gaps += 1;
             gap |= (part & (MORE - 1)).checked_shl(shift).unwrap_or(0);
             shift += BITS;
@@ -159,6 +173,10 @@ impl RecordedCursor {
         }
         self.next += Nanos(gap);
     }
+}
+
+fn index(number: u64) -> usize {
+    usize::try_from(number).unwrap_or(usize::MAX)
 }
 
 #[cfg(test)]
@@ -187,7 +205,7 @@ mod tests {
         assert_eq!((recorded.len(), recorded.is_empty()), (6, false));
         assert_eq!(Recorded::default().within(Nanos(0), Nanos::MAX), 0);
         // The longest gap of one part, the shortest of two, and one of three.
-        assert_eq!(recorded.gaps, [0, 127, 32_767, 0x8000, 1, 0xf11e, 0xd409, 0x4]);
+        assert_eq!(recorded.gaps.settled(), [0, 127, 32_767, 0x8000, 1, 0xf11e, 0xd409, 0x4]);
     }
 
     #[test]

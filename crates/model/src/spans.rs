@@ -9,16 +9,19 @@
 use std::ops::Range;
 
 use agenttrace_parse::{Cpu, Nanos, SwitchState};
+use bytemuck::{Pod, Zeroable};
 
+use crate::rows::{Rows, Spill};
 use crate::task::{Span, State, UnknownReason, WakeId};
 
 /// The states of a task: spans in time order.
 #[derive(Clone, Debug, Default)]
 pub struct Spans {
-    rows: Vec<Row>,
+    rows: Rows<Row>,
 }
 
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Pod, Zeroable)]
+#[repr(C)]
 struct Row {
     start: u64,
     wake: u32,
@@ -100,34 +103,34 @@ impl Spans {
     /// How many there are.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.rows.len()
+        self.rows.count()
     }
 
     /// Whether there are none.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.rows.is_empty()
+        self.len() == 0
     }
 
     /// The span with this index.
     #[must_use]
     #[inline(always)]
     pub fn get(&self, index: usize) -> Option<Span> {
-        self.rows.get(index).map(|row| row.span())
+        self.rows.read(index).map(Row::span)
     }
 
     /// The first.
     #[must_use]
     #[inline]
     pub fn first(&self) -> Option<Span> {
-        self.rows.first().map(|row| row.span())
+        self.get(0)
     }
 
     /// The last.
     #[must_use]
     #[inline]
     pub fn last(&self) -> Option<Span> {
-        self.rows.last().map(|row| row.span())
+        self.len().checked_sub(1).and_then(|last| self.get(last))
     }
 
     /// All of them.
@@ -152,13 +155,18 @@ impl Spans {
     /// How many start before a time: the index of the first that does not.
     #[must_use]
     pub fn before(&self, time: Nanos) -> usize {
-        self.rows.partition_point(|row| row.start < time.0)
+        self.rows.settled().partition_point(|row| row.start < time.0)
     }
 
     /// How many start at a time or before: the index of the first that starts later.
     #[must_use]
     pub fn up_to(&self, time: Nanos) -> usize {
-        self.rows.partition_point(|row| row.start <= time.0)
+        self.rows.settled().partition_point(|row| row.start <= time.0)
+    }
+
+    /// The rows, to be moved.
+    pub(crate) fn rows(&mut self) -> &mut dyn Spill {
+        &mut self.rows
     }
 
     pub(crate) fn push(&mut self, span: Span) {
@@ -166,21 +174,28 @@ impl Spans {
     }
 
     pub(crate) fn set_last(&mut self, span: Span) {
-        if let Some(last) = self.rows.last_mut() {
+        if let Some(last) = self.back(0) {
             *last = Row::new(span);
         }
     }
 
     /// Changes the state of one: the last, or of those before it the one so far back.
     pub(crate) fn set_state(&mut self, back: usize, state: State) {
-        if let Some(row) = self.rows.iter_mut().nth_back(back) {
+        if let Some(row) = self.back(back) {
             row.what = row.what & !STATE | number(state);
         }
     }
 
+    /// The row so far before the last, one of those that stay in memory.
+    #[inline]
+    fn back(&mut self, back: usize) -> Option<&mut Row> {
+        let last = self.len().checked_sub(1)?;
+        self.rows.in_memory(last.checked_sub(back)?)
+    }
+
     /// Changes the CPU of the last.
     pub(crate) fn set_cpu(&mut self, cpu: Cpu) {
-        if let Some(last) = self.rows.last_mut() {
+        if let Some(last) = self.back(0) {
             *last = last.on(cpu);
         }
     }

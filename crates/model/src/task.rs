@@ -182,7 +182,12 @@ impl Task {
     /// Index of the innermost operation that contains `time`.
     #[must_use]
     pub fn op_at(&self, time: Nanos) -> Option<usize> {
-        let mut index = self.ops.up_to(time).checked_sub(1)?;
+        self.op_among(self.ops.up_to(time), time)
+    }
+
+    /// The same, where so many begin by then.
+    pub(crate) fn op_among(&self, begun: usize, time: Nanos) -> Option<usize> {
+        let mut index = begun.checked_sub(1)?;
         while self.ops.end(index)? <= time {
             index = self.ops.parent(index)?;
         }

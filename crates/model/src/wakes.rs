@@ -10,16 +10,19 @@
 use std::ops::Range;
 
 use agenttrace_parse::{Cpu, Nanos};
+use bytemuck::{Pod, Zeroable};
 
+use crate::rows::{Rows, Spill};
 use crate::task::{TaskId, Wake, WakeId, WakeSource};
 
 /// The wakeups of a capture, in time order.
 #[derive(Clone, Debug, Default)]
 pub struct Wakes {
-    rows: Vec<Row>,
+    rows: Rows<Row>,
 }
 
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Pod, Zeroable)]
+#[repr(C)]
 struct Row {
     time: u64,
     wakee: u32,
@@ -89,20 +92,20 @@ impl Wakes {
     /// How many there are.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.rows.len()
+        self.rows.count()
     }
 
     /// Whether there are none.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.rows.is_empty()
+        self.len() == 0
     }
 
     /// The wakeup with this id.
     #[must_use]
     #[inline(always)]
     pub fn get(&self, id: WakeId) -> Option<Wake> {
-        self.rows.get(id.0 as usize).map(|row| row.wake())
+        self.rows.read(id.0 as usize).map(Row::wake)
     }
 
     /// The wakeup with an id that came from here: none is ever removed.
@@ -113,7 +116,7 @@ impl Wakes {
             clippy::indexing_slicing,
             reason = "ids are made by push, and no wakeup is ever removed"
         )]
-        self.rows[id.0 as usize].wake()
+        self.rows.settled()[id.0 as usize].wake()
     }
 
     /// All of them.
@@ -132,17 +135,22 @@ impl Wakes {
     /// How many happen before a time: the index of the first that does not.
     #[must_use]
     pub fn before(&self, time: Nanos) -> usize {
-        self.rows.partition_point(|row| row.time < time.0)
+        self.rows.settled().partition_point(|row| row.time < time.0)
     }
 
     /// How many happen at a time or before: the index of the first that happens later.
     #[must_use]
     pub fn up_to(&self, time: Nanos) -> usize {
-        self.rows.partition_point(|row| row.time <= time.0)
+        self.rows.settled().partition_point(|row| row.time <= time.0)
+    }
+
+    /// The rows, to be moved.
+    pub(crate) fn rows(&mut self) -> &mut dyn Spill {
+        &mut self.rows
     }
 
     pub(crate) fn push(&mut self, wake: Wake) -> WakeId {
-        let id = WakeId(u32::try_from(self.rows.len()).unwrap_or(u32::MAX));
+        let id = WakeId(u32::try_from(self.len()).unwrap_or(u32::MAX));
         self.rows.push(Row::new(wake));
         id
     }
@@ -167,7 +175,7 @@ pub struct WakesIter<'w> {
 impl WakesIter<'_> {
     #[inline(always)]
     fn at(&self, index: usize) -> Option<Wake> {
-        self.wakes.rows.get(index).map(|row| row.wake())
+        self.wakes.rows.read(index).map(Row::wake)
     }
 }
 

@@ -28,7 +28,7 @@ fn some_kind<'a>(row: &Row, raw: &'a [u8], size: usize) -> Option<Kind<'a>> {
     let slots = (0..row.fields.len()).map(|i| Some(slot(i))).collect();
     let layout = Layout { slots, states: Some(StateTable::new("", None)) };
     let mut kind = Kind::Marker(Marker::Print(Print { buf: Text(b"not decoded") }));
-    (row.decode.binary)(&BinaryFields { raw, layout: &layout }, &mut kind).map(|()| kind)
+    (row.decode.binary)(raw, &layout, &mut kind).map(|()| kind)
 }
 
 #[test]

@@ -56,19 +56,15 @@ impl Slot {
     /// The integer, sign-extended where the format says so.
     #[inline]
     pub(crate) fn int(&self, raw: &[u8]) -> Option<u64> {
-        let above = match self.size {
-            8 => 0,
-            4 => 32,
-            2 => 48,
-            1 => 56,
-            _ => return None,
-        };
+        // How many bits of a word a field of so many bytes leaves; all where there is none.
+        const ABOVE: [u32; 9] = [64, 56, 48, 64, 32, 64, 64, 64, 0];
+        let above = *ABOVE.get(self.size)?;
         // Mostly a whole word is there: what lies behind the field is shifted out.
         let word = match u64_at(raw, self.offset) {
             Some(word) => word,
             None => self.last(raw)?,
         };
-        let word = word << above;
+        let word = word.checked_shl(above)?;
         // The casts widen by the sign that the format tells.
         Some(if self.signed { (word as i64 >> above) as u64 } else { word >> above })
     }

@@ -55,11 +55,16 @@ impl Inversions {
     }
 }
 
+/// The totals of a CPU without events.
+const UNSEEN: CpuTotals =
+    CpuTotals { cpu: Cpu::NONE, events: 0, first: Nanos::ZERO, last: Nanos::ZERO, lost: 0 };
+
 /// What decoding counted; sums that do not depend on the order of work.
 #[derive(Debug, Default)]
 pub(crate) struct Stats {
     pub(crate) by_type: Vec<u64>,
-    pub(crate) cpus: Vec<Option<CpuTotals>>,
+    /// By number; [`Cpu::NONE`] in those that were not seen.
+    pub(crate) cpus: Vec<CpuTotals>,
     pub(crate) events: u64,
     /// Time of the first and last event.
     pub(crate) span: Option<(u64, u64)>,
@@ -80,8 +85,11 @@ impl Stats {
         if index >= self.cpus.len() {
             self.grow(index)?;
         }
-        let new = || CpuTotals { cpu, events: 0, first: Nanos(time), last: Nanos(time), lost: 0 };
-        self.cpus.get_mut(index).map(|slot| slot.get_or_insert_with(new))
+        let totals = self.cpus.get_mut(index)?;
+        if totals.cpu != cpu {
+            *totals = CpuTotals { cpu, first: Nanos(time), last: Nanos(time), ..UNSEEN };
+        }
+        Some(totals)
     }
 
     #[cold]
@@ -89,7 +97,7 @@ impl Stats {
         if index >= MAX_CPUS as usize {
             return None;
         }
-        self.cpus.resize(index.saturating_add(1), None);
+        self.cpus.resize(index.saturating_add(1), UNSEEN);
         Some(())
     }
 
@@ -195,7 +203,7 @@ fn totals<'s, E>(
 ) -> Totals {
     let types = &info.event_types;
     let mut by_type = vec![0_u64; types.len()];
-    let mut cpus: Vec<Option<CpuTotals>> = Vec::new();
+    let mut cpus: Vec<CpuTotals> = Vec::new();
     let (mut events, mut lost_samples) = (0_u64, 0_u64);
     let mut span: Option<(u64, u64)> = None;
     for stats in all {
@@ -208,16 +216,17 @@ fn totals<'s, E>(
             *sum = sum.saturating_add(*n);
         }
         if cpus.len() < stats.cpus.len() {
-            cpus.resize(stats.cpus.len(), None);
+            cpus.resize(stats.cpus.len(), UNSEEN);
         }
         for (sum, one) in cpus.iter_mut().zip(&stats.cpus) {
-            *sum = match (*sum, *one) {
-                (Some(sum), Some(one)) => Some(join(sum, one)),
-                (sum, one) => sum.or(one),
+            *sum = match (sum.cpu, one.cpu) {
+                (_, Cpu::NONE) => *sum,
+                (Cpu::NONE, _) => *one,
+                _ => join(*sum, *one),
             };
         }
     }
-    let cpus: Vec<CpuTotals> = cpus.into_iter().flatten().collect();
+    cpus.retain(|totals| totals.cpu != Cpu::NONE);
     let unknown = types.iter().zip(&by_type).filter(|(t, _)| !t.known).map(|(_, n)| *n);
     let problem = if info.formats_missing { Problem::NoFormat } else { Problem::UnknownEvent };
     diagnostics.add(problem, Cpu::NONE, unknown.sum(), None, None);

@@ -2,7 +2,7 @@
 
 use crate::events::{Context, Event, Kind, Row, SysEnter, SysExit, Syscall, row};
 use crate::fields::Args;
-use crate::format::{BinaryFields, Format, Layout, Place, Slot};
+use crate::format::{Format, Layout, Place, Slot};
 use crate::print_fmt::StateTable;
 
 /// What to do with the payloads of one tracepoint, whatever container they are in.
@@ -78,9 +78,7 @@ impl Tracepoint {
             event.agent_step_id = step;
         }
         match &self.action {
-            Action::Row(row, layout) => {
-                (row.decode.binary)(&BinaryFields { raw: payload, layout }, &mut event.kind)
-            }
+            Action::Row(row, layout) => (row.decode.binary)(payload, layout, &mut event.kind),
             Action::SysEnter(..) | Action::SysExit(..) | Action::Unknown => {
                 event.kind = self.syscall(payload)?;
                 Some(())

@@ -15,6 +15,14 @@ struct Level {
     close: u8,
 }
 
+/// A new line, as deep as a report gets.
+const LINE: &[u8] = b"\n            ";
+
+/// Needs no escape in a string.
+fn plain(byte: u8) -> bool {
+    matches!(byte, b' '..=b'~') && byte != b'"' && byte != b'\\'
+}
+
 /// Writes one JSON value. Closing is [`JsonWriter::end`]; a value follows each
 /// [`JsonWriter::key`] or [`JsonWriter::item`].
 pub(crate) struct JsonWriter<'a, W: Write> {
@@ -81,11 +89,12 @@ impl<'a, W: Write> JsonWriter<'a, W> {
     }
 
     fn new_line(&mut self) -> io::Result<()> {
-        self.out.write_all(b"\n")?;
-        for _ in self.open.iter().filter(|level| level.lines) {
-            self.out.write_all(b" ")?;
+        let deep = self.open.iter().filter(|level| level.lines).count();
+        if let Some(line) = LINE.get(..=deep) {
+            return self.out.write_all(line);
         }
-        Ok(())
+        self.out.write_all(LINE)?;
+        (LINE.len()..=deep).try_for_each(|_| self.out.write_all(b" "))
     }
 
     /// Begins the next item of an array.
@@ -103,8 +112,18 @@ impl<'a, W: Write> JsonWriter<'a, W> {
         Ok(self)
     }
 
-    /// Begins the next member of an object.
-    pub(crate) fn key(&mut self, key: &str) -> io::Result<&mut Self> {
+    /// Begins the next member of an object. A key of ours needs no escape.
+    pub(crate) fn key(&mut self, key: &'static str) -> io::Result<&mut Self> {
+        debug_assert!(key.bytes().all(plain), "{key}");
+        self.item()?;
+        self.out.write_all(b"\"")?;
+        self.out.write_all(key.as_bytes())?;
+        self.out.write_all(b"\":")?;
+        Ok(self)
+    }
+
+    /// The same with a key that an input gave.
+    pub(crate) fn key_of_input(&mut self, key: &str) -> io::Result<&mut Self> {
         self.item()?.text(key)?;
         self.out.write_all(b":")?;
         Ok(self)
@@ -157,11 +176,11 @@ impl<'a, W: Write> JsonWriter<'a, W> {
     pub(crate) fn text(&mut self, value: &str) -> io::Result<()> {
         self.out.write_all(b"\"")?;
         // Nearly all texts hold nothing that needs an escape.
-        if value.bytes().all(|b| matches!(b, b' '..=b'~') && b != b'"' && b != b'\\') {
+        if value.bytes().all(plain) {
             self.out.write_all(value.as_bytes())?;
             return self.out.write_all(b"\"");
         }
-        let mut plain = 0;
+        let mut written = 0;
         for (i, c) in value.char_indices() {
             let short = match c {
                 '"' => "\\\"",
@@ -172,8 +191,8 @@ impl<'a, W: Write> JsonWriter<'a, W> {
                 c if hostile(c) => "",
                 _ => continue,
             };
-            self.out.write_all(&value.as_bytes()[plain..i])?;
-            plain = i + c.len_utf8();
+            self.out.write_all(&value.as_bytes()[written..i])?;
+            written = i + c.len_utf8();
             if short.is_empty() {
                 for unit in c.encode_utf16(&mut [0; 2]) {
                     write!(self.out, "\\u{unit:04x}")?;
@@ -182,7 +201,7 @@ impl<'a, W: Write> JsonWriter<'a, W> {
                 self.out.write_all(short.as_bytes())?;
             }
         }
-        self.out.write_all(&value.as_bytes()[plain..])?;
+        self.out.write_all(&value.as_bytes()[written..])?;
         self.out.write_all(b"\"")
     }
 
@@ -210,7 +229,7 @@ impl<'a, W: Write> JsonWriter<'a, W> {
             Value::Object(members) => {
                 self.object(false)?;
                 for (key, value) in members {
-                    self.key(key)?.value(value)?;
+                    self.key_of_input(key)?.value(value)?;
                 }
                 self.end().map(|_| ())
             }

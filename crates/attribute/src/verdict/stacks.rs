@@ -330,7 +330,7 @@ mod tests {
         let mut diagnostics = Diagnostics::default();
         let mut builder = Builder::new(capture.info());
         let totals = capture.read(&mut diagnostics, &mut |batch| builder.push(batch)).unwrap();
-        let model = builder.finish(None);
+        let model = builder.finish(None).unwrap();
         let options =
             MarkOptions { file: Some(read_steps(steps.as_bytes())), ..MarkOptions::default() };
         let windows = claim_tasks(&model, place_marks(&model, capture.info(), &options).unwrap());

@@ -56,7 +56,7 @@ fn cell(cause: Cause, resource: Resource, under: Option<Cause>, ns: u64) -> Cell
 /// What [`topics`] makes of cells: (name, ns, sum of its cells' own time), time above zero.
 fn split(cells: &[Cell], rules: &[&'static dyn Rule]) -> Vec<(&'static str, u64, Vec<u64>)> {
     let info = CaptureInfo::default();
-    let model = Builder::new(&info).finish(None);
+    let model = Builder::new(&info).finish(None).unwrap();
     let windows = Windows::default();
     let index = Index::new(&model, &info, &windows);
     let step = Step {

@@ -1,5 +1,7 @@
 //! After the last event: calibrated exit costs, estimated ends, and what stays open.
 
+use std::io;
+
 use agenttrace_parse::{Calibration, Cpu, Nanos, Problem};
 use rayon::prelude::*;
 
@@ -83,8 +85,11 @@ impl Builder {
 
     /// Ends the capture: nothing more can be learned. Costs that the whole of
     /// which this capture is a cut told take the place of its own.
-    #[must_use]
-    pub fn finish(mut self, calibration: Option<Calibration>) -> Model {
+    ///
+    /// # Errors
+    /// Those of the scratch file ([`with_scratch`](Self::with_scratch)), where rows that it holds
+    /// cannot be had back; none without one.
+    pub fn finish(mut self, calibration: Option<Calibration>) -> io::Result<Model> {
         let end = self.last;
         // EVENTS 3.1: a low percentile of the gaps is the exit's own cost.
         // EVENTS 3.3: four times the lower quartile of the sleepless gaps.
@@ -95,14 +100,14 @@ impl Builder {
                 self.sleepless_gaps.percentile_rounded(25, self.resolution).0.saturating_mul(4),
             ),
         });
+        let tasks = self.live.par_iter_mut();
+        tasks.try_for_each(|task| task.ops.calibrate(&calibration, self.resolution))?;
+        self.settle()?;
         for (task, live) in self.model.tasks.iter_mut().zip(self.live) {
             task.states = live.states;
             task.ops = live.ops;
             task.recorded = live.recorded;
         }
-        self.model.tasks.par_iter_mut().for_each(|task| {
-            task.ops.calibrate(&calibration, self.resolution);
-        });
         let open = self.requests.open();
         self.model.diagnostics.add(Problem::UnmatchedIssue, Cpu::NONE, open, None, None);
         let unmatched = self.requests.unmatched_completions;
@@ -120,7 +125,7 @@ impl Builder {
         for lost in &mut self.model.lost {
             lost.to = lost.to.min(end.max(lost.from));
         }
-        self.model
+        Ok(self.model)
     }
 }
 

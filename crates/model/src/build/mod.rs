@@ -11,6 +11,7 @@ mod net;
 mod reclaim;
 mod record;
 mod sched;
+mod spill;
 mod syscall;
 mod tlb;
 mod uring;
@@ -29,6 +30,7 @@ use crate::op::{Op, OpKind, SyscallOp};
 use crate::ops::Ops;
 use crate::recorded::Recorded;
 use crate::request::RequestTracker;
+use crate::rows::Spill;
 use crate::spans::Spans;
 use crate::syscall_table::{SyscallClass, SyscallTable};
 use crate::task::{Span, State, Task, TaskId, UnknownReason, Wake, WakeId};
@@ -158,6 +160,7 @@ pub struct Builder {
     pub(crate) sleepless_gaps: Gaps,
     pub(crate) first: Option<Nanos>,
     pub(crate) last: Nanos,
+    spill: Option<spill::Spilling>,
 }
 
 /// The largest folio is a huge page of 1 GiB; a larger order in a record is damage.
@@ -167,6 +170,12 @@ const MAX_ORDER: u32 = 18;
 const MAX_CPUS: usize = 8192;
 
 impl TaskState {
+    /// The rows of which there are many, to be moved.
+    fn rows(&mut self) -> [&mut dyn Spill; 4] {
+        let [blocks, gaps] = self.recorded.rows();
+        [self.ops.rows(), self.states.rows(), blocks, gaps]
+    }
+
     fn new(tid: Tid, start: Nanos, state: State) -> Self {
         let mut states = Spans::default();
         states.push(Span { start, state, cpu: Cpu::NONE, wake: None, inferred: false });
@@ -312,6 +321,7 @@ impl Builder {
             sleepless_gaps: Gaps::default(),
             first: None,
             last: Nanos::ZERO,
+            spill: None,
         }
     }
 
@@ -320,6 +330,7 @@ impl Builder {
         for event in batch {
             self.event(event);
         }
+        self.spill_after(batch.len());
     }
 
     fn event(&mut self, event: &Event<'_>) {

@@ -110,9 +110,10 @@ impl Builder {
         }
         let fd_call =
             usize::try_from(nr).ok().and_then(|nr| self.fd_calls.get(nr).copied().flatten());
-        if let Some(fd_call) = fd_call {
-            let (pid, args) = (self.live(task).pid, self.live(task).args);
-            self.fds.returned(pid, fd_call, args, ret);
+        if let Some(fd_call) = fd_call
+            && let Some(live) = self.live.get_mut(task.0 as usize)
+        {
+            self.fds.returned(live.pid, &mut live.fds, fd_call, &live.args, ret);
         }
     }
 

@@ -15,7 +15,7 @@ fn build(events: &str, calibration: Calibration) -> Model {
     let capture = Capture::open(&unpacked, &ReadOptions::default()).unwrap();
     let mut builder = Builder::new(capture.info());
     capture.read(&mut Diagnostics::default(), &mut |batch| builder.push(batch)).unwrap();
-    builder.finish(Some(calibration))
+    builder.finish(Some(calibration)).unwrap()
 }
 
 fn costs(exit: u64) -> Calibration {

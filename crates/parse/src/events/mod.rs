@@ -111,7 +111,7 @@ pub(crate) struct Decoders {
     /// Into a place that is given: binary events come in millions, and moving one costs
     /// as much as decoding it.
     pub(crate) binary:
-        for<'a, 's> fn(&'s crate::format::BinaryFields<'a, 's>, &'s mut Kind<'a>) -> Option<()>,
+        for<'a, 's> fn(&'a [u8], &'s crate::format::Layout, &'s mut Kind<'a>) -> Option<()>,
     pub(crate) text: for<'a, 's> fn(&'s crate::events_text::TextFields<'a>) -> Option<Kind<'a>>,
     pub(crate) line: for<'a, 's> fn(&'s crate::ftrace::LineFields<'a>) -> Option<Kind<'a>>,
 }
@@ -174,10 +174,12 @@ macro_rules! tracepoints {
                     prints: &[$( $($print),+ )?],
                     decode: {
                         fn binary<$lt>(
-                            source: &$crate::format::BinaryFields<$lt, '_>,
+                            raw: &$lt [u8],
+                            layout: &$crate::format::Layout,
                             kind: &mut $crate::events::Kind<$lt>,
                         ) -> Option<()> {
-                            *kind = $crate::events::Kind::$group($group::$event($event::decode(source)?));
+                            let source = $crate::format::BinaryFields { raw, layout };
+                            *kind = $crate::events::Kind::$group($group::$event($event::decode(&source)?));
                             Some(())
                         }
                         fn text<$lt>(source: &$crate::events_text::TextFields<$lt>) -> Option<$crate::events::Kind<$lt>> {

@@ -1,7 +1,7 @@
 //! One record to one event, by the plan of its attribute.
 
 use super::PerfData;
-use super::layout::{SampleLayout, Trailer};
+use super::layout::Trailer;
 use super::order::Entry;
 use super::plan::{Action, Plan};
 use super::record::{self, Raw, kind};
@@ -69,8 +69,7 @@ impl<'a> PerfData<'a> {
         let Some(front) = self.front(bytes) else {
             return self.problem(stats, Problem::UnknownSampleId, Cpu::NONE, 1, entry);
         };
-        let attr = self.head.attrs.get(front.attr);
-        let (Some(attr), Some(plan)) = (attr, self.plans.get(front.attr)) else { return };
+        let Some(plan) = self.plans.get(front.attr) else { return };
         stats.count(front.cpu, entry.time, plan.event_type);
         if matches!(plan.action, Action::Unknown) {
             return;
@@ -78,7 +77,7 @@ impl<'a> PerfData<'a> {
         events.push(front.blank(entry));
         // Filled in where it stays: to move it costs as much as to decode it.
         let Some(event) = events.last_mut() else { return };
-        let told = Self::told(&attr.layout, plan, bytes, event);
+        let told = Self::told(plan, bytes, event);
         if told != Told::Kind {
             events.pop();
         }
@@ -103,12 +102,8 @@ impl<'a> PerfData<'a> {
 
     /// Fills in what a sample tells, by the plan of its attribute.
     #[inline]
-    pub(super) fn told(
-        layout: &SampleLayout,
-        plan: &Plan,
-        bytes: &'a [u8],
-        event: &mut Event<'a>,
-    ) -> Told {
+    pub(super) fn told(plan: &Plan, bytes: &'a [u8], event: &mut Event<'a>) -> Told {
+        let layout = &plan.layout;
         let fault = || {
             let addr = layout.addr.and_then(|at| u64_at(bytes, at)).unwrap_or(0);
             (Addr(addr), layout.period.and_then(|at| u64_at(bytes, at)).unwrap_or(1))

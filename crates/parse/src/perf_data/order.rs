@@ -118,16 +118,22 @@ impl Queue {
         self.entries.get(self.taken..).unwrap_or(&[])
     }
 
+    /// Forgets those that are handed on, where they are as many as the rest: so that each
+    /// is moved once.
     fn forget_taken(&mut self) {
-        self.entries.drain(..self.taken.min(self.entries.len()));
-        self.taken = 0;
+        if self.taken >= self.entries.len() / 2 {
+            self.entries.drain(..self.taken.min(self.entries.len()));
+            self.taken = 0;
+        }
     }
 
     fn sort(&mut self) {
-        if std::mem::take(&mut self.unsorted) {
+        if std::mem::take(&mut self.unsorted)
+            && let Some(rest) = self.entries.get_mut(self.taken..)
+        {
             // Stable: equal times keep the order of the file.
-            self.entries.sort_by_key(|entry| entry.time);
-            self.newest = self.entries.last().map_or(0, |entry| entry.time);
+            rest.sort_by_key(|entry| entry.time);
+            self.newest = rest.last().map_or(0, |entry| entry.time);
         }
     }
 }

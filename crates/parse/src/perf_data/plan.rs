@@ -4,6 +4,7 @@ use rustc_hash::FxHashMap;
 
 use super::attrs::{Attr, SW_DUMMY, TYPE_SOFTWARE, TYPE_TRACEPOINT, flag};
 use super::header::{Head, feature};
+use super::layout::SampleLayout;
 use super::tracing_data;
 use crate::capture::{CaptureInfo, EventType};
 use crate::cursor::Cursor;
@@ -14,6 +15,7 @@ use crate::tracepoint::{Around, Tracepoint};
 /// What to do with the samples of one attribute.
 #[derive(Debug)]
 pub(crate) struct Plan {
+    pub(crate) layout: SampleLayout,
     /// Index in [`CaptureInfo::event_types`]; `None` for the dummy event.
     pub(crate) event_type: Option<usize>,
     pub(crate) action: Action,
@@ -113,7 +115,7 @@ pub(crate) fn compile(
         let every = attr.sample_period == 1 && !attr.has(flag::FREQ);
         let event_type = (attr.kind != TYPE_SOFTWARE || attr.config != SW_DUMMY)
             .then(|| types.add(EventType { name, known, every }));
-        plans.push(Plan { event_type, action });
+        plans.push(Plan { layout: attr.layout.clone(), event_type, action });
     }
     info.event_types = types.list;
     plans

@@ -89,11 +89,11 @@ impl<'a> Stacks<'_, 'a> {
             return None;
         };
         let plan = self.0.plans.get(front.attr)?;
-        let layout = &self.0.head.attrs.get(front.attr)?.layout;
         let event_type = plan.event_type?;
         let mut event = front.blank(entry);
-        let parts = layout.tail.parts(bytes, crate::cursor::Endian::Little);
-        let told = PerfData::told(layout, plan, bytes, &mut event);
+        let parts = plan.layout.tail.parts(bytes, crate::cursor::Endian::Little);
+        let layout = &plan.layout;
+        let told = PerfData::told(plan, bytes, &mut event);
         let kind = match told {
             Told::Kind => Some(event.kind),
             Told::Nothing => None,

@@ -251,7 +251,7 @@ fn step_head<W: Write>(j: &mut JsonWriter<'_, W>, step: &StepReport) -> io::Resu
     tracing(j, &step.tracing)?;
     j.key("extra")?.object(false)?;
     for (key, json) in &step.extra {
-        j.key(key)?.json_text(json)?;
+        j.key_of_input(key)?.json_text(json)?;
     }
     j.end()?;
     j.key("exclusive")?.array(true)?;

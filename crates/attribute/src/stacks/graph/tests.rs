@@ -100,7 +100,7 @@ impl Made {
         let capture = Capture::open(&unpacked, &ReadOptions::default()).unwrap();
         let mut builder = Builder::new(capture.info());
         capture.read(&mut Diagnostics::default(), &mut |batch| builder.push(batch)).unwrap();
-        let model = builder.finish(None);
+        let model = builder.finish(None).unwrap();
         let windows = windows(&model, capture.info());
         let (totals, diagnostics) = (Totals::default(), Diagnostics::default());
         let report = report(&Input::new(&model, &windows, capture.info(), &totals, &diagnostics));

@@ -90,7 +90,11 @@ pub(super) fn stats_keys<W: Write>(j: &mut JsonWriter<'_, W>, s: &Stats) -> io::
     Ok(())
 }
 
-fn stats<W: Write>(j: &mut JsonWriter<'_, W>, key: &str, stats: Option<&Stats>) -> io::Result<()> {
+fn stats<W: Write>(
+    j: &mut JsonWriter<'_, W>,
+    key: &'static str,
+    stats: Option<&Stats>,
+) -> io::Result<()> {
     j.key(key)?;
     match stats {
         None => j.null(),

@@ -3,7 +3,7 @@
 
 use std::io::{self, Write};
 use std::ops::Range;
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
 use agenttrace_attribute::report::{SegmentIter, SegmentKind, StepReport};
 use rayon::prelude::*;
@@ -22,7 +22,7 @@ const PIECE: usize = 1 << 13;
 const HEAD: usize = 16;
 const TAIL: usize = 128;
 
-/// A step, and the words of its segments once they are needed.
+/// A step, and the words of its segments once they are needed; gone with its last part.
 struct Task<'r> {
     step: &'r StepReport,
     first: bool,
@@ -38,21 +38,18 @@ enum Part<'r> {
 }
 
 /// Parts that are written by one thread into one buffer.
-type Piece<'t, 'r> = Vec<(&'t Task<'r>, Part<'r>)>;
+type Piece<'r> = Vec<(Arc<Task<'r>>, Part<'r>)>;
 
 /// Writes the items of the array of steps, which is open.
 pub(super) fn steps<W: Write>(j: &mut JsonWriter<'_, W>, steps: &[&StepReport]) -> io::Result<()> {
-    let tasks: Vec<Task<'_>> = steps
-        .iter()
-        .enumerate()
-        .map(|(i, step)| Task { step, first: i == 0, words: OnceLock::new() })
-        .collect();
-    let mut parts = tasks.iter().flat_map(parts).peekable();
+    let task = |(i, step)| Task { step, first: i == 0, words: OnceLock::new() };
+    let tasks = steps.iter().copied().enumerate().map(task);
+    let mut parts = tasks.flat_map(|task| parts(Arc::new(task))).peekable();
     let at_once = rayon::current_num_threads().saturating_mul(2);
     let mut ready: Vec<Vec<u8>> = Vec::new();
     let mut next: Vec<Vec<u8>> = Vec::new();
     loop {
-        let mut pieces: Vec<Piece<'_, '_>> = Vec::new();
+        let mut pieces: Vec<Piece<'_>> = Vec::new();
         while parts.peek().is_some() && pieces.len() < at_once {
             pieces.push(piece(&mut parts));
         }
@@ -75,15 +72,15 @@ pub(super) fn steps<W: Write>(j: &mut JsonWriter<'_, W>, steps: &[&StepReport]) 
     }
 }
 
-fn parts<'t, 'r>(task: &'t Task<'r>) -> impl Iterator<Item = (&'t Task<'r>, Part<'r>)> {
+fn parts(task: Arc<Task<'_>>) -> impl Iterator<Item = (Arc<Task<'_>>, Part<'_>)> {
     let chunks = task.step.segments.chunks(PIECE).enumerate();
     let segments = chunks.map(|(i, chunk)| Part::Segments(chunk, i == 0));
     let all = std::iter::once(Part::Head).chain(segments).chain(std::iter::once(Part::Tail));
-    all.map(move |part| (task, part))
+    all.map(move |part| (Arc::clone(&task), part))
 }
 
 /// The next parts, of about [`PIECE`] segments together.
-fn piece<'t, 'r: 't>(parts: &mut impl Iterator<Item = (&'t Task<'r>, Part<'r>)>) -> Piece<'t, 'r> {
+fn piece<'r>(parts: &mut impl Iterator<Item = (Arc<Task<'r>>, Part<'r>)>) -> Piece<'r> {
     let mut piece = Vec::new();
     let mut size = 0_usize;
     while size < PIECE
@@ -99,7 +96,7 @@ fn piece<'t, 'r: 't>(parts: &mut impl Iterator<Item = (&'t Task<'r>, Part<'r>)>)
     piece
 }
 
-fn write(piece: Piece<'_, '_>, out: &mut Vec<u8>) {
+fn write(piece: Piece<'_>, out: &mut Vec<u8>) {
     out.clear();
     for (task, part) in piece {
         // Memory takes whatever is written to it.
@@ -137,14 +134,13 @@ impl Words {
         let ends = Vec::with_capacity(kinds.len());
         let mut words = Self { text: Vec::new(), ends, opening: opening.len() };
         for kind in kinds {
-            let mut members = Vec::new();
+            let from = words.text.len();
             // Memory takes whatever is written to it.
-            let _: io::Result<()> = members_of(&mut JsonWriter::new(&mut members), kind);
+            let _: io::Result<()> = members_of(&mut JsonWriter::new(&mut words.text), kind);
             // An object of its own becomes the rest of one that has begun.
-            if let Some(first) = members.first_mut() {
+            if let Some(first) = words.text.get_mut(from) {
                 *first = b',';
             }
-            words.text.append(&mut members);
             words.text.extend_from_slice(&opening);
             words.ends.push(words.text.len());
         }

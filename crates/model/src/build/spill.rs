@@ -1,0 +1,62 @@
+//! Rows of a large model to a scratch file, while it is built.
+
+use std::io;
+use std::sync::Arc;
+
+use super::{Builder, TaskState};
+use crate::model::Model;
+use crate::rows::{Scratch, ScratchFile, Spill};
+
+/// Where rows go that are too many for memory.
+pub(crate) struct Spilling {
+    scratch: Arc<Scratch>,
+    /// Events until rows are moved again.
+    left: usize,
+    every: usize,
+    /// Why no more rows are moved.
+    failed: Option<io::Error>,
+}
+
+impl Builder {
+    /// Keeps the rows of so many events in memory; of a larger capture it moves nearly all to a
+    /// file, which the system may drop from memory, whenever a tenth as many have come.
+    #[must_use]
+    pub fn with_scratch(mut self, file: Box<dyn ScratchFile>, events: usize) -> Self {
+        let scratch = Scratch::new(file);
+        self.spill = Some(Spilling { scratch, left: events, every: events / 10, failed: None });
+        self
+    }
+
+    /// Why the scratch file is not used any more; the rows that it does not have stay in memory.
+    #[must_use]
+    pub fn scratch_error(&self) -> Option<&io::Error> {
+        self.spill.as_ref()?.failed.as_ref()
+    }
+
+    /// So many events more have been taken.
+    pub(super) fn spill_after(&mut self, events: usize) {
+        let Some(spill) = &mut self.spill else { return };
+        spill.left = spill.left.saturating_sub(events);
+        if spill.left > 0 || spill.failed.is_some() {
+            return;
+        }
+        spill.left = spill.every;
+        let scratch = Arc::clone(&spill.scratch);
+        let mut rows = rows(&mut self.live, &mut self.model);
+        spill.failed = rows.try_for_each(|rows| rows.spill(&scratch)).err();
+    }
+
+    /// The model is complete.
+    pub(super) fn settle(&mut self) -> io::Result<()> {
+        rows(&mut self.live, &mut self.model).try_for_each(Spill::close)?;
+        rows(&mut self.live, &mut self.model).try_for_each(Spill::settle)
+    }
+}
+
+/// The rows of all tasks, and the wakeups.
+fn rows<'b>(
+    live: &'b mut [TaskState],
+    model: &'b mut Model,
+) -> impl Iterator<Item = &'b mut dyn Spill> {
+    live.iter_mut().flat_map(TaskState::rows).chain([model.wakes.rows()])
+}

@@ -1,0 +1,335 @@
+//! Rows of plain data that a model keeps many of: in memory, or for the most part in a scratch file.
+//!
+//! ```text
+//! while they grow   file: 0 .. filed     memory: filed .. count      a look into the file is a read
+//! for last changes  file: 0 .. count     memory: first .. , a piece of them
+//! settled           all in memory, or all in the map of the file     a slice either way
+//! ```
+//! A capture of tens of gigabytes has more operations than a laptop has memory for. What the file
+//! holds is the kernel's to write out and to drop when memory is needed for something else.
+
+use std::fmt;
+use std::io;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
+
+use bytemuck::Pod;
+
+/// A file that is written and read at offsets, and then mapped. It may have holes; only what
+/// was written is read.
+pub trait ScratchFile: Send + Sync {
+    /// Writes all of `bytes`.
+    ///
+    /// # Errors
+    /// Those of the file: no space is left.
+    fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()>;
+    /// Fills `bytes`.
+    ///
+    /// # Errors
+    /// Those of the file.
+    fn read_at(&self, bytes: &mut [u8], offset: u64) -> io::Result<()>;
+    /// The whole file, for as long as the program runs. Nothing is written any more.
+    ///
+    /// # Errors
+    /// Those of the system.
+    fn map(&self) -> io::Result<&'static [u8]>;
+}
+
+/// A scratch file, and how much of it is given away.
+pub(crate) struct Scratch {
+    file: Box<dyn ScratchFile>,
+    next: AtomicU64,
+    map: OnceLock<&'static [u8]>,
+}
+
+/// Rooms begin at multiples of this, so that rows of any kind are aligned.
+const ALIGN: u64 = 4096;
+
+/// The first room of some rows, in bytes; each next one is four times as large. What is not
+/// written of it takes no space.
+const ROOM: u64 = 1 << 20;
+
+impl Scratch {
+    pub(crate) fn new(file: Box<dyn ScratchFile>) -> Arc<Self> {
+        Arc::new(Self { file, next: AtomicU64::new(0), map: OnceLock::new() })
+    }
+
+    fn reserve(&self, bytes: u64) -> u64 {
+        self.next.fetch_add(bytes.next_multiple_of(ALIGN), Ordering::Relaxed)
+    }
+
+    /// The file's map, made when it is first asked for.
+    fn map(&self) -> io::Result<&'static [u8]> {
+        if let Some(map) = self.map.get() {
+            return Ok(map);
+        }
+        // Of two threads that make it at once, one map is used.
+        let map = self.file.map()?;
+        Ok(self.map.get_or_init(|| map))
+    }
+}
+
+/// Rows, in the order in which they were pushed.
+#[derive(Clone)]
+pub(crate) struct Rows<T: 'static> {
+    /// Those from `first` on.
+    memory: Vec<T>,
+    first: usize,
+    /// How many the file has, as they are or as they were before they were changed in memory.
+    filed: usize,
+    /// All of them, once the file is mapped.
+    mapped: Option<&'static [T]>,
+    place: Option<Box<Place>>,
+    /// A row that the file has could not be changed there.
+    failed: bool,
+}
+
+/// Where in the file some rows are.
+#[derive(Clone)]
+struct Place {
+    scratch: Arc<Scratch>,
+    offset: u64,
+    /// Bytes.
+    room: u64,
+}
+
+impl Place {
+    fn at<T>(&self, index: usize) -> u64 {
+        self.offset.saturating_add((index as u64).saturating_mul(size_of::<T>() as u64))
+    }
+}
+
+impl<T> Default for Rows<T> {
+    fn default() -> Self {
+        Self { memory: Vec::new(), first: 0, filed: 0, mapped: None, place: None, failed: false }
+    }
+}
+
+impl<T> From<Vec<T>> for Rows<T> {
+    fn from(memory: Vec<T>) -> Self {
+        Self { memory, ..Self::default() }
+    }
+}
+
+impl<T> FromIterator<T> for Rows<T> {
+    fn from_iter<I: IntoIterator<Item = T>>(rows: I) -> Self {
+        Vec::from_iter(rows).into()
+    }
+}
+
+impl<T: Pod + fmt::Debug> fmt::Debug for Rows<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.settled().fmt(f)
+    }
+}
+
+/// Rows of any kind, on their way to a file.
+pub(crate) trait Spill {
+    /// Moves all but the last [`KEPT`] rows into the file, where that is worth a write.
+    ///
+    /// # Errors
+    /// Those of the file. The rows are then where they were.
+    fn spill(&mut self, scratch: &Arc<Scratch>) -> io::Result<()>;
+
+    /// Nothing is pushed or changed any more: moves the last ones as well, if the others are there.
+    ///
+    /// # Errors
+    /// Those of the file, where rows that it holds cannot be had back.
+    fn close(&mut self) -> io::Result<()>;
+
+    /// All rows that share the file are closed: they are a slice from now on, of memory or of
+    /// the file's map.
+    ///
+    /// # Errors
+    /// Those of the file, where rows that it holds cannot be had back.
+    fn settle(&mut self) -> io::Result<()>;
+}
+
+impl<T: Pod> Spill for Rows<T> {
+    fn spill(&mut self, scratch: &Arc<Scratch>) -> io::Result<()> {
+        let count = self.memory.len().saturating_sub(KEPT);
+        if count.saturating_mul(size_of::<T>()) >= WORTH {
+            self.file(scratch, count)?;
+            self.memory.drain(..count);
+            self.memory.shrink_to_fit();
+            self.first = self.filed;
+        }
+        Ok(())
+    }
+
+    fn close(&mut self) -> io::Result<()> {
+        let Some(scratch) = self.place.as_deref().map(|place| Arc::clone(&place.scratch)) else {
+            self.memory.shrink_to_fit();
+            return Ok(());
+        };
+        if self.failed || self.file(&scratch, self.memory.len()).is_err() {
+            return self.restore();
+        }
+        (self.memory, self.first) = (Vec::new(), self.filed);
+        Ok(())
+    }
+
+    fn settle(&mut self) -> io::Result<()> {
+        let Some(place) = self.place.as_deref() else { return Ok(()) };
+        match place.scratch.map().ok().and_then(|map| self.within(map)) {
+            Some(rows) => {
+                *self = Self { mapped: Some(rows), ..Self::default() };
+                Ok(())
+            }
+            None => self.restore(),
+        }
+    }
+}
+
+impl<T: Pod> Rows<T> {
+    /// All of them, once they are settled; while they grow, those in memory.
+    #[inline]
+    pub(crate) fn settled(&self) -> &[T] {
+        match self.mapped {
+            Some(rows) => rows,
+            None => &self.memory,
+        }
+    }
+
+    /// How many there are, wherever they are.
+    #[inline]
+    pub(crate) fn count(&self) -> usize {
+        match self.mapped {
+            Some(rows) => rows.len(),
+            None => self.filed.max(self.first.saturating_add(self.memory.len())),
+        }
+    }
+
+    /// One more.
+    #[inline]
+    pub(crate) fn push(&mut self, row: T) {
+        self.memory.push(row);
+    }
+
+    /// The row with this index, wherever it is. `None` as well where the file cannot be read.
+    #[inline]
+    pub(crate) fn read(&self, index: usize) -> Option<T> {
+        match index.checked_sub(self.first).and_then(|at| self.settled().get(at)) {
+            Some(row) => Some(*row),
+            None => self.read_file(index),
+        }
+    }
+
+    #[cold]
+    fn read_file(&self, index: usize) -> Option<T> {
+        let place = self.place.as_deref().filter(|_| index < self.filed)?;
+        let mut row = T::zeroed();
+        place.scratch.file.read_at(bytemuck::bytes_of_mut(&mut row), place.at::<T>(index)).ok()?;
+        Some(row)
+    }
+
+    /// The row with this index, to be changed, if it is in memory.
+    #[inline]
+    pub(crate) fn in_memory(&mut self, index: usize) -> Option<&mut T> {
+        self.memory.get_mut(index.checked_sub(self.first)?)
+    }
+
+    /// Puts another in the place of one, if there is one.
+    #[inline]
+    pub(crate) fn replace(&mut self, index: usize, row: T) {
+        match self.in_memory(index) {
+            Some(old) => *old = row,
+            None => self.replace_in_file(index, &row),
+        }
+    }
+
+    #[cold]
+    fn replace_in_file(&mut self, index: usize, row: &T) {
+        if let Some(place) = self.place.as_deref().filter(|_| index < self.filed) {
+            let written =
+                place.scratch.file.write_at(bytemuck::bytes_of(row), place.at::<T>(index));
+            self.failed |= written.is_err();
+        }
+    }
+
+    /// Has `count` rows from `from` on in memory in place of others, to be changed there.
+    /// Returns where what is in memory ends.
+    ///
+    /// # Errors
+    /// Those of the file.
+    pub(crate) fn hold(&mut self, from: usize, count: usize) -> io::Result<usize> {
+        let Some(place) = self.place.clone() else { return Ok(self.memory.len()) };
+        self.file(&place.scratch, self.memory.len())?;
+        // It may have a new place now.
+        let Some(place) = self.place.as_deref() else { return Ok(self.memory.len()) };
+        let end = from.saturating_add(count).min(self.filed);
+        self.memory.resize(end.saturating_sub(from), T::zeroed());
+        let bytes = bytemuck::cast_slice_mut(&mut self.memory);
+        place.scratch.file.read_at(bytes, place.at::<T>(from))?;
+        self.first = from;
+        Ok(end)
+    }
+
+    /// These rows in the map of their file.
+    fn within(&self, map: &'static [u8]) -> Option<&'static [T]> {
+        let from = usize::try_from(self.place.as_deref()?.offset).ok()?;
+        let bytes = map.get(from..from.checked_add(self.filed.checked_mul(size_of::<T>())?)?)?;
+        bytemuck::try_cast_slice(bytes).ok()
+    }
+
+    /// Writes the first `count` of the rows in memory to their place in the file.
+    fn file(&mut self, scratch: &Arc<Scratch>, count: usize) -> io::Result<()> {
+        let Some(rows) = self.memory.get(..count) else { return Ok(()) };
+        let end = self.filed.max(self.first.saturating_add(count));
+        let bytes = |rows: usize| (rows as u64).saturating_mul(size_of::<T>() as u64);
+        let place = self.place.get_or_insert_with(|| {
+            Box::new(Place { scratch: Arc::clone(scratch), offset: 0, room: 0 })
+        });
+        if bytes(end) > place.room {
+            let room = bytes(end).max(place.room.saturating_mul(4)).max(ROOM);
+            let to = place.scratch.reserve(room);
+            copy(&*place.scratch.file, place.offset, to, bytes(self.filed))?;
+            (place.offset, place.room) = (to, room);
+        }
+        place.scratch.file.write_at(bytemuck::cast_slice(rows), place.at::<T>(self.first))?;
+        self.filed = end;
+        Ok(())
+    }
+
+    /// All rows back into memory.
+    fn restore(&mut self) -> io::Result<()> {
+        if self.failed {
+            return Err(io::Error::other("a row could not be written to the temporary file"));
+        }
+        let Some(place) = self.place.as_deref() else { return Ok(()) };
+        let mut all = vec![T::zeroed(); self.filed];
+        place.scratch.file.read_at(bytemuck::cast_slice_mut(&mut all), place.offset)?;
+        // What is in memory is newer than what the file has of it.
+        let beyond = all.split_off(self.first.min(all.len()));
+        let beyond = beyond.into_iter().skip(self.memory.len());
+        all.append(&mut self.memory);
+        all.extend(beyond);
+        *self = all.into();
+        Ok(())
+    }
+}
+
+/// So many of the last rows stay in memory: what is open or changes is among them, nearly always.
+const KEPT: usize = 16;
+
+/// What is less than this is left in memory until there is more.
+const WORTH: usize = 1 << 10;
+
+/// Bytes that are copied within a file at a time.
+const COPY: usize = 1 << 20;
+
+fn copy(file: &dyn ScratchFile, from: u64, to: u64, bytes: u64) -> io::Result<()> {
+    let mut buffer = Vec::new();
+    let mut done = 0_u64;
+    while done < bytes {
+        let step = usize::try_from(bytes - done).unwrap_or(usize::MAX).min(COPY);
+        buffer.resize(step, 0);
+        file.read_at(&mut buffer, from.saturating_add(done))?;
+        file.write_at(&buffer, to.saturating_add(done))?;
+        done = done.saturating_add(step as u64);
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests;
