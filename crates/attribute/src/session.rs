@@ -8,7 +8,7 @@ use agenttrace_model::{Step, TaskId};
 
 use crate::cause::Cause;
 use crate::path::PathSegment;
-use crate::report::{RankRow, StepReport, ToolRow};
+use crate::report::{RankRow, StepReport, ToolRow, Verdict};
 use crate::stats::{human, mean, percentile, plural, ratio};
 use crate::verdict;
 
