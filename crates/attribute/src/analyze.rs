@@ -166,6 +166,10 @@ struct Done {
     counted: Box<[(Cause, Nanos)]>,
 }
 
+/// So many steps at most a thread takes at a time: steps differ much in what they cost, and at
+/// the end no thread shall have many left.
+const AT_A_TIME: usize = 8;
+
 /// The report. What comes out does not depend on the number of threads.
 ///
 /// Each step is walked, checked and reported at once, and its path dropped. What is told
@@ -176,12 +180,14 @@ pub fn report(input: &Input<'_>) -> Report {
     let steps = &input.windows.steps;
     let asked = Asked::new(input);
     let index = Index::new(input.model, input.info, input.windows);
-    if !steps.is_empty() {
-        index.prepare();
-    }
-    let throttles = Arc::clone(index.throttles(input.windows));
+    let prepare = || {
+        if !steps.is_empty() {
+            index.prepare();
+        }
+    };
+    let ((), facts) = rayon::join(prepare, || walk::Facts::new(input.model, input.windows));
     let shared = Shared {
-        facts: walk::Facts::with(input.model, input.windows, throttles),
+        facts: facts.with(Arc::clone(index.throttles(input.windows))),
         index,
         stacks: input.stacks.map(SampleIndex::new),
         coverage: coverage(input.info),
@@ -190,6 +196,7 @@ pub fn report(input: &Input<'_>) -> Report {
     };
     let mut done: Vec<Done> = work
         .par_iter()
+        .with_max_len(AT_A_TIME)
         .enumerate()
         .map_init(Scratch::default, |scratch, (i, work)| match asked.of(i) {
             Need::Report => step(input, &shared, i, work, scratch),
@@ -247,21 +254,19 @@ pub fn report(input: &Input<'_>) -> Report {
             work.clear();
         }
     }
+    let all_work = union(&work);
+    let (samples, collected) = samples(&shared.index, &all_work);
     let view = SessionView {
         index: &shared.index,
         windows: input.windows,
-        work: &work,
+        work: &all_work,
         reports: &reports,
         tools: &tools,
+        collected: &collected,
     };
     let (((ranking, wall), by_tool), (histograms, details)) = rayon::join(
         || (session::ranking(&reports, &counted), session::tools(&reports)),
-        || {
-            rayon::join(
-                || histograms(samples(&shared.index, &union(&work))),
-                || mechanism::of_session(&view),
-            )
-        },
+        || rayon::join(|| histograms(samples), || mechanism::of_session(&view)),
     );
     Report {
         capture: CaptureSummary {
@@ -363,8 +368,7 @@ fn check(input: &Input<'_>, step: usize, mut path: StepPath) -> Checked {
     let broken = conservation(&path.segments, &rows, start, end).err();
     if broken.is_some() {
         let task = input.windows.steps.get(step).map_or(agenttrace_model::TaskId(0), |s| s.root);
-        let segments = unknown(task, start, end);
-        path = StepPath { cells: Cells::of(&segments), segments, ..StepPath::default() };
+        path = StepPath::of_segments(unknown(task, start, end));
         rows = exclusive(&path.cells);
     }
     Checked { path, broken, rows }
@@ -476,8 +480,8 @@ fn step_report(
     let step = input.windows.steps.get(number)?;
     let root = model.tasks.get(step.root.0 as usize)?;
     let wall = step.end - step.start;
-    let (inclusive, samples, kinds) = inclusive(index, work);
-    let made = Made::new(kinds);
+    let (inclusive, samples, collected) = inclusive(index, work);
+    let made = Made::new(collected);
     let details = mechanism::of_step(&StepView {
         index,
         windows: input.windows,
@@ -554,24 +558,33 @@ mod tests {
     #[test]
     fn gaps_overlaps_and_wrong_sums_are_found() {
         let good = [segment(10, 20, Cause::Fsync, None), segment(20, 30, Cause::UserCpu, None)];
-        let rows = exclusive(&Cells::of(&good));
+        let rows = exclusive(&StepPath::of_segments(good.to_vec()).cells);
         assert_eq!(conservation(&good, &rows, Nanos(10), Nanos(30)), Ok(()));
         assert!(conservation(&good, &rows, Nanos(10), Nanos(31)).is_err());
         assert!(conservation(&good[1..], &rows, Nanos(10), Nanos(30)).is_err());
         assert!(conservation(&good, &rows[1..], Nanos(10), Nanos(30)).is_err());
         let overlap = [segment(10, 20, Cause::Fsync, None), segment(19, 30, Cause::UserCpu, None)];
         assert!(
-            conservation(&overlap, &exclusive(&Cells::of(&overlap)), Nanos(10), Nanos(30)).is_err()
+            conservation(
+                &overlap,
+                &exclusive(&StepPath::of_segments(overlap.to_vec()).cells),
+                Nanos(10),
+                Nanos(30)
+            )
+            .is_err()
         );
     }
 
     #[test]
     fn the_rows_of_a_cause_stay_together() {
-        let rows = exclusive(&Cells::of(&[
-            segment(0, 10, Cause::RunDelay, Some(Cause::Fsync)),
-            segment(10, 25, Cause::Fsync, None),
-            segment(25, 35, Cause::RunDelay, Some(Cause::UserCpu)),
-        ]));
+        let rows = exclusive(
+            &StepPath::of_segments(vec![
+                segment(0, 10, Cause::RunDelay, Some(Cause::Fsync)),
+                segment(10, 25, Cause::Fsync, None),
+                segment(25, 35, Cause::RunDelay, Some(Cause::UserCpu)),
+            ])
+            .cells,
+        );
         let got: Vec<(Cause, u64)> = rows.iter().map(|r| (r.cause, r.ns.0)).collect();
         assert_eq!(got, [(Cause::RunDelay, 10), (Cause::RunDelay, 10), (Cause::Fsync, 15)]);
     }

@@ -35,6 +35,17 @@ pub(crate) struct CellSum {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct CellId(u32);
 
+impl CellId {
+    /// Its value in a list with one for each cell, in their order.
+    pub(crate) fn of<T: Copy + Default>(self, list: &[T]) -> T {
+        list.get(self.0 as usize).copied().unwrap_or_default()
+    }
+
+    pub(crate) fn index(self) -> usize {
+        self.0 as usize
+    }
+}
+
 /// The cells of a path, in the order of their first segments.
 #[derive(Clone, Default, Debug)]
 pub(crate) struct Cells {
@@ -56,17 +67,14 @@ impl CellKey {
 }
 
 impl Cells {
-    /// The cells of segments, of which events and estimates are not known.
-    pub(crate) fn of(segments: &[PathSegment]) -> Self {
-        let mut cells = Self::default();
-        for segment in segments {
-            let id = cells.id(CellKey::of(segment));
-            if let Some(sum) = cells.get_mut(id) {
-                sum.ns += segment.end - segment.start;
-                sum.segments += 1;
-            }
+    /// Adds a segment, of which events and estimates are not known.
+    pub(crate) fn add(&mut self, segment: &PathSegment) -> CellId {
+        let id = self.id(CellKey::of(segment));
+        if let Some(sum) = self.get_mut(id) {
+            sum.ns += segment.end - segment.start;
+            sum.segments += 1;
         }
-        cells
+        id
     }
 
     /// Forgets all.
@@ -121,7 +129,9 @@ mod tests {
             segment(5, 7, Cause::Fsync),
             segment(7, 8, Cause::UserCpu),
         ];
-        let cells = Cells::of(&path);
+        let mut cells = Cells::default();
+        let places = path.map(|segment| cells.add(&segment).index());
+        assert_eq!(places, [0, 1, 0]);
         let got: Vec<(Cause, u64, u64)> =
             cells.iter().map(|c| (c.key.cause, c.ns.0, c.segments)).collect();
         assert_eq!(got, [(Cause::UserCpu, 6, 2), (Cause::Fsync, 2, 1)]);

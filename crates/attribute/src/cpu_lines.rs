@@ -4,6 +4,8 @@ use agenttrace_model::parse::{Cpu, Nanos};
 use agenttrace_model::{Model, State, TaskId};
 use rustc_hash::FxHashMap;
 
+use crate::cursor::first_not;
+
 /// A task ran on a CPU over `[from, to)`.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub(crate) struct Run {
@@ -16,34 +18,95 @@ pub(crate) struct Run {
 /// events were lost or not all tasks recorded, nothing is known.
 #[derive(Default)]
 pub(crate) struct CpuLines {
-    cpus: FxHashMap<Cpu, Vec<Run>>,
-    /// In their order.
-    order: Vec<Cpu>,
+    /// By CPU, in their order.
+    lines: Vec<(Cpu, Vec<Packed>)>,
+    /// Ends of runs whose length does not fit.
+    long: FxHashMap<(Nanos, TaskId), Nanos>,
+}
+
+/// A run in 16 bytes: a capture has millions.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+struct Packed {
+    from: Nanos,
+    /// Nanoseconds; [`LONG`]: its end is in [`CpuLines::long`].
+    len: u32,
+    task: TaskId,
+}
+
+/// 4.3 seconds: few runs are as long.
+const LONG: u32 = u32::MAX;
+
+/// Where a reader is in each line, who asks for times that mostly go forward.
+#[derive(Default)]
+pub(crate) struct LineCursor {
+    /// How many runs of each line have passed.
+    passed: Vec<usize>,
 }
 
 impl CpuLines {
     pub(crate) fn new(model: &Model) -> Self {
-        let mut cpus: FxHashMap<Cpu, Vec<Run>> = FxHashMap::default();
+        let mut lines = Self::default();
         for (task, t) in model.task_ids() {
             for (index, span) in t.states.iter().enumerate() {
                 if span.state == State::Running && span.cpu != Cpu::NONE {
                     let to = t.states.get(index + 1).map_or(model.span.1, |next| next.start);
-                    cpus.entry(span.cpu).or_default().push(Run { from: span.start, to, task });
+                    lines.add(span.cpu, Run { from: span.start, to, task });
                 }
             }
         }
-        #[expect(clippy::iter_over_hash_type, reason = "each list is sorted by itself")]
-        for list in cpus.values_mut() {
-            list.sort_unstable();
+        lines.sort();
+        lines
+    }
+
+    /// Adds a run, in any order.
+    fn add(&mut self, cpu: Cpu, run: Run) {
+        let Run { from, to, task } = run;
+        let len = to.0.checked_sub(from.0).and_then(|len| u32::try_from(len).ok());
+        let len = len.unwrap_or(LONG);
+        if len == LONG {
+            self.long.insert((from, task), to);
         }
-        let mut order: Vec<Cpu> = cpus.keys().copied().collect();
-        order.sort_unstable();
-        Self { cpus, order }
+        let packed = Packed { from, len, task };
+        match self.place(cpu) {
+            Ok(place) => {
+                if let Some((_, line)) = self.lines.get_mut(place) {
+                    line.push(packed);
+                }
+            }
+            Err(place) => self.lines.insert(place, (cpu, vec![packed])),
+        }
+    }
+
+    /// Puts the runs of each CPU into time order.
+    fn sort(&mut self) {
+        let long = &self.long;
+        for (_, line) in &mut self.lines {
+            // By one number, which is faster; hardly ever do two begin at once.
+            line.sort_unstable_by_key(|run| run.from);
+            for at_once in line.chunk_by_mut(|a, b| a.from == b.from) {
+                at_once.sort_unstable_by_key(|run| run.unpack(long));
+            }
+        }
+    }
+
+    /// The place of a CPU's line; where it would be.
+    fn place(&self, cpu: Cpu) -> Result<usize, usize> {
+        // Most captures have all CPUs from 0 on.
+        let guess = cpu.0 as usize;
+        if self.lines.get(guess).is_some_and(|(at, _)| *at == cpu) {
+            return Ok(guess);
+        }
+        self.lines.binary_search_by_key(&cpu, |(at, _)| *at)
+    }
+
+    fn line(&self, cpu: Cpu) -> &[Packed] {
+        let line = self.place(cpu).ok().and_then(|place| self.lines.get(place));
+        line.map(|(_, line)| line.as_slice()).unwrap_or_default()
     }
 
     /// The CPUs on which tasks ran, in their order.
     pub(crate) fn cpus(&self) -> impl Iterator<Item = Cpu> + '_ {
-        self.order.iter().copied()
+        self.lines.iter().map(|(cpu, _)| *cpu)
     }
 
     /// The runs on a CPU that overlap `[from, to)`, whole, in time order.
@@ -53,16 +116,49 @@ impl CpuLines {
         from: Nanos,
         to: Nanos,
     ) -> impl Iterator<Item = Run> + '_ + use<'_> {
-        let list = self.cpus.get(&cpu).map(Vec::as_slice).unwrap_or_default();
-        let first = list.partition_point(|run| run.to <= from);
-        list.iter().skip(first).take_while(move |run| run.from < to).copied()
+        let line = self.line(cpu);
+        let first = line.partition_point(|run| run.unpack(&self.long).to <= from);
+        self.from(line, first, to)
+    }
+
+    /// The same for a reader who asks for times that mostly go forward.
+    pub(crate) fn runs_on(
+        &self,
+        cursor: &mut LineCursor,
+        cpu: Cpu,
+        from: Nanos,
+        to: Nanos,
+    ) -> impl Iterator<Item = Run> + '_ + use<'_> {
+        let line = self.line(cpu);
+        let place = self.place(cpu).unwrap_or_default();
+        if cursor.passed.len() <= place {
+            cursor.passed.resize(place + 1, 0);
+        }
+        let passes = |i: usize| line.get(i).is_some_and(|run| run.unpack(&self.long).to <= from);
+        let before = cursor.passed.get(place).copied().unwrap_or_default();
+        let known = if before.checked_sub(1).is_none_or(passes) { before } else { 0 };
+        let first = first_not(known, line.len(), passes);
+        if let Some(slot) = cursor.passed.get_mut(place) {
+            *slot = first;
+        }
+        self.from(line, first, to)
+    }
+
+    fn from<'l>(
+        &'l self,
+        line: &'l [Packed],
+        first: usize,
+        to: Nanos,
+    ) -> impl Iterator<Item = Run> + 'l {
+        let later = line.iter().skip(first).take_while(move |run| run.from < to);
+        later.map(|run| run.unpack(&self.long))
     }
 
     /// The last run on a CPU that began before `time`.
     pub(crate) fn before(&self, cpu: Cpu, time: Nanos) -> Option<Run> {
-        let list = self.cpus.get(&cpu)?;
-        let after = list.partition_point(|run| run.from < time);
-        list.get(after.checked_sub(1)?).copied()
+        let line = self.line(cpu);
+        let after = line.partition_point(|run| run.from < time);
+        line.get(after.checked_sub(1)?).map(|run| run.unpack(&self.long))
     }
 
     /// When a CPU was idle within `[from, to)`, in time order.
@@ -79,5 +175,86 @@ impl CpuLines {
             gaps.push((at, to));
         }
         gaps
+    }
+}
+
+impl Packed {
+    #[inline]
+    fn unpack(self, long: &FxHashMap<(Nanos, TaskId), Nanos>) -> Run {
+        let Self { from, len, task } = self;
+        let to = match len {
+            LONG => long.get(&(from, task)).copied().unwrap_or(from),
+            len => from + Nanos(u64::from(len)),
+        };
+        Run { from, to, task }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn run(from: u64, to: u64, task: u32) -> Run {
+        Run { from: Nanos(from), to: Nanos(to), task: TaskId(task) }
+    }
+
+    fn lines(runs: &[(u32, Run)]) -> CpuLines {
+        let mut lines = CpuLines::default();
+        for (cpu, run) in runs {
+            lines.add(Cpu(*cpu), *run);
+        }
+        lines.sort();
+        lines
+    }
+
+    #[test]
+    fn runs_of_any_length_come_back_in_time_order() {
+        const S: u64 = 1_000_000_000;
+        let max = u64::from(u32::MAX);
+        let lines = lines(&[
+            (7, run(20 * S, 20 * S + max, 1)),
+            (7, run(5, 9, 2)),
+            (0, run(0, 3, 3)),
+            (7, run(S, S + max - 1, 4)),
+            (7, run(10 * S, 19 * S, 1)),
+            // At once: the shorter first.
+            (7, run(9, 12, 5)),
+            (7, run(9, 9, 6)),
+        ]);
+        assert_eq!(lines.cpus().collect::<Vec<_>>(), [Cpu(0), Cpu(7)]);
+        let all: Vec<Run> = lines.runs(Cpu(7), Nanos(0), Nanos::MAX).collect();
+        let expected = [
+            run(5, 9, 2),
+            run(9, 9, 6),
+            run(9, 12, 5),
+            run(S, S + max - 1, 4),
+            run(10 * S, 19 * S, 1),
+            run(20 * S, 20 * S + max, 1),
+        ];
+        assert_eq!(all, expected);
+        assert_eq!(lines.runs(Cpu(3), Nanos(0), Nanos::MAX).count(), 0);
+        let found: Vec<Run> = lines.runs(Cpu(7), Nanos(9), Nanos(10 * S + 1)).collect();
+        assert_eq!(found, expected[2..5]);
+        assert_eq!(lines.before(Cpu(7), Nanos(S)), Some(run(9, 12, 5)));
+        assert_eq!(lines.before(Cpu(7), Nanos(5)), None);
+        let idle = lines.idle(Cpu(7), Nanos(7), Nanos(15 * S));
+        let idle: Vec<(u64, u64)> = idle.iter().map(|(a, b)| (a.0, b.0)).collect();
+        assert_eq!(idle, [(12, S), (S + max - 1, 10 * S)]);
+    }
+
+    #[test]
+    fn a_reader_who_goes_on_is_told_the_same() {
+        let all: Vec<(u32, Run)> =
+            (0..300).map(|i| (i as u32 % 2, run(i * 10, i * 10 + 7, i as u32))).collect();
+        let lines = lines(&all);
+        let mut cursor = LineCursor::default();
+        for from in [0, 3, 15, 16, 700, 702, 699, 2985, 2999, 3001, 40] {
+            for cpu in [0, 1, 2] {
+                let range = (Cpu(cpu), Nanos(from), Nanos(from + 45));
+                let on: Vec<Run> = lines.runs_on(&mut cursor, range.0, range.1, range.2).collect();
+                let searched: Vec<Run> = lines.runs(range.0, range.1, range.2).collect();
+                assert_eq!(on, searched, "{from} on {cpu}");
+            }
+        }
     }
 }

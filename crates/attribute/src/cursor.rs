@@ -1,9 +1,9 @@
 //! A task's operations and events at moments that mostly go forward, without a search for each.
 
 use agenttrace_model::parse::Nanos;
-use agenttrace_model::{Op, RecordedCursor, Task};
+use agenttrace_model::{Op, RecordedCursor, State, Task};
 
-/// So many operations are stepped over one by one before they are searched.
+/// So many places are stepped over one by one before they are searched.
 const STEPS: usize = 16;
 
 /// Where a task is at a moment: which operation it is in, and which begins next. What
@@ -30,9 +30,7 @@ impl<'m> TaskCursor<'m> {
         let ops = &self.task.ops;
         let forward = self.at <= time;
         let begun = |i: usize| ops.start(i).is_some_and(|start| start <= time);
-        let near = self.next..=self.next.saturating_add(STEPS);
-        let near = if forward { near.into_iter().find(|i| !begun(*i)) } else { None };
-        let next = near.unwrap_or_else(|| ops.up_to(time));
+        let next = if forward { first_not(self.next, ops.len(), begun) } else { ops.up_to(time) };
         // What had ended before an earlier moment has ended.
         let mut inside =
             if forward && next == self.next { self.inside } else { next.checked_sub(1) };
@@ -68,6 +66,50 @@ impl<'m> TaskCursor<'m> {
     }
 }
 
+/// Which state a task is in, at moments that mostly go forward.
+#[derive(Default)]
+pub(crate) struct StateCursor {
+    /// The span that was found last.
+    at: usize,
+}
+
+impl StateCursor {
+    /// The state that a task is in over all of `[from, to)`; `None`: it changes.
+    pub(crate) fn throughout(&mut self, task: &Task, from: Nanos, to: Nanos) -> Option<State> {
+        let starts = |i: usize| task.states.get(i).map(|span| span.start);
+        let begun = |i: usize| starts(i).is_some_and(|start| start <= from);
+        self.at = if begun(self.at) {
+            first_not(self.at, task.states.len(), begun).saturating_sub(1)
+        } else {
+            task.span_at(from)
+        };
+        let state = task.states.get(self.at).map(|span| span.state)?;
+        let all = begun(self.at) && starts(self.at + 1).is_none_or(|next| to <= next);
+        all.then_some(state)
+    }
+}
+
+/// The first place from `from` on, up to `len`, of which this does not hold; it holds of all
+/// before, and of none after. Looked for one by one, then in leaps that double: it is seldom far.
+#[inline]
+pub(crate) fn first_not(from: usize, len: usize, holds: impl Fn(usize) -> bool) -> usize {
+    let near = from.saturating_add(STEPS).min(len);
+    if let Some(found) = (from..near).find(|i| !holds(*i)) {
+        return found;
+    }
+    let (mut low, mut leap) = (near, STEPS);
+    while low < len && holds(low.saturating_add(leap).min(len - 1)) {
+        low = low.saturating_add(leap).saturating_add(1).min(len);
+        leap = leap.saturating_mul(2);
+    }
+    let mut high = low.saturating_add(leap).min(len);
+    while low < high {
+        let middle = low.midpoint(high);
+        if holds(middle) { low = middle + 1 } else { high = middle }
+    }
+    low
+}
+
 #[cfg(test)]
 mod tests {
     use agenttrace_model::parse::{Capture, Diagnostics, ReadOptions, Tid, Unpacked};
@@ -87,7 +129,11 @@ mod tests {
     const EVENTS: &str = include_str!("../../../fixtures/crafted/contention/events.txt");
 
     fn model() -> Model {
-        let unpacked = Unpacked::of(EVENTS.as_bytes()).unwrap();
+        model_of(EVENTS)
+    }
+
+    fn model_of(events: &str) -> Model {
+        let unpacked = Unpacked::of(events.as_bytes()).unwrap();
         let capture = Capture::open(&unpacked, &ReadOptions::default()).unwrap();
         let mut builder = Builder::new(capture.info());
         capture.read(&mut Diagnostics::default(), &mut |batch| builder.push(batch)).unwrap();
@@ -131,5 +177,65 @@ mod tests {
                 assert_eq!(cursor.inside(), task.op_at(*time), "{} at {time}", task.tid);
             }
         }
+    }
+
+    #[test]
+    fn a_leap_finds_what_a_search_finds() {
+        // Calls of 400 ns, one each us from 1 ms on.
+        let mut events: String = EVENTS.lines().take(14).map(|line| format!("{line}\n")).collect();
+        for i in 0..300 {
+            let (from, to) = (1_000_000 + i * 1000, 1_000_400 + i * 1000);
+            events +=
+                &format!("{from} 0 100/100 . raw_syscalls:sys_enter id=39 args=0,0,0,0,0,0\n");
+            events += &format!("{to} 0 100/100 . raw_syscalls:sys_exit id=39 ret=100\n");
+        }
+        let model = model_of(&events);
+        let task = model.tasks.iter().find(|task| task.tid == Tid(100)).unwrap();
+        assert_eq!(task.ops.len(), 302);
+        for width in [1, 15, 16, 17, 31, 32, 33, 48, 100, 299] {
+            let mut cursor = TaskCursor::new(task);
+            for call in (0..300).step_by(width) {
+                let at = 1_000_000 + call as u64 * 1000;
+                cursor.seek(Nanos(at + 100));
+                assert_eq!(cursor.inside(), Some(2 + call), "{width}");
+                // Between it and the next, if its way out does not take so long.
+                cursor.seek(Nanos(at + 999));
+                assert_eq!(cursor.inside(), task.op_at(Nanos(at + 999)), "{width}");
+            }
+            cursor.seek(Nanos(9_000_000));
+            assert_eq!((cursor.inside(), cursor.edge()), (None, Nanos::MAX));
+        }
+    }
+
+    #[test]
+    fn the_first_that_does_not_hold_is_found_near_and_far() {
+        for len in [0, 1, 15, 16, 17, 18, 33, 34, 35, 200] {
+            for from in 0..=len {
+                for end in from..=len {
+                    assert_eq!(first_not(from, len, |i| i < end), end, "{from} {len}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_state_is_told_where_it_lasts() {
+        use agenttrace_model::parse::SwitchState;
+
+        let model = model();
+        let task = model.tasks.iter().find(|task| task.tid == Tid(100)).unwrap();
+        let mut cursor = StateCursor::default();
+        let mut over =
+            |from: u64, to: u64| cursor.throughout(task, Nanos(from * 1000), Nanos(to * 1000));
+        let blocked = Some(State::Blocked(SwitchState::Uninterruptible));
+        assert_eq!(over(500, 1700), Some(State::Running));
+        assert_eq!(over(1600, 1701), None);
+        assert_eq!(over(1700, 2700), blocked);
+        assert_eq!(over(2000, 2100), blocked);
+        assert_eq!(over(2700, 2800), Some(State::Runnable));
+        assert_eq!(over(2699, 2800), None);
+        assert_eq!(over(2800, 9000), Some(State::Running));
+        // Back again.
+        assert_eq!(over(900, 901), Some(State::Running));
     }
 }

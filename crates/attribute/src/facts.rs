@@ -1,6 +1,6 @@
 //! Facts of a model that every walk needs, computed once: kernel threads, spawn phases, own requests.
 
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
 use agenttrace_model::parse::{Nanos, Pid};
 use agenttrace_model::{Model, Task, TaskId, Windows};
@@ -54,13 +54,8 @@ pub(crate) fn is_kernel_thread(model: &Model, task: &Task) -> bool {
 }
 
 impl<'m> Facts<'m> {
+    /// Without throttles.
     pub(crate) fn new(model: &'m Model, windows: &'m Windows) -> Self {
-        let throttles = Throttles::new(model, windows, &OnceLock::new());
-        Self::with(model, windows, Arc::new(throttles))
-    }
-
-    /// With throttles that are known.
-    pub(crate) fn with(model: &'m Model, windows: &'m Windows, throttles: Arc<Throttles>) -> Self {
         let kernel = model.tasks.iter().map(|task| is_kernel_thread(model, task)).collect();
         let mut phases = FxHashMap::default();
         let mut forks: FxHashMap<Pid, Vec<(Nanos, Nanos)>> = FxHashMap::default();
@@ -88,7 +83,13 @@ impl<'m> Facts<'m> {
             }
         }
         let completions = Completions::new(model);
+        let throttles = Arc::default();
         Self { model, windows, kernel, phases, forks, requests, throttles, completions }
+    }
+
+    /// With whom a quota held.
+    pub(crate) fn with(self, throttles: Arc<Throttles>) -> Self {
+        Self { throttles, ..self }
     }
 
     pub(crate) fn is_kernel_thread(&self, task: TaskId) -> bool {

@@ -4,6 +4,7 @@ mod index;
 mod rows;
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 
 use agenttrace_model::parse::{Dev, Distance, Nanos};
 use agenttrace_model::{
@@ -11,10 +12,13 @@ use agenttrace_model::{
 };
 use rayon::prelude::*;
 
+use crate::cursor::first_not;
+use crate::mechanism::faults::tells_completions;
 use crate::mechanism::tlb::asked;
-use crate::report::{Distribution, FaultRows, Inclusive, Migrations, Spawns, TlbFlushes};
+use crate::path::Frame;
+use crate::report::{Distribution, FaultRows, Inclusive, Migrations, Spawns, Stats, TlbFlushes};
 use crate::stats::stats;
-use crate::wakeup::wakeups;
+use crate::wakeup::Wakeup;
 pub(crate) use index::{Index, Stretch, step_tasks, union, work};
 use rows::{block_rows, file_rows, syscall_rows};
 
@@ -24,11 +28,21 @@ use rows::{block_rows, file_rows, syscall_rows};
 pub(crate) struct Kinds {
     pub(crate) locks: bool,
     pub(crate) futexes: bool,
-    pub(crate) interrupts: bool,
     pub(crate) reclaims: bool,
     pub(crate) pauses: bool,
     /// Durability calls.
     pub(crate) syncs: bool,
+}
+
+/// What the pass over some stretches of work collects for tables, besides counters.
+#[derive(Default)]
+pub(crate) struct Collected {
+    /// Which operations there are.
+    pub(crate) kinds: Kinds,
+    /// Wakeups, births apart, by stretch and time.
+    pub(crate) wakeups: Vec<Wakeup>,
+    /// Own times of interrupts, in the order of their frames.
+    pub(crate) interrupts: Vec<(Frame, Stats)>,
 }
 
 /// Single durations, for the histograms. `None`: not captured.
@@ -53,23 +67,6 @@ impl Samples {
         }
     }
 
-    /// Adds those of other stretches of work.
-    fn append(mut self, more: Self) -> Self {
-        fn add(to: &mut Option<Vec<Nanos>>, more: Option<Vec<Nanos>>) {
-            match (to, more) {
-                (Some(to), Some(more)) => to.extend(more),
-                (to @ None, more @ Some(_)) => *to = more,
-                (Some(_) | None, None) => {}
-            }
-        }
-        add(&mut self.wakeups, more.wakeups);
-        add(&mut self.faults, more.faults);
-        add(&mut self.block, more.block);
-        add(&mut self.fsyncs, more.fsyncs);
-        self.distances.extend(more.distances);
-        self
-    }
-
     /// The values by class, where the mechanism has classes.
     pub(crate) fn by_class(&self, mechanism: Distribution) -> Vec<(&'static str, Vec<Nanos>)> {
         let of = |class: Distance| -> Vec<Nanos> {
@@ -88,9 +85,14 @@ impl Samples {
 
 /// The operations that begin in a stretch.
 pub(crate) fn ops(task: &Task, stretch: Stretch) -> OpsIter<'_> {
+    task.ops.range(numbers(task, stretch))
+}
+
+/// Their indices.
+fn numbers(task: &Task, stretch: Stretch) -> Range<usize> {
     let first = task.ops.before(stretch.from);
-    let last = task.ops.before(stretch.to);
-    task.ops.range(first..last)
+    let begins = |i: usize| task.ops.start(i).is_some_and(|start| start < stretch.to);
+    first..first_not(first, task.ops.len(), begins)
 }
 
 #[derive(Default)]
@@ -100,6 +102,9 @@ struct SyscallSum {
     total: Nanos,
     max: Nanos,
 }
+
+/// A request's device, and what it did there.
+type BlockKey = (Dev, &'static str);
 
 #[derive(Default)]
 struct BlockSum {
@@ -113,6 +118,8 @@ struct BlockSum {
 
 #[derive(Default)]
 struct Gathered {
+    /// Only what [`samples`] gives is asked for.
+    brief: bool,
     syscalls: Calls,
     fsyncs: Vec<Nanos>,
     minor: Vec<Nanos>,
@@ -122,10 +129,9 @@ struct Gathered {
     completions: bool,
     files: BTreeMap<u32, (u64, u64, Nanos)>,
     locks: Vec<Nanos>,
-    block: BTreeMap<(Dev, &'static str), BlockSum>,
-    wakeups: Vec<Nanos>,
-    /// Of each of them.
-    distances: Vec<Distance>,
+    block: BTreeMap<BlockKey, BlockSum>,
+    wakeups: Vec<Wakeup>,
+    interrupts: BTreeMap<Frame, Vec<Nanos>>,
     run_delay: Nanos,
     cpu: Nanos,
     migrations: u64,
@@ -197,8 +203,14 @@ impl Calls {
 }
 
 impl Gathered {
-    fn op(&mut self, model: &Model, task: &Task, op: &Op) {
+    fn op(&mut self, model: &Model, task: &Task, number: usize, op: &Op) {
         match &op.kind {
+            OpKind::Syscall(call) if self.brief => {
+                let counted = !call.mark && !call.continued && !call.no_entry;
+                if counted && is_durability(model, call) {
+                    self.fsyncs.push(op.duration());
+                }
+            }
             OpKind::Syscall(call) => {
                 if model.syscalls.starts_process(call) {
                     self.spawning(op);
@@ -212,6 +224,10 @@ impl Gathered {
                 // An entry without a completion was tried again, or refused: the kernel
                 // counts it neither way.
                 if self.completions && fault.major.is_none() {
+                    return;
+                }
+                if self.brief {
+                    self.minor.push(op.duration());
                     return;
                 }
                 let major = fault.major.unwrap_or_else(|| slept(task, op));
@@ -229,7 +245,12 @@ impl Gathered {
                 self.locks.push(op.duration());
             }
             OpKind::Irq(_) | OpKind::Softirq(_) | OpKind::LocalTimer => {
-                self.kinds.interrupts = true;
+                if op.end != Nanos::MAX
+                    && let Some(frame) = Frame::of_interrupt(op.kind)
+                {
+                    let own = own_time(task, number, op);
+                    self.interrupts.entry(frame).or_default().push(own);
+                }
             }
             OpKind::Reclaim(_) => self.kinds.reclaims = true,
             OpKind::DirtyPause(_) => self.kinds.pauses = true,
@@ -263,15 +284,16 @@ impl Gathered {
         }
     }
 
-    fn states(&mut self, index: &Index<'_>, task: &Task, stretch: Stretch) {
-        for wakeup in wakeups(index.model, task, stretch) {
-            self.wakeups.push(wakeup.latency());
-            self.distances.push(wakeup.distance(index.seats()));
-        }
-        for (_, from, to, span) in task.spans(stretch.from, stretch.to) {
+    fn states(&mut self, model: &Model, task: &Task, stretch: Stretch) {
+        for (at, from, to, span) in task.spans(stretch.from, stretch.to) {
             match span.state {
                 State::Running => self.cpu += to - from,
-                State::Runnable => self.run_delay += to - from,
+                State::Runnable => {
+                    self.run_delay += to - from;
+                    if span.start >= stretch.from {
+                        self.wakeups.extend(Wakeup::of(model, stretch.task, task, (at, span)));
+                    }
+                }
                 State::Blocked(_) | State::Unknown(_) | State::New | State::Dead => {}
             }
         }
@@ -306,6 +328,58 @@ impl Gathered {
         self.spawning = phases;
     }
 
+    /// What operations, states and requests of a stretch tell.
+    fn stretch(&mut self, index: &Index<'_>, task: &Task, stretch: Stretch) {
+        for number in numbers(task, stretch) {
+            let Some(op) = task.ops.get(number) else { break };
+            self.op(index.model, task, number, &op);
+        }
+        self.fsyncs.extend(index.uring_syncs(stretch));
+        self.states(index.model, task, stretch);
+        self.requests(index, stretch.task, stretch);
+    }
+
+    /// With those of other stretches of work: of what a brief pass gathers.
+    fn and(mut self, mut more: Self) -> Self {
+        self.fsyncs.append(&mut more.fsyncs);
+        self.minor.append(&mut more.minor);
+        self.wakeups.append(&mut more.wakeups);
+        for (frame, mut times) in more.interrupts {
+            self.interrupts.entry(frame).or_default().append(&mut times);
+        }
+        for (key, mut sum) in more.block {
+            self.block.entry(key).or_default().durations.append(&mut sum.durations);
+        }
+        self
+    }
+
+    /// The single durations, where their events were captured.
+    fn samples(&self, index: &Index<'_>) -> Samples {
+        let has = |name: &str| index.model.captured.has(name);
+        let calls = has("raw_syscalls:sys_enter") && has("raw_syscalls:sys_exit");
+        let block = has("block:block_rq_issue") && has("block:block_rq_complete");
+        let wakings =
+            has("sched:sched_switch") && (has("sched:sched_waking") || has("sched:sched_wakeup"));
+        let faults = || self.minor.iter().chain(&self.major).copied().collect();
+        Samples {
+            wakeups: wakings.then(|| self.wakeups.iter().map(Wakeup::latency).collect()),
+            distances: self.wakeups.iter().map(|w| w.distance(index.seats())).collect(),
+            faults: has("exceptions:page_fault_user").then(faults),
+            block: block
+                .then(|| self.block.values().flat_map(|sum| &sum.durations).copied().collect()),
+            fsyncs: calls.then(|| self.fsyncs.clone()),
+        }
+    }
+
+    fn collected(self) -> Collected {
+        let times = self.interrupts.into_iter();
+        Collected {
+            kinds: self.kinds,
+            wakeups: self.wakeups,
+            interrupts: times.map(|(frame, mut times)| (frame, stats(&mut times))).collect(),
+        }
+    }
+
     fn requests(&mut self, index: &Index<'_>, id: TaskId, stretch: Stretch) {
         let requests = &index.model.requests;
         let Some(list) = index.requests.get(id.0 as usize) else { return };
@@ -328,21 +402,28 @@ impl Gathered {
     }
 }
 
+/// Each interrupt's own time: those nested in it count for themselves.
+fn own_time(task: &Task, number: usize, op: &Op) -> Nanos {
+    let later = task.ops.range(number + 1..task.ops.len());
+    let nested: Nanos = later
+        .take_while(|inner| inner.start < op.end)
+        .filter(|inner| inner.parent() == Some(number))
+        .map(|inner| inner.end.min(op.end) - inner.start)
+        .sum();
+    (op.end - op.start) - nested
+}
+
 /// Everything that happened in the stretches.
-pub(crate) fn inclusive(index: &Index<'_>, stretches: &[Stretch]) -> (Inclusive, Samples, Kinds) {
-    let captured = &index.model.captured;
-    let completions =
-        captured.has("software:minor-faults") && captured.has("software:major-faults");
+pub(crate) fn inclusive(
+    index: &Index<'_>,
+    stretches: &[Stretch],
+) -> (Inclusive, Samples, Collected) {
+    let completions = tells_completions(index.model);
     let mut sums = Gathered { completions, ..Gathered::default() };
     for stretch in stretches {
         let Some(task) = index.task(stretch.task) else { continue };
-        for op in ops(task, *stretch) {
-            sums.op(index.model, task, &op);
-        }
-        sums.fsyncs.extend(index.uring_syncs(*stretch));
-        sums.states(index, task, *stretch);
+        sums.stretch(index, task, *stretch);
         sums.spawns(index, stretch.task, task, *stretch);
-        sums.requests(index, stretch.task, *stretch);
         for flush in index.tlb().of(index.model, *stretch) {
             sums.tlb.local += u64::from(flush.kind == FlushKind::Local);
             let sent = |kind| matches!(kind, FlushKind::Sent(sent) if asked(index.model, sent));
@@ -360,49 +441,53 @@ pub(crate) fn inclusive(index: &Index<'_>, stretches: &[Stretch]) -> (Inclusive,
     finish(index, sums)
 }
 
-/// The single durations of many stretches.
-pub(crate) fn samples(index: &Index<'_>, stretches: &[Stretch]) -> Samples {
+/// The single durations of many stretches, and what tables of all of them need.
+pub(crate) fn samples(index: &Index<'_>, stretches: &[Stretch]) -> (Samples, Collected) {
+    let completions = tells_completions(index.model);
+    let new = || Gathered { brief: true, completions, ..Gathered::default() };
     let parts = stretches.par_chunks(stretches.len().div_ceil(PARTS).max(1));
-    let parts: Vec<Samples> = parts.map(|part| inclusive(index, part).1).collect();
-    let whole = parts.into_iter().reduce(Samples::append);
-    // Without work there are no values, which is not to say that they were not captured.
-    whole.unwrap_or_else(|| inclusive(index, &[]).1)
+    let parts: Vec<Gathered> = parts
+        .map(|part| {
+            let mut sums = new();
+            for stretch in part {
+                if let Some(task) = index.task(stretch.task) {
+                    sums.stretch(index, task, *stretch);
+                }
+            }
+            sums
+        })
+        .collect();
+    let sums = parts.into_iter().reduce(Gathered::and).unwrap_or_else(new);
+    let samples = sums.samples(index);
+    (samples, sums.collected())
 }
 
 /// The stretches of a session are looked through in so many parts.
 const PARTS: usize = 32;
 
-fn finish(index: &Index<'_>, mut sums: Gathered) -> (Inclusive, Samples, Kinds) {
+fn finish(index: &Index<'_>, mut sums: Gathered) -> (Inclusive, Samples, Collected) {
     let model = index.model;
     let has = |name: &str| model.captured.has(name);
     let calls = has("raw_syscalls:sys_enter") && has("raw_syscalls:sys_exit");
-    let completions = has("software:minor-faults") && has("software:major-faults");
     let faults = has("exceptions:page_fault_user");
     let block = has("block:block_rq_issue") && has("block:block_rq_complete");
     let switches = has("sched:sched_switch");
-    let wakings = switches && (has("sched:sched_waking") || has("sched:sched_wakeup"));
     let forks = has("sched:sched_process_fork") || has("task:task_newtask") || has("record:fork");
     let migrations = Migrations {
         count: sums.migrations,
         cross_node: (!index.info.topology.nodes.is_empty()).then_some(sums.cross_node),
     };
-    let samples = Samples {
-        wakeups: wakings.then(|| sums.wakeups.clone()),
-        distances: std::mem::take(&mut sums.distances),
-        faults: faults.then(|| sums.minor.iter().chain(&sums.major).copied().collect()),
-        block: block.then(|| sums.block.values().flat_map(|sum| &sum.durations).copied().collect()),
-        fsyncs: calls.then(|| sums.fsyncs.clone()),
-    };
+    let samples = sums.samples(index);
     let inclusive = Inclusive {
         syscalls: calls.then(|| syscall_rows(model, &sums.syscalls)),
         faults: faults.then(|| FaultRows {
-            estimated: sums.estimated || !completions,
+            estimated: sums.estimated || !sums.completions,
             files: file_rows(model, &sums.files),
             minor: stats(&mut sums.minor),
             major: stats(&mut sums.major),
         }),
-        block: block.then(|| block_rows(model, sums.block)),
-        wakeups: wakings.then(|| stats(&mut sums.wakeups)),
+        block: block.then(|| block_rows(model, std::mem::take(&mut sums.block))),
+        wakeups: samples.wakeups.as_ref().map(|times| stats(&mut times.clone())),
         run_delay: switches.then_some(sums.run_delay),
         migrations: has("sched:sched_migrate_task").then_some(migrations),
         spawns: forks.then_some(sums.spawns),
@@ -411,5 +496,5 @@ fn finish(index: &Index<'_>, mut sums: Gathered) -> (Inclusive, Samples, Kinds) 
         cpu: switches.then_some(sums.cpu),
         lock_waits: has("lock:contention_begin").then(|| stats(&mut sums.locks)),
     };
-    (inclusive, samples, sums.kinds)
+    (inclusive, samples, sums.collected())
 }

@@ -30,6 +30,7 @@ pub mod stacks;
 mod startup;
 pub mod stats;
 mod steal;
+mod survey;
 mod throttle;
 pub mod timeline;
 mod tools;

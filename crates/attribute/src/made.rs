@@ -2,27 +2,45 @@
 
 use std::cell::OnceCell;
 
-use agenttrace_model::parse::Nanos;
+use agenttrace_model::TaskId;
+use agenttrace_model::parse::{Cpu, Nanos};
 
-use crate::inclusive::{Index, Kinds, Stretch};
+use crate::cause::Cause;
+use crate::cpu_lines::LineCursor;
+use crate::inclusive::{Collected, Index, Kinds, Stretch};
 use crate::journal::{SyncCall, syncs};
+use crate::locks::{Wait, waits};
+use crate::mechanism::faults::{FaultGroup, fault_groups};
 use crate::mechanism::metadata;
+use crate::path::{PathSegment, StepPath};
 use crate::spawn::{Spawn, spawns};
 
 /// Of one step.
 #[derive(Default)]
 pub(crate) struct Made {
-    /// Which operations it has.
-    pub(crate) kinds: Kinds,
+    /// What the pass over its operations collected.
+    pub(crate) collected: Collected,
     metadata: OnceCell<metadata::Sums>,
     syncs: OnceCell<Vec<SyncCall>>,
     spawns: OnceCell<Vec<Spawn>>,
+    faults: OnceCell<Vec<FaultGroup>>,
+    waits: OnceCell<Vec<Wait>>,
+    rivals: OnceCell<Vec<Rival>>,
+}
+
+/// Another task had the CPU that the step's path waited for over `[from, to)`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Rival {
+    pub(crate) task: TaskId,
+    pub(crate) cpu: Cpu,
+    pub(crate) from: Nanos,
+    pub(crate) to: Nanos,
 }
 
 impl Made {
-    /// Of a step that has operations of these kinds.
-    pub(crate) fn new(kinds: Kinds) -> Self {
-        Self { kinds, ..Self::default() }
+    /// Of a step of which this was collected.
+    pub(crate) fn new(collected: Collected) -> Self {
+        Self { collected, ..Self::default() }
     }
 
     /// What its tasks did with names and inodes.
@@ -32,12 +50,37 @@ impl Made {
 
     /// Its finished durability calls.
     pub(crate) fn syncs(&self, index: &Index<'_>, work: &[Stretch]) -> &[SyncCall] {
-        let work = if self.kinds.syncs { work } else { &[] };
+        let work = if self.collected.kinds.syncs { work } else { &[] };
         self.syncs.get_or_init(|| syncs(index, work))
     }
 
     /// The processes that it started; those that live on count until its end.
     pub(crate) fn spawns(&self, index: &Index<'_>, work: &[Stretch], end: Nanos) -> &[Spawn] {
         self.spawns.get_or_init(|| spawns(index, work, end))
+    }
+
+    /// Its faults in groups, the most total time first.
+    pub(crate) fn faults(&self, index: &Index<'_>, work: &[Stretch]) -> &[FaultGroup] {
+        self.faults.get_or_init(|| fault_groups(index, work))
+    }
+
+    /// Its waits for locks, by stretch of work and start.
+    pub(crate) fn waits(&self, index: &Index<'_>, work: &[Stretch]) -> &[Wait] {
+        let Kinds { locks, futexes, .. } = self.collected.kinds;
+        let any = locks || futexes || !index.model.captured.has("lock:contention_begin");
+        let work = if any { work } else { &[] };
+        self.waits.get_or_init(|| work.iter().flat_map(|s| waits(index.model, *s)).collect())
+    }
+
+    /// Who ran on the CPUs that its path's run delay waited for, in the order of the path.
+    pub(crate) fn rivals(&self, index: &Index<'_>, path: &StepPath) -> &[Rival] {
+        self.rivals.get_or_init(|| {
+            let (mut rivals, mut cursor) = (Vec::new(), LineCursor::default());
+            for segment in path.of(Cause::RunDelay) {
+                let PathSegment { task, start, end, .. } = *segment;
+                index.ahead(task, start, end, &mut cursor, &mut rivals);
+            }
+            rivals
+        })
     }
 }

@@ -5,7 +5,7 @@ use agenttrace_model::{Model, OpKind, ReclaimKind, TaskId, UringOp};
 use rustc_hash::FxHashMap;
 
 use crate::cause::{Cause, Resource};
-use crate::cells::{CellKey, Cells};
+use crate::cells::{CellId, CellKey, Cells};
 use crate::detail::Words;
 
 /// One stretch of a critical path.
@@ -158,12 +158,22 @@ pub struct StepPath {
     pub stacks: Stacks,
     /// The segments, summed.
     pub(crate) cells: Cells,
+    /// Of each segment its cell.
+    pub(crate) places: Vec<CellId>,
 }
 
 impl StepPath {
+    /// Of segments of which events and estimates are not known.
+    pub(crate) fn of_segments(segments: Vec<PathSegment>) -> Self {
+        let mut cells = Cells::default();
+        let places = segments.iter().map(|segment| cells.add(segment)).collect();
+        Self { segments, cells, places, stacks: Stacks::default() }
+    }
+
     /// Empties it, for another path.
     pub(crate) fn clear(&mut self) {
         self.segments.clear();
+        self.places.clear();
         self.stacks.nodes.clear();
         self.stacks.ids.clear();
         self.cells.clear();
@@ -179,10 +189,11 @@ impl StepPath {
         &self,
         wanted: impl Fn(&CellKey) -> bool,
     ) -> impl Iterator<Item = &PathSegment> {
-        // Most paths have few kinds of time: the cells tell sooner that there is none.
-        let any = self.cells.iter().any(|cell| wanted(&cell.key));
-        let segments = if any { self.segments.as_slice() } else { &[] };
-        segments.iter().filter(move |segment| wanted(&CellKey::of(segment)))
+        // Most paths have few kinds of time: the cells tell sooner which segments these are.
+        let cells: Vec<bool> = self.cells.iter().map(|cell| wanted(&cell.key)).collect();
+        let segments = if cells.contains(&true) { self.segments.as_slice() } else { &[] };
+        let all = segments.iter().zip(&self.places);
+        all.filter(move |(_, place)| place.of(&cells)).map(|(segment, _)| segment)
     }
 }
 
@@ -252,9 +263,11 @@ impl Frame {
             Self::Syscall(nr) => model.syscalls.name(nr),
             Self::Task(id) => {
                 let task = model.task(id);
-                let work = task.op_chain(task.op_at(at)).find_map(|(_, op)| op.work());
                 let name = task.name_at(at).to_text();
-                match work.and_then(|function| model.kernel_name(function)) {
+                // Without names of functions there is nothing to tell of its work.
+                let known = !model.kernel_names.is_empty();
+                let work = || task.op_chain(task.op_at(at)).find_map(|(_, op)| op.work());
+                match known.then(work).flatten().and_then(|at| model.kernel_name(at)) {
                     Some(function) => format!("{name} ({function})").into(),
                     None => name.into(),
                 }

@@ -215,27 +215,21 @@ impl<'m> Facts<'m> {
             if !matches!(span.state, State::Blocked(_)) {
                 return false;
             }
-            // No two operations around a time have all in common: their parents differ.
-            // Waiting for memory is not the operation's own I/O, even where it waits for a disk.
-            let for_memory = t
-                .op_chain(t.op_at(start))
-                .take_while(|(_, o)| o != op)
-                .any(|(_, o)| matches!(o.kind, OpKind::Reclaim(_) | OpKind::DirtyPause(_)));
-            if for_memory {
-                return false;
-            }
-            if direct {
-                let inner = t
-                    .op_chain(t.op_at(start))
-                    .find(|(_, o)| o.syscall().is_some() || o.fault().is_some());
-                if !inner.is_some_and(|(_, o)| o == *op) {
-                    return false;
-                }
-            }
+            // Most sleeps are for something else, which their wakeup tells at once.
             let next = t.states.get(index + 1);
             let until = next.map_or(Nanos::MAX, |n| n.start);
             let wake = next.and_then(|n| n.wake).map(|w| self.model.wake(w));
-            self.io_wait(task, op.start, span.start, until, wake.as_ref(), 0).is_some()
+            if self.io_wait(task, op.start, span.start, until, wake.as_ref(), 0).is_none() {
+                return false;
+            }
+            let around = || t.op_chain(t.op_at(start)).map(|(_, o)| o);
+            // No two operations around a time have all in common: their parents differ.
+            // Waiting for memory is not the operation's own I/O, even where it waits for a disk.
+            let for_memory = around()
+                .take_while(|o| o != op)
+                .any(|o| matches!(o.kind, OpKind::Reclaim(_) | OpKind::DirtyPause(_)));
+            let inner = || around().find(|o| o.syscall().is_some() || o.fault().is_some());
+            !for_memory && (!direct || inner().is_some_and(|o| o == *op))
         })
     }
 

@@ -1,14 +1,16 @@
 //! Wakeups of tasks: from being woken to running, by how far, and what held them.
 
 use agenttrace_model::parse::{Cpu, Distance, Nanos, Seats};
-use agenttrace_model::{Model, State, Task, TaskId, Wake};
-
-use crate::inclusive::Stretch;
+use agenttrace_model::{Model, Span, State, Task, TaskId, WakeId};
 
 /// A task was woken and then ran.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Wakeup {
-    pub(crate) wake: Wake,
+    pub(crate) wake: WakeId,
+    /// When it was woken.
+    pub(crate) time: Nanos,
+    /// On which CPU that happened.
+    by: Cpu,
     pub(crate) task: TaskId,
     /// When it ran.
     pub(crate) ran: Nanos,
@@ -17,35 +19,35 @@ pub(crate) struct Wakeup {
 }
 
 impl Wakeup {
+    /// The one that a runnable span begins with, births apart.
+    pub(crate) fn of(
+        model: &Model,
+        id: TaskId,
+        task: &Task,
+        (index, span): (usize, Span),
+    ) -> Option<Self> {
+        let wake = model.wakes.get(span.wake?).filter(|wake| !wake.birth)?;
+        let next = task.states.since(index + 1).find(|s| s.state != State::Runnable)?;
+        let ran = next.state == State::Running;
+        ran.then_some(Self {
+            wake: span.wake?,
+            time: wake.time,
+            by: wake.cpu,
+            task: id,
+            ran: next.start,
+            cpu: next.cpu,
+        })
+    }
+
     /// Its latency: woken to running.
     pub(crate) fn latency(&self) -> Nanos {
-        self.ran - self.wake.time
+        self.ran - self.time
     }
 
     /// From the waker's CPU (an interrupt's, where one woke it) to where the task ran.
     pub(crate) fn distance(&self, seats: &Seats) -> Distance {
-        seats.distance(self.wake.cpu, self.cpu)
+        seats.distance(self.by, self.cpu)
     }
-}
-
-/// The wakeups of a task that lie in a stretch, births apart, in time order.
-pub(crate) fn wakeups<'m>(
-    model: &'m Model,
-    task: &'m Task,
-    stretch: Stretch,
-) -> impl Iterator<Item = Wakeup> + 'm {
-    task.spans(stretch.from, stretch.to)
-        .filter(move |(_, _, _, span)| span.state == State::Runnable && span.start >= stretch.from)
-        .filter_map(move |(index, _, _, span)| {
-            let wake = model.wakes.get(span.wake?).filter(|wake| !wake.birth)?;
-            let next = task.states.since(index + 1).find(|s| s.state != State::Runnable)?;
-            (next.state == State::Running).then_some(Wakeup {
-                wake,
-                task: stretch.task,
-                ran: next.start,
-                cpu: next.cpu,
-            })
-        })
 }
 
 /// On whose queue a task waited over `[from, to)` until it ran on `cpu`: (CPU, from, to).

@@ -8,6 +8,8 @@
 //! jbd2               [run][ block write ][run]
 //! ```
 
+use std::sync::{Arc, OnceLock};
+
 use agenttrace_model::parse::{BlockOp, Nanos};
 use agenttrace_model::{
     Model, Span, State, SyscallClass, TaskId, UnknownReason, Wake, WakeSource, Windows,
@@ -22,6 +24,7 @@ pub(crate) use crate::facts::Facts;
 use crate::memo::{Around, Memo};
 use crate::path::{Frame, PathSegment, Reason, StackId, StepPath};
 use crate::rows::{Context, Doing};
+use crate::throttle::Throttles;
 use crate::uring::{OnUring, is_uring_thread};
 
 /// Wakers of wakers are followed this deep.
@@ -33,7 +36,8 @@ const MAX_POLLS: usize = 100_000;
 #[must_use]
 pub fn walk(model: &Model, windows: &Windows) -> Vec<StepPath> {
     use rayon::prelude::*;
-    let facts = Facts::new(model, windows);
+    let throttles = Throttles::new(model, windows, &OnceLock::new());
+    let facts = Facts::new(model, windows).with(Arc::new(throttles));
     (0..windows.steps.len())
         .into_par_iter()
         .map_init(Scratch::default, |scratch, step| walk_step(&facts, step, scratch))
@@ -187,6 +191,7 @@ impl<'m> Walker<'_, 'm> {
             sum.estimated += end - start;
         }
         self.last = Some(cell);
+        self.path.places.push(cell);
         self.path.segments.push(PathSegment {
             start,
             end,
@@ -311,17 +316,19 @@ impl<'m> Walker<'_, 'm> {
         let alike = running && !facts.model.uring.work.contains_key(&id);
         let mut cursor = self.take_cursor(id);
         let mut at = from;
+        // Whether it works for the step, and until when that holds.
+        let (mut works, mut until) = (true, if id == self.root { to } else { at });
         while at < to {
-            cursor.seek(at);
-            let mut next = to.min(cursor.edge());
-            if id != self.root {
-                next = next.min(self.claim_edge(id, at));
+            if until <= at {
+                (works, until) = (self.works(id, at), self.claim_edge(id, at));
             }
+            cursor.seek(at);
+            let mut next = to.min(cursor.edge()).min(until);
             if !running {
                 next = next.min(facts.throttles.edge(id, at));
             }
             let next = next.max(at + Nanos(1)).min(to);
-            let cell = if !self.works(id, at) {
+            let cell = if !works {
                 // A busy task: the wait for it is opaque.
                 let charge = Charge::new(opaque.cause, opaque.resource, base);
                 self.path.cells.id(charge.key(id))

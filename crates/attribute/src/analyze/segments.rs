@@ -7,13 +7,8 @@ use agenttrace_model::{Model, TaskId};
 use rustc_hash::FxHashMap;
 
 use super::Checked;
-use crate::cells::CellKey;
 use crate::path::{Frame, PathSegment, device_name, file_name};
 use crate::report::{SegmentKind, Segments};
-
-/// What tells a segment's kind, as long as no task is renamed: its cell, and whether its state
-/// was inferred.
-type Key = (CellKey, bool);
 
 /// A kind that has been put into words.
 #[derive(Clone, Copy)]
@@ -30,30 +25,22 @@ pub(super) fn segments(model: &Model, checked: &Checked, texts: &mut Texts) -> S
     let start = path.first().map_or(Nanos::ZERO, |s| s.start);
     let mut out = Segments::with_capacity(start, path.len());
     let mut kinds = Kinds { model, checked, texts };
-    let mut known: Vec<Known> = Vec::new();
-    let mut places: FxHashMap<Key, usize> = FxHashMap::default();
-    // A path goes back and forth between two kinds for long: a call and what is around it.
-    let mut recent: [Option<(Key, usize)>; 2] = [None; 2];
-    for s in path {
-        let key = (CellKey::of(s), s.inferred);
-        let place = match recent.iter().flatten().find(|(k, _)| *k == key) {
-            Some((_, place)) => *place,
-            None => {
-                let place = *places.entry(key).or_insert(known.len());
-                recent = [Some((key, place)), recent[0]];
-                place
-            }
-        };
-        let kind = match known.get(place) {
+    // As long as no task is renamed, a segment's cell and whether its state was inferred tell
+    // its kind.
+    let mut known: Vec<Option<Known>> = Vec::new();
+    for (s, cell) in path.iter().zip(&checked.path.places) {
+        let place = cell.index() * 2 + usize::from(s.inferred);
+        if place >= known.len() {
+            known.resize(place + 1, None);
+        }
+        let Some(slot) = known.get_mut(place) else { continue };
+        let kind = match *slot {
             Some(known) if s.start < known.until => known.kind,
             before => {
                 let (kind, until) = kinds.kind(s);
                 let same = before.filter(|b| out.kinds().get(b.kind) == Some(&kind));
                 let kind = same.map_or_else(|| out.add_kind(kind), |b| b.kind);
-                match known.get_mut(place) {
-                    Some(slot) => *slot = Known { kind, until },
-                    None => known.push(Known { kind, until }),
-                }
+                *slot = Some(Known { kind, until });
                 kind
             }
         };

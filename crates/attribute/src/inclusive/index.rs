@@ -9,16 +9,18 @@ use rayon::prelude::*;
 use rustc_hash::FxHashMap;
 
 use crate::block_io::BlockIo;
-use crate::cpu_lines::CpuLines;
+use crate::cpu_lines::{CpuLines, LineCursor};
 use crate::detail::{Head, Words};
-use crate::journal::{InCommits, Journals, changes};
+use crate::journal::{InCommits, Journals};
+use crate::made::Rival;
+use crate::mechanism;
 use crate::mechanism::reclaim::MemoryIndex;
 use crate::mechanism::tlb::TlbIndex;
 use crate::mechanism::watchers::WatchWakes;
-use crate::mechanism::{self, metadata::MetadataCalls};
 use crate::page_cache::History;
 use crate::report::StepTask;
 use crate::steal::{Hole, holes};
+use crate::survey::Survey;
 use crate::throttle::Throttles;
 
 /// A stretch over which a task works.
@@ -112,10 +114,9 @@ pub(crate) struct Index<'m> {
     journals: OnceLock<Journals>,
     tlb: OnceLock<TlbIndex>,
     memory: OnceLock<MemoryIndex>,
-    metadata: OnceLock<MetadataCalls>,
+    survey: OnceLock<Survey>,
     watch_wakes: OnceLock<WatchWakes>,
     uring_syncs: OnceLock<UringSyncs>,
-    changes: OnceLock<Vec<(Nanos, TaskId)>>,
     in_commits: InCommits,
 }
 
@@ -165,10 +166,9 @@ impl<'m> Index<'m> {
             journals: OnceLock::new(),
             tlb: OnceLock::new(),
             memory: OnceLock::new(),
-            metadata: OnceLock::new(),
+            survey: OnceLock::new(),
             watch_wakes: OnceLock::new(),
             uring_syncs: OnceLock::new(),
-            changes: OnceLock::new(),
             in_commits: InCommits::default(),
         }
     }
@@ -178,26 +178,29 @@ impl<'m> Index<'m> {
     pub(crate) fn prepare(&self) {
         type Part<'m> = (&'static [&'static str], fn(&Index<'m>));
         let parts: &[Part<'m>] = &[
-            (&["raw_syscalls:sys_enter", "raw_syscalls:sys_exit"], |index| {
-                index.metadata();
+            (&["raw_syscalls:sys_enter"], |index| {
+                // Set, not made on asking: who asks first must not wait for other threads.
+                let _ = index.survey.set(Survey::parallel(index.model));
+                let waking = ["sched:sched_switch", "sched:sched_waking"];
+                if waking.iter().all(|name| index.model.captured.has(name)) {
+                    let wakes = WatchWakes::parallel(index.model, index.survey());
+                    let _ = index.watch_wakes.set(wakes);
+                }
             }),
-            (&["sched:sched_switch"], |index| {
-                index.throttles(index.windows);
+            (&[], |index| {
+                if index.model.captured.has("sched:sched_switch") {
+                    index.throttles(index.windows);
+                }
+                index.holes();
             }),
             (&["sched:sched_switch"], |index| {
                 index.cache();
-            }),
-            (&["raw_syscalls:sys_enter", "sched:sched_switch", "sched:sched_waking"], |index| {
-                index.watch_wakes();
             }),
             (&["vmscan:mm_vmscan_kswapd_wake"], |index| {
                 index.memory();
             }),
             (&["tlb:tlb_flush"], |index| {
                 index.tlb();
-            }),
-            (&[], |index| {
-                index.holes();
             }),
         ];
         let captured = &self.model.captured;
@@ -218,11 +221,6 @@ impl<'m> Index<'m> {
     /// Queues of devices, waiters of requests, plugs, writers of files.
     pub(crate) fn block_io(&self) -> &BlockIo {
         self.block_io.get_or_init(|| BlockIo::new(self.model))
-    }
-
-    /// The calls that change a directory or an inode, by when they begin.
-    pub(crate) fn changes(&self) -> &[(Nanos, TaskId)] {
-        self.changes.get_or_init(|| changes(self.model))
     }
 
     /// Who is in which commit, as far as somebody asked.
@@ -270,11 +268,12 @@ impl<'m> Index<'m> {
     /// Who ran on a CPU over `[from, to)`, and how long, in time order.
     pub(crate) fn ran(
         &self,
+        cursor: &mut LineCursor,
         cpu: Cpu,
         from: Nanos,
         to: Nanos,
-    ) -> impl Iterator<Item = (TaskId, Nanos)> + '_ {
-        let runs = self.lines().runs(cpu, from, to);
+    ) -> impl Iterator<Item = (TaskId, Nanos)> + '_ + use<'_> {
+        let runs = self.lines().runs_on(cursor, cpu, from, to);
         runs.map(move |run| (run.task, run.to.min(to) - run.from.max(from)))
     }
 
@@ -290,23 +289,29 @@ impl<'m> Index<'m> {
         all.iter().skip(first).copied().take_while(move |(birth, _)| *birth < to)
     }
 
-    /// Who ran on the CPU that a task waited for over `[from, to)`: (task, CPU, from, to).
+    /// Adds who ran on the CPU that a task waited for over `[from, to)`.
     pub(crate) fn ahead(
         &self,
         waiter: TaskId,
         from: Nanos,
         to: Nanos,
-    ) -> Vec<(TaskId, Cpu, Nanos, Nanos)> {
-        let mut ahead = Vec::new();
-        let Some(task) = self.task(waiter) else { return ahead };
+        cursor: &mut LineCursor,
+        ahead: &mut Vec<Rival>,
+    ) {
+        let Some(task) = self.task(waiter) else { return };
         for (index, from, to, span) in task.spans(from, to) {
             let mut later = task.states.since(index + 1);
             // Where it ran next is sure; where it was queued may be a guess.
             let cpu = later.find(|s| s.state == State::Running).map_or(span.cpu, |s| s.cpu);
-            let others = self.lines().runs(cpu, from, to).filter(|run| run.task != waiter);
-            ahead.extend(others.map(|run| (run.task, cpu, run.from.max(from), run.to.min(to))));
+            let runs = self.lines().runs_on(cursor, cpu, from, to);
+            let others = runs.filter(|run| run.task != waiter);
+            ahead.extend(others.map(|run| Rival {
+                task: run.task,
+                cpu,
+                from: run.from.max(from),
+                to: run.to.min(to),
+            }));
         }
-        ahead
     }
 
     /// Who ran on each CPU.
@@ -359,14 +364,14 @@ impl<'m> Index<'m> {
         self.cache.get_or_init(|| History::new(self.model, self.windows))
     }
 
-    /// The metadata calls, and what is usual for them.
-    pub(crate) fn metadata(&self) -> &MetadataCalls {
-        self.metadata.get_or_init(|| MetadataCalls::new(self.model))
+    /// What a look at all operations tells.
+    pub(crate) fn survey(&self) -> &Survey {
+        self.survey.get_or_init(|| Survey::new(self.model))
     }
 
     /// Who was woken as a watcher of files.
     pub(crate) fn watch_wakes(&self) -> &WatchWakes {
-        self.watch_wakes.get_or_init(|| WatchWakes::new(self.model))
+        self.watch_wakes.get_or_init(|| WatchWakes::new(self.model, self.survey()))
     }
 
     pub(crate) fn task(&self, id: TaskId) -> Option<&'m Task> {

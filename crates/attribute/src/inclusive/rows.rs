@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use agenttrace_model::parse::{Dev, Nanos};
+use agenttrace_model::parse::Nanos;
 use agenttrace_model::{Model, NameSource};
 
-use super::{BlockSum, Calls};
+use super::{BlockKey, BlockSum, Calls};
 use crate::path::device_name;
 use crate::report::{BlockRow, FileFaults, SyscallRow};
 use crate::stats::stats;
@@ -46,10 +46,7 @@ pub(super) fn file_rows(model: &Model, sums: &BTreeMap<u32, (u64, u64, Nanos)>) 
     rows
 }
 
-pub(super) fn block_rows(
-    model: &Model,
-    sums: BTreeMap<(Dev, &'static str), BlockSum>,
-) -> Vec<BlockRow> {
+pub(super) fn block_rows(model: &Model, sums: BTreeMap<BlockKey, BlockSum>) -> Vec<BlockRow> {
     sums.into_iter()
         .map(|((dev, op), mut sum)| {
             let stats = stats(&mut sum.durations);

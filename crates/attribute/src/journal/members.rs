@@ -75,7 +75,7 @@ impl InCommit {
             }
         };
         if !index.journals().handles_recorded {
-            let changes = index.changes();
+            let changes = &index.survey().changes;
             let first = changes.partition_point(|(time, _)| *time < since);
             for (time, task) in changes.iter().skip(first).take_while(|c| c.0 < commit.start) {
                 count(*task, *time);
@@ -147,19 +147,12 @@ pub(crate) fn members(
     found.map_or_else(Members::default, |found| found.seen_by(step, root))
 }
 
-/// The calls that change a directory or an inode, by when they begin.
-pub(crate) fn changes(model: &Model) -> Vec<(Nanos, TaskId)> {
+/// The calls that change a directory or an inode, by number.
+pub(crate) fn changing_calls(model: &Model) -> Vec<i32> {
     let mut numbers = model.syscalls.numbers(&NAME_CHANGES);
     numbers.extend(model.syscalls.numbers(&CHANGES));
     numbers.retain(|nr| model.syscalls.class(*nr) == SyscallClass::Metadata);
-    let mut changes = Vec::new();
-    for (id, task) in model.task_ids() {
-        let calls = task.ops.iter().filter_map(|op| Some((op.start, op.syscall()?.nr)));
-        let own = calls.filter(|(_, nr)| numbers.contains(nr));
-        changes.extend(own.map(|(time, _)| (time, id)));
-    }
-    changes.sort_unstable();
-    changes
+    numbers
 }
 
 /// Calls that change an inode whenever they succeed, besides [`NAME_CHANGES`].

@@ -9,7 +9,7 @@ use agenttrace_model::{Commit, Handle, Model, TaskId};
 use rustc_hash::FxHashMap;
 
 pub(crate) use asked::{Asked, asked};
-pub(crate) use members::{InCommits, Members, changes, last_holder, members};
+pub(crate) use members::{InCommits, Members, changing_calls, last_holder, members};
 pub(crate) use sync::{SyncCall, SyncParts, groups, syncs};
 
 /// Look-ups over commits and handles.

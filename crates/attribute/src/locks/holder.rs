@@ -15,6 +15,7 @@ use agenttrace_model::parse::Nanos;
 use agenttrace_model::{Model, OpKind, State, Task, TaskId};
 
 use super::{Lock, Wait, futex};
+use crate::cpu_lines::LineCursor;
 use crate::inclusive::Index;
 
 /// Holders of holders are followed this deep.
@@ -70,16 +71,23 @@ pub(crate) fn held<'w>(
     index: &Index<'_>,
     waits: impl Iterator<Item = &'w Wait>,
 ) -> Vec<(TaskId, Held)> {
-    let mut sums: BTreeMap<TaskId, Held> = BTreeMap::new();
+    let mut sums = Sums::default();
     for wait in waits {
         if let Some((until, by)) = wait.release {
             explain(index, wait.lock, by, wait.from, until, 0, &mut sums);
         }
     }
-    let mut holders: Vec<(TaskId, Held)> = sums.into_iter().collect();
+    let mut holders: Vec<(TaskId, Held)> = sums.holders.into_iter().collect();
     // The map gave them in order, and the sort is stable.
     holders.sort_by_key(|(_, held)| Reverse(held.total));
     holders
+}
+
+#[derive(Default)]
+struct Sums {
+    holders: BTreeMap<TaskId, Held>,
+    /// Where the lines of CPUs were read last.
+    cursor: LineCursor,
 }
 
 /// Charges `[from, to)` to a holder, and to those whom it waited for itself.
@@ -90,7 +98,7 @@ fn explain(
     from: Nanos,
     to: Nanos,
     depth: u8,
-    sums: &mut BTreeMap<TaskId, Held>,
+    sums: &mut Sums,
 ) {
     let Some(task) = index.model.tasks.get(holder.0 as usize) else { return };
     let mut at = from;
@@ -107,10 +115,11 @@ fn explain(
     if at < to {
         own.push((at, to));
     }
-    let held = sums.entry(holder).or_default();
+    let Sums { holders, cursor } = sums;
+    let held = holders.entry(holder).or_default();
     for (from, to) in own {
         held.total += to - from;
-        states(index, holder, task, from, to, held);
+        states(index, (holder, task), from, to, cursor, held);
         acts(task, from, to, held);
     }
 }
@@ -144,7 +153,14 @@ fn own_waits(
     found
 }
 
-fn states(index: &Index<'_>, holder: TaskId, task: &Task, from: Nanos, to: Nanos, held: &mut Held) {
+fn states(
+    index: &Index<'_>,
+    (holder, task): (TaskId, &Task),
+    from: Nanos,
+    to: Nanos,
+    cursor: &mut LineCursor,
+    held: &mut Held,
+) {
     for (at, start, end, span) in task.spans(from, to) {
         match span.state {
             State::Running => held.ran += end - start,
@@ -153,7 +169,8 @@ fn states(index: &Index<'_>, holder: TaskId, task: &Task, from: Nanos, to: Nanos
                 let next = task.states.since(at + 1).find(|s| s.state == State::Running);
                 // Where it ran next is sure; where it was queued may be a guess.
                 let cpu = next.map_or(span.cpu, |s| s.cpu);
-                for (other, ns) in index.ran(cpu, start, end).filter(|(id, _)| *id != holder) {
+                let ran = index.ran(cursor, cpu, start, end);
+                for (other, ns) in ran.filter(|(id, _)| *id != holder) {
                     *held.rivals.entry(other).or_default() += ns;
                 }
             }
@@ -166,6 +183,12 @@ fn states(index: &Index<'_>, holder: TaskId, task: &Task, from: Nanos, to: Nanos
 /// Time by the outermost call or fault; the rest is its own.
 fn acts(task: &Task, from: Nanos, to: Nanos, held: &mut Held) {
     let mut rest = to - from;
+    // They are few, and there are many operations.
+    let mut sums: Vec<(Act, Nanos)> = Vec::new();
+    let mut add = |act: Act, ns: Nanos| match sums.iter_mut().find(|(of, _)| *of == act) {
+        Some((_, sum)) => *sum += ns,
+        None => sums.push((act, ns)),
+    };
     let first = task
         .op_chain(task.op_at(from))
         .last()
@@ -179,11 +202,14 @@ fn acts(task: &Task, from: Nanos, to: Nanos, held: &mut Held) {
         };
         let (start, end) = (op.start.max(from), op.end.min(to));
         if start < end {
-            *held.acts.entry(act).or_default() += end - start;
+            add(act, end - start);
             rest = Nanos(rest.0.saturating_sub((end - start).0));
         }
     }
     if rest > Nanos::ZERO {
-        *held.acts.entry(Act::Computing).or_default() += rest;
+        add(Act::Computing, rest);
+    }
+    for (act, ns) in sums {
+        *held.acts.entry(act).or_default() += ns;
     }
 }

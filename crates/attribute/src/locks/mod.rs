@@ -89,16 +89,14 @@ pub(crate) struct KernelWait {
     /// [`Nanos::MAX`]: its end was not recorded.
     pub(crate) end: Nanos,
     pub(crate) addr: Addr,
-    kind: LockKind,
-    parent: Option<usize>,
 }
 
 /// The waits for locks of the kernel among operations, in the order of their start. A spin
 /// can begin within a wait: then both are there.
 pub(crate) fn kernel_waits(ops: OpsIter<'_>) -> impl Iterator<Item = KernelWait> + '_ {
     ops.filter_map(|op| {
-        let OpKind::Lock { addr, kind } = op.kind else { return None };
-        Some(KernelWait { start: op.start, end: op.end, addr, kind, parent: op.parent() })
+        let OpKind::Lock { addr, .. } = op.kind else { return None };
+        Some(KernelWait { start: op.start, end: op.end, addr })
     })
 }
 
@@ -111,35 +109,32 @@ pub(crate) fn waits(model: &Model, stretch: Stretch) -> Vec<Wait> {
         let chain = task.op_chain(parent);
         chain.filter_map(|(_, op)| op.syscall()).map(|call| call.nr).next()
     };
-    let mut found: Vec<Wait> = kernel_waits(ops.clone())
-        .map(|wait| Wait {
-            lock: Lock::Kernel(wait.addr, wait.kind),
-            task: stretch.task,
-            from: wait.start,
-            to: wait.end.min(end).max(wait.start),
-            call: call_around(wait.parent),
-            release: release(model, task, wait.start, wait.end),
-        })
-        .collect();
+    let mut found: Vec<Wait> = Vec::new();
     for op in ops {
-        if let Some(call) = op.syscall()
+        let (lock, call) = if let OpKind::Lock { addr, kind } = op.kind {
+            (Lock::Kernel(addr, kind), call_around(op.parent()))
+        } else if let Some(call) = op.syscall()
             && let Some(lock) = futex(model, task, &call)
             && slept(task, op.start, op.end)
         {
-            found.push(Wait {
-                lock,
-                task: stretch.task,
-                from: op.start,
-                to: op.end.min(end).max(op.start),
-                call: Some(call.nr),
-                release: release(model, task, op.start, op.end),
-            });
-        }
+            (lock, Some(call.nr))
+        } else {
+            continue;
+        };
+        found.push(Wait {
+            lock,
+            task: stretch.task,
+            from: op.start,
+            to: op.end.min(end).max(op.start),
+            call,
+            release: release(model, task, op.start, op.end),
+        });
     }
     if !model.captured.has("lock:contention_begin") {
         found.extend(signs::waits(model, stretch, task));
     }
-    found.sort_by_key(|wait| wait.from);
+    // Of those that begin at once, those for locks of the kernel that its events tell come first.
+    found.sort_by_key(|wait| (wait.from, wait.lock.addr().is_none(), !wait.lock.is_kernel()));
     found
 }
 

@@ -7,8 +7,9 @@
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
-use agenttrace_model::parse::Nanos;
+use agenttrace_model::parse::{Comm, Nanos};
 use agenttrace_model::{TaskId, Windows};
+use rustc_hash::FxHashMap;
 
 use super::{Mechanism, SessionView, StepView};
 use crate::block_io::{self, OwnerKind, delays};
@@ -29,9 +30,16 @@ pub(crate) enum Culprit {
     Program(String),
 }
 
-impl Culprit {
+/// The same, before it is put into words.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+enum Who {
+    Step(usize),
+    Program(Comm),
+}
+
+impl Who {
     /// For whom a task works at a time; `None`: for the victim itself.
-    pub(crate) fn of(
+    fn of(
         index: &Index<'_>,
         windows: &Windows,
         victim: usize,
@@ -41,11 +49,30 @@ impl Culprit {
         match windows.claim_at(task, time) {
             Some(step) if windows.within(step, victim) => None,
             Some(step) => Some(Self::Step(step)),
-            None => {
-                let task = index.model.tasks.get(task.0 as usize)?;
-                Some(Self::Program(task.name_at(time).to_text()))
-            }
+            None => Some(Self::Program(index.task(task)?.name_at(time))),
         }
+    }
+}
+
+impl From<Who> for Culprit {
+    fn from(who: Who) -> Self {
+        match who {
+            Who::Step(step) => Self::Step(step),
+            Who::Program(name) => Self::Program(name.to_text()),
+        }
+    }
+}
+
+impl Culprit {
+    /// For whom a task works at a time; `None`: for the victim itself.
+    pub(crate) fn of(
+        index: &Index<'_>,
+        windows: &Windows,
+        victim: usize,
+        task: TaskId,
+        time: Nanos,
+    ) -> Option<Self> {
+        Who::of(index, windows, victim, task, time).map(Self::from)
     }
 
     fn text(&self, windows: &Windows) -> String {
@@ -80,15 +107,15 @@ const LEAST_PART: u64 = 100;
 
 /// What ran on the CPU that the path waited for.
 fn cpu(view: &StepView<'_>) -> Vec<Delay> {
-    let mut delays = Vec::new();
-    for segment in view.path.of(Cause::RunDelay) {
-        for (task, _, from, to) in view.index.ahead(segment.task, segment.start, segment.end) {
-            if let Some(culprit) = Culprit::of(view.index, view.windows, view.number, task, from) {
-                delays.push(Delay { culprit, how: "ran on its CPU", ns: to - from });
-            }
+    let mut sums: FxHashMap<Who, Nanos> = FxHashMap::default();
+    for rival in view.made.rivals(view.index, view.path) {
+        let who = Who::of(view.index, view.windows, view.number, rival.task, rival.from);
+        if let Some(who) = who {
+            *sums.entry(who).or_default() += rival.to - rival.from;
         }
     }
-    delays
+    let delay = |(who, ns): (Who, Nanos)| Delay { culprit: who.into(), how: "ran on its CPU", ns };
+    sums.into_iter().map(delay).collect()
 }
 
 /// The causes of waits that another step can make longer, and how it did.

@@ -1,11 +1,13 @@
 //! Page faults by kind, file and address range, with what they slept on and what they found.
 
 use std::cmp::Reverse;
-use std::collections::BTreeSet;
 
 use agenttrace_model::parse::{Nanos, Pid};
 use agenttrace_model::{FaultOp, Model, Op, State, Task, WakeSource};
+use rayon::prelude::*;
+use rustc_hash::FxHashMap;
 
+use crate::cursor::StateCursor;
 use crate::detail::{Column, Table, Value};
 use crate::inclusive::{Index, Stretch, ops};
 use crate::mechanism::{Mechanism, SessionView, StepView};
@@ -123,15 +125,28 @@ impl Mechanism for Faults {
         COLUMNS
     }
     fn step(&self, view: &StepView<'_>) -> Table {
-        rows(view.index, view.work)
+        rows(view.index, view.made.faults(view.index, view.work))
     }
     fn session(&self, view: &SessionView<'_>) -> Table {
-        rows(view.index, &crate::inclusive::union(view.work))
+        // A group lies within one process: each process is looked through by itself.
+        let pid = |stretch: &Stretch| view.index.task(stretch.task).map(|task| task.pid);
+        let mut work = view.work.to_vec();
+        work.sort_by_key(pid);
+        let mut processes: Vec<&[Stretch]> = work.chunk_by(|a, b| pid(a) == pid(b)).collect();
+        // Those that worked most first, so that no thread is left with one at the end.
+        processes
+            .sort_by_cached_key(|work| Reverse(work.iter().map(|s| s.to - s.from).sum::<Nanos>()));
+        let mut groups: Vec<FaultGroup> = processes
+            .par_iter()
+            .with_max_len(1)
+            .flat_map_iter(|work| fault_groups(view.index, work))
+            .collect();
+        sort(&mut groups);
+        rows(view.index, &groups)
     }
 }
 
-fn rows(index: &Index<'_>, work: &[Stretch]) -> Table {
-    let groups = fault_groups(index, work);
+fn rows(index: &Index<'_>, groups: &[FaultGroup]) -> Table {
     let tells = |name| index.model.captured.has(name);
     let reads = tells("filemap:mm_filemap_add_to_page_cache");
     let mut notes = Vec::new();
@@ -191,9 +206,7 @@ pub(crate) fn completed<'m>(
     index: &'m Index<'_>,
     work: &'m [Stretch],
 ) -> impl Iterator<Item = (&'m Stretch, &'m Task, Op, FaultOp)> + 'm {
-    let captured = &index.model.captured;
-    // An entry without a completion was tried again, or refused.
-    let told = captured.has("software:minor-faults") && captured.has("software:major-faults");
+    let told = tells_completions(index.model);
     work.iter().flat_map(move |stretch| {
         let task = index.model.tasks.get(stretch.task.0 as usize);
         let list = task.into_iter().flat_map(|task| ops(task, *stretch));
@@ -202,6 +215,12 @@ pub(crate) fn completed<'m>(
             (!told || fault.major.is_some()).then_some((stretch, task?, op, fault))
         })
     })
+}
+
+/// Whether the capture tells which faults were completed: an entry without a completion was
+/// tried again, or refused.
+pub(crate) fn tells_completions(model: &Model) -> bool {
+    ["software:minor-faults", "software:major-faults"].iter().all(|e| model.captured.has(e))
 }
 
 /// Whether a fault slept, for a block request of its own or one that another has under way.
@@ -240,44 +259,60 @@ pub(crate) fn fault_groups(index: &Index<'_>, work: &[Stretch]) -> Vec<FaultGrou
     let model = index.model;
     let files_told = model.captured.has("filemap:mm_filemap_fault");
     let mut seen: Vec<Seen> = Vec::new();
-    for (_, task, op, fault) in completed(index, work) {
-        let kind = match fault.file {
-            Some(file) if is_shared_memory(model, file) => FaultKind::Shared,
-            _ if fault.is_copy_on_write() => FaultKind::CopyOnWrite,
-            Some(_) => FaultKind::File,
-            None if files_told => FaultKind::Anonymous,
-            None => FaultKind::Untold,
-        };
-        let slept = slept_for_io(model, task, &op, &fault);
-        let cached = match (fault.file, fault.page) {
-            (Some(file), Some(page)) if !slept => {
-                index.cache().added(model, file, u64::from(page), op.start).is_some()
+    let mut states = StateCursor::default();
+    let told = tells_completions(model);
+    for stretch in work {
+        let Some(task) = index.task(stretch.task) else { continue };
+        for op in ops(task, *stretch) {
+            let Some(fault) = op.fault() else { continue };
+            if told && fault.major.is_none() {
+                continue;
             }
-            _ => false,
-        };
-        let ns = op.duration();
-        seen.push(Seen {
-            kind,
-            file: fault.file.filter(|_| kind != FaultKind::Shared),
-            pid: task.pid,
-            page: fault.address.0 / PAGE,
-            major: fault.major == Some(true),
-            slept,
-            cached,
-            long: ns >= CLEARS_HUGE && on_cpu(task, &op) >= CLEARS_HUGE,
-            ns,
-        });
+            let kind = match fault.file {
+                Some(file) if is_shared_memory(model, file) => FaultKind::Shared,
+                _ if fault.is_copy_on_write() => FaultKind::CopyOnWrite,
+                Some(_) => FaultKind::File,
+                None if files_told => FaultKind::Anonymous,
+                None => FaultKind::Untold,
+            };
+            // Most faults run from their start to their end.
+            let ran = states.throughout(task, op.start, op.end) == Some(State::Running);
+            let slept = !ran && slept_for_io(model, task, &op, &fault);
+            let cached = match (fault.file, fault.page) {
+                (Some(file), Some(page)) if !slept => {
+                    index.cache().added(model, file, u64::from(page), op.start).is_some()
+                }
+                _ => false,
+            };
+            let ns = op.duration();
+            seen.push(Seen {
+                kind,
+                file: fault.file.filter(|_| kind != FaultKind::Shared),
+                pid: task.pid,
+                page: fault.address.0 / PAGE,
+                major: fault.major == Some(true),
+                slept,
+                cached,
+                long: ns >= CLEARS_HUGE && (ran || on_cpu(task, &op) >= CLEARS_HUGE),
+                ns,
+            });
+        }
     }
     find_huge(&mut seen);
-    seen.sort_by_key(|s| (s.kind, s.file, s.pid, s.page));
+    seen.sort_unstable_by_key(|s| (s.kind, s.file, s.pid, s.page));
     let mut groups: Vec<FaultGroup> = seen
         .chunk_by(|a, b| {
             (a.kind, a.file, a.pid) == (b.kind, b.file, b.pid) && near(a.file, a.page, b.page)
         })
         .filter_map(group)
         .collect();
-    groups.sort_by_key(|g| (Reverse(g.stats.total), g.kind, g.file, g.pid, g.from));
+    sort(&mut groups);
     groups
+}
+
+/// The most total time first.
+fn sort(groups: &mut [FaultGroup]) {
+    groups.sort_unstable_by_key(|g| (Reverse(g.stats.total), g.kind, g.file, g.pid, g.from));
 }
 
 /// Whether the pages, the lower first, belong to one range.
@@ -292,34 +327,92 @@ fn near(file: Option<u32>, low: u64, high: u64) -> bool {
 /// Anonymous faults that were alone in their 2 MiB, and took as long as clearing these.
 fn find_huge(seen: &mut [Seen]) {
     let block = |s: &Seen| (s.pid, s.page.saturating_mul(PAGE) / HUGE);
-    seen.sort_by_key(block);
-    for faults in seen.chunk_by_mut(|a, b| block(a) == block(b)) {
-        if let [one] = faults
-            && one.kind == FaultKind::Anonymous
-            && one.long
-            && !one.slept
-        {
-            one.kind = FaultKind::HugePage;
+    let may_be = |s: &Seen| s.kind == FaultKind::Anonymous && s.long && !s.slept;
+    // Few are long: how many faults are in their blocks, and no others, is counted.
+    let mut faults: FxHashMap<(Pid, u64), u64> =
+        seen.iter().filter(|s| may_be(s)).map(|s| (block(s), 0)).collect();
+    if faults.is_empty() {
+        return;
+    }
+    for s in &*seen {
+        if let Some(faults) = faults.get_mut(&block(s)) {
+            *faults += 1;
+        }
+    }
+    for s in seen {
+        if may_be(s) && faults.get(&block(s)) == Some(&1) {
+            s.kind = FaultKind::HugePage;
         }
     }
 }
 
+/// Of faults that are sorted by their pages.
 fn group(seen: &[Seen]) -> Option<FaultGroup> {
     let (first, last) = (seen.first()?, seen.last()?);
     let count = |keep: fn(&Seen) -> bool| seen.iter().filter(|s| keep(s)).count() as u64;
     let mut times: Vec<Nanos> = seen.iter().map(|s| s.ns).collect();
-    let pages: BTreeSet<u64> = seen.iter().map(|s| s.page).collect();
     Some(FaultGroup {
         kind: first.kind,
         file: first.file,
         pid: first.pid,
         from: first.page.saturating_mul(PAGE),
         to: last.page.saturating_add(1).saturating_mul(PAGE),
-        pages: pages.len() as u64,
+        pages: seen.chunk_by(|a, b| a.page == b.page).count() as u64,
         major: count(|s| s.major),
         slept: count(|s| s.slept),
         cached: count(|s| s.cached),
         awake: seen.iter().filter(|s| !s.slept).map(|s| s.ns).sum(),
         stats: stats(&mut times),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn seen(pid: i32, page: u64, kind: FaultKind, long: bool) -> Seen {
+        Seen {
+            kind,
+            file: None,
+            pid: Pid(pid),
+            page,
+            major: false,
+            slept: false,
+            cached: false,
+            long,
+            ns: Nanos(100 * page),
+        }
+    }
+
+    #[test]
+    fn a_huge_page_is_alone_in_its_block_and_long() {
+        use FaultKind::{Anonymous, CopyOnWrite, HugePage};
+        let mut faults = [
+            seen(7, 5, Anonymous, true),
+            // With another in its 512 pages.
+            seen(7, 1024, Anonymous, true),
+            seen(7, 1535, CopyOnWrite, false),
+            seen(7, 1536, Anonymous, true),
+            // Not long; of another process; twice.
+            seen(7, 4096, Anonymous, false),
+            seen(8, 5, Anonymous, true),
+            seen(8, 8192, Anonymous, true),
+            seen(8, 8192, Anonymous, true),
+        ];
+        find_huge(&mut faults);
+        let kinds = faults.map(|s| s.kind);
+        assert_eq!(
+            kinds,
+            [HugePage, Anonymous, CopyOnWrite, HugePage, Anonymous, HugePage, Anonymous, Anonymous]
+        );
+    }
+
+    #[test]
+    fn a_page_that_faults_twice_counts_once() {
+        let pages = [3, 3, 4, 9, 9, 9];
+        let faults = pages.map(|page| seen(7, page, FaultKind::Anonymous, false));
+        let group = group(&faults).unwrap();
+        assert_eq!((group.pages, group.stats.count, group.stats.max), (3, 6, Nanos(900)));
+        assert_eq!((group.from, group.to), (3 * PAGE, 10 * PAGE));
+    }
 }

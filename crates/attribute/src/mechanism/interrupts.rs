@@ -1,16 +1,12 @@
 //! Hard and soft interrupts over the tasks of a step, by name: time stolen from them.
 
 use std::cmp::Reverse;
-use std::collections::BTreeMap;
-
-use agenttrace_model::parse::Nanos;
-use agenttrace_model::{Op, Task};
 
 use super::{Mechanism, SessionView, StepView};
 use crate::detail::{Column, Table, Value};
-use crate::inclusive::{Index, Stretch, union};
+use crate::inclusive::Index;
 use crate::path::Frame;
-use crate::stats::stats;
+use crate::report::Stats;
 
 pub(super) struct Interrupts;
 
@@ -37,43 +33,15 @@ impl Mechanism for Interrupts {
         COLUMNS
     }
     fn step(&self, view: &StepView<'_>) -> Table {
-        let work = if view.made.kinds.interrupts { view.work } else { &[] };
-        rows(view.index, work)
+        rows(view.index, &view.made.collected.interrupts)
     }
     fn session(&self, view: &SessionView<'_>) -> Table {
-        rows(view.index, &union(view.work))
+        rows(view.index, &view.collected.interrupts)
     }
 }
 
-/// Each interrupt's own time: those nested in it count for themselves.
-fn own(task: &Task, number: usize, op: &Op) -> Nanos {
-    let nested: Nanos = task
-        .ops
-        .iter()
-        .skip(number + 1)
-        .take_while(|inner| inner.start < op.end)
-        .filter(|inner| inner.parent() == Some(number))
-        .map(|inner| inner.end.min(op.end) - inner.start)
-        .sum();
-    (op.end - op.start) - nested
-}
-
-fn rows(index: &Index<'_>, work: &[Stretch]) -> Table {
-    let mut sums: BTreeMap<Frame, Vec<Nanos>> = BTreeMap::new();
-    for stretch in work {
-        let Some(task) = index.task(stretch.task) else { continue };
-        let first = task.ops.before(stretch.from);
-        let ops = task.ops.iter().enumerate().skip(first);
-        for (number, op) in ops.take_while(|(_, op)| op.start < stretch.to) {
-            if op.end != Nanos::MAX
-                && let Some(frame) = Frame::of_interrupt(op.kind)
-            {
-                sums.entry(frame).or_default().push(own(task, number, &op));
-            }
-        }
-    }
-    let mut rows: Vec<_> =
-        sums.into_iter().map(|(key, mut values)| (key, stats(&mut values))).collect();
+fn rows(index: &Index<'_>, interrupts: &[(Frame, Stats)]) -> Table {
+    let mut rows: Vec<(Frame, Stats)> = interrupts.to_vec();
     rows.sort_by_key(|(_, s)| Reverse(s.total));
     let rows = rows.into_iter().map(|(frame, s)| {
         let kind = if matches!(frame, Frame::Softirq(_)) { "soft" } else { "hard" };

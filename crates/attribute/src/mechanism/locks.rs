@@ -5,7 +5,7 @@ use agenttrace_model::parse::Nanos;
 
 use super::{Mechanism, StepView};
 use crate::detail::{Column, Table, Value, Words};
-use crate::locks::{Act, Wait, by_lock, held, total, waits};
+use crate::locks::{Act, Wait, by_lock, held, total};
 use crate::stacks::SampleIndex;
 use crate::stats::{percentile, plural};
 
@@ -42,12 +42,9 @@ impl Mechanism for Locks {
     }
     fn step(&self, view: &StepView<'_>) -> Table {
         let model = view.index.model;
-        let kinds = view.made.kinds;
-        let any = kinds.locks || kinds.futexes || !model.captured.has("lock:contention_begin");
-        let work = if any { view.work } else { &[] };
-        let all: Vec<Wait> = work.iter().flat_map(|s| waits(model, *s)).collect();
+        let all = view.made.waits(view.index, view.work);
         let mut rows = Vec::new();
-        for (lock, waits) in by_lock(&all) {
+        for (lock, waits) in by_lock(all) {
             let mut calls: Vec<Option<i32>> = waits.iter().map(|wait| wait.call).collect();
             calls.sort_unstable();
             calls.dedup();

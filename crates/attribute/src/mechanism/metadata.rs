@@ -145,7 +145,7 @@ fn looks_up(name: &str) -> bool {
 /// What a step's tasks did with names and inodes.
 pub(crate) fn sums(index: &Index<'_>, work: &[Stretch]) -> Sums {
     let model = index.model;
-    let metadata = index.metadata();
+    let metadata = &index.survey().metadata;
     let mut made: Vec<(usize, CallSum)> = Vec::new();
     let mut places: Vec<Option<usize>> = vec![None; metadata.calls.len()];
     let mut by_path = 0;
@@ -229,6 +229,7 @@ struct MetadataCall {
 }
 
 impl MetadataCalls {
+    /// Without medians.
     pub(crate) fn new(model: &Model) -> Self {
         let mut found = Self { places: Vec::new(), calls: Vec::new() };
         for nr in 0..512 {
@@ -240,27 +241,33 @@ impl MetadataCalls {
                 found.calls.push(MetadataCall { nr, takes, looks_up, median: Nanos::ZERO });
             }
         }
-        let mut times: Vec<Vec<Nanos>> = vec![Vec::new(); found.calls.len()];
-        for op in model.tasks.iter().flat_map(|task| task.ops.iter()) {
-            if let Some(call) = op.syscall()
-                && let Some(times) = found.place(call.nr).and_then(|place| times.get_mut(place))
-                && !op.reads
-                && op.end != Nanos::MAX
-            {
-                times.push(op.duration());
-            }
-        }
-        for (call, mut times) in found.calls.iter_mut().zip(times) {
+        found
+    }
+
+    /// How many there are.
+    pub(crate) fn len(&self) -> usize {
+        self.calls.len()
+    }
+
+    /// Which of them a number is.
+    pub(crate) fn place(&self, nr: i32) -> Option<usize> {
+        usize::try_from(nr).ok().and_then(|nr| self.places.get(nr)).copied().flatten()
+    }
+
+    /// Keeps the median of each, of all times that one took.
+    pub(crate) fn set_medians(&mut self, times: Vec<Vec<Nanos>>) {
+        for (call, mut times) in self.calls.iter_mut().zip(times) {
             let middle = times.len().saturating_sub(1) / 2;
             if middle < times.len() {
                 call.median = *times.select_nth_unstable(middle).1;
             }
         }
-        found
     }
 
-    fn place(&self, nr: i32) -> Option<usize> {
-        usize::try_from(nr).ok().and_then(|nr| self.places.get(nr)).copied().flatten()
+    /// What one usually takes that reads nothing; zero where there was none.
+    #[cfg(test)]
+    pub(crate) fn median(&self, nr: i32) -> Option<Nanos> {
+        self.get(nr).map(|(_, call)| call.median)
     }
 
     fn get(&self, nr: i32) -> Option<(usize, &MetadataCall)> {

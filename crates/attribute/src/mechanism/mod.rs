@@ -42,7 +42,7 @@ use agenttrace_model::{Captured, Step, Windows};
 use rayon::prelude::*;
 
 use crate::detail::{Column, Details, Head, Table};
-use crate::inclusive::{Index, Stretch};
+use crate::inclusive::{Collected, Index, Stretch};
 use crate::made::Made;
 use crate::path::StepPath;
 use crate::report::StepReport;
@@ -100,11 +100,13 @@ pub(crate) struct StepView<'a> {
 pub(crate) struct SessionView<'a> {
     pub(crate) index: &'a Index<'a>,
     pub(crate) windows: &'a Windows,
-    /// Work of each step, in the order of [`Windows::steps`].
-    pub(crate) work: &'a [Vec<Stretch>],
+    /// The work of all steps, each stretch once.
+    pub(crate) work: &'a [Stretch],
     pub(crate) reports: &'a [StepReport],
     /// What is usual for the tools.
     pub(crate) tools: &'a Tools<'a>,
+    /// What the pass over all work collected.
+    pub(crate) collected: &'a Collected,
 }
 
 /// A table keeps at most this many rows; [`Detail::more`] tells of the others.
@@ -166,7 +168,7 @@ pub(crate) fn relate(tools: &Tools<'_>, report: &mut StepReport) {
 
 /// What mechanisms did over all steps; those alone that have something to say.
 pub(crate) fn of_session(view: &SessionView<'_>) -> Details {
-    let mechanisms = ALL.par_iter().zip(view.index.heads().par_iter());
+    let mechanisms = ALL.par_iter().zip(view.index.heads().par_iter()).with_max_len(1);
     let captured = mechanisms.filter(|(_, head)| head.missing.is_empty());
     let (heads, tables): (Vec<Head>, Vec<Table>) = captured
         .map(|(mechanism, head)| {

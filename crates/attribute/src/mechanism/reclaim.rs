@@ -203,7 +203,7 @@ impl Mechanism for Reclaim {
     }
     fn step(&self, view: &StepView<'_>) -> Table {
         let mut rows = Table::default();
-        let work = if view.made.kinds.reclaims { view.work } else { &[] };
+        let work = if view.made.collected.kinds.reclaims { view.work } else { &[] };
         for (kind, mut sums) in reclaims(view.index, work) {
             let times = stats(&mut sums.times);
             rows.push([

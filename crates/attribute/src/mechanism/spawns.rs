@@ -7,7 +7,6 @@ use agenttrace_model::parse::Nanos;
 
 use super::{Mechanism, SessionView, StepView};
 use crate::detail::{Column, Table, Value, Words};
-use crate::inclusive::union;
 use crate::spawn::{PHASES, Part, Spawn, spawns};
 use crate::stats::{human, mean};
 
@@ -243,7 +242,7 @@ impl Mechanism for Spawns {
     }
     fn session(&self, view: &SessionView<'_>) -> Table {
         let until = view.windows.steps.iter().map(|s| s.end).max().unwrap_or(Nanos::ZERO);
-        let spawns = spawns(view.index, &union(view.work), until);
+        let spawns = spawns(view.index, view.work, until);
         Table::from_iter(groups(&spawns).iter().map(group_row)).with_notes(notes(&spawns))
     }
 }

@@ -10,7 +10,7 @@ use super::{Mechanism, StepView};
 use crate::detail::{Column, Table};
 use crate::inclusive::Index;
 use crate::stats::stats;
-use crate::wakeup::{Wakeup, wakeups};
+use crate::wakeup::Wakeup;
 
 /// Who runs longer than this before it wakes the next did work of its own.
 const PASSED_ON: Nanos = Nanos(100_000);
@@ -86,22 +86,18 @@ impl Mechanism for WakeupChains {
 /// and ends it; so that a ring of tasks does not begin anywhere, the root task always begins anew.
 fn chains(view: &StepView<'_>) -> Vec<Chain> {
     let index: &Index<'_> = view.index;
-    let mut all: Vec<Wakeup> = Vec::new();
-    for stretch in view.work {
-        if let Some(task) = index.task(stretch.task) {
-            all.extend(wakeups(index.model, task, *stretch));
-        }
-    }
-    all.sort_by_key(|w| (w.wake.time, w.task));
+    let mut all: Vec<Wakeup> = view.made.collected.wakeups.clone();
+    all.sort_by_key(|w| (w.time, w.task));
     let root = view.step.root;
     let mut chains: Vec<Chain> = Vec::new();
     // Which chain last woke a task, and when it ran then.
     let mut last: BTreeMap<TaskId, (usize, Nanos)> = BTreeMap::new();
     for wakeup in &all {
-        let WakeSource::Task(waker) = wakeup.wake.source else { continue };
+        let source = index.model.wakes.get(wakeup.wake).map(|wake| wake.source);
+        let Some(WakeSource::Task(waker)) = source else { continue };
         let before = last.get(&waker).copied().filter(|(_, ran)| {
             // Whoever woke the root task: what it hands out is its own.
-            waker != root && index.task(waker).is_some_and(|t| passed_on(t, *ran, wakeup.wake.time))
+            waker != root && index.task(waker).is_some_and(|t| passed_on(t, *ran, wakeup.time))
         });
         let answers =
             |chain: usize| chains.get(chain).is_some_and(|c| c.tasks.contains(&wakeup.task));
@@ -115,7 +111,7 @@ fn chains(view: &StepView<'_>) -> Vec<Chain> {
             None => {
                 chains.push(Chain {
                     tasks: vec![waker],
-                    from: wakeup.wake.time,
+                    from: wakeup.time,
                     to: wakeup.ran,
                     latency: Nanos::ZERO,
                 });

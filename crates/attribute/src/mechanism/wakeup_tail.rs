@@ -8,10 +8,10 @@ use agenttrace_model::{Step, TaskId, Windows};
 
 use super::{Mechanism, SessionView, StepView};
 use crate::detail::{Column, Table, Value};
-use crate::inclusive::{Index, Stretch, union};
+use crate::inclusive::Index;
 use crate::path::Frame;
 use crate::stats::stats;
-use crate::wakeup::{Wakeup, queues, wakeups};
+use crate::wakeup::{Wakeup, queues};
 
 /// Wakeups up to here are never a tail.
 const USUAL: Nanos = Nanos(64_000);
@@ -47,30 +47,25 @@ impl Mechanism for WakeupTail {
         COLUMNS
     }
     fn step(&self, view: &StepView<'_>) -> Table {
-        rows(view.index, view.windows, view.work, Some(view.step))
+        rows(view.index, view.windows, &view.made.collected.wakeups, Some(view.step))
     }
     fn session(&self, view: &SessionView<'_>) -> Table {
-        rows(view.index, view.windows, &union(view.work), None)
+        rows(view.index, view.windows, &view.collected.wakeups, None)
     }
 }
 
-fn rows(index: &Index<'_>, windows: &Windows, work: &[Stretch], step: Option<&Step>) -> Table {
-    let mut all: Vec<Wakeup> = Vec::new();
-    for stretch in work {
-        if let Some(task) = index.task(stretch.task) {
-            all.extend(wakeups(index.model, task, *stretch));
-        }
-    }
-    let mut latencies: Vec<Nanos> = all.iter().map(Wakeup::latency).collect();
+fn rows(index: &Index<'_>, windows: &Windows, wakeups: &[Wakeup], step: Option<&Step>) -> Table {
+    let mut latencies: Vec<Nanos> = wakeups.iter().map(Wakeup::latency).collect();
     let limit = stats(&mut latencies).p99.max(USUAL);
     // With less than a hundred, the largest is the p99.
     let few = latencies.len() < 100;
-    all.retain(|w| w.latency() > limit || (few && w.latency() == limit && limit > USUAL));
-    all.sort_by_key(|w| (Reverse(w.latency()), w.wake.time, w.task));
+    let tail = |w: &&Wakeup| w.latency() > limit || (few && w.latency() == limit && limit > USUAL);
+    let mut all: Vec<Wakeup> = wakeups.iter().filter(tail).copied().collect();
+    all.sort_by_key(|w| (Reverse(w.latency()), w.time, w.task));
     let rows = all.iter().map(|wakeup| {
         let step = step.or_else(|| {
-            let at = windows.steps.partition_point(|s| s.start <= wakeup.wake.time);
-            windows.steps.iter().take(at).rev().find(|s| s.end > wakeup.wake.time)
+            let at = windows.steps.partition_point(|s| s.start <= wakeup.time);
+            windows.steps.iter().take(at).rev().find(|s| s.end > wakeup.time)
         });
         row(index, windows, wakeup, step)
     });
@@ -139,7 +134,7 @@ pub(crate) fn held(
 }
 
 fn row(index: &Index<'_>, windows: &Windows, wakeup: &Wakeup, step: Option<&Step>) -> [Value; 12] {
-    let (from, to) = (wakeup.wake.time, wakeup.ran);
+    let (from, to) = (wakeup.time, wakeup.ran);
     let held = held(index, windows, wakeup.task, from, to, wakeup.cpu);
     let name = |task: TaskId| {
         index
@@ -178,7 +173,7 @@ fn row(index: &Index<'_>, windows: &Windows, wakeup: &Wakeup, step: Option<&Step
 
 /// Where it was moved meanwhile; or the CPU that was idle all the while it waited behind others.
 fn moved(index: &Index<'_>, wakeup: &Wakeup, held: &Held) -> Option<String> {
-    let (from, to) = (wakeup.wake.time, wakeup.ran);
+    let (from, to) = (wakeup.time, wakeup.ran);
     let task = index.task(wakeup.task)?;
     let first = task.migrations.partition_point(|(time, _, _)| *time < from);
     let last = task.migrations.partition_point(|(time, _, _)| *time < to);

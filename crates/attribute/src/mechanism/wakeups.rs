@@ -6,9 +6,9 @@ use agenttrace_model::parse::{Distance, Nanos};
 
 use super::{Mechanism, SessionView, StepView};
 use crate::detail::{Column, Table, Value};
-use crate::inclusive::{Index, Stretch, union};
+use crate::inclusive::Index;
 use crate::stats::stats;
-use crate::wakeup::wakeups;
+use crate::wakeup::Wakeup;
 
 pub(super) struct Wakeups;
 
@@ -34,20 +34,17 @@ impl Mechanism for Wakeups {
         COLUMNS
     }
     fn step(&self, view: &StepView<'_>) -> Table {
-        rows(view.index, view.work)
+        rows(view.index, &view.made.collected.wakeups)
     }
     fn session(&self, view: &SessionView<'_>) -> Table {
-        rows(view.index, &union(view.work))
+        rows(view.index, &view.collected.wakeups)
     }
 }
 
-fn rows(index: &Index<'_>, work: &[Stretch]) -> Table {
+fn rows(index: &Index<'_>, wakeups: &[Wakeup]) -> Table {
     let mut classes: BTreeMap<Distance, Vec<Nanos>> = BTreeMap::new();
-    for stretch in work {
-        let Some(task) = index.task(stretch.task) else { continue };
-        for wakeup in wakeups(index.model, task, *stretch) {
-            classes.entry(wakeup.distance(index.seats())).or_default().push(wakeup.latency());
-        }
+    for wakeup in wakeups {
+        classes.entry(wakeup.distance(index.seats())).or_default().push(wakeup.latency());
     }
     let unplaced = index.info.topology.is_empty() && classes.contains_key(&Distance::Unknown);
     let notes = unplaced.then(|| {

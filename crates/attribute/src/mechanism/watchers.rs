@@ -5,15 +5,21 @@
 //! (fs/notify/notification.c, `fsnotify_insert_event`).
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
 
 use agenttrace_model::parse::Nanos;
 use agenttrace_model::{FdKind, Model, State, SyscallClass, SyscallOp, Task, TaskId, WakeSource};
+use rayon::prelude::*;
+use rustc_hash::FxHashMap;
 
 use super::locks::task_name;
 use super::{Mechanism, StepView};
+use crate::cpu_lines::LineCursor;
+use crate::cursor::{StateCursor, TaskCursor};
 use crate::detail::{Column, Table};
 use crate::inclusive::{Index, Stretch};
 use crate::stats::percentile;
+use crate::survey::Survey;
 
 pub(crate) struct Watchers;
 
@@ -79,29 +85,19 @@ const READ_WITHIN: usize = 16;
 
 impl WatchWakes {
     /// One pass over the wakeups, one over the calls of those who woke watchers.
-    pub(crate) fn new(model: &Model) -> Self {
-        let wakes = model.wakes.iter().filter_map(|wake| {
-            let WakeSource::Task(waker) = wake.source else { return None };
-            let before = Nanos(wake.time.0.saturating_sub(1));
-            let task = model.tasks.get(waker.0 as usize)?;
-            let (op, call) = task.call_at(before)?;
-            if !touches_files(model, &call) {
-                return None;
-            }
-            let known = watches(model, model.tasks.get(wake.wakee.0 as usize)?, before)?;
-            let end = task.ops.get(op).map_or(Nanos::MAX, |op| op.end);
-            // A server of the filesystem (FUSE) is woken alike, and answers.
-            let asks = || answered(model, task, wake.time, end, wake.wakee);
-            (known || (!wake.birth && !asks())).then_some(WatchWake {
-                time: wake.time,
-                waker,
-                watcher: wake.wakee,
-                op,
-                nr: call.nr,
-                known,
-            })
-        });
-        let wakes: Vec<WatchWake> = wakes.collect();
+    pub(crate) fn new(model: &Model, survey: &Survey) -> Self {
+        Self::of(model, found(model, survey, 0..model.wakes.len()))
+    }
+
+    /// The same on all threads.
+    pub(crate) fn parallel(model: &Model, survey: &Survey) -> Self {
+        let all = model.wakes.len();
+        let pieces: Vec<usize> = (0..all).step_by(PIECE).collect();
+        let piece = |from: usize| found(model, survey, from..all.min(from + PIECE));
+        Self::of(model, pieces.into_par_iter().flat_map_iter(piece).collect())
+    }
+
+    fn of(model: &Model, wakes: Vec<WatchWake>) -> Self {
         let calls: BTreeSet<i32> = wakes.iter().map(|wake| wake.nr).collect();
         let woke: BTreeSet<(TaskId, usize)> = wakes.iter().map(|w| (w.waker, w.op)).collect();
         let wakers: BTreeSet<TaskId> = wakes.iter().map(|wake| wake.waker).collect();
@@ -126,6 +122,54 @@ impl WatchWakes {
         });
         Self { wakes, others: others.collect() }
     }
+}
+
+/// So many wakeups one thread looks through at a time.
+const PIECE: usize = 1 << 14;
+
+/// Those of some wakeups that woke a watcher.
+fn found(model: &Model, survey: &Survey, wakes: Range<usize>) -> Vec<WatchWake> {
+    // Wakeups come in time order: where tasks are need not be searched for each.
+    let mut cursors: FxHashMap<TaskId, (TaskCursor<'_>, StateCursor)> = FxHashMap::default();
+    let new = |task| (TaskCursor::new(task), StateCursor::default());
+    let wakes = model.wakes.range(wakes).filter_map(|wake| {
+        let WakeSource::Task(waker) = wake.source else { return None };
+        if !survey.may_watch(wake.wakee) {
+            return None;
+        }
+        let before = Nanos(wake.time.0.saturating_sub(1));
+        let (task, wakee) =
+            (model.tasks.get(waker.0 as usize)?, model.tasks.get(wake.wakee.0 as usize)?);
+        let (cursor, states) = cursors.entry(wake.wakee).or_insert_with(|| new(wakee));
+        cursor.seek(before);
+        let known = watches(model, wakee, cursor.inside()?)?;
+        if !matches!(states.throughout(wakee, before, wake.time), Some(State::Blocked(_))) {
+            return None;
+        }
+        let (cursor, _) = cursors.entry(waker).or_insert_with(|| new(task));
+        cursor.seek(before);
+        let (op, call) = call_in(task, cursor.inside())?;
+        if !touches_files(model, &call) {
+            return None;
+        }
+        let end = task.ops.get(op).map_or(Nanos::MAX, |op| op.end);
+        // A server of the filesystem (FUSE) is woken alike, and answers.
+        let asks = || answered(model, task, wake.time, end, wake.wakee);
+        (known || (!wake.birth && !asks())).then_some(WatchWake {
+            time: wake.time,
+            waker,
+            watcher: wake.wakee,
+            op,
+            nr: call.nr,
+            known,
+        })
+    });
+    wakes.collect()
+}
+
+/// The innermost system call around an operation, itself included.
+fn call_in(task: &Task, op: Option<usize>) -> Option<(usize, SyscallOp)> {
+    task.op_chain(op).find_map(|(index, op)| Some((index, op.syscall()?)))
 }
 
 /// So many calls are needed to tell what one costs.
@@ -153,19 +197,12 @@ fn touches_files(model: &Model, call: &SyscallOp) -> bool {
     }
 }
 
-/// Whether a task sleeps at a time in a wait for events of files: `Some(true)` where its fd
-/// is known to be one for that, `Some(false)` where it may be, opened before the capture.
-fn watches(model: &Model, task: &Task, time: Nanos) -> Option<bool> {
-    let asleep = task.states.get(task.span_at(time))?;
-    if !matches!(asleep.state, State::Blocked(_)) {
-        return None;
-    }
-    let innermost = task.op_at(time)?;
-    let (index, call) = task.call_at(time)?;
-    // Not in a lock, or a fault, inside of it.
-    if innermost != index {
-        return None;
-    }
+/// Whether a call is one that waits for events of files: `Some(true)` where its fd is known to
+/// be one for that, `Some(false)` where it may be, opened before the capture. `inside`: what
+/// the task is in, innermost.
+fn watches(model: &Model, task: &Task, inside: usize) -> Option<bool> {
+    // Not in a lock, or a fault, inside of a call.
+    let call = task.ops.get(inside)?.syscall()?;
     let by_fd = |fd: FdKind| match fd {
         FdKind::Notify => Some(true),
         FdKind::Unknown => Some(false),
@@ -188,7 +225,7 @@ fn watches(model: &Model, task: &Task, time: Nanos) -> Option<bool> {
         return None;
     }
     // Which fd was ready, its next read tells.
-    let later = task.ops.iter().skip(index.checked_add(1)?).take(READ_WITHIN);
+    let later = task.ops.iter().skip(inside.checked_add(1)?).take(READ_WITHIN);
     let mut reads = later
         .filter_map(|op| op.syscall())
         .filter(|call| model.syscalls.class(call.nr) == SyscallClass::Read);
@@ -259,6 +296,7 @@ pub(crate) fn watchers(
             watcher.ran = ran.map(|(_, from, to, _)| to - from).sum();
         }
     }
+    let mut cursor = LineCursor::default();
     for stretch in work {
         if by_task.contains_key(&stretch.task) {
             continue;
@@ -270,7 +308,7 @@ pub(crate) fn watchers(
             }
             let mut after = task.states.since(at + 1);
             let cpu = after.find(|s| s.state == State::Running).map_or(span.cpu, |s| s.cpu);
-            for (other, ns) in index.ran(cpu, from, to) {
+            for (other, ns) in index.ran(&mut cursor, cpu, from, to) {
                 if let Some(watcher) = by_task.get_mut(&other) {
                     watcher.delayed += ns;
                 }

@@ -105,7 +105,7 @@ impl Mechanism for WritebackThrottle {
     }
     fn step(&self, view: &StepView<'_>) -> Table {
         let model = view.index.model;
-        let work = if view.made.kinds.pauses { view.work } else { &[] };
+        let work = if view.made.collected.kinds.pauses { view.work } else { &[] };
         let mut paused: Vec<_> = pauses(view.index, work)
             .into_iter()
             .map(|(key, mut pauses)| (key, stats(&mut pauses.times), pauses))

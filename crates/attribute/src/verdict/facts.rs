@@ -11,7 +11,7 @@ use crate::cause::{Cause, Resource};
 use crate::cells::CellSum;
 use crate::detail::Words;
 use crate::inclusive::{Index, Stretch};
-use crate::locks::{Wait, waits};
+use crate::locks::Wait;
 use crate::made::Made;
 use crate::path::{Frame, Reason, StepPath, device_name};
 use crate::report::{Coverage, CoverageStatus, Inclusive, Tracing};
@@ -235,7 +235,7 @@ impl<'a> Facts<'a> {
             return Vec::new();
         }
         let on_path = self.on_path(cause);
-        let all = self.parts.work.iter().flat_map(|s| waits(self.model(), *s));
+        let all = self.parts.made.waits(self.parts.index, self.parts.work).iter().copied();
         all.filter(|wait| wait.lock.is_kernel() == (cause == Cause::KernelLock))
             .filter(|wait| on_path(wait.from, wait.to))
             .collect()
@@ -296,12 +296,8 @@ impl<'a> Facts<'a> {
     /// most first.
     pub(crate) fn cpu_rivals(&self) -> Vec<((TaskId, Cpu), Nanos)> {
         let mut sums: BTreeMap<(TaskId, Cpu), Nanos> = BTreeMap::new();
-        let delays = self.parts.path.of(Cause::RunDelay);
-        for segment in delays {
-            let ahead = self.parts.index.ahead(segment.task, segment.start, segment.end);
-            for (other, cpu, from, to) in ahead {
-                *sums.entry((other, cpu)).or_default() += to - from;
-            }
+        for rival in self.parts.made.rivals(self.parts.index, self.parts.path) {
+            *sums.entry((rival.task, rival.cpu)).or_default() += rival.to - rival.from;
         }
         let mut rows: Vec<_> = sums.into_iter().collect();
         rows.sort_by_key(|(_, ns)| Reverse(*ns));

@@ -20,7 +20,7 @@ use std::collections::BTreeMap;
 use agenttrace_model::parse::Nanos;
 
 use crate::cause::Cause;
-use crate::mechanism::faults::{FaultGroup, FaultKind, fault_groups};
+use crate::mechanism::faults::{FaultGroup, FaultKind};
 use crate::path::file_name;
 use crate::report::Recommendation;
 use crate::stats::{human, mean, plural, size, thousands};
@@ -57,7 +57,7 @@ impl Rule for MinorFaultStorm {
             minor.count,
             "page faults of the step's tasks",
         ));
-        let groups = fault_groups(facts.parts.index, facts.parts.work);
+        let groups = facts.parts.made.faults(facts.parts.index, facts.parts.work);
         for group in groups.iter().take(3) {
             evidence.push(count(
                 format!(
@@ -72,7 +72,7 @@ impl Rule for MinorFaultStorm {
                 "page faults of the step's tasks",
             ));
         }
-        let kinds = by_kind(&groups);
+        let kinds = by_kind(groups);
         let (storm, what) = match kinds.first() {
             Some(most) => (most.faults >= STORM, most.title(facts)),
             None => (false, plural(minor.count, "minor fault").to_string()),

@@ -1,0 +1,221 @@
+//! All operations of a capture, looked through once: what metadata calls usually take, who changes names, who may watch files.
+
+use std::ops::Range;
+
+use agenttrace_model::parse::Nanos;
+use agenttrace_model::{FdKind, Model, Op, SyscallClass, TaskId};
+use rayon::prelude::*;
+
+use crate::journal::changing_calls;
+use crate::mechanism::metadata::MetadataCalls;
+
+/// What a look at all operations tells.
+pub(crate) struct Survey {
+    /// The metadata calls, and what is usual for them.
+    pub(crate) metadata: MetadataCalls,
+    /// The calls that change a directory or an inode, by when they begin. Where commits tell
+    /// who is in them, or there are none, nobody asks.
+    pub(crate) changes: Vec<(Nanos, TaskId)>,
+    /// For each task whether it ever reads from an fd that is one for events of files, or may
+    /// be one.
+    watches: Vec<bool>,
+}
+
+/// Neighbouring operations of one task: what one thread looks through at a time.
+struct Piece {
+    task: TaskId,
+    ops: Range<usize>,
+}
+
+/// So many operations are one piece.
+const PIECE: usize = 1 << 15;
+
+/// What some pieces tell.
+#[derive(Default)]
+struct Found {
+    /// Of each metadata call, how long those took that read nothing.
+    times: Vec<Vec<Nanos>>,
+    changes: Vec<(Nanos, TaskId)>,
+    watchers: Vec<TaskId>,
+}
+
+impl Survey {
+    /// On one thread.
+    pub(crate) fn new(model: &Model) -> Self {
+        let look = Look::new(model);
+        let found = pieces(model).iter().fold(Found::default(), |found, p| look.piece(found, p));
+        look.finish(found)
+    }
+
+    /// On all threads.
+    pub(crate) fn parallel(model: &Model) -> Self {
+        let look = Look::new(model);
+        let parts = pieces(model).into_par_iter().fold(Found::default, |f, p| look.piece(f, &p));
+        let found = parts.reduce(Found::default, Found::and);
+        look.finish(found)
+    }
+
+    /// Whether a task may watch files.
+    pub(crate) fn may_watch(&self, task: TaskId) -> bool {
+        self.watches.get(task.0 as usize).copied().unwrap_or(false)
+    }
+}
+
+fn pieces(model: &Model) -> Vec<Piece> {
+    let of = |(task, ops): (TaskId, usize)| {
+        (0..ops).step_by(PIECE).map(move |from| Piece { task, ops: from..ops.min(from + PIECE) })
+    };
+    model.task_ids().map(|(id, task)| (id, task.ops.len())).flat_map(of).collect()
+}
+
+impl Found {
+    fn and(mut self, more: Self) -> Self {
+        if self.times.is_empty() {
+            self.times = more.times;
+        } else {
+            for (times, more) in self.times.iter_mut().zip(more.times) {
+                times.extend(more);
+            }
+        }
+        self.changes.extend(more.changes);
+        self.watchers.extend(more.watchers);
+        self
+    }
+}
+
+/// What is looked for.
+struct Look<'m> {
+    model: &'m Model,
+    metadata: MetadataCalls,
+    /// Calls that change names, where it matters.
+    changing: Vec<i32>,
+}
+
+impl<'m> Look<'m> {
+    fn new(model: &'m Model) -> Self {
+        let told = model.commits.is_empty() || model.captured.has("jbd2:jbd2_handle_start");
+        let changing = if told { Vec::new() } else { changing_calls(model) };
+        Self { model, metadata: MetadataCalls::new(model), changing }
+    }
+
+    fn piece(&self, mut found: Found, piece: &Piece) -> Found {
+        found.times.resize_with(self.metadata.len(), Vec::new);
+        let Some(task) = self.model.tasks.get(piece.task.0 as usize) else { return found };
+        for op in task.ops.range(piece.ops.clone()) {
+            self.op(&mut found, piece.task, &op);
+        }
+        found
+    }
+
+    fn op(&self, found: &mut Found, task: TaskId, op: &Op) {
+        let Some(call) = op.syscall() else { return };
+        if let Some(place) = self.metadata.place(call.nr) {
+            if !op.reads
+                && op.end != Nanos::MAX
+                && let Some(times) = found.times.get_mut(place)
+            {
+                times.push(op.duration());
+            }
+            if self.changing.contains(&call.nr) {
+                found.changes.push((op.start, task));
+            }
+        } else if matches!(call.fd, FdKind::Notify | FdKind::Unknown)
+            && self.model.syscalls.class(call.nr) == SyscallClass::Read
+            && found.watchers.last() != Some(&task)
+        {
+            found.watchers.push(task);
+        }
+    }
+
+    fn finish(self, mut found: Found) -> Survey {
+        let Self { model, mut metadata, .. } = self;
+        metadata.set_medians(found.times);
+        found.changes.sort_unstable();
+        let mut watches = vec![false; model.tasks.len()];
+        for task in found.watchers {
+            if let Some(slot) = watches.get_mut(task.0 as usize) {
+                *slot = true;
+            }
+        }
+        Survey { metadata, changes: found.changes, watches }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use agenttrace_model::Builder;
+    use agenttrace_model::parse::{Capture, Diagnostics, ReadOptions, Tid, Unpacked};
+
+    use super::*;
+
+    /// Task 100 makes two directories (83), looks at names (4) for 2, 9 and 4 us, and reads from
+    /// an fd of which nothing is known; task 200 reads from a file.
+    const EVENTS: &str = "# agenttrace.events/1
+# clock monotonic
+# arch x86_64
+# cpus 2
+0 - 100/100 - record:comm pid=100 tid=100 exec=0 comm=\"agent\"
+0 - 200/200 - record:comm pid=200 tid=200 exec=0 comm=\"other\"
+900000 0 100/100 . raw_syscalls:sys_enter id=39 args=0,0,0,0,0,0
+900500 0 100/100 . raw_syscalls:sys_exit id=39 ret=100
+900500 0 100/100 . raw_syscalls:sys_enter id=39 args=0,0,0,0,0,0
+901000 0 100/100 . raw_syscalls:sys_exit id=39 ret=100
+1000000 0 100/100 . raw_syscalls:sys_enter id=83 args=0,0,0,0,0,0
+1005000 0 100/100 . raw_syscalls:sys_exit id=83 ret=0
+1010000 0 100/100 . raw_syscalls:sys_enter id=4 args=0,0,0,0,0,0
+1012000 0 100/100 . raw_syscalls:sys_exit id=4 ret=0
+1020000 0 100/100 . raw_syscalls:sys_enter id=4 args=0,0,0,0,0,0
+1029000 0 100/100 . raw_syscalls:sys_exit id=4 ret=0
+1030000 0 100/100 . raw_syscalls:sys_enter id=4 args=0,0,0,0,0,0
+1034000 0 100/100 . raw_syscalls:sys_exit id=4 ret=0
+1040000 0 100/100 . raw_syscalls:sys_enter id=0 args=9,0,0,0,0,0
+1041000 0 100/100 . raw_syscalls:sys_exit id=0 ret=0
+1050000 0 100/100 . raw_syscalls:sys_enter id=83 args=0,0,0,0,0,0
+1060000 0 100/100 . raw_syscalls:sys_exit id=83 ret=0
+1070000 1 200/200 . raw_syscalls:sys_enter id=2 args=0,0,0,0,0,0
+1071000 1 200/200 . raw_syscalls:sys_exit id=2 ret=5
+1072000 1 200/200 . raw_syscalls:sys_enter id=0 args=5,0,0,0,0,0
+1073000 1 200/200 . raw_syscalls:sys_exit id=0 ret=0
+";
+
+    fn model() -> Model {
+        let unpacked = Unpacked::of(EVENTS.as_bytes()).unwrap();
+        let capture = Capture::open(&unpacked, &ReadOptions::default()).unwrap();
+        let mut builder = Builder::new(capture.info());
+        capture.read(&mut Diagnostics::default(), &mut |batch| builder.push(batch)).unwrap();
+        builder.finish(None).unwrap()
+    }
+
+    fn task(model: &Model, tid: i32) -> TaskId {
+        model.task_ids().find(|(_, task)| task.tid == Tid(tid)).unwrap().0
+    }
+
+    #[test]
+    fn a_look_at_all_operations_tells_medians_and_who_may_watch() {
+        let model = model();
+        for survey in [Survey::new(&model), Survey::parallel(&model)] {
+            assert_eq!(survey.metadata.median(4), Some(Nanos(4000)));
+            assert_eq!(survey.metadata.median(83), Some(Nanos(5000)));
+            // A metadata call that nobody made, and what is none.
+            assert_eq!(survey.metadata.median(6), Some(Nanos::ZERO));
+            assert_eq!(survey.metadata.median(0), None);
+            assert!(survey.may_watch(task(&model, 100)));
+            assert!(!survey.may_watch(task(&model, 200)));
+            // Without commits nobody asks.
+            assert_eq!(survey.changes, []);
+        }
+    }
+
+    #[test]
+    fn changes_of_names_come_in_time_order() {
+        let model = model();
+        let look = Look { changing: changing_calls(&model), ..Look::new(&model) };
+        let id = task(&model, 100);
+        let ops = |ops| Piece { task: id, ops };
+        let found =
+            look.piece(Found::default(), &ops(6..20)).and(look.piece(Found::default(), &ops(0..6)));
+        let survey = look.finish(found);
+        assert_eq!(survey.changes, [(Nanos(1_000_000), id), (Nanos(1_050_000), id)]);
+        assert_eq!(survey.metadata.median(4), Some(Nanos(4000)));
+    }
+}
