@@ -2,8 +2,8 @@
 
 use std::cell::OnceCell;
 
-use agenttrace_model::TaskId;
 use agenttrace_model::parse::{Cpu, Nanos};
+use agenttrace_model::{Step, TaskId};
 
 use crate::cause::Cause;
 use crate::cpu_lines::LineCursor;
@@ -12,6 +12,7 @@ use crate::journal::{SyncCall, syncs};
 use crate::locks::{Wait, waits};
 use crate::mechanism::faults::{FaultGroup, fault_groups};
 use crate::mechanism::metadata;
+use crate::moves::{Move, moves};
 use crate::path::{PathSegment, StepPath};
 use crate::spawn::{Spawn, spawns};
 
@@ -26,6 +27,7 @@ pub(crate) struct Made {
     faults: OnceCell<Vec<FaultGroup>>,
     waits: OnceCell<Vec<Wait>>,
     rivals: OnceCell<Vec<Rival>>,
+    moves: OnceCell<Vec<Move>>,
 }
 
 /// Another task had the CPU that the step's path waited for over `[from, to)`.
@@ -45,6 +47,7 @@ impl Made {
 
     /// What its tasks did with names and inodes.
     pub(crate) fn metadata(&self, index: &Index<'_>, work: &[Stretch]) -> &metadata::Sums {
+        let work = if self.collected.kinds.metadata { work } else { &[] };
         self.metadata.get_or_init(|| metadata::sums(index, work))
     }
 
@@ -61,15 +64,21 @@ impl Made {
 
     /// Its faults in groups, the most total time first.
     pub(crate) fn faults(&self, index: &Index<'_>, work: &[Stretch]) -> &[FaultGroup] {
+        let work = if self.collected.kinds.faults { work } else { &[] };
         self.faults.get_or_init(|| fault_groups(index, work))
     }
 
     /// Its waits for locks, by stretch of work and start.
     pub(crate) fn waits(&self, index: &Index<'_>, work: &[Stretch]) -> &[Wait] {
         let Kinds { locks, futexes, .. } = self.collected.kinds;
-        let any = locks || futexes || !index.model.captured.has("lock:contention_begin");
+        let any = locks || futexes || !index.told.contention;
         let work = if any { work } else { &[] };
         self.waits.get_or_init(|| work.iter().flat_map(|s| waits(index.model, *s)).collect())
+    }
+
+    /// The moves of its root task between CPUs, since the step before on that task.
+    pub(crate) fn moves(&self, index: &Index<'_>, step: &Step) -> &[Move] {
+        self.moves.get_or_init(|| moves(index, step))
     }
 
     /// Who ran on the CPUs that its path's run delay waited for, in the order of the path.

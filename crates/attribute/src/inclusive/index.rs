@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock};
 
 use agenttrace_model::parse::{CaptureInfo, Cpu, Nanos, Seats};
-use agenttrace_model::{InterruptSpan, Model, Request, State, SyscallClass, Task, TaskId, Windows};
+use agenttrace_model::{
+    InterruptSpan, Model, Request, State, Step, SyscallClass, Task, TaskId, Windows,
+};
 use rayon::prelude::*;
 use rustc_hash::FxHashMap;
 
@@ -22,6 +24,7 @@ use crate::report::StepTask;
 use crate::steal::{Hole, holes};
 use crate::survey::Survey;
 use crate::throttle::Throttles;
+use crate::told::Told;
 
 /// A stretch over which a task works.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -108,6 +111,9 @@ pub(crate) struct Index<'m> {
     throttles: OnceLock<Arc<Throttles>>,
     interrupts: OnceLock<FxHashMap<Cpu, Vec<InterruptSpan>>>,
     seats: Seats,
+    pub(crate) told: Told,
+    /// By root task.
+    steps: FxHashMap<TaskId, Vec<&'m Step>>,
     holes: OnceLock<Vec<Hole>>,
     cache: OnceLock<History>,
     block_io: OnceLock<BlockIo>,
@@ -148,6 +154,10 @@ impl<'m> Index<'m> {
         }
         let classes =
             (0..512).map(|nr| (model.syscalls.name(nr), model.syscalls.class(nr))).collect();
+        let mut steps: FxHashMap<TaskId, Vec<&'m Step>> = FxHashMap::default();
+        for step in &windows.steps {
+            steps.entry(step.root).or_default().push(step);
+        }
         Self {
             model,
             info,
@@ -160,6 +170,8 @@ impl<'m> Index<'m> {
             throttles: OnceLock::new(),
             interrupts: OnceLock::new(),
             seats: info.topology.seats(),
+            told: Told::new(&model.captured),
+            steps,
             holes: OnceLock::new(),
             cache: OnceLock::new(),
             block_io: OnceLock::new(),
@@ -243,6 +255,11 @@ impl<'m> Index<'m> {
         let last = list.partition_point(|i| queued(i) < stretch.to);
         let mine = list.get(first..last).unwrap_or_default();
         mine.iter().filter_map(|i| requests.get(*i as usize).map(|r| (*i, r)))
+    }
+
+    /// The steps with this root task, in the order of their start.
+    pub(crate) fn steps_of(&self, root: TaskId) -> &[&'m Step] {
+        self.steps.get(&root).map(Vec::as_slice).unwrap_or_default()
     }
 
     /// The heads of [`mechanism::ALL`]'s tables, in their order.
