@@ -316,17 +316,13 @@ impl Ops {
     /// Notes a gap with an operation that has ended ([`Op::gap`]).
     #[inline]
     pub(crate) fn set_gap(&mut self, index: usize, gap: u32) {
-        match self.packed.read(index) {
-            Some(packed) if packed.word & KIND != WHOLE => {
-                self.packed.replace(index, Packed { gap, ..packed });
-            }
-            Some(packed) => {
-                if let Some(op) = self.whole.get_mut(packed.a as usize) {
-                    op.gap = gap;
-                }
-            }
-            None => {}
+        if let Some(packed) = self.packed.in_memory(index)
+            && packed.word & KIND != WHOLE
+        {
+            packed.gap = gap;
+            return;
         }
+        self.edit(index, |op| op.gap = gap);
     }
 
     /// Puts the measured costs of exits into the ends, and guessed ends where they belong.
@@ -363,7 +359,7 @@ impl Ops {
     }
 
     fn settle(&mut self, index: usize, costs: &Calibration, unit: Nanos) {
-        let Some(mut packed) = self.packed.read(index) else { return };
+        let Some(packed) = self.packed.in_memory(index) else { return };
         let cost = match packed.word & KIND {
             SYSCALL => costs.exit_cost,
             FAULT => costs.fault_cost,
@@ -375,7 +371,6 @@ impl Ops {
             let cost = cost_within(packed.gap, cost, unit);
             if let Some(len) = packed.len.checked_add(cost).filter(|len| *len != OPEN) {
                 (packed.len, packed.gap) = (len, cost);
-                self.packed.replace(index, packed);
                 return;
             }
         }

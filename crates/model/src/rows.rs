@@ -159,7 +159,6 @@ impl<T: Pod> Spill for Rows<T> {
 
     fn close(&mut self) -> io::Result<()> {
         let Some(scratch) = self.place.as_deref().map(|place| Arc::clone(&place.scratch)) else {
-            self.memory.shrink_to_fit();
             return Ok(());
         };
         if self.failed || self.file(&scratch, self.memory.len()).is_err() {
