@@ -9,8 +9,9 @@ use crate::stream::{Stats, Walk};
 pub(crate) const CHUNK: usize = 1 << 12;
 
 /// How many chunks are in the making at a time, with the one that the sink has. Few, so
-/// that what is made of them is still in a cache when it is used.
-const AHEAD: usize = 8;
+/// that what is made of them is still in a cache when it is used; enough to go on with while
+/// the walk takes in a round of perf.data, which can hold as many.
+const AHEAD: usize = 16;
 
 /// Up to [`CHUNK`] entries of a walk, and what is made of them. Used again for later ones.
 #[derive(Debug)]
@@ -374,10 +375,11 @@ mod tests {
                 };
                 // A batch is two chunks.
                 let (totals, _, walked) = read(threads, Numbers::new(&[2 * CHUNK; 50]), sink);
-                // Chunks 0 to 3, and 7 more; the last one begins a batch.
-                assert_eq!((calls, totals.events), (11, 11 * CHUNK as u64));
-                assert_eq!((last, totals.records), (11 * CHUNK as u64 - 1, 12 * CHUNK as u64));
-                assert_eq!((walked, totals.inversions), (12 * CHUNK as u64 * 10, 6));
+                // Chunks 0 to 3, and 15 more; the last one begins a batch.
+                assert_eq!((calls, totals.events), (19, 19 * CHUNK as u64));
+                // 19 * CHUNK - 1 is divisible by 3.
+                assert_eq!((last, totals.records), (19 * CHUNK as u64 - 2, 20 * CHUNK as u64));
+                assert_eq!((walked, totals.inversions), (20 * CHUNK as u64 * 10, 10));
             }
         }
     }

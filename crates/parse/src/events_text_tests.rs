@@ -2,7 +2,7 @@
 
 use crate::events::{Marker, Print, Row, TABLE, row};
 use crate::fields::Text;
-use crate::format::{BinaryFields, Layout, Place, Slot};
+use crate::format::{Layout, Place, Slot};
 use crate::print_fmt::StateTable;
 use crate::support_tests::Random;
 use crate::{
