@@ -7,7 +7,7 @@ use agenttrace_model::{Step, TaskId};
 
 use crate::cause::Cause;
 use crate::cpu_lines::LineCursor;
-use crate::inclusive::{Collected, Index, Kinds, Stretch};
+use crate::inclusive::{Collected, Index, Stretch};
 use crate::journal::{SyncCall, syncs};
 use crate::locks::{Wait, waits};
 use crate::mechanism::faults::{FaultGroup, fault_groups};
@@ -46,9 +46,8 @@ impl Made {
     }
 
     /// What its tasks did with names and inodes.
-    pub(crate) fn metadata(&self, index: &Index<'_>, work: &[Stretch]) -> &metadata::Sums {
-        let work = if self.collected.kinds.metadata { work } else { &[] };
-        self.metadata.get_or_init(|| metadata::sums(index, work))
+    pub(crate) fn metadata(&self, index: &Index<'_>) -> &metadata::Sums {
+        self.metadata.get_or_init(|| metadata::sums(index, &self.collected.metadata))
     }
 
     /// Its finished durability calls.
@@ -63,17 +62,31 @@ impl Made {
     }
 
     /// Its faults in groups, the most total time first.
-    pub(crate) fn faults(&self, index: &Index<'_>, work: &[Stretch]) -> &[FaultGroup] {
-        let work = if self.collected.kinds.faults { work } else { &[] };
-        self.faults.get_or_init(|| fault_groups(index, work))
+    pub(crate) fn faults(&self, index: &Index<'_>) -> &[FaultGroup] {
+        self.faults.get_or_init(|| fault_groups(index, &self.collected.faults))
     }
 
     /// Its waits for locks, by stretch of work and start.
     pub(crate) fn waits(&self, index: &Index<'_>, work: &[Stretch]) -> &[Wait] {
-        let Kinds { locks, futexes, .. } = self.collected.kinds;
-        let any = locks || futexes || !index.told.contention;
-        let work = if any { work } else { &[] };
-        self.waits.get_or_init(|| work.iter().flat_map(|s| waits(index.model, *s)).collect())
+        self.waits.get_or_init(|| {
+            let all = &self.collected.locks;
+            let any = !all.is_empty() || !index.told.contention;
+            let mut ops = all.iter().filter_map(|place| Some((place.task, place.get(index)?.1)));
+            let mut next = ops.next();
+            let mut found = Vec::new();
+            for stretch in if any { work } else { &[] } {
+                let mut own = Vec::new();
+                while let Some((task, op)) = next
+                    && task == stretch.task
+                    && op.start < stretch.to
+                {
+                    own.push(op);
+                    next = ops.next();
+                }
+                found.extend(waits(index.model, *stretch, &own));
+            }
+            found
+        })
     }
 
     /// The moves of its root task between CPUs, since the step before on that task.

@@ -10,6 +10,7 @@
 use std::collections::BTreeSet;
 
 use agenttrace_parse::{Nanos, Pid};
+use rayon::prelude::*;
 use rustc_hash::FxHashSet;
 
 use crate::marks_join::Marked;
@@ -36,8 +37,14 @@ pub fn claim_tasks(model: &Model, marked: Marked) -> Windows {
     }
     let windows = Windows { steps: marked.steps, claims, in_tree, notes: marked.notes };
     let futex_waits = futex_waits(model, &windows);
-    let mut claimer =
-        Claimer { model, windows, forked: vec![false; model.tasks.len()], roots, futex_waits };
+    let mut claimer = Claimer {
+        model,
+        windows,
+        forked: vec![false; model.tasks.len()],
+        roots,
+        futex_waits,
+        begun: vec![0; model.tasks.len()],
+    };
     for wake in &model.wakes {
         if let WakeSource::Task(waker) = wake.source {
             claimer.wake(wake.time, waker, wake.wakee, wake.birth);
@@ -121,6 +128,8 @@ struct Claimer<'m> {
     roots: BTreeSet<TaskId>,
     /// Who ever waited on which futex word.
     futex_waits: FxHashSet<(TaskId, u64)>,
+    /// How many operations of each task begin before its last wakeup.
+    begun: Vec<usize>,
 }
 
 impl Claimer<'_> {
@@ -129,7 +138,11 @@ impl Claimer<'_> {
             return;
         }
         let step = self.windows.claim_at(waker, time);
-        if !birth && self.passes_a_lock(time, waker, wakee) {
+        // At the wakeup's instant it is runnable; just before, it waited.
+        let before = Nanos(time.0.saturating_sub(1));
+        let begun = self.begun(wakee, before);
+        let asleep = self.model.task(wakee).op_among(begun, before);
+        if !birth && self.passes_a_lock(waker, wakee, asleep) {
             return;
         }
         if birth {
@@ -153,7 +166,7 @@ impl Claimer<'_> {
                     }
                 };
                 if takes {
-                    let until = self.own_wait_again(wakee, time);
+                    let until = self.own_wait_again(wakee, time, begun, asleep);
                     self.add(wakee, Claim { from: time, to: until, step, inferred: false }, false);
                 }
             }
@@ -168,16 +181,23 @@ impl Claimer<'_> {
         }
     }
 
+    /// How many operations of a task begin by a time, which is mostly soon after the last one.
+    fn begun(&mut self, id: TaskId, time: Nanos) -> usize {
+        let ops = &self.model.task(id).ops;
+        let Some(begun) = self.begun.get_mut(id.0 as usize) else { return ops.up_to(time) };
+        *begun = ops.up_to_from(*begun, time);
+        *begun
+    }
+
     /// Whether this wakeup hands over a lock, of the kernel or a program's: that passes on
     /// no work. A lock's word is waited on for "contended", or both sides wait on it in turn.
-    fn passes_a_lock(&self, time: Nanos, waker: TaskId, wakee: TaskId) -> bool {
-        let before = Nanos(time.0.saturating_sub(1));
-        let asleep = self.model.task(wakee);
-        let innermost = asleep.op_at(before).and_then(|op| asleep.ops.get(op));
+    fn passes_a_lock(&self, waker: TaskId, wakee: TaskId, asleep: Option<usize>) -> bool {
+        let task = self.model.task(wakee);
+        let innermost = asleep.and_then(|op| task.ops.get(op));
         if innermost.is_some_and(|op| matches!(op.kind, OpKind::Lock { .. })) {
             return true;
         }
-        wait_key(asleep, before).is_some_and(|call| {
+        call_around(task, asleep).is_some_and(|call| {
             self.model.syscalls.class(call.nr) == SyscallClass::Futex
                 && (call.lock || (!call.no_entry && self.futex_waits.contains(&(waker, call.arg0))))
         })
@@ -212,16 +232,25 @@ impl Claimer<'_> {
     }
 
     /// When the task blocks again where it was waiting at `time`.
-    fn own_wait_again(&self, id: TaskId, time: Nanos) -> Nanos {
+    fn own_wait_again(
+        &self,
+        id: TaskId,
+        time: Nanos,
+        mut begun: usize,
+        asleep: Option<usize>,
+    ) -> Nanos {
         let task = self.model.task(id);
-        // At the wakeup's instant it is runnable; just before, it waited.
-        let key = wait_key(task, Nanos(time.0.saturating_sub(1)));
+        let key = call_around(task, asleep);
+        let mut wait_key = |time| {
+            begun = task.ops.up_to_from(begun, time);
+            call_around(task, task.op_among(begun, time))
+        };
         task.states
             .iter()
             .skip(task.span_at(time) + 1)
             .find(|span| match span.state {
                 State::Dead => true,
-                State::Blocked(_) => match (key, wait_key(task, span.start)) {
+                State::Blocked(_) => match (key, wait_key(span.start)) {
                     (Some(own), Some(now)) => self.same_wait(&own, &now),
                     // Without system calls any wait may be its own.
                     (None, _) => true,
@@ -311,8 +340,10 @@ impl Claimer<'_> {
 }
 
 fn futex_waits(model: &Model, windows: &Windows) -> FxHashSet<(TaskId, u64)> {
-    let mut waits = FxHashSet::default();
-    for (id, task) in model.task_ids().filter(|(id, _)| windows.is_in_tree(*id)) {
+    let all: Vec<(TaskId, &Task)> =
+        model.task_ids().filter(|(id, _)| windows.is_in_tree(*id)).collect();
+    let waits = all.par_iter().map(|(id, task)| {
+        let mut waits = FxHashSet::default();
         // The operations that begin by then, from span to span.
         let mut begun = 0;
         for span in task.states.iter().filter(|span| matches!(span.state, State::Blocked(_))) {
@@ -321,16 +352,12 @@ fn futex_waits(model: &Model, windows: &Windows) -> FxHashSet<(TaskId, u64)> {
                 && !call.no_entry
                 && model.syscalls.class(call.nr) == SyscallClass::Futex
             {
-                waits.insert((id, call.arg0));
+                waits.insert((*id, call.arg0));
             }
         }
-    }
-    waits
-}
-
-/// The system call that a task is in at a time.
-fn wait_key(task: &Task, time: Nanos) -> Option<SyscallOp> {
-    call_around(task, task.op_at(time))
+        waits
+    });
+    waits.flatten_iter().collect()
 }
 
 /// The innermost call of an operation and those around it.

@@ -17,7 +17,7 @@ use bytemuck::{Pod, Zeroable};
 
 use crate::lock::LockKind;
 use crate::op::{FaultOp, FdKind, Op, OpKind, SyscallOp, cost_within};
-use crate::rows::{Rows, Spill};
+use crate::scratch::{Rows, Spill};
 
 /// The operations of a task, in the order of their start.
 #[derive(Clone, Debug, Default)]
@@ -143,11 +143,22 @@ impl Ops {
         &mut self.packed
     }
 
-    /// The same, where it is known that this many do: a near one is found at once.
+    /// The same, looked for from this many on: a near one is found at once, in leaps that double.
     #[must_use]
     pub(crate) fn up_to_from(&self, begun: usize, time: Nanos) -> usize {
-        let later = self.packed.settled().iter().skip(begun);
-        begun + later.take_while(|packed| self.starts(packed) <= time).count()
+        let rows = self.packed.settled();
+        let by_then = |packed: &Packed| self.starts(packed) <= time;
+        let before = begun.checked_sub(1).and_then(|last| rows.get(last));
+        if before.is_some_and(|packed| !by_then(packed)) {
+            return self.up_to(time);
+        }
+        let later = rows.get(begun..).unwrap_or_default();
+        let mut leap = 1;
+        while later.get(leap - 1).is_some_and(by_then) {
+            leap *= 2;
+        }
+        let between = later.get(leap / 2..leap.min(later.len())).unwrap_or_default();
+        begun + leap / 2 + between.partition_point(by_then)
     }
 
     /// When an operation starts.

@@ -12,7 +12,7 @@ use crate::task::TaskId;
 /// A histogram of short gaps: 16 ns steps up to 64 us.
 #[derive(Clone, Debug)]
 pub(crate) struct Gaps {
-    counts: Vec<u64>,
+    counts: Vec<u32>,
 }
 
 const STEP: u64 = 16;
@@ -29,7 +29,7 @@ impl Gaps {
     pub(crate) fn add(&mut self, gap: Nanos) {
         let index = usize::try_from(gap.0 / STEP).unwrap_or(STEPS).min(STEPS - 1);
         if let Some(count) = self.counts.get_mut(index) {
-            *count += 1;
+            *count = count.saturating_add(1);
         }
     }
 
@@ -47,7 +47,7 @@ impl Gaps {
             return low;
         }
         let step = |gap: u64| usize::try_from(gap / STEP).unwrap_or(STEPS);
-        let count = |gap: u64| self.counts.get(step(gap)).copied().unwrap_or(0);
+        let count = |gap: u64| self.counts.get(step(gap)).copied().map_or(0, u64::from);
         // The percentile is the lower edge of its step; the value itself is a multiple.
         let low = low.0.next_multiple_of(unit.0);
         let (at, above) = (count(low), count(low.saturating_add(unit.0)));
@@ -57,11 +57,11 @@ impl Gaps {
 
     /// The gap that `percent` of all gaps do not exceed; zero with none.
     pub(crate) fn percentile(&self, percent: u64) -> Nanos {
-        let total: u64 = self.counts.iter().sum();
+        let total: u64 = self.counts.iter().copied().map(u64::from).sum();
         let wanted = (total * percent).div_ceil(100).max(1);
         let mut seen = 0;
         for (index, count) in self.counts.iter().enumerate() {
-            seen += count;
+            seen += u64::from(*count);
             if seen >= wanted {
                 return Nanos(index as u64 * STEP);
             }

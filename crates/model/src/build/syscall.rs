@@ -83,7 +83,9 @@ impl Builder {
 
     fn sys_exit(&mut self, event: &Event<'_>, task: TaskId, nr: i32, ret: i64) {
         let time = event.time;
-        if self.live(task).fault().is_some() {
+        // Nearly always the call is all that is open.
+        let live = self.live(task);
+        if live.stack.iter().any(|open| !live.ops.is_call(*open)) {
             self.end_faults(task, time, event.cpu);
         }
         let live = self.live(task);

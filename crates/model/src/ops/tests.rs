@@ -225,3 +225,57 @@ fn what_began_before_the_capture_starts_at_zero_still() {
     let list = [op(0, 1_700, None, kind), op(0, 1_800, None, kind), op(2_500, 2_600, None, kind)];
     assert_eq!(kept_whole(&list), 2);
 }
+
+#[test]
+fn what_ends_and_returns_is_changed_where_it_lies() {
+    let address = Addr(0x7000);
+    let fault =
+        FaultOp { address, error_code: 4, file: None, major: None, page: None, around: false };
+    let mut ops = Ops::default();
+    assert_eq!(ops.push(&op(100, Nanos::MAX.0, None, OpKind::Syscall(call(0, 3)))), 0);
+    assert_eq!(ops.push(&op(150, Nanos::MAX.0, Some(0), OpKind::Fault(fault))), 1);
+    assert_eq!(ops.push(&op(200, Nanos::MAX.0, None, OpKind::Syscall(call(0, 3)))), 2);
+    assert_eq!([0, 1, 9].map(|index| ops.is_call(index)), [true, false, false]);
+    assert_eq!([0, 1, 9].map(|index| ops.is_fault(index)), [false, true, false]);
+    ops.set_major(1, true);
+    ops.set_major(1, false);
+    assert_eq!(ops.close(1, Nanos(160), true), Some(Nanos(160)));
+    // A second end stands, and so does what it tells of the first.
+    assert_eq!(ops.close(1, Nanos(170), false), Some(Nanos(170)));
+    // Before its begin it cannot have ended.
+    assert_eq!(ops.close(0, Nanos(90), false), Some(Nanos(100)));
+    ops.set_ret(0, -11);
+    let got = |ops: &Ops, index| {
+        let op: Op = ops.get(index).unwrap();
+        (op.end.0, op.estimated, op.syscall().and_then(|c| c.ret), op.fault().and_then(|f| f.major))
+    };
+    assert_eq!(got(&ops, 0), (100, false, Some(-11), None));
+    assert_eq!(got(&ops, 1), (170, false, None, Some(false)));
+    assert_eq!(ops.whole.len(), 0);
+    // More than 32 bits: longer than four seconds, and a result that is an address.
+    let late = 200 + u64::from(u32::MAX);
+    assert_eq!(ops.close(2, Nanos(late), true), Some(Nanos(late)));
+    assert_eq!((ops.whole.len(), ops.is_call(2), ops.is_fault(2)), (1, true, false));
+    ops.set_ret(2, 0x7f00_0000_0000);
+    assert_eq!(got(&ops, 2), (late, true, Some(0x7f00_0000_0000), None));
+    assert_eq!(ops.close(2, Nanos(300), false), Some(Nanos(300)));
+    assert_eq!(got(&ops, 2), (300, false, Some(0x7f00_0000_0000), None));
+    assert_eq!(ops.close(3, Nanos(300), false), None);
+}
+
+#[test]
+fn a_search_from_a_place_finds_what_a_search_of_all_finds() {
+    let mut ops = Ops::default();
+    for n in 0..100_u64 {
+        // Two at each time.
+        ops.push(&op(100 + n / 2, 200, None, OpKind::LocalTimer));
+    }
+    let found = [99, 100, 101, 120, 148, 149, 500].map(|time| ops.up_to_from(0, Nanos(time)));
+    assert_eq!(found, [0, 2, 4, 42, 98, 100, 100]);
+    for time in 98..152 {
+        let all = ops.up_to(Nanos(time));
+        for begun in 0..=100 {
+            assert_eq!(ops.up_to_from(begun, Nanos(time)), all, "{begun} {time}");
+        }
+    }
+}
