@@ -13,7 +13,6 @@ use agenttrace_model::{
 use rayon::prelude::*;
 
 use crate::cursor::first_not;
-use crate::mechanism::faults::tells_completions;
 use crate::mechanism::tlb::asked;
 use crate::path::Frame;
 use crate::report::{Distribution, FaultRows, Inclusive, Migrations, Spawns, Stats, TlbFlushes};
@@ -99,6 +98,7 @@ impl Samples {
             all.filter(|(_, d)| **d == class).map(|(ns, _)| *ns).collect()
         };
         match mechanism {
+            Distribution::WakeupLatency if self.distances.is_empty() => Vec::new(),
             Distribution::WakeupLatency => {
                 Distance::ALL.map(|class| (class.name(), of(class))).to_vec()
             }
@@ -392,19 +392,16 @@ impl Gathered {
 
     /// The single durations, where their events were captured.
     fn samples(&self, index: &Index<'_>) -> Samples {
-        let has = |name: &str| index.model.captured.has(name);
-        let calls = has("raw_syscalls:sys_enter") && has("raw_syscalls:sys_exit");
-        let block = has("block:block_rq_issue") && has("block:block_rq_complete");
-        let wakings =
-            has("sched:sched_switch") && (has("sched:sched_waking") || has("sched:sched_wakeup"));
+        let told = &index.told;
         let faults = || self.minor.iter().chain(&self.major).copied().collect();
         Samples {
-            wakeups: wakings.then(|| self.wakeups.iter().map(Wakeup::latency).collect()),
+            wakeups: told.wakings.then(|| self.wakeups.iter().map(Wakeup::latency).collect()),
             distances: self.wakeups.iter().map(|w| w.distance(index.seats())).collect(),
-            faults: has("exceptions:page_fault_user").then(faults),
-            block: block
+            faults: told.faults.then(faults),
+            block: told
+                .block
                 .then(|| self.block.values().flat_map(|sum| &sum.durations).copied().collect()),
-            fsyncs: calls.then(|| self.fsyncs.clone()),
+            fsyncs: told.calls.then(|| self.fsyncs.clone()),
         }
     }
 
@@ -458,7 +455,7 @@ pub(crate) fn inclusive(
     index: &Index<'_>,
     stretches: &[Stretch],
 ) -> (Inclusive, Samples, Collected) {
-    let completions = tells_completions(index.model);
+    let completions = index.told.completions;
     let mut sums = Gathered { completions, ..Gathered::default() };
     for stretch in stretches {
         let Some(task) = index.task(stretch.task) else { continue };
@@ -483,7 +480,7 @@ pub(crate) fn inclusive(
 
 /// The single durations of many stretches, and what tables of all of them need.
 pub(crate) fn samples(index: &Index<'_>, stretches: &[Stretch]) -> (Samples, Collected) {
-    let completions = tells_completions(index.model);
+    let completions = index.told.completions;
     let new = || Gathered { brief: true, completions, ..Gathered::default() };
     let parts = stretches.par_chunks(stretches.len().div_ceil(PARTS).max(1));
     let parts: Vec<Gathered> = parts
@@ -507,34 +504,29 @@ const PARTS: usize = 32;
 
 fn finish(index: &Index<'_>, mut sums: Gathered) -> (Inclusive, Samples, Collected) {
     let model = index.model;
-    let has = |name: &str| model.captured.has(name);
-    let calls = has("raw_syscalls:sys_enter") && has("raw_syscalls:sys_exit");
-    let faults = has("exceptions:page_fault_user");
-    let block = has("block:block_rq_issue") && has("block:block_rq_complete");
-    let switches = has("sched:sched_switch");
-    let forks = has("sched:sched_process_fork") || has("task:task_newtask") || has("record:fork");
+    let told = &index.told;
     let migrations = Migrations {
         count: sums.migrations,
         cross_node: (!index.info.topology.nodes.is_empty()).then_some(sums.cross_node),
     };
     let samples = sums.samples(index);
     let inclusive = Inclusive {
-        syscalls: calls.then(|| syscall_rows(model, &sums.syscalls)),
-        faults: faults.then(|| FaultRows {
+        syscalls: told.calls.then(|| syscall_rows(model, &sums.syscalls)),
+        faults: told.faults.then(|| FaultRows {
             estimated: sums.estimated || !sums.completions,
             files: file_rows(model, &sums.files),
             minor: stats(&mut sums.minor),
             major: stats(&mut sums.major),
         }),
-        block: block.then(|| block_rows(model, std::mem::take(&mut sums.block))),
+        block: told.block.then(|| block_rows(model, std::mem::take(&mut sums.block))),
         wakeups: samples.wakeups.as_ref().map(|times| stats(&mut times.clone())),
-        run_delay: switches.then_some(sums.run_delay),
-        migrations: has("sched:sched_migrate_task").then_some(migrations),
-        spawns: forks.then_some(sums.spawns),
-        fsyncs: calls.then(|| stats(&mut sums.fsyncs)),
-        tlb_flushes: has("tlb:tlb_flush").then_some(sums.tlb),
-        cpu: switches.then_some(sums.cpu),
-        lock_waits: has("lock:contention_begin").then(|| stats(&mut sums.locks)),
+        run_delay: told.switches.then_some(sums.run_delay),
+        migrations: told.migrations.then_some(migrations),
+        spawns: told.forks.then_some(sums.spawns),
+        fsyncs: told.calls.then(|| stats(&mut sums.fsyncs)),
+        tlb_flushes: told.flushes.then_some(sums.tlb),
+        cpu: told.switches.then_some(sums.cpu),
+        lock_waits: told.contention.then(|| stats(&mut sums.locks)),
     };
     (inclusive, samples, sums.collected())
 }

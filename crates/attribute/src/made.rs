@@ -2,8 +2,8 @@
 
 use std::cell::OnceCell;
 
-use agenttrace_model::TaskId;
 use agenttrace_model::parse::{Cpu, Nanos};
+use agenttrace_model::{Step, TaskId};
 
 use crate::cause::Cause;
 use crate::cpu_lines::LineCursor;
@@ -12,6 +12,7 @@ use crate::journal::{SyncCall, syncs};
 use crate::locks::{Wait, waits};
 use crate::mechanism::faults::{FaultGroup, fault_groups};
 use crate::mechanism::metadata;
+use crate::moves::{Move, moves};
 use crate::path::{PathSegment, StepPath};
 use crate::spawn::{Spawn, spawns};
 
@@ -26,6 +27,7 @@ pub(crate) struct Made {
     faults: OnceCell<Vec<FaultGroup>>,
     waits: OnceCell<Vec<Wait>>,
     rivals: OnceCell<Vec<Rival>>,
+    moves: OnceCell<Vec<Move>>,
 }
 
 /// Another task had the CPU that the step's path waited for over `[from, to)`.
@@ -68,7 +70,7 @@ impl Made {
     pub(crate) fn waits(&self, index: &Index<'_>, work: &[Stretch]) -> &[Wait] {
         self.waits.get_or_init(|| {
             let all = &self.collected.locks;
-            let any = !all.is_empty() || !index.model.captured.has("lock:contention_begin");
+            let any = !all.is_empty() || !index.told.contention;
             let mut ops = all.iter().filter_map(|place| Some((place.task, place.get(index)?.1)));
             let mut next = ops.next();
             let mut found = Vec::new();
@@ -85,6 +87,11 @@ impl Made {
             }
             found
         })
+    }
+
+    /// The moves of its root task between CPUs, since the step before on that task.
+    pub(crate) fn moves(&self, index: &Index<'_>, step: &Step) -> &[Move] {
+        self.moves.get_or_init(|| moves(index, step))
     }
 
     /// Who ran on the CPUs that its path's run delay waited for, in the order of the path.

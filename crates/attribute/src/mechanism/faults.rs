@@ -149,8 +149,7 @@ impl Mechanism for Faults {
 }
 
 fn rows(index: &Index<'_>, groups: &[FaultGroup]) -> Table {
-    let tells = |name| index.model.captured.has(name);
-    let reads = tells("filemap:mm_filemap_add_to_page_cache");
+    let reads = index.told.cache_adds;
     let mut notes = Vec::new();
     if groups.iter().any(|g| g.kind == FaultKind::HugePage) {
         notes.push(
@@ -208,7 +207,7 @@ pub(crate) fn completed<'m>(
     index: &'m Index<'_>,
     work: &'m [Stretch],
 ) -> impl Iterator<Item = (&'m Stretch, &'m Task, Op, FaultOp)> + 'm {
-    let told = tells_completions(index.model);
+    let told = index.told.completions;
     work.iter().flat_map(move |stretch| {
         let task = index.model.tasks.get(stretch.task.0 as usize);
         let list = task.into_iter().flat_map(|task| ops(task, *stretch));
@@ -217,12 +216,6 @@ pub(crate) fn completed<'m>(
             (!told || fault.major.is_some()).then_some((stretch, task?, op, fault))
         })
     })
-}
-
-/// Whether the capture tells which faults were completed: an entry without a completion was
-/// tried again, or refused.
-pub(crate) fn tells_completions(model: &Model) -> bool {
-    ["software:minor-faults", "software:major-faults"].iter().all(|e| model.captured.has(e))
 }
 
 /// Whether a fault slept, for a block request of its own or one that another has under way.
@@ -259,7 +252,7 @@ fn on_cpu(task: &Task, op: &Op) -> Nanos {
 /// Faults in groups, the most total time first.
 pub(crate) fn fault_groups(index: &Index<'_>, faults: &[OpPlace]) -> Vec<FaultGroup> {
     let model = index.model;
-    let files_told = model.captured.has("filemap:mm_filemap_fault");
+    let files_told = index.told.fault_files;
     let mut seen: Vec<Seen> = Vec::with_capacity(faults.len());
     let mut states = StateCursor::default();
     for place in faults {

@@ -359,7 +359,7 @@ impl Mechanism for Metadata {
     fn step(&self, view: &StepView<'_>) -> Table {
         let model = view.index.model;
         let sums = view.made.metadata(view.index);
-        let reads = model.captured.has("block:block_rq_issue");
+        let reads = view.index.told.issues;
         let mut rows: Vec<(std::cmp::Reverse<Nanos>, _)> = Vec::new();
         for (nr, sum) in &sums.calls {
             let cold = |percent| (!sum.cold.is_empty()).then(|| percentile(&sum.cold, percent));
