@@ -8,9 +8,9 @@ mod input;
 mod output;
 mod pipeline;
 mod progress;
-mod scratch;
 mod snapshot;
 mod symbols;
+mod temp_file;
 
 use std::process::ExitCode;
 

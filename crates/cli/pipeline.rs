@@ -19,7 +19,7 @@ use crate::enough::{WORTH, enough, on_capture};
 use crate::input::{self, Files};
 use crate::output;
 use crate::progress::ProgressLine;
-use crate::scratch::{IN_MEMORY, TempFile};
+use crate::temp_file::{IN_MEMORY, TempFile};
 
 /// A capture that has been read.
 pub(crate) struct Loaded<'a> {

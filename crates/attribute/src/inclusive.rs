@@ -26,8 +26,6 @@ use rows::{block_rows, file_rows, syscall_rows};
 /// not be looked through for it.
 #[derive(Clone, Copy, Default, Debug)]
 pub(crate) struct Kinds {
-    pub(crate) locks: bool,
-    pub(crate) futexes: bool,
     pub(crate) reclaims: bool,
     pub(crate) pauses: bool,
     /// Durability calls.
@@ -43,6 +41,33 @@ pub(crate) struct Collected {
     pub(crate) wakeups: Vec<Wakeup>,
     /// Own times of interrupts, in the order of their frames.
     pub(crate) interrupts: Vec<(Frame, Stats)>,
+    /// Faults that were completed; waits for locks, and calls on futexes; metadata calls: by
+    /// stretch, then start. Of a session the faults alone.
+    pub(crate) faults: Vec<OpPlace>,
+    pub(crate) locks: Vec<OpPlace>,
+    pub(crate) metadata: Vec<OpPlace>,
+}
+
+/// Where an operation is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct OpPlace {
+    pub(crate) task: TaskId,
+    /// Its index in the task's operations.
+    op: u32,
+}
+
+impl OpPlace {
+    /// `None`: that many operations are never kept.
+    fn new(task: TaskId, op: usize) -> Option<Self> {
+        Some(Self { task, op: u32::try_from(op).ok()? })
+    }
+
+    /// The task and the operation.
+    #[inline(always)]
+    pub(crate) fn get<'m>(self, index: &Index<'m>) -> Option<(&'m Task, Op)> {
+        let task = index.task(self.task)?;
+        Some((task, task.ops.get(self.op as usize)?))
+    }
 }
 
 /// Single durations, for the histograms. `None`: not captured.
@@ -131,6 +156,9 @@ struct Gathered {
     block: BTreeMap<BlockKey, BlockSum>,
     wakeups: Vec<Wakeup>,
     interrupts: BTreeMap<Frame, Vec<Nanos>>,
+    fault_ops: Vec<OpPlace>,
+    lock_ops: Vec<OpPlace>,
+    metadata_ops: Vec<OpPlace>,
     run_delay: Nanos,
     cpu: Nanos,
     migrations: u64,
@@ -202,7 +230,8 @@ impl Calls {
 }
 
 impl Gathered {
-    fn op(&mut self, model: &Model, task: &Task, number: usize, op: &Op) {
+    fn op(&mut self, model: &Model, (id, task): (TaskId, &Task), number: usize, op: &Op) {
+        let place = || OpPlace::new(id, number);
         match &op.kind {
             OpKind::Syscall(call) if self.brief => {
                 let counted = !call.mark && !call.continued && !call.no_entry;
@@ -217,7 +246,12 @@ impl Gathered {
                 if !call.mark {
                     self.syscall(model, op, call);
                 }
-                self.kinds.futexes |= model.syscalls.class(call.nr) == SyscallClass::Futex;
+                let class = model.syscalls.class(call.nr);
+                if class == SyscallClass::Futex {
+                    self.lock_ops.extend(place());
+                } else if class == SyscallClass::Metadata {
+                    self.metadata_ops.extend(place());
+                }
             }
             OpKind::Fault(fault) => {
                 // An entry without a completion was tried again, or refused: the kernel
@@ -225,6 +259,7 @@ impl Gathered {
                 if self.completions && fault.major.is_none() {
                     return;
                 }
+                self.fault_ops.extend(place());
                 if self.brief {
                     self.minor.push(op.duration());
                     return;
@@ -240,7 +275,9 @@ impl Gathered {
                 }
             }
             OpKind::Lock { .. } => {
-                self.kinds.locks = true;
+                if !self.brief {
+                    self.lock_ops.extend(place());
+                }
                 self.locks.push(op.duration());
             }
             OpKind::Irq(_) | OpKind::Softirq(_) | OpKind::LocalTimer => {
@@ -331,7 +368,7 @@ impl Gathered {
     fn stretch(&mut self, index: &Index<'_>, task: &Task, stretch: Stretch) {
         for number in numbers(task, stretch) {
             let Some(op) = task.ops.get(number) else { break };
-            self.op(index.model, task, number, &op);
+            self.op(index.model, (stretch.task, task), number, &op);
         }
         self.fsyncs.extend(index.uring_syncs(stretch));
         self.states(index.model, task, stretch);
@@ -343,6 +380,7 @@ impl Gathered {
         self.fsyncs.append(&mut more.fsyncs);
         self.minor.append(&mut more.minor);
         self.wakeups.append(&mut more.wakeups);
+        self.fault_ops.append(&mut more.fault_ops);
         for (frame, mut times) in more.interrupts {
             self.interrupts.entry(frame).or_default().append(&mut times);
         }
@@ -375,6 +413,9 @@ impl Gathered {
         Collected {
             kinds: self.kinds,
             wakeups: self.wakeups,
+            faults: self.fault_ops,
+            locks: self.lock_ops,
+            metadata: self.metadata_ops,
             interrupts: times.map(|(frame, mut times)| (frame, stats(&mut times))).collect(),
         }
     }

@@ -17,7 +17,7 @@ use bytemuck::{Pod, Zeroable};
 
 use crate::lock::LockKind;
 use crate::op::{FaultOp, FdKind, Op, OpKind, SyscallOp, cost_within};
-use crate::rows::{Rows, Spill};
+use crate::scratch::{Rows, Spill};
 
 /// The operations of a task, in the order of their start.
 #[derive(Clone, Debug, Default)]

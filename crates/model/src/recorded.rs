@@ -9,7 +9,7 @@
 use agenttrace_parse::Nanos;
 use bytemuck::{Pod, Zeroable};
 
-use crate::rows::{Rows, Spill};
+use crate::scratch::{Rows, Spill};
 
 /// Of every so many events, the first one's time is kept whole.
 const BLOCK: u64 = 64;

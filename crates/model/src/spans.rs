@@ -11,7 +11,7 @@ use std::ops::Range;
 use agenttrace_parse::{Cpu, Nanos, SwitchState};
 use bytemuck::{Pod, Zeroable};
 
-use crate::rows::{Rows, Spill};
+use crate::scratch::{Rows, Spill};
 use crate::task::{Span, State, UnknownReason, WakeId};
 
 /// The states of a task: spans in time order.

@@ -12,7 +12,7 @@ use std::ops::Range;
 use agenttrace_parse::{Cpu, Nanos};
 use bytemuck::{Pod, Zeroable};
 
-use crate::rows::{Rows, Spill};
+use crate::scratch::{Rows, Spill};
 use crate::task::{TaskId, Wake, WakeId, WakeSource};
 
 /// The wakeups of a capture, in time order.

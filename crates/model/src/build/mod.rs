@@ -30,7 +30,7 @@ use crate::op::{Op, OpKind, SyscallOp};
 use crate::ops::Ops;
 use crate::recorded::Recorded;
 use crate::request::RequestTracker;
-use crate::rows::Spill;
+use crate::scratch::Spill;
 use crate::spans::Spans;
 use crate::syscall_table::{SyscallClass, SyscallTable};
 use crate::task::{Span, State, Task, TaskId, UnknownReason, Wake, WakeId};

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::{Builder, TaskState};
 use crate::model::Model;
-use crate::rows::{Scratch, ScratchFile, Spill};
+use crate::scratch::{Scratch, ScratchFile, Spill};
 
 /// Where rows go that are too many for memory.
 pub(crate) struct Spilling {

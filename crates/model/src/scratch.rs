@@ -75,39 +75,55 @@ pub(crate) struct Rows<T: 'static> {
     /// Those from `first` on.
     memory: Vec<T>,
     first: usize,
-    /// How many the file has, as they are or as they were before they were changed in memory.
-    filed: usize,
-    /// All of them, once the file is mapped.
-    mapped: Option<&'static [T]>,
-    place: Option<Box<Place>>,
-    /// A row that the file has could not be changed there.
-    failed: bool,
+    /// Where the others are.
+    place: Option<Box<Place<T>>>,
 }
 
 /// Where in the file some rows are.
 #[derive(Clone)]
-struct Place {
+struct Place<T: 'static> {
     scratch: Arc<Scratch>,
     offset: u64,
     /// Bytes.
     room: u64,
+    /// How many rows the file has, as they are or as they were before they were changed in memory.
+    filed: usize,
+    /// One of them could not be changed there.
+    failed: bool,
+    /// All of them, once the file is mapped.
+    mapped: Option<&'static [T]>,
 }
 
-impl Place {
-    fn at<T>(&self, index: usize) -> u64 {
+impl<T: Pod> Place<T> {
+    fn at(&self, index: usize) -> u64 {
         self.offset.saturating_add((index as u64).saturating_mul(size_of::<T>() as u64))
+    }
+
+    fn read(&self, rows: &mut [T], from: usize) -> io::Result<()> {
+        self.scratch.file.read_at(bytemuck::cast_slice_mut(rows), self.at(from))
+    }
+
+    fn write(&self, rows: &[T], from: usize) -> io::Result<()> {
+        self.scratch.file.write_at(bytemuck::cast_slice(rows), self.at(from))
+    }
+
+    /// These rows in the map of their file.
+    fn within(&self, map: &'static [u8]) -> Option<&'static [T]> {
+        let from = usize::try_from(self.offset).ok()?;
+        let bytes = map.get(from..from.checked_add(self.filed.checked_mul(size_of::<T>())?)?)?;
+        bytemuck::try_cast_slice(bytes).ok()
     }
 }
 
 impl<T> Default for Rows<T> {
     fn default() -> Self {
-        Self { memory: Vec::new(), first: 0, filed: 0, mapped: None, place: None, failed: false }
+        Vec::new().into()
     }
 }
 
 impl<T> From<Vec<T>> for Rows<T> {
     fn from(memory: Vec<T>) -> Self {
-        Self { memory, ..Self::default() }
+        Self { memory, first: 0, place: None }
     }
 }
 
@@ -149,34 +165,30 @@ impl<T: Pod> Spill for Rows<T> {
     fn spill(&mut self, scratch: &Arc<Scratch>) -> io::Result<()> {
         let count = self.memory.len().saturating_sub(KEPT);
         if count.saturating_mul(size_of::<T>()) >= WORTH {
-            self.file(scratch, count)?;
+            self.first = self.file(scratch, count)?;
             self.memory.drain(..count);
             self.memory.shrink_to_fit();
-            self.first = self.filed;
         }
         Ok(())
     }
 
     fn close(&mut self) -> io::Result<()> {
-        let Some(scratch) = self.place.as_deref().map(|place| Arc::clone(&place.scratch)) else {
-            return Ok(());
-        };
-        if self.failed || self.file(&scratch, self.memory.len()).is_err() {
-            return self.restore();
+        let Some(place) = &self.place else { return Ok(()) };
+        let (scratch, failed) = (Arc::clone(&place.scratch), place.failed);
+        match self.file(&scratch, self.memory.len()) {
+            Ok(filed) if !failed => {
+                (self.memory, self.first) = (Vec::new(), filed);
+                Ok(())
+            }
+            _ => self.restore(),
         }
-        (self.memory, self.first) = (Vec::new(), self.filed);
-        Ok(())
     }
 
     fn settle(&mut self) -> io::Result<()> {
-        let Some(place) = self.place.as_deref() else { return Ok(()) };
-        match place.scratch.map().ok().and_then(|map| self.within(map)) {
-            Some(rows) => {
-                *self = Self { mapped: Some(rows), ..Self::default() };
-                Ok(())
-            }
-            None => self.restore(),
-        }
+        let Some(place) = &mut self.place else { return Ok(()) };
+        place.mapped = place.scratch.map().ok().and_then(|map| place.within(map));
+        self.first = 0;
+        if place.mapped.is_none() { self.restore() } else { Ok(()) }
     }
 }
 
@@ -184,8 +196,8 @@ impl<T: Pod> Rows<T> {
     /// All of them, once they are settled; while they grow, those in memory.
     #[inline]
     pub(crate) fn settled(&self) -> &[T] {
-        match self.mapped {
-            Some(rows) => rows,
+        match &self.place {
+            Some(place) => place.mapped.unwrap_or(&self.memory),
             None => &self.memory,
         }
     }
@@ -193,10 +205,8 @@ impl<T: Pod> Rows<T> {
     /// How many there are, wherever they are.
     #[inline]
     pub(crate) fn count(&self) -> usize {
-        match self.mapped {
-            Some(rows) => rows.len(),
-            None => self.filed.max(self.first.saturating_add(self.memory.len())),
-        }
+        let known = self.first.saturating_add(self.memory.len());
+        self.place.as_ref().map_or(known, |place| place.filed.max(known))
     }
 
     /// One more.
@@ -216,10 +226,10 @@ impl<T: Pod> Rows<T> {
 
     #[cold]
     fn read_file(&self, index: usize) -> Option<T> {
-        let place = self.place.as_deref().filter(|_| index < self.filed)?;
-        let mut row = T::zeroed();
-        place.scratch.file.read_at(bytemuck::bytes_of_mut(&mut row), place.at::<T>(index)).ok()?;
-        Some(row)
+        let place = self.place.as_ref().filter(|place| index < place.filed)?;
+        let mut row = [T::zeroed()];
+        place.read(&mut row, index).ok()?;
+        row.first().copied()
     }
 
     /// One more, and its index. Only while they grow.
@@ -247,16 +257,14 @@ impl<T: Pod> Rows<T> {
     pub(crate) fn replace(&mut self, index: usize, row: T) {
         match self.in_memory(index) {
             Some(old) => *old = row,
-            None => self.replace_in_file(index, &row),
+            None => self.replace_in_file(index, row),
         }
     }
 
     #[cold]
-    fn replace_in_file(&mut self, index: usize, row: &T) {
-        if let Some(place) = self.place.as_deref().filter(|_| index < self.filed) {
-            let written =
-                place.scratch.file.write_at(bytemuck::bytes_of(row), place.at::<T>(index));
-            self.failed |= written.is_err();
+    fn replace_in_file(&mut self, index: usize, row: T) {
+        if let Some(place) = self.place.as_mut().filter(|place| index < place.filed) {
+            place.failed |= place.write(&[row], index).is_err();
         }
     }
 
@@ -266,52 +274,46 @@ impl<T: Pod> Rows<T> {
     /// # Errors
     /// Those of the file.
     pub(crate) fn hold(&mut self, from: usize, count: usize) -> io::Result<usize> {
-        let Some(place) = self.place.clone() else { return Ok(self.memory.len()) };
-        self.file(&place.scratch, self.memory.len())?;
-        // It may have a new place now.
-        let Some(place) = self.place.as_deref() else { return Ok(self.memory.len()) };
-        let end = from.saturating_add(count).min(self.filed);
+        let Some(place) = &self.place else { return Ok(self.memory.len()) };
+        let scratch = Arc::clone(&place.scratch);
+        let filed = self.file(&scratch, self.memory.len())?;
+        let end = from.saturating_add(count).min(filed);
         self.memory.resize(end.saturating_sub(from), T::zeroed());
-        let bytes = bytemuck::cast_slice_mut(&mut self.memory);
-        place.scratch.file.read_at(bytes, place.at::<T>(from))?;
         self.first = from;
+        self.place.as_ref().map_or(Ok(()), |place| place.read(&mut self.memory, from))?;
         Ok(end)
     }
 
-    /// These rows in the map of their file.
-    fn within(&self, map: &'static [u8]) -> Option<&'static [T]> {
-        let from = usize::try_from(self.place.as_deref()?.offset).ok()?;
-        let bytes = map.get(from..from.checked_add(self.filed.checked_mul(size_of::<T>())?)?)?;
-        bytemuck::try_cast_slice(bytes).ok()
-    }
-
-    /// Writes the first `count` of the rows in memory to their place in the file.
-    fn file(&mut self, scratch: &Arc<Scratch>, count: usize) -> io::Result<()> {
-        let Some(rows) = self.memory.get(..count) else { return Ok(()) };
-        let end = self.filed.max(self.first.saturating_add(count));
-        let bytes = |rows: usize| (rows as u64).saturating_mul(size_of::<T>() as u64);
+    /// Writes the first `count` of the rows in memory to their place in the file. Returns how
+    /// many the file has.
+    fn file(&mut self, scratch: &Arc<Scratch>, count: usize) -> io::Result<usize> {
+        let rows = self.memory.get(..count).unwrap_or_default();
         let place = self.place.get_or_insert_with(|| {
-            Box::new(Place { scratch: Arc::clone(scratch), offset: 0, room: 0 })
+            let scratch = Arc::clone(scratch);
+            let (offset, room, filed) = (0, 0, 0);
+            Box::new(Place { scratch, offset, room, filed, failed: false, mapped: None })
         });
+        let end = place.filed.max(self.first.saturating_add(count));
+        let bytes = |rows: usize| (rows as u64).saturating_mul(size_of::<T>() as u64);
         if bytes(end) > place.room {
             let room = bytes(end).max(place.room.saturating_mul(4)).max(ROOM);
-            let to = place.scratch.reserve(room);
-            copy(&*place.scratch.file, place.offset, to, bytes(self.filed))?;
+            let to = scratch.reserve(room);
+            copy(&*scratch.file, place.offset, to, bytes(place.filed))?;
             (place.offset, place.room) = (to, room);
         }
-        place.scratch.file.write_at(bytemuck::cast_slice(rows), place.at::<T>(self.first))?;
-        self.filed = end;
-        Ok(())
+        place.write(rows, self.first)?;
+        place.filed = end;
+        Ok(end)
     }
 
     /// All rows back into memory.
     fn restore(&mut self) -> io::Result<()> {
-        if self.failed {
+        let Some(place) = &self.place else { return Ok(()) };
+        if place.failed {
             return Err(io::Error::other("a row could not be written to the temporary file"));
         }
-        let Some(place) = self.place.as_deref() else { return Ok(()) };
-        let mut all = vec![T::zeroed(); self.filed];
-        place.scratch.file.read_at(bytemuck::cast_slice_mut(&mut all), place.offset)?;
+        let mut all = vec![T::zeroed(); place.filed];
+        place.read(&mut all, 0)?;
         // What is in memory is newer than what the file has of it.
         let beyond = all.split_off(self.first.min(all.len()));
         let beyond = beyond.into_iter().skip(self.memory.len());

@@ -87,6 +87,10 @@ fn finish(numbers: &mut Rows<u64>, bytes: &mut Rows<u8>) -> io::Result<()> {
     bytes.settle()
 }
 
+fn mapped<T>(rows: &Rows<T>) -> bool {
+    rows.place.as_ref().is_some_and(|place| place.mapped.is_some())
+}
+
 fn assert_all(numbers: &Rows<u64>, bytes: &Rows<u8>) {
     let expected = |n: u64| match n {
         7 => 7_000_000,
@@ -116,9 +120,14 @@ fn rows_of_a_file_are_those_that_were_pushed_and_changed() {
     // 1.6 MB of numbers did not fit into their first room, and moved once.
     assert!(file.bytes.lock().unwrap().len() > 1_600_000 + (1 << 20));
     finish(&mut numbers, &mut bytes).unwrap();
-    assert!(numbers.mapped.is_some() && bytes.mapped.is_some());
+    assert!(mapped(&numbers) && mapped(&bytes));
     assert_all(&numbers, &bytes);
     assert_eq!([numbers.read(7), numbers.read(200_000)], [Some(7_000_000), None]);
+}
+
+#[test]
+fn rows_in_memory_take_no_more_than_a_vector_and_two_words() {
+    assert_eq!(size_of::<Rows<u64>>(), 40);
 }
 
 #[test]
@@ -171,7 +180,7 @@ fn a_file_that_cannot_be_mapped_is_read() {
     // From the middle of last changes too.
     numbers.hold(60_000, 60_000).unwrap();
     finish(&mut numbers, &mut bytes).unwrap();
-    assert!(numbers.mapped.is_none());
+    assert!(!mapped(&numbers));
     assert_all(&numbers, &bytes);
 }
 
