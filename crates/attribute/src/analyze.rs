@@ -2,7 +2,8 @@
 
 mod segments;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::cell::OnceCell;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use agenttrace_model::parse::{CaptureInfo, Diagnostics, Nanos, Totals};
@@ -10,7 +11,7 @@ use agenttrace_model::{Model, Step, Windows};
 use rayon::prelude::*;
 
 use crate::cause::{Cause, Resource};
-use crate::cells::{CellSum, Cells};
+use crate::cells::{CellKey, CellSum, Cells};
 use crate::coverage::coverage;
 use crate::histogram::histograms;
 use crate::inclusive::{Index, Stretch, inclusive, samples, step_tasks, union, work};
@@ -300,10 +301,10 @@ fn step<'m>(
     work: &[Stretch],
     scratch: &mut Scratch<'m>,
 ) -> Done {
-    let checked = path(input, shared, number, &mut scratch.walk);
+    let mut checked = path(input, shared, number, &mut scratch.walk);
     let parts = shared.parts.get(number).map(Vec::as_slice).unwrap_or_default();
     let counted = session::by_cause(&checked.path.segments, parts);
-    let report = step_report(input, shared, work, number, &checked, &mut scratch.texts);
+    let report = step_report(input, shared, work, number, &mut checked, &mut scratch.texts);
     scratch.walk.keep(checked.path);
     Done { report, rows: Vec::new(), broken: checked.broken, counted }
 }
@@ -424,18 +425,26 @@ pub fn conservation(
 
 /// Cause x resource x under, the largest cause first, the rows of one cause together.
 fn exclusive(path: &Cells) -> Vec<ExclusiveRow> {
-    let mut cells: BTreeMap<(Cause, Resource, Option<Cause>), Nanos> = BTreeMap::new();
-    let mut causes: BTreeMap<Cause, Nanos> = BTreeMap::new();
-    for CellSum { key, ns, .. } in path.iter() {
-        *cells.entry((key.cause, key.resource, key.under)).or_default() += *ns;
-        *causes.entry(key.cause).or_default() += *ns;
+    // There are few kinds of time, however many cells.
+    let mut rows: Vec<ExclusiveRow> = Vec::new();
+    let mut causes = [Nanos::ZERO; Cause::ALL.len()];
+    for CellSum { key: CellKey { cause, resource, under, .. }, ns, .. } in path.iter() {
+        let same =
+            |r: &&mut ExclusiveRow| (r.cause, r.resource, r.under) == (*cause, *resource, *under);
+        match rows.iter_mut().find(same) {
+            Some(row) => row.ns += *ns,
+            None => {
+                let (cause, resource, under) = (*cause, *resource, *under);
+                rows.push(ExclusiveRow { cause, resource, under, ns: *ns });
+            }
+        }
+        if let Some(sum) = causes.get_mut(*cause as usize) {
+            *sum += *ns;
+        }
     }
-    let mut rows: Vec<ExclusiveRow> = cells
-        .into_iter()
-        .map(|((cause, resource, under), ns)| ExclusiveRow { cause, resource, under, ns })
-        .collect();
-    let total = |cause: Cause| causes.get(&cause).copied().unwrap_or_default();
-    rows.sort_by(|a, b| {
+    let total = |cause: Cause| causes.get(cause as usize).copied().unwrap_or_default();
+    rows.shrink_to_fit();
+    rows.sort_unstable_by(|a, b| {
         (total(b.cause), a.cause, b.ns, a.resource, a.under).cmp(&(
             total(a.cause),
             b.cause,
@@ -463,7 +472,7 @@ fn step_report(
     shared: &Shared<'_>,
     work: &[Stretch],
     number: usize,
-    checked: &Checked,
+    checked: &mut Checked,
     texts: &mut Texts,
 ) -> Option<StepReport> {
     let model = input.model;
@@ -502,6 +511,7 @@ fn step_report(
         inferred,
         broken: checked.broken.as_deref(),
         stacks: stacks.as_ref(),
+        tasks: OnceCell::new(),
         made: &made,
         tracing: &tracing,
     };
@@ -521,7 +531,7 @@ fn step_report(
         times_median: None,
         tool_median: Nanos::ZERO,
         extra: step.extra.clone(),
-        exclusive: checked.rows.clone(),
+        exclusive: std::mem::take(&mut checked.rows),
         segments: segments(model, checked, texts),
         inclusive,
         details,

@@ -140,6 +140,12 @@ impl<'d> Detail<'d> {
             notes: table.map(|t| t.notes.as_slice()).unwrap_or_default(),
         }
     }
+
+    /// Whether it says no more than its head.
+    #[must_use]
+    pub fn is_empty(self) -> bool {
+        self.rows.is_none_or(Rows::is_empty) && self.more == 0 && self.notes.is_empty()
+    }
 }
 
 impl<'d> Rows<'d> {
@@ -314,6 +320,7 @@ mod tests {
         let got: Vec<_> = details.iter().map(|d| (d.id, rows(d), d.more, d.notes.len())).collect();
         assert_eq!(got, [("a", Some(0), 0, 0), ("b", None, 0, 0), ("c", Some(2), 1, 1)]);
         assert_eq!(details.filled.len(), 1);
+        assert_eq!(details.iter().map(Detail::is_empty).collect::<Vec<_>>(), [true, true, false]);
         let rows: Vec<_> = details.get("c").and_then(|d| d.rows).unwrap().iter().collect();
         assert_eq!(rows[1], [Value::Text("y".into()), Value::Number(2)]);
         // Earlier in the order, and in place of what was there.

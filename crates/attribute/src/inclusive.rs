@@ -13,7 +13,6 @@ use agenttrace_model::{
 use rayon::prelude::*;
 
 use crate::cursor::first_not;
-use crate::mechanism::faults::tells_completions;
 use crate::mechanism::tlb::asked;
 use crate::path::Frame;
 use crate::report::{Distribution, FaultRows, Inclusive, Migrations, Spawns, Stats, TlbFlushes};
@@ -26,8 +25,6 @@ use rows::{block_rows, file_rows, syscall_rows};
 /// not be looked through for it.
 #[derive(Clone, Copy, Default, Debug)]
 pub(crate) struct Kinds {
-    pub(crate) locks: bool,
-    pub(crate) futexes: bool,
     pub(crate) reclaims: bool,
     pub(crate) pauses: bool,
     /// Durability calls.
@@ -43,6 +40,33 @@ pub(crate) struct Collected {
     pub(crate) wakeups: Vec<Wakeup>,
     /// Own times of interrupts, in the order of their frames.
     pub(crate) interrupts: Vec<(Frame, Stats)>,
+    /// Faults that were completed; waits for locks, and calls on futexes; metadata calls: by
+    /// stretch, then start. Of a session the faults alone.
+    pub(crate) faults: Vec<OpPlace>,
+    pub(crate) locks: Vec<OpPlace>,
+    pub(crate) metadata: Vec<OpPlace>,
+}
+
+/// Where an operation is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct OpPlace {
+    pub(crate) task: TaskId,
+    /// Its index in the task's operations.
+    op: u32,
+}
+
+impl OpPlace {
+    /// `None`: that many operations are never kept.
+    fn new(task: TaskId, op: usize) -> Option<Self> {
+        Some(Self { task, op: u32::try_from(op).ok()? })
+    }
+
+    /// The task and the operation.
+    #[inline(always)]
+    pub(crate) fn get<'m>(self, index: &Index<'m>) -> Option<(&'m Task, Op)> {
+        let task = index.task(self.task)?;
+        Some((task, task.ops.get(self.op as usize)?))
+    }
 }
 
 /// Single durations, for the histograms. `None`: not captured.
@@ -74,6 +98,7 @@ impl Samples {
             all.filter(|(_, d)| **d == class).map(|(ns, _)| *ns).collect()
         };
         match mechanism {
+            Distribution::WakeupLatency if self.distances.is_empty() => Vec::new(),
             Distribution::WakeupLatency => {
                 Distance::ALL.map(|class| (class.name(), of(class))).to_vec()
             }
@@ -131,6 +156,9 @@ struct Gathered {
     block: BTreeMap<BlockKey, BlockSum>,
     wakeups: Vec<Wakeup>,
     interrupts: BTreeMap<Frame, Vec<Nanos>>,
+    fault_ops: Vec<OpPlace>,
+    lock_ops: Vec<OpPlace>,
+    metadata_ops: Vec<OpPlace>,
     run_delay: Nanos,
     cpu: Nanos,
     migrations: u64,
@@ -202,7 +230,8 @@ impl Calls {
 }
 
 impl Gathered {
-    fn op(&mut self, model: &Model, task: &Task, number: usize, op: &Op) {
+    fn op(&mut self, model: &Model, (id, task): (TaskId, &Task), number: usize, op: &Op) {
+        let place = || OpPlace::new(id, number);
         match &op.kind {
             OpKind::Syscall(call) if self.brief => {
                 let counted = !call.mark && !call.continued && !call.no_entry;
@@ -217,7 +246,12 @@ impl Gathered {
                 if !call.mark {
                     self.syscall(model, op, call);
                 }
-                self.kinds.futexes |= model.syscalls.class(call.nr) == SyscallClass::Futex;
+                let class = model.syscalls.class(call.nr);
+                if class == SyscallClass::Futex {
+                    self.lock_ops.extend(place());
+                } else if class == SyscallClass::Metadata {
+                    self.metadata_ops.extend(place());
+                }
             }
             OpKind::Fault(fault) => {
                 // An entry without a completion was tried again, or refused: the kernel
@@ -225,6 +259,7 @@ impl Gathered {
                 if self.completions && fault.major.is_none() {
                     return;
                 }
+                self.fault_ops.extend(place());
                 if self.brief {
                     self.minor.push(op.duration());
                     return;
@@ -240,7 +275,9 @@ impl Gathered {
                 }
             }
             OpKind::Lock { .. } => {
-                self.kinds.locks = true;
+                if !self.brief {
+                    self.lock_ops.extend(place());
+                }
                 self.locks.push(op.duration());
             }
             OpKind::Irq(_) | OpKind::Softirq(_) | OpKind::LocalTimer => {
@@ -331,7 +368,7 @@ impl Gathered {
     fn stretch(&mut self, index: &Index<'_>, task: &Task, stretch: Stretch) {
         for number in numbers(task, stretch) {
             let Some(op) = task.ops.get(number) else { break };
-            self.op(index.model, task, number, &op);
+            self.op(index.model, (stretch.task, task), number, &op);
         }
         self.fsyncs.extend(index.uring_syncs(stretch));
         self.states(index.model, task, stretch);
@@ -343,6 +380,7 @@ impl Gathered {
         self.fsyncs.append(&mut more.fsyncs);
         self.minor.append(&mut more.minor);
         self.wakeups.append(&mut more.wakeups);
+        self.fault_ops.append(&mut more.fault_ops);
         for (frame, mut times) in more.interrupts {
             self.interrupts.entry(frame).or_default().append(&mut times);
         }
@@ -354,19 +392,16 @@ impl Gathered {
 
     /// The single durations, where their events were captured.
     fn samples(&self, index: &Index<'_>) -> Samples {
-        let has = |name: &str| index.model.captured.has(name);
-        let calls = has("raw_syscalls:sys_enter") && has("raw_syscalls:sys_exit");
-        let block = has("block:block_rq_issue") && has("block:block_rq_complete");
-        let wakings =
-            has("sched:sched_switch") && (has("sched:sched_waking") || has("sched:sched_wakeup"));
+        let told = &index.told;
         let faults = || self.minor.iter().chain(&self.major).copied().collect();
         Samples {
-            wakeups: wakings.then(|| self.wakeups.iter().map(Wakeup::latency).collect()),
+            wakeups: told.wakings.then(|| self.wakeups.iter().map(Wakeup::latency).collect()),
             distances: self.wakeups.iter().map(|w| w.distance(index.seats())).collect(),
-            faults: has("exceptions:page_fault_user").then(faults),
-            block: block
+            faults: told.faults.then(faults),
+            block: told
+                .block
                 .then(|| self.block.values().flat_map(|sum| &sum.durations).copied().collect()),
-            fsyncs: calls.then(|| self.fsyncs.clone()),
+            fsyncs: told.calls.then(|| self.fsyncs.clone()),
         }
     }
 
@@ -375,6 +410,9 @@ impl Gathered {
         Collected {
             kinds: self.kinds,
             wakeups: self.wakeups,
+            faults: self.fault_ops,
+            locks: self.lock_ops,
+            metadata: self.metadata_ops,
             interrupts: times.map(|(frame, mut times)| (frame, stats(&mut times))).collect(),
         }
     }
@@ -417,7 +455,7 @@ pub(crate) fn inclusive(
     index: &Index<'_>,
     stretches: &[Stretch],
 ) -> (Inclusive, Samples, Collected) {
-    let completions = tells_completions(index.model);
+    let completions = index.told.completions;
     let mut sums = Gathered { completions, ..Gathered::default() };
     for stretch in stretches {
         let Some(task) = index.task(stretch.task) else { continue };
@@ -442,7 +480,7 @@ pub(crate) fn inclusive(
 
 /// The single durations of many stretches, and what tables of all of them need.
 pub(crate) fn samples(index: &Index<'_>, stretches: &[Stretch]) -> (Samples, Collected) {
-    let completions = tells_completions(index.model);
+    let completions = index.told.completions;
     let new = || Gathered { brief: true, completions, ..Gathered::default() };
     let parts = stretches.par_chunks(stretches.len().div_ceil(PARTS).max(1));
     let parts: Vec<Gathered> = parts
@@ -466,34 +504,29 @@ const PARTS: usize = 32;
 
 fn finish(index: &Index<'_>, mut sums: Gathered) -> (Inclusive, Samples, Collected) {
     let model = index.model;
-    let has = |name: &str| model.captured.has(name);
-    let calls = has("raw_syscalls:sys_enter") && has("raw_syscalls:sys_exit");
-    let faults = has("exceptions:page_fault_user");
-    let block = has("block:block_rq_issue") && has("block:block_rq_complete");
-    let switches = has("sched:sched_switch");
-    let forks = has("sched:sched_process_fork") || has("task:task_newtask") || has("record:fork");
+    let told = &index.told;
     let migrations = Migrations {
         count: sums.migrations,
         cross_node: (!index.info.topology.nodes.is_empty()).then_some(sums.cross_node),
     };
     let samples = sums.samples(index);
     let inclusive = Inclusive {
-        syscalls: calls.then(|| syscall_rows(model, &sums.syscalls)),
-        faults: faults.then(|| FaultRows {
+        syscalls: told.calls.then(|| syscall_rows(model, &sums.syscalls)),
+        faults: told.faults.then(|| FaultRows {
             estimated: sums.estimated || !sums.completions,
             files: file_rows(model, &sums.files),
             minor: stats(&mut sums.minor),
             major: stats(&mut sums.major),
         }),
-        block: block.then(|| block_rows(model, std::mem::take(&mut sums.block))),
+        block: told.block.then(|| block_rows(model, std::mem::take(&mut sums.block))),
         wakeups: samples.wakeups.as_ref().map(|times| stats(&mut times.clone())),
-        run_delay: switches.then_some(sums.run_delay),
-        migrations: has("sched:sched_migrate_task").then_some(migrations),
-        spawns: forks.then_some(sums.spawns),
-        fsyncs: calls.then(|| stats(&mut sums.fsyncs)),
-        tlb_flushes: has("tlb:tlb_flush").then_some(sums.tlb),
-        cpu: switches.then_some(sums.cpu),
-        lock_waits: has("lock:contention_begin").then(|| stats(&mut sums.locks)),
+        run_delay: told.switches.then_some(sums.run_delay),
+        migrations: told.migrations.then_some(migrations),
+        spawns: told.forks.then_some(sums.spawns),
+        fsyncs: told.calls.then(|| stats(&mut sums.fsyncs)),
+        tlb_flushes: told.flushes.then_some(sums.tlb),
+        cpu: told.switches.then_some(sums.cpu),
+        lock_waits: told.contention.then(|| stats(&mut sums.locks)),
     };
     (inclusive, samples, sums.collected())
 }

@@ -33,6 +33,7 @@ mod steal;
 mod survey;
 mod throttle;
 pub mod timeline;
+mod told;
 mod tools;
 mod tracing;
 mod uring;

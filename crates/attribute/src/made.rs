@@ -2,16 +2,17 @@
 
 use std::cell::OnceCell;
 
-use agenttrace_model::TaskId;
 use agenttrace_model::parse::{Cpu, Nanos};
+use agenttrace_model::{Step, TaskId};
 
 use crate::cause::Cause;
 use crate::cpu_lines::LineCursor;
-use crate::inclusive::{Collected, Index, Kinds, Stretch};
+use crate::inclusive::{Collected, Index, Stretch};
 use crate::journal::{SyncCall, syncs};
 use crate::locks::{Wait, waits};
 use crate::mechanism::faults::{FaultGroup, fault_groups};
 use crate::mechanism::metadata;
+use crate::moves::{Move, moves};
 use crate::path::{PathSegment, StepPath};
 use crate::spawn::{Spawn, spawns};
 
@@ -26,6 +27,7 @@ pub(crate) struct Made {
     faults: OnceCell<Vec<FaultGroup>>,
     waits: OnceCell<Vec<Wait>>,
     rivals: OnceCell<Vec<Rival>>,
+    moves: OnceCell<Vec<Move>>,
 }
 
 /// Another task had the CPU that the step's path waited for over `[from, to)`.
@@ -44,8 +46,8 @@ impl Made {
     }
 
     /// What its tasks did with names and inodes.
-    pub(crate) fn metadata(&self, index: &Index<'_>, work: &[Stretch]) -> &metadata::Sums {
-        self.metadata.get_or_init(|| metadata::sums(index, work))
+    pub(crate) fn metadata(&self, index: &Index<'_>) -> &metadata::Sums {
+        self.metadata.get_or_init(|| metadata::sums(index, &self.collected.metadata))
     }
 
     /// Its finished durability calls.
@@ -60,16 +62,36 @@ impl Made {
     }
 
     /// Its faults in groups, the most total time first.
-    pub(crate) fn faults(&self, index: &Index<'_>, work: &[Stretch]) -> &[FaultGroup] {
-        self.faults.get_or_init(|| fault_groups(index, work))
+    pub(crate) fn faults(&self, index: &Index<'_>) -> &[FaultGroup] {
+        self.faults.get_or_init(|| fault_groups(index, &self.collected.faults))
     }
 
     /// Its waits for locks, by stretch of work and start.
     pub(crate) fn waits(&self, index: &Index<'_>, work: &[Stretch]) -> &[Wait] {
-        let Kinds { locks, futexes, .. } = self.collected.kinds;
-        let any = locks || futexes || !index.model.captured.has("lock:contention_begin");
-        let work = if any { work } else { &[] };
-        self.waits.get_or_init(|| work.iter().flat_map(|s| waits(index.model, *s)).collect())
+        self.waits.get_or_init(|| {
+            let all = &self.collected.locks;
+            let any = !all.is_empty() || !index.told.contention;
+            let mut ops = all.iter().filter_map(|place| Some((place.task, place.get(index)?.1)));
+            let mut next = ops.next();
+            let mut found = Vec::new();
+            for stretch in if any { work } else { &[] } {
+                let mut own = Vec::new();
+                while let Some((task, op)) = next
+                    && task == stretch.task
+                    && op.start < stretch.to
+                {
+                    own.push(op);
+                    next = ops.next();
+                }
+                found.extend(waits(index.model, *stretch, &own));
+            }
+            found
+        })
+    }
+
+    /// The moves of its root task between CPUs, since the step before on that task.
+    pub(crate) fn moves(&self, index: &Index<'_>, step: &Step) -> &[Move] {
+        self.moves.get_or_init(|| moves(index, step))
     }
 
     /// Who ran on the CPUs that its path's run delay waited for, in the order of the path.

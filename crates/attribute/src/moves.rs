@@ -133,16 +133,16 @@ fn compare(before: u64, after: u64, least: u64, times: u64, of: u64) -> Effect {
 }
 
 /// The moves of a step's root task in the step, and since the step before on that task.
-pub(crate) fn moves(index: &Index<'_>, steps: &[Step], step: &Step) -> Vec<Move> {
+pub(crate) fn moves(index: &Index<'_>, step: &Step) -> Vec<Move> {
     let Some(task) = index.task(step.root) else { return Vec::new() };
     let last = task.migrations.partition_point(|(time, _, _)| *time < step.end);
     if last == 0 {
         return Vec::new();
     }
     // Steps are in the order of their start.
+    let steps = index.steps_of(step.root);
     let place = steps.partition_point(|s| s.start < step.start);
-    let before =
-        steps.iter().take(place).rev().find(|s| s.root == step.root && s.end <= step.start);
+    let before = steps.iter().take(place).rev().find(|s| s.end <= step.start);
     let since = before.map_or(step.start, |s| s.end);
     let first = task.migrations.partition_point(|(time, _, _)| *time < since);
     let list = task.migrations.get(first..last).unwrap_or_default();

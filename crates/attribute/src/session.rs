@@ -8,7 +8,7 @@ use agenttrace_model::{Step, TaskId};
 
 use crate::cause::Cause;
 use crate::path::PathSegment;
-use crate::report::{RankRow, StepReport, ToolRow};
+use crate::report::{RankRow, StepReport, ToolRow, Verdict};
 use crate::stats::{human, mean, percentile, plural, ratio};
 use crate::verdict;
 
@@ -151,11 +151,13 @@ pub(crate) fn ranking(
     let wall: Nanos = totals.values().map(|(ns, _)| *ns).sum();
     let mut rows: Vec<_> = totals.into_iter().collect();
     rows.sort_by_key(|(cause, (ns, _))| (Reverse(*ns), *cause));
+    let said = said(steps);
     let rows = rows
         .into_iter()
         .enumerate()
         .map(|(index, (cause, (ns, count)))| {
-            let (failure_mode, first_fix) = words(steps, cause);
+            let said = said.get(&cause).map(Vec::as_slice).unwrap_or_default();
+            let (failure_mode, first_fix) = words(said, cause);
             RankRow {
                 rank: index + 1,
                 cause,
@@ -170,32 +172,47 @@ pub(crate) fn ranking(
     (rows, wall)
 }
 
+/// A verdict on a cause.
+struct Said<'r> {
+    /// The cause is the one that its step's first verdict is about.
+    first: bool,
+    verdict: &'r Verdict,
+    /// What it holds of the cause: it may be about others as well.
+    ns: Nanos,
+}
+
+/// The verdicts on each cause, in the order of the steps.
+fn said(steps: &[StepReport]) -> BTreeMap<Cause, Vec<Said<'_>>> {
+    let mut said: BTreeMap<Cause, Vec<Said<'_>>> = BTreeMap::new();
+    for step in steps {
+        for (place, verdict) in step.verdicts.iter().enumerate() {
+            for (cause, ns) in &verdict.causes {
+                let first = place == 0 && verdict.cause == *cause;
+                said.entry(*cause).or_default().push(Said { first, verdict, ns: *ns });
+            }
+        }
+    }
+    said
+}
+
 /// The failure mode that cost most of this cause, and the first fix of the verdict that
 /// holds most of it. The steps that have the cause as their first verdict speak before the
 /// others; a verdict about several causes counts with what it holds of this one.
-fn words(steps: &[StepReport], cause: Cause) -> (String, String) {
+fn words(said: &[Said<'_>], cause: Cause) -> (String, String) {
     let mut modes: BTreeMap<&str, (bool, Nanos)> = BTreeMap::new();
-    let verdicts = || {
-        steps.iter().flat_map(|step| {
-            step.verdicts.iter().enumerate().filter_map(|(place, v)| {
-                // What it holds of this cause: it may be about others as well.
-                let (_, ns) = v.causes.iter().find(|(about, _)| *about == cause)?;
-                Some((place == 0 && v.cause == cause, v, *ns))
-            })
-        })
-    };
-    for (first, verdict, ns) in verdicts() {
+    for Said { first, verdict, ns } in said {
         let sum = modes.entry(verdict.failure_mode).or_default();
-        sum.0 |= first;
-        sum.1 += ns;
+        sum.0 |= *first;
+        sum.1 += *ns;
     }
     let Some((mode, _)) = modes.iter().max_by_key(|(mode, sum)| (**sum, Reverse(**mode))) else {
         return (verdict::general_failure_mode(cause).to_owned(), String::new());
     };
-    let fix = verdicts()
-        .filter(|(_, v, _)| v.failure_mode == *mode && !v.recommendations.is_empty())
-        .reduce(|best, other| if other.2 > best.2 { other } else { best })
-        .and_then(|(_, v, _)| v.recommendations.first())
+    let fix = said
+        .iter()
+        .filter(|s| s.verdict.failure_mode == *mode && !s.verdict.recommendations.is_empty())
+        .reduce(|best, other| if other.ns > best.ns { other } else { best })
+        .and_then(|s| s.verdict.recommendations.first())
         .map(|r| r.text.clone().into_owned());
     ((*mode).to_owned(), fix.unwrap_or_default())
 }

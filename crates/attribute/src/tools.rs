@@ -159,11 +159,12 @@ impl<'m> Tools<'m> {
 }
 
 /// The sums of a path by cause alone.
-fn by_cause(rows: &[ExclusiveRow]) -> BTreeMap<Cause, Nanos> {
-    let mut sums = BTreeMap::new();
-    for row in rows {
-        *sums.entry(row.cause).or_default() += row.ns;
-    }
+fn by_cause(rows: &[ExclusiveRow]) -> Vec<(Cause, Nanos)> {
+    // The rows of a cause stand together.
+    let of =
+        |rows: &[ExclusiveRow]| Some((rows.first()?.cause, rows.iter().map(|row| row.ns).sum()));
+    let mut sums: Vec<_> = rows.chunk_by(|a, b| a.cause == b.cause).filter_map(of).collect();
+    sums.sort_unstable_by_key(|(cause, _)| *cause);
     sums
 }
 

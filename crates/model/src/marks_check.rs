@@ -124,8 +124,16 @@ fn anybody_ran<'m>(model: &'m Model, step: &Step, families: &mut Families<'m>) -
     let (from, to) = reach(step);
     let root = model.task(step.root);
     let runs = |task: &Task| {
-        task.spans(from, to).any(|(_, _, _, span)| span.state == State::Running)
-            || task.ops.get(task.ops.up_to(from)).is_some_and(|op| op.start < to)
+        // Most of a family are dead by then, or sleep until the end: their last state tells.
+        let last = task.states.last().filter(|last| last.start <= from);
+        match last {
+            Some(last) if last.state != State::Running => {}
+            _ if task.spans(from, to).any(|(_, _, _, s)| s.state == State::Running) => return true,
+            _ => {}
+        }
+        let last = task.ops.len().checked_sub(1).and_then(|last| task.ops.get(last));
+        last.is_some_and(|op| op.start > from)
+            && task.ops.get(task.ops.up_to(from)).is_some_and(|op| op.start < to)
     };
     if runs(root) {
         return Some(true);

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use agenttrace_parse::{CaptureInfo, Nanos, Pid, StepFile, StepId, StepMark, Tid};
+use rustc_hash::FxHashMap;
 
 use crate::clocks::{self, ClockMap, Known, map_clock};
 use crate::marks::MarkEdge;
@@ -201,6 +202,14 @@ pub fn place_marks(
         notes.extend(map.notes.iter().cloned());
         notes.extend(disagreement(map, &pairs));
     }
+    let mut tasks: FxHashMap<Tid, Vec<TaskId>> = FxHashMap::default();
+    for (id, task) in model.task_ids() {
+        tasks.entry(task.tid).or_default().push(id);
+    }
+    let task_at = |tid: Tid, time: Nanos| {
+        let of_tid = tasks.get(&tid).map(Vec::as_slice).unwrap_or_default();
+        model.latest(of_tid.iter().copied(), time)
+    };
     let mut raws = Vec::new();
     let mut joined = 0_usize;
     let mut unmapped = 0_usize;
@@ -230,7 +239,8 @@ pub fn place_marks(
         };
         let root = match found {
             Some(s) => Some(s.task),
-            None => root_task(model, mark.pid, mark.tid, start.unwrap_or(model.span.0), options),
+            None => root_tid(mark.pid, mark.tid, options)
+                .and_then(|tid| task_at(tid, start.unwrap_or(model.span.0))),
         };
         let Some(root) = root else {
             let who = mark.tid.map(|t| t.0).or(mark.pid.map(|p| p.0));
@@ -473,16 +483,10 @@ fn field_steps(model: &Model) -> BTreeMap<StepId, InBand> {
     steps
 }
 
-fn root_task(
-    model: &Model,
-    pid: Option<Pid>,
-    tid: Option<Tid>,
-    start: Nanos,
-    options: &MarkOptions,
-) -> Option<TaskId> {
+/// The thread id that a step's root has in the capture.
+fn root_tid(pid: Option<Pid>, tid: Option<Tid>, options: &MarkOptions) -> Option<Tid> {
     let tid = tid.map(|t| t.0).or(pid.map(|p| p.0))?;
-    let outer = options.pid_map.get(&tid).copied().unwrap_or(tid);
-    model.task_at(Tid(outer), start)
+    Some(Tid(options.pid_map.get(&tid).copied().unwrap_or(tid)))
 }
 
 /// Clips the steps to the capture, orders them, and finds their parents.

@@ -225,9 +225,19 @@ impl Model {
     /// The task that had this thread id at a time: the latest born by then.
     #[must_use]
     pub fn task_at(&self, tid: agenttrace_parse::Tid, time: Nanos) -> Option<TaskId> {
+        let of_tid = self.task_ids().filter(|(_, task)| task.tid == tid);
+        self.latest(of_tid.map(|(id, _)| id), time)
+    }
+
+    /// Of tasks in their order with one thread id, the one that had it at a time.
+    pub(crate) fn latest(
+        &self,
+        tasks: impl Iterator<Item = TaskId>,
+        time: Nanos,
+    ) -> Option<TaskId> {
         let mut found = None;
-        for (id, task) in self.task_ids().filter(|(_, task)| task.tid == tid) {
-            if found.is_none() || task.birth.is_none_or(|birth| birth <= time) {
+        for id in tasks {
+            if found.is_none() || self.task(id).birth.is_none_or(|birth| birth <= time) {
                 found = Some(id);
             }
         }

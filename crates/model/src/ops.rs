@@ -211,11 +211,16 @@ impl Ops {
     }
 
     #[inline]
-    fn is(&self, index: usize, kind: u32, whole: impl Fn(&OpKind) -> bool) -> bool {
-        self.packed.read(index).is_some_and(|packed| match packed.word & KIND {
-            WHOLE => self.whole.get(packed.a as usize).is_some_and(|op| whole(&op.kind)),
-            other => other == kind,
-        })
+    fn is(&self, index: usize, kind: u32, whole: fn(&OpKind) -> bool) -> bool {
+        match self.packed.near(index).map(|packed| packed.word & KIND) {
+            None | Some(WHOLE) => self.is_far(index, whole),
+            Some(other) => other == kind,
+        }
+    }
+
+    #[cold]
+    fn is_far(&self, index: usize, wanted: fn(&OpKind) -> bool) -> bool {
+        self.get(index).is_some_and(|op| wanted(&op.kind))
     }
 
     /// One more, which starts last. Always inlined, and filled in where it stays: a row that
@@ -225,10 +230,9 @@ impl Ops {
         if self.base == Nanos::ZERO {
             self.base = op.start;
         }
-        let index = self.len();
-        self.packed.push(Packed::default());
         let base = self.base;
-        if self.packed.in_memory(index).and_then(|row| row.fill(op, index, base)).is_none() {
+        let (index, row) = self.packed.grow(Packed::default());
+        if row.and_then(|row| row.fill(op, index, base)).is_none() {
             self.keep_whole(index, *op);
         }
         index
@@ -248,6 +252,13 @@ impl Ops {
             packed.word = packed.word & !ESTIMATED | if estimated { ESTIMATED } else { 0 };
             return Some(start + Nanos(u64::from(len)));
         }
+        self.close_far(index, time, estimated)
+    }
+
+    /// The same for one that is kept whole, or will be, or is in a file.
+    #[cold]
+    #[inline(never)]
+    fn close_far(&mut self, index: usize, time: Nanos, estimated: bool) -> Option<Nanos> {
         let end = time.max(self.start(index)?);
         self.edit(index, |op| (op.end, op.estimated) = (end, estimated));
         Some(end)
@@ -264,6 +275,12 @@ impl Ops {
             packed.c = ret.cast_unsigned();
             return;
         }
+        self.set_ret_far(index, ret);
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn set_ret_far(&mut self, index: usize, ret: i64) {
         self.edit_call(index, |call| call.ret = Some(ret));
     }
 
@@ -333,6 +350,12 @@ impl Ops {
             packed.gap = gap;
             return;
         }
+        self.set_gap_far(index, gap);
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn set_gap_far(&mut self, index: usize, gap: u32) {
         self.edit(index, |op| op.gap = gap);
     }
 

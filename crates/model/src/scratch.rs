@@ -232,6 +232,20 @@ impl<T: Pod> Rows<T> {
         row.first().copied()
     }
 
+    /// One more, and its index. Only while they grow.
+    #[inline(always)]
+    pub(crate) fn grow(&mut self, row: T) -> (usize, Option<&mut T>) {
+        let index = self.first.saturating_add(self.memory.len());
+        self.memory.push(row);
+        (index, self.memory.last_mut())
+    }
+
+    /// The row with this index, if it is in memory: nearly always, while they grow.
+    #[inline(always)]
+    pub(crate) fn near(&self, index: usize) -> Option<&T> {
+        self.memory.get(index.checked_sub(self.first)?)
+    }
+
     /// The row with this index, to be changed, if it is in memory.
     #[inline]
     pub(crate) fn in_memory(&mut self, index: usize) -> Option<&mut T> {

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use rayon::prelude::*;
 use serde_json::{Map, Value};
 
 use crate::capture::ClockId;
@@ -25,19 +26,43 @@ const KNOWN: &[&str] = &[
 pub fn read_steps(bytes: &[u8]) -> StepFile {
     let mut reader = Reader::default();
     let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
-    for (index, line) in bytes.split(|b| *b == b'\n').enumerate() {
-        let line_number = index.saturating_add(1);
-        if line.iter().all(u8::is_ascii_whitespace) {
-            continue;
+    let lines = bytes.split(|b| *b == b'\n').zip(1..);
+    let mut lines = lines.filter(|(line, _)| !line.iter().all(u8::is_ascii_whitespace));
+    loop {
+        // As values, lines take ten times their size: not all of them at once.
+        let some: Vec<(&[u8], usize)> = lines.by_ref().take(LINES).collect();
+        if some.is_empty() {
+            break;
         }
-        if let Err(text) = reader.line(line, line_number) {
-            reader.file.problems.push(StepProblem { line: line_number, text });
+        let objects: Vec<_> = some.par_iter().map(|(line, _)| object(line)).collect();
+        for (object, (_, number)) in objects.into_iter().zip(some) {
+            let read = object.and_then(|object| reader.line(&object, number));
+            if let Err(text) = read {
+                reader.file.problems.push(StepProblem { line: number, text });
+            }
+            reader.first_seen = true;
         }
-        reader.first_seen = true;
     }
     // Steps that were dropped by their end line leave a hole.
     reader.file.steps = reader.steps.into_iter().flatten().collect();
     reader.file
+}
+
+/// So many lines are taken apart side by side.
+const LINES: usize = 1024;
+
+/// A line as the one JSON object that it has to be.
+fn object(line: &[u8]) -> Result<Map<String, Value>, String> {
+    match serde_json::from_slice::<Value>(line) {
+        Ok(Value::Object(object)) => Ok(object),
+        Ok(
+            Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Array(_),
+        ) => Err("not a JSON object; each line must be one".to_owned()),
+        // Its own line number is always 1.
+        Err(error) => {
+            Err(format!("not JSON at column {}: one object a line is meant", error.column()))
+        }
+    }
 }
 
 #[derive(Default)]
@@ -55,42 +80,23 @@ struct Reader {
 }
 
 impl Reader {
-    fn line(&mut self, line: &[u8], number: usize) -> Result<(), String> {
-        let object = match serde_json::from_slice::<Value>(line) {
-            Ok(Value::Object(object)) => object,
-            Ok(
-                Value::Null
-                | Value::Bool(_)
-                | Value::Number(_)
-                | Value::String(_)
-                | Value::Array(_),
-            ) => {
-                return Err("not a JSON object; each line must be one".to_owned());
-            }
-            // Its own line number is always 1.
-            Err(error) => {
-                return Err(format!(
-                    "not JSON at column {}: one object a line is meant",
-                    error.column()
-                ));
-            }
-        };
+    fn line(&mut self, object: &Map<String, Value>, number: usize) -> Result<(), String> {
         if !object.contains_key("step_id") && object.keys().all(|key| key == "anchors") {
             // An agent that writes as it goes knows the last moment only at the end.
-            return self.anchors(&object);
+            return self.anchors(object);
         }
         if !object.contains_key("step_id")
             && ["schema", "clock", "session", "cut", "anchors"]
                 .iter()
                 .any(|key| object.contains_key(*key))
         {
-            return self.header(&object);
+            return self.header(object);
         }
-        let id = step_id(&object, "step_id")?.ok_or("step_id: missing; it names the step")?;
-        match string(&object, "ev")?.as_deref() {
-            None => self.whole(&object, id, number),
-            Some("begin") => self.begin(&object, id, number),
-            Some("end") => self.end(&object, &id),
+        let id = step_id(object, "step_id")?.ok_or("step_id: missing; it names the step")?;
+        match string(object, "ev")?.as_deref() {
+            None => self.whole(object, id, number),
+            Some("begin") => self.begin(object, id, number),
+            Some("end") => self.end(object, &id),
             Some(other) => Err(format!("ev: {other:?} is neither \"begin\" nor \"end\"")),
         }
     }

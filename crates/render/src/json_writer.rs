@@ -7,6 +7,7 @@ use serde_json::Value;
 use crate::escape::hostile;
 
 /// An object or array that is open.
+#[derive(Clone, Copy)]
 struct Level {
     /// Nothing written inside yet.
     empty: bool,
@@ -47,7 +48,12 @@ impl<'a, W: Write> JsonWriter<'a, W> {
         Self { out, open: around.iter().enumerate().map(level).collect() }
     }
 
-    /// Some items of the innermost array, as a writer [`JsonWriter::inside`] it made them.
+    /// A writer at the same place of the document, to other bytes.
+    pub(crate) fn beside<'b, V: Write>(&self, out: &'b mut V) -> JsonWriter<'b, V> {
+        JsonWriter { out, open: self.open.clone() }
+    }
+
+    /// Some items of the innermost object or array, as a writer at the same place made them.
     pub(crate) fn items(&mut self, text: &[u8]) -> io::Result<()> {
         if let Some(level) = self.open.last_mut() {
             level.empty &= text.is_empty();

@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock};
 
 use agenttrace_model::parse::{CaptureInfo, Cpu, Nanos, Seats};
-use agenttrace_model::{InterruptSpan, Model, Request, State, SyscallClass, Task, TaskId, Windows};
+use agenttrace_model::{
+    InterruptSpan, Model, Request, State, Step, SyscallClass, Task, TaskId, Windows,
+};
 use rayon::prelude::*;
 use rustc_hash::FxHashMap;
 
@@ -22,6 +24,7 @@ use crate::report::StepTask;
 use crate::steal::{Hole, holes};
 use crate::survey::Survey;
 use crate::throttle::Throttles;
+use crate::told::Told;
 
 /// A stretch over which a task works.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -108,6 +111,9 @@ pub(crate) struct Index<'m> {
     throttles: OnceLock<Arc<Throttles>>,
     interrupts: OnceLock<FxHashMap<Cpu, Vec<InterruptSpan>>>,
     seats: Seats,
+    pub(crate) told: Told,
+    /// By root task.
+    steps: FxHashMap<TaskId, Vec<&'m Step>>,
     holes: OnceLock<Vec<Hole>>,
     cache: OnceLock<History>,
     block_io: OnceLock<BlockIo>,
@@ -148,6 +154,10 @@ impl<'m> Index<'m> {
         }
         let classes =
             (0..512).map(|nr| (model.syscalls.name(nr), model.syscalls.class(nr))).collect();
+        let mut steps: FxHashMap<TaskId, Vec<&'m Step>> = FxHashMap::default();
+        for step in &windows.steps {
+            steps.entry(step.root).or_default().push(step);
+        }
         Self {
             model,
             info,
@@ -160,6 +170,8 @@ impl<'m> Index<'m> {
             throttles: OnceLock::new(),
             interrupts: OnceLock::new(),
             seats: info.topology.seats(),
+            told: Told::new(&model.captured),
+            steps,
             holes: OnceLock::new(),
             cache: OnceLock::new(),
             block_io: OnceLock::new(),
@@ -243,6 +255,11 @@ impl<'m> Index<'m> {
         let last = list.partition_point(|i| queued(i) < stretch.to);
         let mine = list.get(first..last).unwrap_or_default();
         mine.iter().filter_map(|i| requests.get(*i as usize).map(|r| (*i, r)))
+    }
+
+    /// The steps with this root task, in the order of their start.
+    pub(crate) fn steps_of(&self, root: TaskId) -> &[&'m Step] {
+        self.steps.get(&root).map(Vec::as_slice).unwrap_or_default()
     }
 
     /// The heads of [`mechanism::ALL`]'s tables, in their order.
@@ -381,27 +398,25 @@ impl<'m> Index<'m> {
 
 /// The tasks of a step, the root first, then by first appearance.
 pub(crate) fn step_tasks(model: &Model, root: TaskId, stretches: &[Stretch]) -> Vec<StepTask> {
-    let mut by_task: BTreeMap<TaskId, (Nanos, Nanos, Nanos, bool)> = BTreeMap::new();
-    for s in stretches {
-        let sum = by_task.entry(s.task).or_insert((s.from, s.to, Nanos::ZERO, true));
-        sum.0 = sum.0.min(s.from);
-        sum.1 = sum.1.max(s.to);
-        sum.2 += s.to - s.from;
-        sum.3 &= s.inferred;
+    let mut all: Vec<&Stretch> = stretches.iter().collect();
+    all.sort_unstable_by_key(|s| s.task);
+    let mut tasks: Vec<(TaskId, Nanos, StepTask)> = Vec::new();
+    for own in all.chunk_by(|a, b| a.task == b.task) {
+        let Some(id) = own.first().map(|s| s.task) else { continue };
+        let Some(task) = model.tasks.get(id.0 as usize) else { continue };
+        let first = own.iter().map(|s| s.from).min().unwrap_or_default();
+        let last = own.iter().map(|s| s.to).max().unwrap_or_default();
+        let worked = StepTask {
+            tid: task.tid,
+            pid: task.pid,
+            comm: task.name_at(last).to_text(),
+            ns: own.iter().map(|s| s.to - s.from).sum(),
+            inferred: own.iter().all(|s| s.inferred),
+        };
+        tasks.push((id, first, worked));
     }
-    let mut tasks: Vec<_> = by_task.into_iter().collect();
-    tasks.sort_by_key(|(id, (from, ..))| (*id != root, *from, *id));
+    tasks.sort_unstable_by_key(|(id, first, _)| (*id != root, *first, *id));
+    let mut tasks: Vec<StepTask> = tasks.into_iter().map(|(.., task)| task).collect();
+    tasks.shrink_to_fit();
     tasks
-        .into_iter()
-        .filter_map(|(id, (_, to, ns, inferred))| {
-            let task = model.tasks.get(id.0 as usize)?;
-            Some(StepTask {
-                tid: task.tid,
-                pid: task.pid,
-                comm: task.name_at(to).to_text(),
-                ns,
-                inferred,
-            })
-        })
-        .collect()
 }

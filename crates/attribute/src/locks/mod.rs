@@ -5,10 +5,10 @@ mod signs;
 
 use agenttrace_model::parse::{Addr, Nanos, Pid};
 use agenttrace_model::{
-    LockKind, Model, OpKind, OpsIter, State, SyscallClass, SyscallOp, Task, TaskId, WakeSource,
+    LockKind, Model, Op, OpKind, OpsIter, State, SyscallClass, SyscallOp, Task, TaskId, WakeSource,
 };
 
-use crate::inclusive::{Stretch, ops};
+use crate::inclusive::Stretch;
 pub(crate) use holder::{Act, Held, held};
 pub(crate) use signs::{Sign, sign};
 
@@ -100,10 +100,10 @@ pub(crate) fn kernel_waits(ops: OpsIter<'_>) -> impl Iterator<Item = KernelWait>
     })
 }
 
-/// All waits for locks that begin in a stretch of work, in the order of their start.
-pub(crate) fn waits(model: &Model, stretch: Stretch) -> Vec<Wait> {
+/// All waits for locks that begin in a stretch of work, in the order of their start; `ops`: the
+/// operations of it that can be such.
+pub(crate) fn waits(model: &Model, stretch: Stretch, ops: &[Op]) -> Vec<Wait> {
     let Some(task) = model.tasks.get(stretch.task.0 as usize) else { return Vec::new() };
-    let ops = ops(task, stretch);
     let end = model.span.1;
     let call_around = |parent| {
         let chain = task.op_chain(parent);

@@ -35,15 +35,16 @@ pub(crate) fn asked_words(index: &Index<'_>, asked: Asked) -> Option<String> {
 pub(crate) fn in_window(model: &Model, from: Nanos, to: Nanos) -> Vec<(usize, &Commit, Nanos)> {
     let first = model.commits.partition_point(|c| c.start < from).saturating_sub(EARLIER);
     let last = model.commits.partition_point(|c| c.start < to);
-    let mut before: BTreeMap<(Dev, bool), Nanos> = BTreeMap::new();
-    let mut found = Vec::new();
-    for (number, commit) in model.commits.iter().enumerate().take(last).skip(first) {
-        let since = before.insert((commit.dev, commit.fast), commit.start).unwrap_or_default();
-        if commit.end.is_none_or(|end| end > from) {
-            found.push((number, commit, since));
-        }
-    }
+    let near = model.commits.get(first..last).unwrap_or_default();
+    let overlaps = |commit: &Commit| commit.end.is_none_or(|end| end > from);
+    let found = near.iter().enumerate().filter(|(_, commit)| overlaps(commit));
     found
+        .map(|(at, commit)| {
+            let same = |other: &&Commit| (other.dev, other.fast) == (commit.dev, commit.fast);
+            let before = near.iter().take(at).rev().find(same);
+            (first + at, commit, before.map_or(Nanos::ZERO, |other| other.start))
+        })
+        .collect()
 }
 
 /// A commit that overlaps a window began as one of the last so many before it, and so did the

@@ -1,6 +1,7 @@
 //! Page faults by kind, file and address range, with what they slept on and what they found.
 
 use std::cmp::Reverse;
+use std::collections::BTreeMap;
 
 use agenttrace_model::parse::{Nanos, Pid};
 use agenttrace_model::{FaultOp, Model, Op, State, Task, WakeSource};
@@ -9,7 +10,7 @@ use rustc_hash::FxHashMap;
 
 use crate::cursor::StateCursor;
 use crate::detail::{Column, Table, Value};
-use crate::inclusive::{Index, Stretch, ops};
+use crate::inclusive::{Index, OpPlace, Stretch, ops};
 use crate::mechanism::{Mechanism, SessionView, StepView};
 use crate::path::file_name;
 use crate::report::Stats;
@@ -125,21 +126,22 @@ impl Mechanism for Faults {
         COLUMNS
     }
     fn step(&self, view: &StepView<'_>) -> Table {
-        rows(view.index, view.made.faults(view.index, view.work))
+        rows(view.index, view.made.faults(view.index))
     }
     fn session(&self, view: &SessionView<'_>) -> Table {
         // A group lies within one process: each process is looked through by itself.
-        let pid = |stretch: &Stretch| view.index.task(stretch.task).map(|task| task.pid);
-        let mut work = view.work.to_vec();
-        work.sort_by_key(pid);
-        let mut processes: Vec<&[Stretch]> = work.chunk_by(|a, b| pid(a) == pid(b)).collect();
-        // Those that worked most first, so that no thread is left with one at the end.
-        processes
-            .sort_by_cached_key(|work| Reverse(work.iter().map(|s| s.to - s.from).sum::<Nanos>()));
+        let mut by_pid: BTreeMap<Option<Pid>, Vec<OpPlace>> = BTreeMap::new();
+        for faults in view.collected.faults.chunk_by(|a, b| a.task == b.task) {
+            let task = faults.first().and_then(|fault| view.index.task(fault.task));
+            by_pid.entry(task.map(|task| task.pid)).or_default().extend(faults);
+        }
+        let mut processes: Vec<Vec<OpPlace>> = by_pid.into_values().collect();
+        // The largest first, so that no thread is left with one at the end.
+        processes.sort_by_key(|faults| Reverse(faults.len()));
         let mut groups: Vec<FaultGroup> = processes
             .par_iter()
             .with_max_len(1)
-            .flat_map_iter(|work| fault_groups(view.index, work))
+            .flat_map_iter(|faults| fault_groups(view.index, faults))
             .collect();
         sort(&mut groups);
         rows(view.index, &groups)
@@ -147,8 +149,7 @@ impl Mechanism for Faults {
 }
 
 fn rows(index: &Index<'_>, groups: &[FaultGroup]) -> Table {
-    let tells = |name| index.model.captured.has(name);
-    let reads = tells("filemap:mm_filemap_add_to_page_cache");
+    let reads = index.told.cache_adds;
     let mut notes = Vec::new();
     if groups.iter().any(|g| g.kind == FaultKind::HugePage) {
         notes.push(
@@ -206,7 +207,7 @@ pub(crate) fn completed<'m>(
     index: &'m Index<'_>,
     work: &'m [Stretch],
 ) -> impl Iterator<Item = (&'m Stretch, &'m Task, Op, FaultOp)> + 'm {
-    let told = tells_completions(index.model);
+    let told = index.told.completions;
     work.iter().flat_map(move |stretch| {
         let task = index.model.tasks.get(stretch.task.0 as usize);
         let list = task.into_iter().flat_map(|task| ops(task, *stretch));
@@ -215,12 +216,6 @@ pub(crate) fn completed<'m>(
             (!told || fault.major.is_some()).then_some((stretch, task?, op, fault))
         })
     })
-}
-
-/// Whether the capture tells which faults were completed: an entry without a completion was
-/// tried again, or refused.
-pub(crate) fn tells_completions(model: &Model) -> bool {
-    ["software:minor-faults", "software:major-faults"].iter().all(|e| model.captured.has(e))
 }
 
 /// Whether a fault slept, for a block request of its own or one that another has under way.
@@ -254,49 +249,43 @@ fn on_cpu(task: &Task, op: &Op) -> Nanos {
         .sum()
 }
 
-/// The faults of some stretches of work, the most total time first.
-pub(crate) fn fault_groups(index: &Index<'_>, work: &[Stretch]) -> Vec<FaultGroup> {
+/// Faults in groups, the most total time first.
+pub(crate) fn fault_groups(index: &Index<'_>, faults: &[OpPlace]) -> Vec<FaultGroup> {
     let model = index.model;
-    let files_told = model.captured.has("filemap:mm_filemap_fault");
-    let mut seen: Vec<Seen> = Vec::new();
+    let files_told = index.told.fault_files;
+    let mut seen: Vec<Seen> = Vec::with_capacity(faults.len());
     let mut states = StateCursor::default();
-    let told = tells_completions(model);
-    for stretch in work {
-        let Some(task) = index.task(stretch.task) else { continue };
-        for op in ops(task, *stretch) {
-            let Some(fault) = op.fault() else { continue };
-            if told && fault.major.is_none() {
-                continue;
+    for place in faults {
+        let Some((task, op)) = place.get(index) else { continue };
+        let Some(fault) = op.fault() else { continue };
+        let kind = match fault.file {
+            Some(file) if is_shared_memory(model, file) => FaultKind::Shared,
+            _ if fault.is_copy_on_write() => FaultKind::CopyOnWrite,
+            Some(_) => FaultKind::File,
+            None if files_told => FaultKind::Anonymous,
+            None => FaultKind::Untold,
+        };
+        // Most faults run from their start to their end.
+        let ran = states.throughout(task, op.start, op.end) == Some(State::Running);
+        let slept = !ran && slept_for_io(model, task, &op, &fault);
+        let cached = match (fault.file, fault.page) {
+            (Some(file), Some(page)) if !slept => {
+                index.cache().added(model, file, u64::from(page), op.start).is_some()
             }
-            let kind = match fault.file {
-                Some(file) if is_shared_memory(model, file) => FaultKind::Shared,
-                _ if fault.is_copy_on_write() => FaultKind::CopyOnWrite,
-                Some(_) => FaultKind::File,
-                None if files_told => FaultKind::Anonymous,
-                None => FaultKind::Untold,
-            };
-            // Most faults run from their start to their end.
-            let ran = states.throughout(task, op.start, op.end) == Some(State::Running);
-            let slept = !ran && slept_for_io(model, task, &op, &fault);
-            let cached = match (fault.file, fault.page) {
-                (Some(file), Some(page)) if !slept => {
-                    index.cache().added(model, file, u64::from(page), op.start).is_some()
-                }
-                _ => false,
-            };
-            let ns = op.duration();
-            seen.push(Seen {
-                kind,
-                file: fault.file.filter(|_| kind != FaultKind::Shared),
-                pid: task.pid,
-                page: fault.address.0 / PAGE,
-                major: fault.major == Some(true),
-                slept,
-                cached,
-                long: ns >= CLEARS_HUGE && (ran || on_cpu(task, &op) >= CLEARS_HUGE),
-                ns,
-            });
-        }
+            _ => false,
+        };
+        let ns = op.duration();
+        seen.push(Seen {
+            kind,
+            file: fault.file.filter(|_| kind != FaultKind::Shared),
+            pid: task.pid,
+            page: fault.address.0 / PAGE,
+            major: fault.major == Some(true),
+            slept,
+            cached,
+            long: ns >= CLEARS_HUGE && (ran || on_cpu(task, &op) >= CLEARS_HUGE),
+            ns,
+        });
     }
     find_huge(&mut seen);
     seen.sort_unstable_by_key(|s| (s.kind, s.file, s.pid, s.page));

@@ -92,7 +92,7 @@ impl Mechanism for Locks {
                     .into(),
             );
         }
-        if !model.captured.has("lock:contention_begin") {
+        if !view.index.told.contention {
             notes.push(
                 "lock:contention_begin was not captured: locks of the kernel are suspected by \
                  the sleeps alone"

@@ -15,7 +15,7 @@ use rustc_hash::FxHashSet;
 
 use super::{Mechanism, StepView};
 use crate::detail::{Column, Table};
-use crate::inclusive::{Index, Stretch, ops};
+use crate::inclusive::{Index, OpPlace};
 use crate::report::Stats;
 use crate::stats::{percentile, plural, stats, thousands};
 
@@ -143,7 +143,7 @@ fn looks_up(name: &str) -> bool {
 }
 
 /// What a step's tasks did with names and inodes.
-pub(crate) fn sums(index: &Index<'_>, work: &[Stretch]) -> Sums {
+pub(crate) fn sums(index: &Index<'_>, ops: &[OpPlace]) -> Sums {
     let model = index.model;
     let metadata = &index.survey().metadata;
     let mut made: Vec<(usize, CallSum)> = Vec::new();
@@ -152,48 +152,47 @@ pub(crate) fn sums(index: &Index<'_>, work: &[Stretch]) -> Sums {
     let mut listed: FxHashSet<Directory> = FxHashSet::default();
     let mut known: FxHashSet<Directory> = FxHashSet::default();
     let mut maybe: FxHashSet<(usize, Directory)> = FxHashSet::default();
-    for stretch in work {
-        let Some(task) = model.tasks.get(stretch.task.0 as usize) else { continue };
-        for (op, call) in calls(task, *stretch) {
-            let Some((place, kind)) = metadata.get(call.nr) else { continue };
-            let Some(slot) = places.get_mut(place) else { continue };
-            let at = *slot.get_or_insert_with(|| {
-                made.push((place, CallSum::default()));
-                made.len() - 1
-            });
-            let Some((_, sum)) = made.get_mut(at) else { continue };
-            if !call.continued && !call.no_entry {
-                sum.count += 1;
+    for place in ops {
+        let Some((task, op)) = place.get(index) else { continue };
+        let Some(call) = op.syscall() else { continue };
+        let Some((place, kind)) = metadata.get(call.nr) else { continue };
+        let Some(slot) = places.get_mut(place) else { continue };
+        let at = *slot.get_or_insert_with(|| {
+            made.push((place, CallSum::default()));
+            made.len() - 1
+        });
+        let Some((_, sum)) = made.get_mut(at) else { continue };
+        if !call.continued && !call.no_entry {
+            sum.count += 1;
+        }
+        sum.missing += u64::from(call.ret == Some(ENOENT));
+        let took = op.duration();
+        sum.total += took;
+        match temperature(model, task, &op, kind.median) {
+            Temperature::Cold => sum.cold.push(took),
+            Temperature::Uncached => {
+                sum.uncached += u64::from(kind.looks_up);
+                sum.warm_times.push(took);
             }
-            sum.missing += u64::from(call.ret == Some(ENOENT));
-            let took = op.duration();
-            sum.total += took;
-            match temperature(model, task, &op, kind.median) {
-                Temperature::Cold => sum.cold.push(took),
-                Temperature::Uncached => {
-                    sum.uncached += u64::from(kind.looks_up);
-                    sum.warm_times.push(took);
-                }
-                Temperature::Warm => sum.warm_times.push(took),
+            Temperature::Warm => sum.warm_times.push(took),
+        }
+        let directory = directory(task, &call);
+        match kind.takes {
+            Takes::Listed => {
+                listed.insert(directory);
+                known.insert(directory);
+                sum.directories.insert(directory);
             }
-            let directory = directory(task, &call);
-            match kind.takes {
-                Takes::Listed => {
-                    listed.insert(directory);
-                    known.insert(directory);
-                    sum.directories.insert(directory);
-                }
-                Takes::DirFd | Takes::DirFdOrFile if at_cwd(&call) => by_path += 1,
-                Takes::DirFd => {
-                    known.insert(directory);
-                    sum.directories.insert(directory);
-                }
-                Takes::DirFdOrFile => {
-                    maybe.insert((place, directory));
-                }
-                Takes::Path => by_path += 1,
-                Takes::Fd => {}
+            Takes::DirFd | Takes::DirFdOrFile if at_cwd(&call) => by_path += 1,
+            Takes::DirFd => {
+                known.insert(directory);
+                sum.directories.insert(directory);
             }
+            Takes::DirFdOrFile => {
+                maybe.insert((place, directory));
+            }
+            Takes::Path => by_path += 1,
+            Takes::Fd => {}
         }
     }
     // Of a file alone nobody lists names or opens them.
@@ -274,11 +273,6 @@ impl MetadataCalls {
         let place = self.place(nr)?;
         Some((place, self.calls.get(place)?))
     }
-}
-
-/// The system calls that begin in a stretch.
-fn calls(task: &Task, stretch: Stretch) -> impl Iterator<Item = (Op, SyscallOp)> {
-    ops(task, stretch).filter_map(|op| op.syscall().map(|call| (op, call)))
 }
 
 fn directory(task: &Task, call: &SyscallOp) -> Directory {
@@ -364,8 +358,8 @@ impl Mechanism for Metadata {
     }
     fn step(&self, view: &StepView<'_>) -> Table {
         let model = view.index.model;
-        let sums = view.made.metadata(view.index, view.work);
-        let reads = model.captured.has("block:block_rq_issue");
+        let sums = view.made.metadata(view.index);
+        let reads = view.index.told.issues;
         let mut rows: Vec<(std::cmp::Reverse<Nanos>, _)> = Vec::new();
         for (nr, sum) in &sums.calls {
             let cold = |percent| (!sum.cold.is_empty()).then(|| percentile(&sum.cold, percent));

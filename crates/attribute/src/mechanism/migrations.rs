@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::{Mechanism, StepView};
 use crate::detail::{Column, Table, Value, Words};
-use crate::moves::{Move, moves};
+use crate::moves::Move;
 
 pub(super) struct Migrations;
 
@@ -40,7 +40,7 @@ impl Mechanism for Migrations {
     }
     fn step(&self, view: &StepView<'_>) -> Table {
         let start = view.step.start;
-        let found = moves(view.index, &view.windows.steps, view.step);
+        let found = view.made.moves(view.index, view.step);
         let rows = found.iter().map(|m| {
             let at = if m.during { m.time - start } else { start - m.time };
             let mut row: Vec<Value> = vec![

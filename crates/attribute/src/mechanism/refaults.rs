@@ -51,8 +51,7 @@ impl Mechanism for Refaults {
     }
     fn step(&self, view: &StepView<'_>) -> Table {
         let groups = evicted(view.index, view.work);
-        let rows = groups.iter().map(|e| row(view.index, e, Some(view.number))).collect();
-        rows
+        groups.iter().map(|e| row(view.index, e, Some(view.number))).collect()
     }
     fn session_columns(&self) -> &'static [Column] {
         SESSION

@@ -53,6 +53,9 @@ impl Mechanism for Syncs {
             parts.add(&call.parts);
             took.push(call.end - call.start);
         }
+        if sums.is_empty() {
+            return Table::default();
+        }
         let phases = model.captured.has("jbd2:jbd2_commit_locking");
         let requests = model.captured.has("block:block_rq_complete");
         let phase = |ns: Nanos| phases.then_some(ns);

@@ -58,25 +58,42 @@ impl Deref for Segment<'_> {
 }
 
 /// Segments that tile a stretch of time, each from the end of the one before. A path has
-/// millions of them and few kinds, so that each takes 8 bytes.
+/// millions of them and few kinds: most take 3 or 4 bytes.
 #[derive(Clone, PartialEq, Default, Debug)]
 pub struct Segments {
     start: Nanos,
     kinds: Vec<SegmentKind>,
-    parts: Vec<Part>,
-    /// Lengths that do not fit into a part, in their order.
-    long: Vec<Nanos>,
+    /// Of each its kind and its length in ns, 7 bits a byte, the lowest first.
+    parts: Vec<u8>,
+    count: usize,
 }
 
-#[derive(Clone, Copy, PartialEq, Debug)]
-struct Part {
-    kind: u32,
-    /// Nanoseconds; [`LONG`]: the next of [`Segments::long`].
-    length: u32,
+/// The bit that says that more bytes follow.
+const MORE: u8 = 0x80;
+
+/// Adds a number, 7 bits a byte.
+fn put(out: &mut Vec<u8>, mut number: u64) {
+    while number >= u64::from(MORE) {
+        // The lowest 7 bits fit.
+        out.push(u8::try_from(number & 0x7f).unwrap_or(0) | MORE);
+        number >>= 7;
+    }
+    out.push(u8::try_from(number).unwrap_or(0));
 }
 
-/// 4.3 seconds: few segments are as long.
-const LONG: u32 = u32::MAX;
+/// Takes the next number; `None` at the end.
+#[inline]
+fn take(parts: &mut slice::Iter<'_, u8>) -> Option<u64> {
+    let first = *parts.next()?;
+    let mut number = u64::from(first & !MORE);
+    let (mut more, mut shift) = (first & MORE != 0, 7);
+    while more {
+        let byte = *parts.next()?;
+        number |= u64::from(byte & !MORE).checked_shl(shift).unwrap_or(0);
+        (more, shift) = (byte & MORE != 0, shift + 7);
+    }
+    Some(number)
+}
 
 impl Segments {
     /// None yet; the first will begin at `start`.
@@ -88,7 +105,7 @@ impl Segments {
     /// As [`Segments::new`], with room for so many.
     #[must_use]
     pub fn with_capacity(start: Nanos, segments: usize) -> Self {
-        Self { parts: Vec::with_capacity(segments), ..Self::new(start) }
+        Self { parts: Vec::with_capacity(segments.saturating_mul(4)), ..Self::new(start) }
     }
 
     /// Adds a kind; gives its place in [`Segments::kinds`], for [`Segments::push`].
@@ -99,31 +116,27 @@ impl Segments {
 
     /// Adds the next segment: `length` nanoseconds of the kind at this place.
     pub fn push(&mut self, kind: usize, length: Nanos) {
-        let short = u32::try_from(length.0).ok().filter(|short| *short != LONG);
-        if short.is_none() {
-            self.long.push(length);
-        }
-        let kind = u32::try_from(kind).unwrap_or(u32::MAX);
-        self.parts.push(Part { kind, length: short.unwrap_or(LONG) });
+        put(&mut self.parts, kind as u64);
+        put(&mut self.parts, length.0);
+        self.count += 1;
     }
 
     /// Gives memory back that was kept for more.
     pub fn shrink_to_fit(&mut self) {
         self.kinds.shrink_to_fit();
         self.parts.shrink_to_fit();
-        self.long.shrink_to_fit();
     }
 
     /// How many there are.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.parts.len()
+        self.count
     }
 
     /// Whether there are none.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.parts.is_empty()
+        self.count == 0
     }
 
     /// What segments are, in the order of their first.
@@ -139,31 +152,24 @@ impl Segments {
             at: self.start,
             kinds: &self.kinds,
             parts: self.parts.iter(),
-            long: self.long.iter(),
+            left: self.count,
         }
     }
 
     /// The same in pieces of `size` segments, the last of what is left: for work on several
     /// threads.
     pub fn chunks(&self, size: usize) -> impl Iterator<Item = SegmentIter<'_>> {
-        let (mut at, mut long) = (self.start, self.long.iter());
-        self.parts.chunks(size.max(1)).map(move |parts| {
-            let chunk =
-                SegmentIter { at, kinds: &self.kinds, parts: parts.iter(), long: long.clone() };
-            for part in parts {
-                at += part.length(&mut long);
+        let mut rest = self.iter();
+        std::iter::from_fn(move || {
+            let mut chunk = rest.clone();
+            chunk.left = chunk.left.min(size.max(1));
+            if chunk.left == 0 {
+                return None;
             }
-            chunk
+            // What is beyond this piece begins where it ends.
+            rest.by_ref().take(chunk.left).for_each(drop);
+            Some(chunk)
         })
-    }
-}
-
-impl Part {
-    fn length(self, long: &mut slice::Iter<'_, Nanos>) -> Nanos {
-        if self.length == LONG {
-            return long.next().copied().unwrap_or_default();
-        }
-        Nanos(u64::from(self.length))
     }
 }
 
@@ -181,24 +187,25 @@ impl<'s> IntoIterator for &'s Segments {
 pub struct SegmentIter<'s> {
     at: Nanos,
     kinds: &'s [SegmentKind],
-    parts: slice::Iter<'s, Part>,
-    long: slice::Iter<'s, Nanos>,
+    /// Those of further segments too.
+    parts: slice::Iter<'s, u8>,
+    left: usize,
 }
 
 impl<'s> Iterator for SegmentIter<'s> {
     type Item = Segment<'s>;
 
     fn next(&mut self) -> Option<Segment<'s>> {
-        let part = *self.parts.next()?;
+        self.left = self.left.checked_sub(1)?;
+        let kind_index = usize::try_from(take(&mut self.parts)?).ok()?;
         let start = self.at;
-        self.at += part.length(&mut self.long);
-        let kind_index = part.kind as usize;
+        self.at += Nanos(take(&mut self.parts)?);
         let kind = self.kinds.get(kind_index)?;
         Some(Segment { start, end: self.at, kind, kind_index })
     }
 
     fn size_hint(&self) -> (usize, Option<usize>) {
-        self.parts.size_hint()
+        (self.left, Some(self.left))
     }
 }
 
@@ -248,5 +255,21 @@ mod tests {
             assert_eq!(pieces, expected, "in pieces of {size}");
         }
         assert_eq!((segments.len(), segments.iter().len()), (5, 5));
+        // 1 and 1 byte; 1 and 5 twice; 1 and 6; 1 and 1.
+        assert_eq!(segments.parts.len(), 2 + 6 + 6 + 7 + 2);
+    }
+
+    #[test]
+    fn numbers_take_a_byte_for_each_7_bits() {
+        let numbers = [0, 127, 128, 16_383, 16_384, u64::MAX];
+        let mut bytes = Vec::new();
+        for number in numbers {
+            put(&mut bytes, number);
+        }
+        assert_eq!(bytes.len(), 1 + 1 + 2 + 2 + 3 + 10);
+        assert_eq!(bytes[..4], [0, 0x7f, 0x80, 0x01]);
+        let mut parts = bytes.iter();
+        let back: Vec<u64> = std::iter::from_fn(|| take(&mut parts)).collect();
+        assert_eq!(back, numbers);
     }
 }

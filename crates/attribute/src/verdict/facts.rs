@@ -1,8 +1,8 @@
 //! What the rules look at: one step's sums, its path by entry stack, its counters.
 
+use std::cell::OnceCell;
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
-use std::rc::Rc;
 
 use agenttrace_model::parse::{CaptureInfo, Cpu, Dev, Diagnostics, Nanos, Problem, Tid};
 use agenttrace_model::{Model, Step, SyscallClass, TaskId, UringOp, Windows};
@@ -34,6 +34,8 @@ pub(crate) struct Parts<'a> {
     pub(crate) broken: Option<&'a str>,
     pub(crate) tracing: &'a Tracing,
     pub(crate) stacks: Option<&'a SampleIndex<'a>>,
+    /// Who works for the step, made when first asked for.
+    pub(crate) tasks: OnceCell<BTreeSet<TaskId>>,
     /// What tables need as well.
     pub(crate) made: &'a Made,
 }
@@ -60,7 +62,6 @@ pub(crate) struct Facts<'a> {
     pub(crate) wall: Nanos,
     /// The part of the path.
     pub(crate) cells: Vec<&'a Cell>,
-    tasks: Rc<BTreeSet<TaskId>>,
 }
 
 /// The path of a step, segments with the same properties summed, in the order of
@@ -84,18 +85,12 @@ pub(crate) fn cells(path: &StepPath) -> Vec<Cell> {
 impl<'a> Facts<'a> {
     /// The whole step; `cells` is [`cells`] of its path.
     pub(crate) fn new(parts: &'a Parts<'a>, cells: &'a [Cell]) -> Self {
-        let tasks = parts.work.iter().map(|s| s.task).collect();
-        Self {
-            wall: parts.step.end - parts.step.start,
-            cells: cells.iter().collect(),
-            tasks: Rc::new(tasks),
-            parts,
-        }
+        Self { wall: parts.step.end - parts.step.start, cells: cells.iter().collect(), parts }
     }
 
     /// The same step, with this part of its path.
     pub(crate) fn only(&self, cells: Vec<&'a Cell>) -> Self {
-        Self { parts: self.parts, wall: self.wall, cells, tasks: Rc::clone(&self.tasks) }
+        Self { parts: self.parts, wall: self.wall, cells }
     }
 
     /// Time of the part by a property.
@@ -210,14 +205,16 @@ impl<'a> Facts<'a> {
     /// The task outside the step that a cause's time waited for most: the first on
     /// the way that does not work for the step.
     pub(crate) fn peer(&self, cause: Cause) -> Option<(TaskId, Nanos)> {
+        let parts = self.parts;
+        let ours = parts.tasks.get_or_init(|| parts.work.iter().map(|s| s.task).collect());
         self.first(cause, |cell| {
             let tasks = || {
                 cell.frames
                     .iter()
                     .filter_map(|f| if let Frame::Task(id) = f { Some(*id) } else { None })
             };
-            let on = Some(cell.task).filter(|t| !self.tasks.contains(t));
-            tasks().find(|id| !self.tasks.contains(id)).or(on).or_else(|| tasks().next_back())
+            let on = Some(cell.task).filter(|t| !ours.contains(t));
+            tasks().find(|id| !ours.contains(id)).or(on).or_else(|| tasks().next_back())
         })
     }
 

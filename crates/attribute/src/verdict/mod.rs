@@ -423,7 +423,9 @@ pub(crate) fn hint(text: impl Into<Words>, condition: impl Into<Words>) -> Recom
 /// Evidence that every verdict has: the cause's time, and its run delay.
 pub(crate) fn shares(facts: &Facts<'_>, cause: Cause) -> Vec<Evidence> {
     let own = facts.own(cause);
-    let mut evidence = vec![time(
+    // Rules add a few.
+    let mut evidence = Vec::with_capacity(8);
+    evidence.push(time(
         format!(
             "{} of {} on the critical path ({})",
             human(own),
@@ -432,7 +434,7 @@ pub(crate) fn shares(facts: &Facts<'_>, cause: Cause) -> Vec<Evidence> {
         ),
         own,
         "critical path",
-    )];
+    ));
     let delay = facts.delay(cause);
     if delay > Nanos::ZERO {
         evidence.push(time(

@@ -1,5 +1,7 @@
 //! Hand-made cells to topics: what special rules take, what is left, and in which order.
 
+use std::cell::OnceCell;
+
 use agenttrace_model::parse::{CaptureInfo, Diagnostics, Nanos, StepId};
 use agenttrace_model::{Builder, Step, TaskId, Windows};
 
@@ -85,6 +87,7 @@ fn split(cells: &[Cell], rules: &[&'static dyn Rule]) -> Vec<(&'static str, u64,
         broken: None,
         tracing: &Tracing::default(),
         stacks: None,
+        tasks: OnceCell::new(),
         made: &Made::default(),
     };
     let facts = Facts::new(&parts, cells);

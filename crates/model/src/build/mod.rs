@@ -250,8 +250,9 @@ impl TaskState {
         }
         let index = self.stack.pop()?;
         let end = self.ops.close(index, time, false)?;
-        let fault = self.ops.is_fault(index);
-        self.ended = (fault || self.ops.is_call(index)).then_some(Ended { index, end, fault });
+        let call = self.ops.is_call(index);
+        let measured = call || self.ops.is_fault(index);
+        self.ended = measured.then_some(Ended { index, end, fault: !call });
         Some(index)
     }
 

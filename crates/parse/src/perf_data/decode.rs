@@ -87,7 +87,8 @@ impl<'a> PerfData<'a> {
     }
 
     /// The attribute of a sample, its CPU and task. `None` where its id is unknown.
-    #[inline]
+    // Inlined in both passes: left alone, the compiler makes it a call.
+    #[inline(always)]
     pub(super) fn front(&self, bytes: &[u8]) -> Option<Front> {
         // The casts take words of two halves apart: `u32 cpu, res` and `u32 pid, tid`.
         if let Some((id, task, cpu)) = self.front.and_then(|words| words.read(bytes)) {
@@ -101,7 +102,8 @@ impl<'a> PerfData<'a> {
     }
 
     /// Fills in what a sample tells, by the plan of its attribute.
-    #[inline]
+    // Inlined for the same reason.
+    #[inline(always)]
     pub(super) fn told(plan: &Plan, bytes: &'a [u8], event: &mut Event<'a>) -> Told {
         let layout = &plan.layout;
         let fault = || {

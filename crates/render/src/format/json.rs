@@ -14,7 +14,7 @@ use agenttrace_model::parse::{Nanos, StepId};
 
 use super::{Format, Job};
 use crate::json_writer::JsonWriter;
-use details::details;
+use details::{Empty, details};
 use inclusive::{inclusive, stats_keys};
 
 /// The JSON format.
@@ -152,7 +152,7 @@ fn session<W: Write>(j: &mut JsonWriter<'_, W>, report: &Report) -> io::Result<(
     }
     j.end()?;
     histograms(j, &session.histograms)?;
-    details(j, &session.details)?;
+    details(j, &session.details, &mut Empty::default())?;
     j.end().map(|_| ())
 }
 
@@ -268,11 +268,15 @@ fn step_head<W: Write>(j: &mut JsonWriter<'_, W>, step: &StepReport) -> io::Resu
 }
 
 /// What follows a step's segments.
-fn step_tail<W: Write>(j: &mut JsonWriter<'_, W>, step: &StepReport) -> io::Result<()> {
+fn step_tail<'r, W: Write>(
+    j: &mut JsonWriter<'_, W>,
+    step: &'r StepReport,
+    empty: &mut Empty<'r>,
+) -> io::Result<()> {
     j.end()?;
     j.key("inclusive")?;
     inclusive(j, &step.inclusive)?;
-    details(j, &step.details)?;
+    details(j, &step.details, empty)?;
     histograms(j, &step.histograms)?;
     j.key("tasks")?.array(true)?;
     for task in &step.tasks {

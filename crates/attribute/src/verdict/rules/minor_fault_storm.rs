@@ -57,7 +57,7 @@ impl Rule for MinorFaultStorm {
             minor.count,
             "page faults of the step's tasks",
         ));
-        let groups = facts.parts.made.faults(facts.parts.index, facts.parts.work);
+        let groups = facts.parts.made.faults(facts.parts.index);
         for group in groups.iter().take(3) {
             evidence.push(count(
                 format!(

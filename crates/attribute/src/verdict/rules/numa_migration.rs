@@ -18,7 +18,7 @@
 use agenttrace_model::parse::{Distance, Nanos};
 
 use crate::cause::Cause;
-use crate::moves::{Effect, Move, moves};
+use crate::moves::{Effect, Move};
 use crate::report::Recommendation;
 use crate::stats::human;
 use crate::verdict::{Cell, Facts, Finding, Rule, Takes, count, hint, shares, time};
@@ -28,9 +28,9 @@ pub(crate) struct NumaMigration;
 /// The first move to another node that hurt.
 fn hurt(facts: &Facts<'_>) -> Option<Move> {
     let parts = facts.parts;
-    moves(parts.index, &parts.windows.steps, parts.step)
-        .into_iter()
-        .find(|m| m.during && m.distance == Distance::OtherNode && m.effect() == Some(Effect::Hurt))
+    let moves = parts.made.moves(parts.index, parts.step).iter();
+    let mut far = moves.filter(|m| m.during && m.distance == Distance::OtherNode);
+    far.find(|m| m.effect() == Some(Effect::Hurt)).cloned()
 }
 
 /// What it hurt: faults, or else run delay.

@@ -22,7 +22,7 @@ use agenttrace_model::parse::{Cpu, Nanos};
 use crate::cause::Cause;
 use crate::detail::Words;
 use crate::facts::is_kernel_thread;
-use crate::moves::{Effect, Move, Side, moves};
+use crate::moves::{Effect, Move, Side};
 use crate::report::Evidence;
 use crate::stats::{human, percent};
 use crate::verdict::{Facts, Finding, Rule, advice, count, hint, shares, time};
@@ -71,7 +71,7 @@ impl Rule for RunDelay {
                 "sched_switch",
             ));
         }
-        let moves = moves(facts.parts.index, &facts.parts.windows.steps, facts.parts.step);
+        let moves = facts.parts.made.moves(facts.parts.index, facts.parts.step);
         let effective = |m: &&Move| matches!(m.on_delay(), Some(Effect::Helped | Effect::Hurt));
         for m in moves.iter().filter(effective).take(3) {
             evidence.push(moved(m, facts.parts.step.start));

@@ -37,7 +37,7 @@ impl Rule for VfsMetadataStorm {
         let mut evidence = shares(facts, cause);
         let own = facts.own(cause);
         let model = facts.model();
-        let sums = facts.parts.made.metadata(facts.parts.index, facts.parts.work);
+        let sums = facts.parts.made.metadata(facts.parts.index);
         let calls = facts.calls(SyscallClass::Metadata);
         for (name, times, total) in calls.iter().take(4) {
             evidence.push(count(

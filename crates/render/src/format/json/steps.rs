@@ -8,7 +8,7 @@ use std::sync::{Arc, OnceLock};
 use agenttrace_attribute::report::{SegmentIter, SegmentKind, StepReport};
 use rayon::prelude::*;
 
-use super::{step_head, step_tail, under};
+use super::{Empty, step_head, step_tail, under};
 use crate::json_writer::JsonWriter;
 
 /// The document, the array of steps, a step, the array of its segments: each on lines of
@@ -98,6 +98,7 @@ fn piece<'r>(parts: &mut impl Iterator<Item = (Arc<Task<'r>>, Part<'r>)>) -> Pie
 
 fn write(piece: Piece<'_>, out: &mut Vec<u8>) {
     out.clear();
+    let mut empty = Empty::default();
     for (task, part) in piece {
         // Memory takes whatever is written to it.
         let _: io::Result<()> = match part {
@@ -108,7 +109,7 @@ fn write(piece: Piece<'_>, out: &mut Vec<u8>) {
             }
             Part::Tail => {
                 let none = task.step.segments.is_empty();
-                step_tail(&mut JsonWriter::inside(out, SEGMENTS, none), task.step)
+                step_tail(&mut JsonWriter::inside(out, SEGMENTS, none), task.step, &mut empty)
             }
         };
     }
