@@ -19,7 +19,7 @@ use crate::enough::{WORTH, enough, on_capture};
 use crate::input::{self, Files};
 use crate::output;
 use crate::progress::ProgressLine;
-use crate::temp_file::{IN_MEMORY, TempFile};
+use crate::temp_file::{TempFile, in_memory};
 
 /// A capture that has been read.
 pub(crate) struct Loaded<'a> {
@@ -114,7 +114,8 @@ pub(crate) fn load<'a>(
     let mut progress = ProgressLine::new();
     let mut diagnostics = Diagnostics::default();
     let scratch = TempFile::new(args.temp_dir.as_deref());
-    let mut builder = Builder::new(capture.info()).with_scratch(Box::new(scratch), IN_MEMORY);
+    let in_memory = in_memory(capture.info().bytes);
+    let mut builder = Builder::new(capture.info()).with_scratch(Box::new(scratch), in_memory);
     let totals = capture
         .read(&mut diagnostics, &mut |batch| {
             builder.push(batch);

@@ -13,8 +13,20 @@ use crate::input;
 /// Large temporary files, by the Filesystem Hierarchy Standard; `/tmp` may be memory.
 const DIR: &str = "/var/tmp";
 
-/// Events of which all rows stay in memory: a capture of about 1 GB, 200 MB of rows.
-pub(crate) const IN_MEMORY: usize = 10_000_000;
+/// Events of which all rows stay in memory: of about 1 GB, 200 MB of rows.
+const IN_MEMORY: usize = 10_000_000;
+
+/// The same for a capture that surely has more: what is given back to the allocator then is
+/// not given back to the system, so better little is ever taken.
+const OF_LARGE: usize = 2_000_000;
+
+/// More than [`IN_MEMORY`] events are in so many bytes.
+const LARGE: u64 = 1_500_000_000;
+
+/// How many events' rows stay in memory, of a capture of so many bytes.
+pub(crate) fn in_memory(bytes: u64) -> usize {
+    if bytes > LARGE { OF_LARGE } else { IN_MEMORY }
+}
 
 /// A file without a name, which is gone when the program ends, however it ends.
 pub(crate) struct TempFile {

@@ -4,7 +4,7 @@ mod segments;
 
 use std::cell::OnceCell;
 use std::collections::BTreeSet;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use agenttrace_model::parse::{CaptureInfo, Diagnostics, Nanos, Totals};
 use agenttrace_model::{Model, Step, Windows};
@@ -154,6 +154,30 @@ struct Scratch<'m> {
     texts: Texts,
 }
 
+/// What threads that have done their steps leave for those that begin others.
+#[derive(Default)]
+struct Pool<'m>(Mutex<Vec<Scratch<'m>>>);
+
+/// One of them, which goes back when it is dropped.
+struct Lent<'p, 'm> {
+    pool: &'p Pool<'m>,
+    scratch: Scratch<'m>,
+}
+
+impl<'m> Pool<'m> {
+    fn lend(&self) -> Lent<'_, 'm> {
+        let scratch = self.0.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        Lent { pool: self, scratch: scratch.unwrap_or_default() }
+    }
+}
+
+impl Drop for Lent<'_, '_> {
+    fn drop(&mut self) {
+        let scratch = std::mem::take(&mut self.scratch);
+        self.pool.0.lock().unwrap_or_else(PoisonError::into_inner).push(scratch);
+    }
+}
+
 /// What is left of a step once it has been reported; its path is not.
 #[derive(Default)]
 struct Done {
@@ -194,18 +218,22 @@ pub fn report(input: &Input<'_>) -> Report {
         selfs: session::self_times(steps),
         parts: asked.parts(),
     };
+    let pool = Pool::default();
     let mut done: Vec<Done> = work
         .par_iter()
         .with_max_len(AT_A_TIME)
         .enumerate()
-        .map_init(Scratch::default, |scratch, (i, work)| match asked.of(i) {
-            Need::Report => step(input, &shared, i, work, scratch),
-            Need::Sums => {
-                let path = path(input, &shared, i, &mut scratch.walk);
-                Done { rows: path.rows, ..Done::default() }
-            }
-            Need::Nothing => Done::default(),
-        })
+        .map_init(
+            || pool.lend(),
+            |lent, (i, work)| match asked.of(i) {
+                Need::Report => step(input, &shared, i, work, &mut lent.scratch),
+                Need::Sums => {
+                    let path = path(input, &shared, i, &mut lent.scratch.walk);
+                    Done { rows: path.rows, ..Done::default() }
+                }
+                Need::Nothing => Done::default(),
+            },
+        )
         .collect();
 
     let tools = Tools::new(

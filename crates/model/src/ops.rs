@@ -373,7 +373,7 @@ impl Ops {
             }
             from = to;
         }
-        Ok(())
+        self.packed.close()
     }
 
     fn calibrate_one(&mut self, index: usize, costs: &Calibration, unit: Nanos) {

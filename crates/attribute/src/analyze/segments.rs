@@ -4,9 +4,10 @@ use std::sync::Arc;
 
 use agenttrace_model::parse::{Comm, Nanos, Pid, Tid};
 use agenttrace_model::{Model, TaskId};
-use rustc_hash::FxHashMap;
+use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::Checked;
+use crate::detail::Words;
 use crate::path::{Frame, PathSegment, device_name, file_name};
 use crate::report::{SegmentKind, Segments};
 
@@ -50,10 +51,22 @@ pub(super) fn segments(model: &Model, checked: &Checked, texts: &mut Texts) -> S
     out
 }
 
-/// Names that many steps have in common, made once for each thread.
+/// Names and stacks that many steps have in common, made once for each thread.
 #[derive(Default)]
 pub(super) struct Texts {
     names: FxHashMap<Comm, Arc<str>>,
+    stacks: FxHashSet<Arc<[Words]>>,
+}
+
+impl Texts {
+    fn stack(&mut self, frames: Vec<Words>) -> Arc<[Words]> {
+        if let Some(known) = self.stacks.get(frames.as_slice()) {
+            return Arc::clone(known);
+        }
+        let stack: Arc<[Words]> = frames.into();
+        self.stacks.insert(Arc::clone(&stack));
+        stack
+    }
 }
 
 struct Kinds<'m> {
@@ -79,15 +92,15 @@ impl Kinds<'_> {
         let task = model.tasks.get(s.task.0 as usize);
         let comm = task.map(|t| t.name_at(s.start)).unwrap_or_default();
         let known = self.texts.names.entry(comm);
-        let comm = known.or_insert_with(|| Arc::from(comm.to_text()));
+        let comm = Arc::clone(known.or_insert_with(|| Arc::from(comm.to_text())));
         let kind = SegmentKind {
             tid: task.map_or(Tid(-1), |t| t.tid),
             pid: task.map_or(Pid(-1), |t| t.pid),
-            comm: Arc::clone(comm),
+            comm,
             cause: s.cause,
             resource: s.resource,
             under: s.under,
-            stack: frames.iter().map(|f| f.text(model, s.start)).collect(),
+            stack: self.texts.stack(frames.iter().map(|f| f.text(model, s.start)).collect()),
             object: frames.iter().rev().find_map(|f| object(model, *f)).map(Arc::from),
             reason: match s.reason {
                 Some(reason) => Some(reason.text().into()),

@@ -19,11 +19,11 @@ pub(crate) struct Spilling {
 
 impl Builder {
     /// Keeps the rows of so many events in memory; of a larger capture it moves nearly all to a
-    /// file, which the system may drop from memory, whenever a tenth as many have come.
+    /// file, which the system may drop from memory, whenever half as many have come.
     #[must_use]
     pub fn with_scratch(mut self, file: Box<dyn ScratchFile>, events: usize) -> Self {
         let scratch = Scratch::new(file);
-        self.spill = Some(Spilling { scratch, left: events, every: events / 10, failed: None });
+        self.spill = Some(Spilling { scratch, left: events, every: events / 2, failed: None });
         self
     }
 
