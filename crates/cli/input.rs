@@ -112,10 +112,11 @@ fn folders(path: &Path) -> Result<Vec<PathBuf>> {
 pub(crate) fn open(path: &Path) -> Result<Bytes> {
     let file = File::open(path).with_context(|| format!("cannot open {}", path.display()))?;
     let meta = file.metadata().with_context(|| format!("cannot read {}", path.display()))?;
-    if meta.is_file() && meta.len() > 0 {
-        if let Ok(map) = map(&file) {
-            return Ok(Bytes::Mapped(map));
-        }
+    if meta.is_file()
+        && meta.len() > 0
+        && let Ok(map) = map(&file)
+    {
+        return Ok(Bytes::Mapped(map));
     }
     let bytes = std::fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
     Ok(Bytes::Owned(bytes))

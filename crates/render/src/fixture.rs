@@ -244,7 +244,7 @@ fn fault_verdict() -> Verdict {
     Verdict {
         id: "mmap_fault_storm",
         title: "mmap fault storm: vector_index.db was evicted by step 141 (scan_repo, repo.pack 64 MiB read) 1.2 s earlier".into(),
-        failure_mode: "index evicted, refaulted".into(),
+        failure_mode: "index evicted, refaulted",
         cause: Cause::MajorFault,
         causes: Vec::new(),
         ns: Nanos(14_802_000),
@@ -304,7 +304,7 @@ fn cpu_step() -> StepReport {
         verdicts: vec![Verdict {
             id: "user_cpu",
             title: "not the kernel: `agent` computes".into(),
-            failure_mode: "not the kernel".into(),
+            failure_mode: "not the kernel",
             cause: Cause::UserCpu,
             causes: Vec::new(),
             ns: Nanos(wall),

@@ -307,7 +307,7 @@ fn verdict<W: Write>(j: &mut JsonWriter<'_, W>, v: &Verdict) -> io::Result<()> {
     j.item()?.object(true)?;
     j.key("id")?.text(v.id)?;
     j.key("title")?.text(&v.title)?;
-    j.key("failure_mode")?.text(&v.failure_mode)?;
+    j.key("failure_mode")?.text(v.failure_mode)?;
     j.key("cause")?.text(v.cause.name())?;
     j.key("ns")?.number(v.ns.0)?;
     j.key("share")?.share(v.share)?;
