@@ -120,6 +120,8 @@ const NAMED: &[(&str, &str)] = &[
     ("crates/render/src/format/", "tests of the layout"),
     ("crates/attribute/src/locks/", "asks whether lock events were recorded: else signs serve"),
     ("crates/attribute/src/rows.rs", "asks whether lock events were recorded: else signs serve"),
+    ("crates/attribute/src/told.rs", "looks up once which events were recorded"),
+    ("crates/attribute/src/survey.rs", "asks whether handles of a journal were recorded"),
     ("crates/attribute/src/throttle.rs", "asks whether moves between CPUs were recorded"),
     ("crates/attribute/src/page_cache/", "asks whether reclaim was recorded"),
 ];
