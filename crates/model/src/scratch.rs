@@ -107,6 +107,21 @@ impl<T: Pod> Place<T> {
         self.scratch.file.write_at(bytemuck::cast_slice(rows), self.at(from))
     }
 
+    /// Writes rows from an index on, into a larger place where they need one.
+    fn append(&mut self, rows: &[T], from: usize) -> io::Result<()> {
+        let end = self.filed.max(from.saturating_add(rows.len()));
+        let bytes = |rows: usize| (rows as u64).saturating_mul(size_of::<T>() as u64);
+        if bytes(end) > self.room {
+            let room = bytes(end).max(self.room.saturating_mul(4)).max(ROOM);
+            let to = self.scratch.reserve(room);
+            copy(&*self.scratch.file, self.offset, to, bytes(self.filed))?;
+            (self.offset, self.room) = (to, room);
+        }
+        self.write(rows, from)?;
+        self.filed = end;
+        Ok(())
+    }
+
     /// These rows in the map of their file.
     fn within(&self, map: &'static [u8]) -> Option<&'static [T]> {
         let from = usize::try_from(self.offset).ok()?;
@@ -268,15 +283,18 @@ impl<T: Pod> Rows<T> {
         }
     }
 
-    /// Has `count` rows from `from` on in memory in place of others, to be changed there.
-    /// Returns where what is in memory ends.
+    /// Has `count` rows from `from` on in memory in place of others, to be changed there; all
+    /// rows where the file takes no more. Returns where what is in memory ends.
     ///
     /// # Errors
-    /// Those of the file.
+    /// Those of the file, where rows that it holds cannot be had back.
     pub(crate) fn hold(&mut self, from: usize, count: usize) -> io::Result<usize> {
         let Some(place) = &self.place else { return Ok(self.memory.len()) };
         let scratch = Arc::clone(&place.scratch);
-        let filed = self.file(&scratch, self.memory.len())?;
+        let Ok(filed) = self.file(&scratch, self.memory.len()) else {
+            self.restore()?;
+            return Ok(self.memory.len());
+        };
         let end = from.saturating_add(count).min(filed);
         self.memory.resize(end.saturating_sub(from), T::zeroed());
         self.first = from;
@@ -288,22 +306,16 @@ impl<T: Pod> Rows<T> {
     /// many the file has.
     fn file(&mut self, scratch: &Arc<Scratch>, count: usize) -> io::Result<usize> {
         let rows = self.memory.get(..count).unwrap_or_default();
-        let place = self.place.get_or_insert_with(|| {
+        let mut place = self.place.take().unwrap_or_else(|| {
             let scratch = Arc::clone(scratch);
             let (offset, room, filed) = (0, 0, 0);
             Box::new(Place { scratch, offset, room, filed, failed: false, mapped: None })
         });
-        let end = place.filed.max(self.first.saturating_add(count));
-        let bytes = |rows: usize| (rows as u64).saturating_mul(size_of::<T>() as u64);
-        if bytes(end) > place.room {
-            let room = bytes(end).max(place.room.saturating_mul(4)).max(ROOM);
-            let to = scratch.reserve(room);
-            copy(&*scratch.file, place.offset, to, bytes(place.filed))?;
-            (place.offset, place.room) = (to, room);
-        }
-        place.write(rows, self.first)?;
-        place.filed = end;
-        Ok(end)
+        let written = place.append(rows, self.first);
+        let filed = place.filed;
+        // A file that never took any of them is not asked again.
+        self.place = (filed > 0).then_some(place);
+        written.map(|()| filed)
     }
 
     /// All rows back into memory.

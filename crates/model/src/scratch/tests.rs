@@ -175,6 +175,30 @@ fn where_no_space_is_left_all_rows_come_back_into_memory() {
 }
 
 #[test]
+fn where_no_space_is_left_for_last_changes_all_rows_come_back_as_well() {
+    for (limit, held) in [(0, 200_000), (90_000, 200_000), (2_000_000, 200_000)] {
+        let (mut numbers, mut bytes, _) = grown(&Memory::new(limit, false));
+        // The first piece is all of them.
+        assert_eq!(numbers.hold(0, 60_000).unwrap(), held, "{limit}");
+        numbers.replace(8, 80);
+        finish(&mut numbers, &mut bytes).unwrap();
+        assert_eq!(numbers.settled()[6..10], [6, 7_000_000, 80, 9], "{limit}");
+        assert_eq!((numbers.settled().len(), numbers.settled()[199_999]), (200_000, 1));
+    }
+}
+
+#[test]
+fn a_file_that_never_worked_is_not_asked_for_rows() {
+    let file = Memory::new(0, true);
+    file.unreadable.store(true, Ordering::Relaxed);
+    let (mut numbers, mut bytes, spilled) = grown(&file);
+    assert_eq!(spilled.unwrap_err().kind(), io::ErrorKind::StorageFull);
+    assert_eq!(numbers.hold(0, 60_000).unwrap(), 200_000);
+    finish(&mut numbers, &mut bytes).unwrap();
+    assert_all(&numbers, &bytes);
+}
+
+#[test]
 fn a_file_that_cannot_be_mapped_is_read() {
     let (mut numbers, mut bytes, _) = grown(&Memory::new(usize::MAX, true));
     // From the middle of last changes too.
