@@ -107,7 +107,7 @@ pub(crate) struct ReadArgs {
     #[arg(long, value_name = "BYTES")]
     pub(crate) max_expanded: Option<u64>,
     /// Where the rows of a model that are too many for memory (of a capture of more than
-    /// about 1 GB) go while the program runs: a quarter of the capture's size
+    /// about 1 GB) go while the program runs: a fifth of the capture's size
     /// [default: $TMPDIR, or /var/tmp]
     #[arg(long, value_name = "DIR")]
     pub(crate) temp_dir: Option<PathBuf>,

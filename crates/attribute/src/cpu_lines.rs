@@ -1,10 +1,8 @@
 //! Tasks' states to lines of CPUs: who ran on each, when, and when it was idle.
 
 use agenttrace_model::parse::{Cpu, Nanos};
-use agenttrace_model::{Model, State, TaskId};
+use agenttrace_model::{Model, State, TaskId, first_not};
 use rustc_hash::FxHashMap;
-
-use crate::cursor::first_not;
 
 /// A task ran on a CPU over `[from, to)`.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]

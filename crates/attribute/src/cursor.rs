@@ -1,10 +1,7 @@
 //! A task's operations and events at moments that mostly go forward, without a search for each.
 
 use agenttrace_model::parse::Nanos;
-use agenttrace_model::{Op, RecordedCursor, State, Task};
-
-/// So many places are stepped over one by one before they are searched.
-const STEPS: usize = 16;
+use agenttrace_model::{Op, RecordedCursor, State, Task, first_not};
 
 /// Where a task is at a moment: which operation it is in, and which begins next. What
 /// [`Task::op_at`] tells of one moment, found from an earlier one.
@@ -87,27 +84,6 @@ impl StateCursor {
         let all = begun(self.at) && starts(self.at + 1).is_none_or(|next| to <= next);
         all.then_some(state)
     }
-}
-
-/// The first place from `from` on, up to `len`, of which this does not hold; it holds of all
-/// before, and of none after. Looked for one by one, then in leaps that double: it is seldom far.
-#[inline]
-pub(crate) fn first_not(from: usize, len: usize, holds: impl Fn(usize) -> bool) -> usize {
-    let near = from.saturating_add(STEPS).min(len);
-    if let Some(found) = (from..near).find(|i| !holds(*i)) {
-        return found;
-    }
-    let (mut low, mut leap) = (near, STEPS);
-    while low < len && holds(low.saturating_add(leap).min(len - 1)) {
-        low = low.saturating_add(leap).saturating_add(1).min(len);
-        leap = leap.saturating_mul(2);
-    }
-    let mut high = low.saturating_add(leap).min(len);
-    while low < high {
-        let middle = low.midpoint(high);
-        if holds(middle) { low = middle + 1 } else { high = middle }
-    }
-    low
 }
 
 #[cfg(test)]
@@ -204,17 +180,6 @@ mod tests {
             }
             cursor.seek(Nanos(9_000_000));
             assert_eq!((cursor.inside(), cursor.edge()), (None, Nanos::MAX));
-        }
-    }
-
-    #[test]
-    fn the_first_that_does_not_hold_is_found_near_and_far() {
-        for len in [0, 1, 15, 16, 17, 18, 33, 34, 35, 200] {
-            for from in 0..=len {
-                for end in from..=len {
-                    assert_eq!(first_not(from, len, |i| i < end), end, "{from} {len}");
-                }
-            }
         }
     }
 

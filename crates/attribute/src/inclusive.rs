@@ -8,11 +8,11 @@ use std::ops::Range;
 
 use agenttrace_model::parse::{Dev, Distance, Nanos};
 use agenttrace_model::{
-    FdKind, FlushKind, Model, Op, OpKind, OpsIter, State, SyscallClass, SyscallOp, Task, TaskId,
+    FdKind, FlushKind, Items, Model, Op, OpKind, Ops, State, SyscallClass, SyscallOp, Task, TaskId,
+    first_not,
 };
 use rayon::prelude::*;
 
-use crate::cursor::first_not;
 use crate::mechanism::tlb::asked;
 use crate::path::Frame;
 use crate::report::{Distribution, FaultRows, Inclusive, Migrations, Spawns, Stats, TlbFlushes};
@@ -108,7 +108,7 @@ impl Samples {
 }
 
 /// The operations that begin in a stretch.
-pub(crate) fn ops(task: &Task, stretch: Stretch) -> OpsIter<'_> {
+pub(crate) fn ops(task: &Task, stretch: Stretch) -> Items<'_, Ops> {
     task.ops.range(numbers(task, stretch))
 }
 

@@ -15,9 +15,11 @@ use std::ops::Range;
 use agenttrace_parse::{Addr, Calibration, Dev, Nanos};
 use bytemuck::{Pod, Zeroable};
 
+use crate::items::{Indexed, Items};
 use crate::lock::LockKind;
 use crate::op::{FaultOp, FdKind, Op, OpKind, SyscallOp, cost_within};
 use crate::scratch::{Rows, Spill};
+use crate::search::first_not;
 
 /// The operations of a task, in the order of their start.
 #[derive(Clone, Debug, Default)]
@@ -115,15 +117,14 @@ impl Ops {
 
     /// All of them.
     #[must_use]
-    pub fn iter(&self) -> OpsIter<'_> {
+    pub fn iter(&self) -> Items<'_, Self> {
         self.range(0..self.len())
     }
 
     /// Those with an index in this range.
     #[must_use]
-    pub fn range(&self, range: Range<usize>) -> OpsIter<'_> {
-        let end = range.end.min(self.len());
-        OpsIter { ops: self, range: range.start.min(end)..end }
+    pub fn range(&self, range: Range<usize>) -> Items<'_, Self> {
+        Items::new(self, self.len(), range)
     }
 
     /// How many start before a time: the index of the first that does not.
@@ -138,27 +139,21 @@ impl Ops {
         self.packed.settled().partition_point(|packed| self.starts(packed) <= time)
     }
 
-    /// The rows, to be moved.
-    pub(crate) fn rows(&mut self) -> &mut dyn Spill {
-        &mut self.packed
-    }
-
-    /// The same, looked for from this many on: a near one is found at once, in leaps that double.
+    /// The same, looked for from this many on: a near one is found at once.
     #[must_use]
     pub(crate) fn up_to_from(&self, begun: usize, time: Nanos) -> usize {
         let rows = self.packed.settled();
-        let by_then = |packed: &Packed| self.starts(packed) <= time;
-        let before = begun.checked_sub(1).and_then(|last| rows.get(last));
-        if before.is_some_and(|packed| !by_then(packed)) {
-            return self.up_to(time);
+        let by_then = |i: usize| rows.get(i).is_some_and(|packed| self.starts(packed) <= time);
+        if begun.checked_sub(1).is_none_or(by_then) {
+            first_not(begun, rows.len(), by_then)
+        } else {
+            self.up_to(time)
         }
-        let later = rows.get(begun..).unwrap_or_default();
-        let mut leap = 1;
-        while later.get(leap - 1).is_some_and(by_then) {
-            leap *= 2;
-        }
-        let between = later.get(leap / 2..leap.min(later.len())).unwrap_or_default();
-        begun + leap / 2 + between.partition_point(by_then)
+    }
+
+    /// The rows, to be moved.
+    pub(crate) fn rows(&mut self) -> &mut dyn Spill {
+        &mut self.packed
     }
 
     /// When an operation starts.
@@ -419,51 +414,23 @@ impl Ops {
     }
 }
 
-impl<'o> IntoIterator for &'o Ops {
-    type Item = Op;
-    type IntoIter = OpsIter<'o>;
-
-    fn into_iter(self) -> OpsIter<'o> {
-        self.iter()
-    }
-}
-
-/// Operations of a task, one after the other, from either end.
-#[derive(Clone, Debug)]
-pub struct OpsIter<'o> {
-    ops: &'o Ops,
-    range: Range<usize>,
-}
-
-impl Iterator for OpsIter<'_> {
+impl Indexed for Ops {
     type Item = Op;
 
     #[inline(always)]
-    fn next(&mut self) -> Option<Op> {
-        self.range.next().and_then(|index| self.ops.get(index))
-    }
-
-    #[inline]
-    fn nth(&mut self, n: usize) -> Option<Op> {
-        self.range.nth(n).and_then(|index| self.ops.get(index))
-    }
-
-    fn size_hint(&self) -> (usize, Option<usize>) {
-        self.range.size_hint()
+    fn item(&self, index: usize) -> Option<Op> {
+        self.get(index)
     }
 }
 
-impl DoubleEndedIterator for OpsIter<'_> {
-    fn next_back(&mut self) -> Option<Op> {
-        self.range.next_back().and_then(|index| self.ops.get(index))
-    }
+impl<'o> IntoIterator for &'o Ops {
+    type Item = Op;
+    type IntoIter = Items<'o, Ops>;
 
-    fn nth_back(&mut self, n: usize) -> Option<Op> {
-        self.range.nth_back(n).and_then(|index| self.ops.get(index))
+    fn into_iter(self) -> Self::IntoIter {
+        self.iter()
     }
 }
-
-impl ExactSizeIterator for OpsIter<'_> {}
 
 impl Packed {
     /// Takes an operation in. `None`: it does not fit, and the row is as it was.

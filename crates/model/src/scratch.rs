@@ -142,12 +142,6 @@ impl<T> From<Vec<T>> for Rows<T> {
     }
 }
 
-impl<T> FromIterator<T> for Rows<T> {
-    fn from_iter<I: IntoIterator<Item = T>>(rows: I) -> Self {
-        Vec::from_iter(rows).into()
-    }
-}
-
 impl<T: Pod + fmt::Debug> fmt::Debug for Rows<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.settled().fmt(f)

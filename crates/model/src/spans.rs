@@ -11,6 +11,7 @@ use std::ops::Range;
 use agenttrace_parse::{Cpu, Nanos, SwitchState};
 use bytemuck::{Pod, Zeroable};
 
+use crate::items::{Indexed, Items};
 use crate::scratch::{Rows, Spill};
 use crate::task::{Span, State, UnknownReason, WakeId};
 
@@ -135,21 +136,20 @@ impl Spans {
 
     /// All of them.
     #[must_use]
-    pub fn iter(&self) -> SpansIter<'_> {
+    pub fn iter(&self) -> Items<'_, Self> {
         self.range(0..self.len())
     }
 
     /// Those from an index on.
     #[must_use]
-    pub fn since(&self, index: usize) -> SpansIter<'_> {
+    pub fn since(&self, index: usize) -> Items<'_, Self> {
         self.range(index..self.len())
     }
 
     /// Those with an index in this range.
     #[must_use]
-    pub fn range(&self, range: Range<usize>) -> SpansIter<'_> {
-        let end = range.end.min(self.len());
-        SpansIter { spans: self, range: range.start.min(end)..end }
+    pub fn range(&self, range: Range<usize>) -> Items<'_, Self> {
+        Items::new(self, self.len(), range)
     }
 
     /// How many start before a time: the index of the first that does not.
@@ -203,56 +203,27 @@ impl Spans {
 
 impl FromIterator<Span> for Spans {
     fn from_iter<I: IntoIterator<Item = Span>>(spans: I) -> Self {
-        Self { rows: spans.into_iter().map(Row::new).collect() }
+        Self { rows: Vec::from_iter(spans.into_iter().map(Row::new)).into() }
+    }
+}
+
+impl Indexed for Spans {
+    type Item = Span;
+
+    #[inline(always)]
+    fn item(&self, index: usize) -> Option<Span> {
+        self.get(index)
     }
 }
 
 impl<'s> IntoIterator for &'s Spans {
     type Item = Span;
-    type IntoIter = SpansIter<'s>;
+    type IntoIter = Items<'s, Spans>;
 
-    fn into_iter(self) -> SpansIter<'s> {
+    fn into_iter(self) -> Self::IntoIter {
         self.iter()
     }
 }
-
-/// Spans of a task, one after the other, from either end.
-#[derive(Clone, Debug)]
-pub struct SpansIter<'s> {
-    spans: &'s Spans,
-    range: Range<usize>,
-}
-
-impl Iterator for SpansIter<'_> {
-    type Item = Span;
-
-    #[inline(always)]
-    fn next(&mut self) -> Option<Span> {
-        self.range.next().and_then(|index| self.spans.get(index))
-    }
-
-    #[inline]
-    fn nth(&mut self, n: usize) -> Option<Span> {
-        self.range.nth(n).and_then(|index| self.spans.get(index))
-    }
-
-    fn size_hint(&self) -> (usize, Option<usize>) {
-        self.range.size_hint()
-    }
-}
-
-impl DoubleEndedIterator for SpansIter<'_> {
-    #[inline]
-    fn next_back(&mut self) -> Option<Span> {
-        self.range.next_back().and_then(|index| self.spans.get(index))
-    }
-
-    fn nth_back(&mut self, n: usize) -> Option<Span> {
-        self.range.nth_back(n).and_then(|index| self.spans.get(index))
-    }
-}
-
-impl ExactSizeIterator for SpansIter<'_> {}
 
 #[cfg(test)]
 mod tests {

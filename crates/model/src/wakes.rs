@@ -12,6 +12,7 @@ use std::ops::Range;
 use agenttrace_parse::{Cpu, Nanos};
 use bytemuck::{Pod, Zeroable};
 
+use crate::items::{Indexed, Items};
 use crate::scratch::{Rows, Spill};
 use crate::task::{TaskId, Wake, WakeId, WakeSource};
 
@@ -105,7 +106,7 @@ impl Wakes {
     #[must_use]
     #[inline(always)]
     pub fn get(&self, id: WakeId) -> Option<Wake> {
-        self.rows.read(id.0 as usize).map(Row::wake)
+        self.item(id.0 as usize)
     }
 
     /// The wakeup with an id that came from here: none is ever removed.
@@ -121,15 +122,14 @@ impl Wakes {
 
     /// All of them.
     #[must_use]
-    pub fn iter(&self) -> WakesIter<'_> {
+    pub fn iter(&self) -> Items<'_, Self> {
         self.range(0..self.len())
     }
 
     /// Those with an index in this range.
     #[must_use]
-    pub fn range(&self, range: Range<usize>) -> WakesIter<'_> {
-        let end = range.end.min(self.len());
-        WakesIter { wakes: self, range: range.start.min(end)..end }
+    pub fn range(&self, range: Range<usize>) -> Items<'_, Self> {
+        Items::new(self, self.len(), range)
     }
 
     /// How many happen before a time: the index of the first that does not.
@@ -156,55 +156,23 @@ impl Wakes {
     }
 }
 
+impl Indexed for Wakes {
+    type Item = Wake;
+
+    #[inline(always)]
+    fn item(&self, index: usize) -> Option<Wake> {
+        self.rows.read(index).map(Row::wake)
+    }
+}
+
 impl<'w> IntoIterator for &'w Wakes {
     type Item = Wake;
-    type IntoIter = WakesIter<'w>;
+    type IntoIter = Items<'w, Wakes>;
 
-    fn into_iter(self) -> WakesIter<'w> {
+    fn into_iter(self) -> Self::IntoIter {
         self.iter()
     }
 }
-
-/// Wakeups, one after the other, from either end.
-#[derive(Clone, Debug)]
-pub struct WakesIter<'w> {
-    wakes: &'w Wakes,
-    range: Range<usize>,
-}
-
-impl WakesIter<'_> {
-    #[inline(always)]
-    fn at(&self, index: usize) -> Option<Wake> {
-        self.wakes.rows.read(index).map(Row::wake)
-    }
-}
-
-impl Iterator for WakesIter<'_> {
-    type Item = Wake;
-
-    #[inline(always)]
-    fn next(&mut self) -> Option<Wake> {
-        self.range.next().and_then(|index| self.at(index))
-    }
-
-    #[inline]
-    fn nth(&mut self, n: usize) -> Option<Wake> {
-        self.range.nth(n).and_then(|index| self.at(index))
-    }
-
-    fn size_hint(&self) -> (usize, Option<usize>) {
-        self.range.size_hint()
-    }
-}
-
-impl DoubleEndedIterator for WakesIter<'_> {
-    #[inline]
-    fn next_back(&mut self) -> Option<Wake> {
-        self.range.next_back().and_then(|index| self.at(index))
-    }
-}
-
-impl ExactSizeIterator for WakesIter<'_> {}
 
 #[cfg(test)]
 mod tests {

@@ -5,7 +5,8 @@ mod signs;
 
 use agenttrace_model::parse::{Addr, Nanos, Pid};
 use agenttrace_model::{
-    LockKind, Model, Op, OpKind, OpsIter, State, SyscallClass, SyscallOp, Task, TaskId, WakeSource,
+    Items, LockKind, Model, Op, OpKind, Ops, State, SyscallClass, SyscallOp, Task, TaskId,
+    WakeSource,
 };
 
 use crate::inclusive::Stretch;
@@ -93,7 +94,7 @@ pub(crate) struct KernelWait {
 
 /// The waits for locks of the kernel among operations, in the order of their start. A spin
 /// can begin within a wait: then both are there.
-pub(crate) fn kernel_waits(ops: OpsIter<'_>) -> impl Iterator<Item = KernelWait> + '_ {
+pub(crate) fn kernel_waits(ops: Items<'_, Ops>) -> impl Iterator<Item = KernelWait> + '_ {
     ops.filter_map(|op| {
         let OpKind::Lock { addr, .. } = op.kind else { return None };
         Some(KernelWait { start: op.start, end: op.end, addr })

@@ -134,7 +134,7 @@ fn rows_in_memory_take_no_more_than_a_vector_and_two_words() {
 fn few_rows_stay_in_memory() {
     let file = Memory::new(usize::MAX, false);
     let scratch = Scratch::new(Box::new(Arc::clone(&file)));
-    let mut rows: Rows<u64> = (0..143).collect();
+    let mut rows: Rows<u64> = Vec::from_iter(0..143).into();
     rows.spill(&scratch).unwrap();
     assert_eq!((rows.count(), file.bytes.lock().unwrap().len()), (143, 0));
     // 128 rows of 8 bytes are worth a write.
