@@ -1,42 +1,66 @@
 //! A task's operations and events at moments that mostly go forward, without a search for each.
 
 use agenttrace_model::parse::Nanos;
-use agenttrace_model::{Op, RecordedCursor, State, Task, first_not};
+use agenttrace_model::{Recorded, RecordedCursor, SettledOps, State, Task, first_not};
 
 /// Where a task is at a moment: which operation it is in, and which begins next. What
 /// [`Task::op_at`] tells of one moment, found from an earlier one.
 #[derive(Clone, Debug)]
 pub(crate) struct TaskCursor<'m> {
-    task: &'m Task,
+    ops: SettledOps<'m>,
     at: Nanos,
     /// Of the first operation that begins after the moment.
     next: usize,
+    /// When it begins.
+    begins: Nanos,
     /// Of the innermost that contains it.
     inside: Option<usize>,
+    /// When that ends; [`Nanos::MAX`] where there is none.
+    ends: Nanos,
     recorded: RecordedCursor,
+    events: &'m Recorded,
 }
 
 impl<'m> TaskCursor<'m> {
     /// Before all that a task did.
     pub(crate) fn new(task: &'m Task) -> Self {
-        Self { task, at: Nanos::ZERO, next: 0, inside: None, recorded: RecordedCursor::default() }
+        Self {
+            ops: task.ops.settled(),
+            at: Nanos::ZERO,
+            next: 0,
+            begins: Nanos::ZERO,
+            inside: None,
+            ends: Nanos::MAX,
+            recorded: RecordedCursor::default(),
+            events: &task.recorded,
+        }
     }
 
     /// Goes to a moment.
+    #[inline]
     pub(crate) fn seek(&mut self, time: Nanos) {
-        let ops = &self.task.ops;
-        let forward = self.at <= time;
-        let begun = |i: usize| ops.start(i).is_some_and(|start| start <= time);
-        let next = if forward { first_not(self.next, ops.len(), begun) } else { ops.up_to(time) };
-        // What had ended before an earlier moment has ended.
-        let mut inside =
-            if forward && next == self.next { self.inside } else { next.checked_sub(1) };
-        while let Some(index) = inside
-            && ops.end(index).is_none_or(|end| end <= time)
-        {
-            inside = ops.parent(index);
+        if time < self.at || self.begins <= time {
+            self.pass(time);
         }
-        (self.at, self.next, self.inside) = (time, next, inside);
+        self.at = time;
+        // What had ended before an earlier moment has ended.
+        while self.ends <= time
+            && let Some(inside) = self.inside
+        {
+            self.inside = self.ops.parent(inside);
+            self.ends = self.inside.map_or(Nanos::MAX, |inside| self.ops.end(inside));
+        }
+    }
+
+    /// Past all that begins by then, or back.
+    fn pass(&mut self, time: Nanos) {
+        let (ops, from) = (self.ops, if time < self.at { 0 } else { self.next });
+        let next = first_not(from, ops.len(), |i| ops.start(i) <= time);
+        if time < self.at || next != self.next {
+            self.inside = next.checked_sub(1);
+            self.ends = self.inside.map_or(Nanos::MAX, |inside| ops.end(inside));
+        }
+        (self.next, self.begins) = (next, ops.start(next));
     }
 
     /// Index of the innermost operation that contains the moment.
@@ -44,22 +68,22 @@ impl<'m> TaskCursor<'m> {
         self.inside
     }
 
-    /// The innermost operation that contains the moment.
-    pub(crate) fn op(&self) -> Option<Op> {
-        self.task.ops.get(self.inside?)
+    /// Whether the end of the innermost operation that contains the moment was not recorded;
+    /// of a fault only with `faults`.
+    pub(crate) fn estimated(&self, faults: bool) -> bool {
+        let of = |inside| self.ops.is_estimated(inside);
+        self.inside.map(of).is_some_and(|(estimated, fault)| estimated && (faults || !fault))
     }
 
     /// When the operation that contains the moment ends, or one inside it begins: whichever
     /// comes first.
     pub(crate) fn edge(&self) -> Nanos {
-        let ops = &self.task.ops;
-        let end = self.inside.and_then(|inside| ops.end(inside)).unwrap_or(Nanos::MAX);
-        ops.start(self.next).map_or(end, |start| start.min(end))
+        self.begins.min(self.ends)
     }
 
     /// How many events were recorded on the task over `[from, to)`.
     pub(crate) fn recorded(&mut self, from: Nanos, to: Nanos) -> u64 {
-        self.recorded.within(&self.task.recorded, from, to)
+        self.recorded.within(self.events, from, to)
     }
 }
 

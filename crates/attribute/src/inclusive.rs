@@ -4,7 +4,6 @@ mod index;
 mod rows;
 
 use std::collections::BTreeMap;
-use std::ops::Range;
 
 use agenttrace_model::parse::{Dev, Distance, Nanos};
 use agenttrace_model::{
@@ -109,14 +108,8 @@ impl Samples {
 
 /// The operations that begin in a stretch.
 pub(crate) fn ops(task: &Task, stretch: Stretch) -> Items<'_, Ops> {
-    task.ops.range(numbers(task, stretch))
-}
-
-/// Their indices.
-fn numbers(task: &Task, stretch: Stretch) -> Range<usize> {
-    let first = task.ops.before(stretch.from);
-    let begins = |i: usize| task.ops.start(i).is_some_and(|start| start < stretch.to);
-    first..first_not(first, task.ops.len(), begins)
+    let (ops, first) = (task.ops.settled(), task.ops.before(stretch.from));
+    task.ops.range(first..first_not(first, ops.len(), |i| ops.start(i) < stretch.to))
 }
 
 #[derive(Default)]
@@ -172,22 +165,23 @@ struct Gathered {
 
 /// Whether a call makes data durable (DESIGN section 6).
 pub(crate) fn is_durability(model: &Model, call: &SyscallOp) -> bool {
-    let class = model.syscalls.class(call.nr);
-    class == SyscallClass::Durability
-        || (class == SyscallClass::Write && call.fd == FdKind::SyncFile)
+    is_durable(model.syscalls.class(call.nr), call.fd)
 }
 
-/// Whether the call failed with an error that the program sees. -512 to -516 are
+/// The same of a call of this class, on an fd of this kind.
+fn is_durable(class: SyscallClass, fd: FdKind) -> bool {
+    class == SyscallClass::Durability || (class == SyscallClass::Write && fd == FdKind::SyncFile)
+}
+
+/// Whether a call failed with an error that the program sees. -512 to -516 are
 /// the kernel's own codes for calls that start again.
-fn failed(call: &SyscallOp) -> bool {
-    call.ret.is_some_and(|ret| (-4095..=-1).contains(&ret) && !(-516..=-512).contains(&ret))
+fn failed(ret: Option<i64>) -> bool {
+    ret.is_some_and(|ret| (-4095..=-1).contains(&ret) && !(-516..=-512).contains(&ret))
 }
 
-fn slept(task: &Task, op: &Op) -> bool {
-    op.end != Nanos::MAX
-        && task
-            .spans(op.start, op.end)
-            .any(|(_, _, _, span)| matches!(span.state, State::Blocked(_)))
+fn slept(task: &Task, from: Nanos, to: Nanos) -> bool {
+    to != Nanos::MAX
+        && task.spans(from, to).any(|(_, _, _, span)| matches!(span.state, State::Blocked(_)))
 }
 
 /// The system calls that were made, by number.
@@ -230,27 +224,40 @@ impl Calls {
 }
 
 impl Gathered {
-    fn op(&mut self, model: &Model, (id, task): (TaskId, &Task), number: usize, op: &Op) {
+    /// Always inlined, and all that it calls takes single fields: an operation is unpacked as far
+    /// as it is looked at.
+    #[inline(always)]
+    fn op(&mut self, model: &Model, (id, task): (TaskId, &Task), number: usize, op: Op) {
         let place = || OpPlace::new(id, number);
-        match &op.kind {
-            OpKind::Syscall(call) if self.brief => {
-                let counted = !call.mark && !call.continued && !call.no_entry;
-                if counted && is_durability(model, call) {
-                    self.fsyncs.push(op.duration());
-                }
-            }
+        match op.kind {
             OpKind::Syscall(call) => {
-                if model.syscalls.starts_process(call) {
-                    self.spawning(op);
-                }
-                if !call.mark {
-                    self.syscall(model, op, call);
-                }
                 let class = model.syscalls.class(call.nr);
+                let counted = !call.continued && !call.no_entry;
+                if !call.mark && is_durable(class, call.fd) {
+                    self.kinds.syncs = true;
+                    if counted {
+                        self.fsyncs.push(op.duration());
+                    }
+                }
+                if self.brief {
+                    return;
+                }
+                if !call.mark
+                    && let Some(sum) = self.syscalls.get(call.nr)
+                {
+                    sum.count += u64::from(counted);
+                    sum.errors += u64::from(failed(call.ret));
+                    sum.total += op.duration();
+                    sum.max = sum.max.max(op.duration());
+                }
                 if class == SyscallClass::Futex {
                     self.lock_ops.extend(place());
                 } else if class == SyscallClass::Metadata {
                     self.metadata_ops.extend(place());
+                } else if class == SyscallClass::Exec
+                    || (class == SyscallClass::Fork && !call.thread)
+                {
+                    self.spawning(op.start, op.end);
                 }
             }
             OpKind::Fault(fault) => {
@@ -264,7 +271,7 @@ impl Gathered {
                     self.minor.push(op.duration());
                     return;
                 }
-                let major = fault.major.unwrap_or_else(|| slept(task, op));
+                let major = fault.major.unwrap_or_else(|| slept(task, op.start, op.end));
                 if major { &mut self.major } else { &mut self.minor }.push(op.duration());
                 self.estimated |= op.estimated;
                 if let Some(file) = fault.file {
@@ -284,13 +291,13 @@ impl Gathered {
                 if op.end != Nanos::MAX
                     && let Some(frame) = Frame::of_interrupt(op.kind)
                 {
-                    let own = own_time(task, number, op);
+                    let own = own_time(task, number, op.start, op.end);
                     self.interrupts.entry(frame).or_default().push(own);
                 }
             }
             OpKind::Reclaim(_) => self.kinds.reclaims = true,
             OpKind::DirtyPause(_) => self.kinds.pauses = true,
-            OpKind::Exit => self.spawning(op),
+            OpKind::Exit => self.spawning(op.start, op.end),
             OpKind::Work(_)
             | OpKind::Commit { .. }
             | OpKind::SyncFile { .. }
@@ -298,25 +305,9 @@ impl Gathered {
         }
     }
 
-    fn syscall(&mut self, model: &Model, op: &Op, call: &SyscallOp) {
-        let counted = !call.continued && !call.no_entry;
-        if let Some(sum) = self.syscalls.get(call.nr) {
-            sum.count += u64::from(counted);
-            sum.errors += u64::from(failed(call));
-            sum.total += op.duration();
-            sum.max = sum.max.max(op.duration());
-        }
-        if is_durability(model, call) {
-            self.kinds.syncs = true;
-            if counted {
-                self.fsyncs.push(op.duration());
-            }
-        }
-    }
-
-    fn spawning(&mut self, op: &Op) {
-        if op.end != Nanos::MAX {
-            self.spawning.push((op.start, op.end));
+    fn spawning(&mut self, from: Nanos, to: Nanos) {
+        if to != Nanos::MAX {
+            self.spawning.push((from, to));
         }
     }
 
@@ -366,9 +357,10 @@ impl Gathered {
 
     /// What operations, states and requests of a stretch tell.
     fn stretch(&mut self, index: &Index<'_>, task: &Task, stretch: Stretch) {
-        for number in numbers(task, stretch) {
-            let Some(op) = task.ops.get(number) else { break };
-            self.op(index.model, (stretch.task, task), number, &op);
+        let ops = task.ops.settled();
+        for number in task.ops.before(stretch.from)..ops.len() {
+            let Some(op) = ops.get(number).filter(|op| op.start < stretch.to) else { break };
+            self.op(index.model, (stretch.task, task), number, op);
         }
         self.fsyncs.extend(index.uring_syncs(stretch));
         self.states(index.model, task, stretch);
@@ -439,15 +431,15 @@ impl Gathered {
     }
 }
 
-/// Each interrupt's own time: those nested in it count for themselves.
-fn own_time(task: &Task, number: usize, op: &Op) -> Nanos {
+/// An interrupt's own time: those nested in it count for themselves.
+fn own_time(task: &Task, number: usize, from: Nanos, to: Nanos) -> Nanos {
     let later = task.ops.range(number + 1..task.ops.len());
     let nested: Nanos = later
-        .take_while(|inner| inner.start < op.end)
+        .take_while(|inner| inner.start < to)
         .filter(|inner| inner.parent() == Some(number))
-        .map(|inner| inner.end.min(op.end) - inner.start)
+        .map(|inner| inner.end.min(to) - inner.start)
         .sum();
-    (op.end - op.start) - nested
+    (to - from) - nested
 }
 
 /// Everything that happened in the stretches.

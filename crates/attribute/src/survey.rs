@@ -87,27 +87,44 @@ impl Found {
 struct Look<'m> {
     model: &'m Model,
     metadata: MetadataCalls,
-    /// Calls that change names, where it matters.
-    changing: Vec<i32>,
+    /// Of each metadata call whether it changes names, where that matters.
+    changing: Vec<bool>,
 }
 
 impl<'m> Look<'m> {
     fn new(model: &'m Model) -> Self {
         let told = model.commits.is_empty() || model.captured.has("jbd2:jbd2_handle_start");
-        let changing = if told { Vec::new() } else { changing_calls(model) };
-        Self { model, metadata: MetadataCalls::new(model), changing }
+        let mut look = Self { model, metadata: MetadataCalls::new(model), changing: Vec::new() };
+        if !told {
+            look.changing = look.changing();
+        }
+        look
+    }
+
+    fn changing(&self) -> Vec<bool> {
+        let mut changing = vec![false; self.metadata.len()];
+        for place in changing_calls(self.model).into_iter().filter_map(|nr| self.metadata.place(nr))
+        {
+            if let Some(slot) = changing.get_mut(place) {
+                *slot = true;
+            }
+        }
+        changing
     }
 
     fn piece(&self, mut found: Found, piece: &Piece) -> Found {
         found.times.resize_with(self.metadata.len(), Vec::new);
         let Some(task) = self.model.tasks.get(piece.task.0 as usize) else { return found };
-        for op in task.ops.range(piece.ops.clone()) {
-            self.op(&mut found, piece.task, &op);
+        let ops = task.ops.settled();
+        for op in piece.ops.clone().filter_map(|index| ops.get(index)) {
+            self.op(&mut found, piece.task, op);
         }
         found
     }
 
-    fn op(&self, found: &mut Found, task: TaskId, op: &Op) {
+    /// Always inlined, so that an operation is unpacked as far as it is looked at.
+    #[inline(always)]
+    fn op(&self, found: &mut Found, task: TaskId, op: Op) {
         let Some(call) = op.syscall() else { return };
         if let Some(place) = self.metadata.place(call.nr) {
             if !op.reads
@@ -116,7 +133,7 @@ impl<'m> Look<'m> {
             {
                 times.push(op.duration());
             }
-            if self.changing.contains(&call.nr) {
+            if self.changing.get(place) == Some(&true) {
                 found.changes.push((op.start, task));
             }
         } else if matches!(call.fd, FdKind::Notify | FdKind::Unknown)
@@ -209,7 +226,8 @@ mod tests {
     #[test]
     fn changes_of_names_come_in_time_order() {
         let model = model();
-        let look = Look { changing: changing_calls(&model), ..Look::new(&model) };
+        let look = Look::new(&model);
+        let look = Look { changing: look.changing(), ..look };
         let id = task(&model, 100);
         let ops = |ops| Piece { task: id, ops };
         let found =

@@ -184,8 +184,7 @@ impl<'m> Walker<'_, 'm> {
         }
         // A fault's end matters only where what follows it has another cause.
         let faults = matches!(cause, Cause::MajorFault | Cause::MinorFault);
-        let op = cursor.op();
-        self.estimated = op.is_some_and(|op| op.estimated && (faults || op.fault().is_none()));
+        self.estimated = cursor.estimated(faults);
         sum.segments += 1;
         if self.estimated {
             sum.estimated += end - start;

@@ -52,7 +52,7 @@ pub use marks_join::{MarkOptions, Marked, MarkerSource, place_marks};
 pub use model::{CacheEvent, Captured, LostInterval, Model};
 pub use names::{Context, DeviceInfo, NameSource};
 pub use op::{FaultOp, FdKind, Op, OpKind, SyscallOp};
-pub use ops::Ops;
+pub use ops::{Ops, SettledOps};
 pub use peer::{Peer, Peers};
 pub use reclaim::{DirtyPause, Kswapd, KswapdEvent, OomKill, ReclaimKind, ReclaimOp};
 pub use recorded::{Recorded, RecordedCursor};

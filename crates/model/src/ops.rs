@@ -8,6 +8,8 @@
 //!                  fault  a b  address (48 bits), file                         c  page
 //! ```
 
+mod settled;
+
 use std::io;
 use std::num::NonZeroU32;
 use std::ops::Range;
@@ -20,6 +22,7 @@ use crate::lock::LockKind;
 use crate::op::{FaultOp, FdKind, Op, OpKind, SyscallOp, cost_within};
 use crate::scratch::{Rows, Spill};
 use crate::search::first_not;
+pub use settled::SettledOps;
 
 /// The operations of a task, in the order of their start.
 #[derive(Clone, Debug, Default)]

@@ -103,8 +103,6 @@ impl Recorded {
 /// one before.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct RecordedCursor {
-    /// It has been somewhere.
-    placed: bool,
     /// It stands before the first event at or after this time.
     at: Nanos,
     /// Events before that one.
@@ -113,6 +111,8 @@ pub struct RecordedCursor {
     next: Nanos,
     /// Where the gap that follows that event is.
     gaps: usize,
+    /// When the next block begins.
+    beyond: Nanos,
 }
 
 impl RecordedCursor {
@@ -124,46 +124,53 @@ impl RecordedCursor {
 
     /// How many events lie before a time.
     pub fn before(&mut self, of: &Recorded, time: Nanos) -> u64 {
-        let block = usize::try_from(self.before / BLOCK).unwrap_or(usize::MAX);
-        let beyond = of.blocks.settled().get(block.saturating_add(1));
-        if !self.placed || time < self.at || beyond.is_some_and(|block| block.first < time.0) {
+        if time < self.at || self.beyond < time {
             self.jump(of, time);
         }
         self.at = time;
-        while self.next < time && self.before < of.count {
+        while self.next < time {
             self.step(of);
         }
         self.before
     }
 
     /// To the first event of the last block that begins before a time.
+    #[inline(never)]
     fn jump(&mut self, of: &Recorded, time: Nanos) {
         let after = of.blocks.settled().partition_point(|block| block.first < time.0);
-        let block = after.saturating_sub(1);
-        let Some(found) = of.blocks.settled().get(block) else { return };
-        let before = block as u64 * BLOCK;
-        *self = Self {
-            placed: true,
-            at: time,
-            before,
-            next: Nanos(found.first),
-            gaps: index(found.gaps),
-        };
+        self.enter(of, after.saturating_sub(1));
     }
 
-    /// To the next event.
+    /// To the first event of a block.
+    fn enter(&mut self, of: &Recorded, block: usize) {
+        let first = |block: usize| of.blocks.settled().get(block).copied();
+        let never = Block { first: u64::MAX, gaps: 0 };
+        let found = first(block).unwrap_or(never);
+        self.before = (block as u64 * BLOCK).min(of.count);
+        (self.next, self.gaps) = (Nanos(found.first), index(found.gaps));
+        self.beyond = Nanos(first(block + 1).unwrap_or(never).first);
+    }
+
+    /// To the next event; behind the last, to none.
+    #[inline]
     fn step(&mut self, of: &Recorded) {
         self.before += 1;
         if self.before.is_multiple_of(BLOCK) {
-            let block = usize::try_from(self.before / BLOCK).unwrap_or(usize::MAX);
-            if let Some(block) = of.blocks.settled().get(block) {
-                self.next = Nanos(block.first);
-                self.gaps = index(block.gaps);
-            }
-            return;
+            self.enter(of, index(self.before / BLOCK));
+        } else if self.before >= of.count {
+            (self.before, self.next) = (of.count, Nanos::MAX);
+        } else {
+            let gap = self.gap(of);
+            self.next += gap;
         }
+    }
+
+    /// The gap to the next event of a block.
+    #[inline]
+    fn gap(&mut self, of: &Recorded) -> Nanos {
+        let gaps = of.gaps.settled();
         let (mut gap, mut shift) = (0_u64, 0_u32);
-        while let Some(part) = of.gaps.settled().get(self.gaps).copied().map(u64::from) {
+        while let Some(part) = gaps.get(self.gaps).copied().map(u64::from) {
             self.gaps += 1;
             gap |= (part & (MORE - 1)).checked_shl(shift).unwrap_or(0);
             shift += BITS;
@@ -171,7 +178,7 @@ impl RecordedCursor {
                 break;
             }
         }
-        self.next += Nanos(gap);
+        Nanos(gap)
     }
 }
 

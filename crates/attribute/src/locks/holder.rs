@@ -71,57 +71,124 @@ pub(crate) fn held<'w>(
     index: &Index<'_>,
     waits: impl Iterator<Item = &'w Wait>,
 ) -> Vec<(TaskId, Held)> {
-    let mut sums = Sums::default();
+    let mut parts = Parts::new();
     for wait in waits {
         if let Some((until, by)) = wait.release {
-            explain(index, wait.lock, by, wait.from, until, 0, &mut sums);
+            explain(index.model, wait.lock, by, wait.from, until, 0, &mut parts);
         }
     }
-    let mut holders: Vec<(TaskId, Held)> = sums.holders.into_iter().collect();
+    let mut cursor = LineCursor::default();
+    let held = |(holder, parts): (TaskId, Vec<_>)| {
+        let task = index.task(holder)?;
+        Some((holder, meanwhile(index, (holder, task), &Depth::new(&parts), &mut cursor)))
+    };
+    let mut holders: Vec<(TaskId, Held)> = parts.into_iter().filter_map(held).collect();
     // The map gave them in order, and the sort is stable.
     holders.sort_by_key(|(_, held)| Reverse(held.total));
     holders
 }
 
-#[derive(Default)]
-struct Sums {
-    holders: BTreeMap<TaskId, Held>,
-    /// Where the lines of CPUs were read last.
-    cursor: LineCursor,
-}
+/// For each holder the stretches of time that it explains. They may overlap: several wait at
+/// the same time.
+type Parts = BTreeMap<TaskId, Vec<(Nanos, Nanos)>>;
 
 /// Charges `[from, to)` to a holder, and to those whom it waited for itself.
 fn explain(
-    index: &Index<'_>,
+    model: &Model,
     lock: Lock,
     holder: TaskId,
     from: Nanos,
     to: Nanos,
     depth: u8,
-    sums: &mut Sums,
+    parts: &mut Parts,
 ) {
-    let Some(task) = index.model.tasks.get(holder.0 as usize) else { return };
+    let Some(task) = model.tasks.get(holder.0 as usize) else { return };
     let mut at = from;
     let mut own: Vec<(Nanos, Nanos)> = Vec::new();
     if depth < MAX_DEPTH {
-        for (start, end, by) in own_waits(index.model, task, lock, from, to) {
+        for (start, end, by) in own_waits(model, task, lock, from, to) {
             if start > at {
                 own.push((at, start));
             }
-            explain(index, lock, by, start.max(at), end, depth + 1, sums);
+            explain(model, lock, by, start.max(at), end, depth + 1, parts);
             at = at.max(end);
         }
     }
     if at < to {
         own.push((at, to));
     }
-    let Sums { holders, cursor } = sums;
-    let held = holders.entry(holder).or_default();
-    for (from, to) in own {
-        held.total += to - from;
-        states(index, (holder, task), from, to, cursor, held);
-        acts(task, from, to, held);
+    parts.entry(holder).or_default().append(&mut own);
+}
+
+/// Stretches of time that may overlap, each moment counted as often as there are stretches that
+/// hold it.
+///
+/// ```text
+/// stretches   [------------)        [---)
+///                  [-----------)
+/// depth       1    2       1   0    1   0
+/// ```
+struct Depth {
+    /// Where it changes: (when, how much lies before, how many hold what follows).
+    edges: Vec<(Nanos, Nanos, u64)>,
+}
+
+impl Depth {
+    fn new(stretches: &[(Nanos, Nanos)]) -> Self {
+        let ends = stretches.iter().flat_map(|(from, to)| [(*from, true), (*to, false)]);
+        let mut ends: Vec<(Nanos, bool)> = ends.collect();
+        ends.sort_unstable();
+        let mut edges: Vec<(Nanos, Nanos, u64)> = Vec::with_capacity(ends.len());
+        let mut depth = 0_u64;
+        for at_once in ends.chunk_by(|a, b| a.0 == b.0) {
+            let begin = at_once.iter().filter(|(_, begins)| *begins).count() as u64;
+            let end = at_once.len() as u64 - begin;
+            let Some((time, _)) = at_once.first() else { continue };
+            let before = edges.last().map_or(Nanos::ZERO, |edge| before(edge, *time));
+            depth = (depth + begin).saturating_sub(end);
+            edges.push((*time, before, depth));
+        }
+        Self { edges }
     }
+
+    /// How much of `[from, to)` they hold.
+    fn within(&self, from: Nanos, to: Nanos) -> Nanos {
+        self.before(to) - self.before(from)
+    }
+
+    fn before(&self, time: Nanos) -> Nanos {
+        let after = self.edges.partition_point(|(at, ..)| *at <= time);
+        let last = after.checked_sub(1).and_then(|last| self.edges.get(last));
+        last.map_or(Nanos::ZERO, |edge| before(edge, time))
+    }
+
+    /// The stretches of time that any of them holds, in time order.
+    fn covered(&self) -> impl Iterator<Item = (Nanos, Nanos)> + '_ {
+        let pieces = self.edges.chunk_by(|(.., depth), _| *depth > 0);
+        let pieces = pieces.filter_map(|piece| Some((piece.first()?.0, piece.last()?.0)));
+        pieces.filter(|(from, to)| from < to)
+    }
+}
+
+/// How much lies before a time that is not before this edge, nor behind the next.
+fn before((at, before, depth): &(Nanos, Nanos, u64), time: Nanos) -> Nanos {
+    *before + Nanos((time - *at).0.saturating_mul(*depth))
+}
+
+/// What a holder did over stretches of time.
+fn meanwhile(
+    index: &Index<'_>,
+    holder: (TaskId, &Task),
+    depth: &Depth,
+    cursor: &mut LineCursor,
+) -> Held {
+    let mut held = Held::default();
+    for (from, to) in depth.covered() {
+        held.total += depth.within(from, to);
+        states(index, holder, (from, to), depth, cursor, &mut held);
+        acts(holder.1, (from, to), depth, &mut held);
+    }
+    held
 }
 
 /// Where a task slept for this lock itself within `[from, to)`: from, to, ended by whom.
@@ -156,33 +223,35 @@ fn own_waits(
 fn states(
     index: &Index<'_>,
     (holder, task): (TaskId, &Task),
-    from: Nanos,
-    to: Nanos,
+    (from, to): (Nanos, Nanos),
+    depth: &Depth,
     cursor: &mut LineCursor,
     held: &mut Held,
 ) {
     for (at, start, end, span) in task.spans(from, to) {
+        let ns = depth.within(start, end);
         match span.state {
-            State::Running => held.ran += end - start,
+            State::Running => held.ran += ns,
             State::Runnable => {
-                held.runnable += end - start;
+                held.runnable += ns;
                 let next = task.states.since(at + 1).find(|s| s.state == State::Running);
                 // Where it ran next is sure; where it was queued may be a guess.
                 let cpu = next.map_or(span.cpu, |s| s.cpu);
-                let ran = index.ran(cursor, cpu, start, end);
-                for (other, ns) in ran.filter(|(id, _)| *id != holder) {
-                    *held.rivals.entry(other).or_default() += ns;
+                let runs = index.lines().runs_on(cursor, cpu, start, end);
+                for run in runs.filter(|run| run.task != holder) {
+                    *held.rivals.entry(run.task).or_default() +=
+                        depth.within(run.from.max(start), run.to.min(end));
                 }
             }
-            State::Blocked(_) => held.blocked += end - start,
+            State::Blocked(_) => held.blocked += ns,
             State::Unknown(_) | State::New | State::Dead => {}
         }
     }
 }
 
 /// Time by the outermost call or fault; the rest is its own.
-fn acts(task: &Task, from: Nanos, to: Nanos, held: &mut Held) {
-    let mut rest = to - from;
+fn acts(task: &Task, (from, to): (Nanos, Nanos), depth: &Depth, held: &mut Held) {
+    let mut rest = depth.within(from, to);
     // They are few, and there are many operations.
     let mut sums: Vec<(Act, Nanos)> = Vec::new();
     let mut add = |act: Act, ns: Nanos| match sums.iter_mut().find(|(of, _)| *of == act) {
@@ -193,17 +262,21 @@ fn acts(task: &Task, from: Nanos, to: Nanos, held: &mut Held) {
         .op_chain(task.op_at(from))
         .last()
         .map_or_else(|| task.ops.before(from), |(outermost, _)| outermost);
-    let outer = task.ops.iter().skip(first).take_while(|op| op.start < to);
-    for op in outer.filter(|op| op.parent().is_none()) {
+    let ops = task.ops.settled();
+    for index in first..ops.len() {
+        let Some(op) = ops.get(index).filter(|op| op.start < to) else { break };
+        if op.parent().is_some() {
+            continue;
+        }
         let act = match (op.syscall(), op.fault()) {
             (Some(call), _) => Act::Call(call.nr),
             (None, Some(_)) => Act::Fault,
             (None, None) => continue,
         };
-        let (start, end) = (op.start.max(from), op.end.min(to));
-        if start < end {
-            add(act, end - start);
-            rest = Nanos(rest.0.saturating_sub((end - start).0));
+        let ns = depth.within(op.start.max(from), op.end.min(to));
+        if ns > Nanos::ZERO {
+            add(act, ns);
+            rest = rest - ns;
         }
     }
     if rest > Nanos::ZERO {
@@ -211,5 +284,45 @@ fn acts(task: &Task, from: Nanos, to: Nanos, held: &mut Held) {
     }
     for (act, ns) in sums {
         *held.acts.entry(act).or_default() += ns;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn depth(stretches: &[(u64, u64)]) -> Depth {
+        let stretches: Vec<_> = stretches.iter().map(|(a, b)| (Nanos(*a), Nanos(*b))).collect();
+        Depth::new(&stretches)
+    }
+
+    #[test]
+    fn each_moment_counts_as_often_as_stretches_hold_it() {
+        let depth = depth(&[(40, 50), (10, 20), (15, 30), (20, 25)]);
+        let edges: Vec<(u64, u64, u64)> = depth.edges.iter().map(|e| (e.0.0, e.1.0, e.2)).collect();
+        let expected = [
+            (10, 0, 1),
+            (15, 5, 2),
+            (20, 15, 2),
+            (25, 25, 1),
+            (30, 30, 0),
+            (40, 30, 1),
+            (50, 40, 0),
+        ];
+        assert_eq!(edges, expected);
+        let within = |from, to| depth.within(Nanos(from), Nanos(to)).0;
+        assert_eq!([within(0, 100), within(12, 18), within(30, 40)], [40, 9, 0]);
+        assert_eq!([within(28, 45), within(16, 17), within(50, 60), within(5, 5)], [7, 2, 0, 0]);
+        let covered: Vec<(u64, u64)> = depth.covered().map(|(a, b)| (a.0, b.0)).collect();
+        assert_eq!(covered, [(10, 30), (40, 50)]);
+    }
+
+    #[test]
+    fn stretches_that_touch_are_one_and_none_are_nothing() {
+        let touching = depth(&[(10, 20), (20, 30)]);
+        assert_eq!(touching.covered().collect::<Vec<_>>(), [(Nanos(10), Nanos(30))]);
+        let none = depth(&[]);
+        assert_eq!(none.covered().count(), 0);
+        assert_eq!(none.within(Nanos(0), Nanos::MAX), Nanos::ZERO);
     }
 }

@@ -130,8 +130,12 @@ const PIECE: usize = 1 << 14;
 /// Those of some wakeups that woke a watcher.
 fn found(model: &Model, survey: &Survey, wakes: Range<usize>) -> Vec<WatchWake> {
     // Wakeups come in time order: where tasks are need not be searched for each.
-    let mut cursors: FxHashMap<TaskId, (TaskCursor<'_>, StateCursor)> = FxHashMap::default();
-    let new = |task| (TaskCursor::new(task), StateCursor::default());
+    let mut cursors: FxHashMap<TaskId, TaskCursor<'_>> = FxHashMap::default();
+    let mut inside = |id: TaskId, task, time| {
+        let cursor = cursors.entry(id).or_insert_with(|| TaskCursor::new(task));
+        cursor.seek(time);
+        cursor.inside()
+    };
     let wakes = model.wakes.range(wakes).filter_map(|wake| {
         let WakeSource::Task(waker) = wake.source else { return None };
         if !survey.may_watch(wake.wakee) {
@@ -140,16 +144,14 @@ fn found(model: &Model, survey: &Survey, wakes: Range<usize>) -> Vec<WatchWake> 
         let before = Nanos(wake.time.0.saturating_sub(1));
         let (task, wakee) =
             (model.tasks.get(waker.0 as usize)?, model.tasks.get(wake.wakee.0 as usize)?);
-        let (cursor, states) = cursors.entry(wake.wakee).or_insert_with(|| new(wakee));
-        cursor.seek(before);
-        let known = watches(model, wakee, cursor.inside()?)?;
-        if !matches!(states.throughout(wakee, before, wake.time), Some(State::Blocked(_))) {
+        // Most wakers are in a call on no file, which tells soonest.
+        let (op, call) = call_in(task, inside(waker, task, before))?;
+        if !touches_files(model, &call) {
             return None;
         }
-        let (cursor, _) = cursors.entry(waker).or_insert_with(|| new(task));
-        cursor.seek(before);
-        let (op, call) = call_in(task, cursor.inside())?;
-        if !touches_files(model, &call) {
+        let known = watches(model, wakee, inside(wake.wakee, wakee, before)?)?;
+        let state = StateCursor::default().throughout(wakee, before, wake.time);
+        if !matches!(state, Some(State::Blocked(_))) {
             return None;
         }
         let end = task.ops.get(op).map_or(Nanos::MAX, |op| op.end);

@@ -27,7 +27,16 @@ fn kept_whole(list: &[Op]) -> usize {
         assert_eq!(ops.parent(index), op.parent());
         assert_eq!(ops.before(op.start), list.iter().filter(|o| o.start < op.start).count());
         assert_eq!(ops.up_to(op.start), list.iter().filter(|o| o.start <= op.start).count());
+        let settled = ops.settled();
+        assert_eq!((settled.get(index), settled.start(index)), (Some(*op), op.start));
+        assert_eq!((settled.end(index), settled.parent(index)), (op.end, op.parent()));
+        assert_eq!(settled.is_estimated(index), (op.estimated, op.fault().is_some()));
     }
+    let (settled, none) = (ops.settled(), list.len());
+    assert_eq!((settled.len(), settled.is_empty()), (none, list.is_empty()));
+    assert_eq!((settled.get(none), settled.parent(none)), (None, None));
+    assert_eq!((settled.start(none), settled.end(none)), (Nanos::MAX, Nanos::MAX));
+    assert_eq!(settled.is_estimated(none), (false, false));
     ops.whole.len()
 }
 
