@@ -45,9 +45,10 @@ impl CpuLines {
     pub(crate) fn new(model: &Model) -> Self {
         let mut lines = Self::default();
         for (task, t) in model.task_ids() {
-            for (index, span) in t.states.iter().enumerate() {
+            let mut spans = t.states.iter().peekable();
+            while let Some(span) = spans.next() {
                 if span.state == State::Running && span.cpu != Cpu::NONE {
-                    let to = t.states.get(index + 1).map_or(model.span.1, |next| next.start);
+                    let to = spans.peek().map_or(model.span.1, |next| next.start);
                     lines.add(span.cpu, Run { from: span.start, to, task });
                 }
             }
@@ -79,9 +80,8 @@ impl CpuLines {
     fn sort(&mut self) {
         let long = &self.long;
         for (_, line) in &mut self.lines {
-            // Each task's runs are in order: a sort that keeps these has only to merge them. By one
-            // number, which is faster; hardly ever do two begin at once.
-            line.sort_by_key(|run| run.from);
+            // By one number, which is faster; hardly ever do two begin at once.
+            line.sort_unstable_by_key(|run| run.from);
             for at_once in line.chunk_by_mut(|a, b| a.from == b.from) {
                 at_once.sort_unstable_by_key(|run| run.unpack(long));
             }

@@ -89,24 +89,40 @@ impl<'m> TaskCursor<'m> {
 
 /// Which state a task is in, at moments that mostly go forward.
 #[derive(Default)]
-pub(crate) struct StateCursor {
-    /// The span that was found last.
+pub(crate) struct StateCursor<'m> {
+    task: Option<&'m Task>,
+    /// The span that was found last, and what it is.
     at: usize,
+    from: Nanos,
+    until: Nanos,
+    state: Option<State>,
 }
 
-impl StateCursor {
+impl<'m> StateCursor<'m> {
     /// The state that a task is in over all of `[from, to)`; `None`: it changes.
-    pub(crate) fn throughout(&mut self, task: &Task, from: Nanos, to: Nanos) -> Option<State> {
+    #[inline]
+    pub(crate) fn throughout(&mut self, task: &'m Task, from: Nanos, to: Nanos) -> Option<State> {
+        let same = self.task.is_some_and(|last| std::ptr::eq(last, task));
+        if !same || from < self.from || self.until <= from {
+            self.go(task, from);
+        }
+        self.state.filter(|_| self.from <= from && to <= self.until)
+    }
+
+    /// To the span that holds a time.
+    fn go(&mut self, task: &'m Task, time: Nanos) {
         let starts = |i: usize| task.states.get(i).map(|span| span.start);
-        let begun = |i: usize| starts(i).is_some_and(|start| start <= from);
+        let begun = |i: usize| starts(i).is_some_and(|start| start <= time);
         self.at = if begun(self.at) {
             first_not(self.at, task.states.len(), begun).saturating_sub(1)
         } else {
-            task.span_at(from)
+            task.span_at(time)
         };
-        let state = task.states.get(self.at).map(|span| span.state)?;
-        let all = begun(self.at) && starts(self.at + 1).is_none_or(|next| to <= next);
-        all.then_some(state)
+        self.task = Some(task);
+        let span = task.states.get(self.at);
+        self.from = span.map_or(Nanos::MAX, |span| span.start);
+        self.until = starts(self.at + 1).unwrap_or(Nanos::MAX);
+        self.state = span.map(|span| span.state);
     }
 }
 

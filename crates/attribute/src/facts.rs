@@ -8,13 +8,14 @@ use rustc_hash::FxHashMap;
 
 use crate::phases::{Phase, Phases, phases_of};
 use crate::throttle::Throttles;
-use crate::uring::Completions;
+use crate::uring::{Completions, is_uring_thread};
 
 /// What walks look up.
 pub(crate) struct Facts<'m> {
     pub(crate) model: &'m Model,
     pub(crate) windows: &'m Windows,
     kernel: Vec<bool>,
+    uring: Vec<bool>,
     phases: FxHashMap<TaskId, Phases>,
     forks: FxHashMap<Pid, Vec<(Nanos, Nanos)>>,
     requests: FxHashMap<TaskId, Vec<u32>>,
@@ -57,6 +58,7 @@ impl<'m> Facts<'m> {
     /// Without throttles.
     pub(crate) fn new(model: &'m Model, windows: &'m Windows) -> Self {
         let kernel = model.tasks.iter().map(|task| is_kernel_thread(model, task)).collect();
+        let uring = model.tasks.iter().map(is_uring_thread).collect();
         let mut phases = FxHashMap::default();
         let mut forks: FxHashMap<Pid, Vec<(Nanos, Nanos)>> = FxHashMap::default();
         for (id, task) in model.task_ids().filter(|(id, _)| windows.is_in_tree(*id)) {
@@ -84,7 +86,7 @@ impl<'m> Facts<'m> {
         }
         let completions = Completions::new(model);
         let throttles = Arc::default();
-        Self { model, windows, kernel, phases, forks, requests, throttles, completions }
+        Self { model, windows, kernel, uring, phases, forks, requests, throttles, completions }
     }
 
     /// With whom a quota held.
@@ -94,6 +96,10 @@ impl<'m> Facts<'m> {
 
     pub(crate) fn is_kernel_thread(&self, task: TaskId) -> bool {
         self.kernel.get(task.0 as usize).copied().unwrap_or(false)
+    }
+
+    pub(crate) fn is_uring_thread(&self, task: TaskId) -> bool {
+        self.uring.get(task.0 as usize).copied().unwrap_or(false)
     }
 
     pub(crate) fn is_journal(&self, task: TaskId) -> bool {

@@ -4,6 +4,7 @@ mod index;
 mod rows;
 
 use std::collections::BTreeMap;
+use std::mem;
 
 use agenttrace_model::parse::{Dev, Distance, Nanos};
 use agenttrace_model::{
@@ -64,7 +65,7 @@ impl OpPlace {
     #[inline(always)]
     pub(crate) fn get<'m>(self, index: &Index<'m>) -> Option<(&'m Task, Op)> {
         let task = index.task(self.task)?;
-        Some((task, task.ops.get(self.op as usize)?))
+        Some((task, task.ops.settled().get(self.op as usize)?))
     }
 }
 
@@ -268,7 +269,6 @@ impl Gathered {
                 }
                 self.fault_ops.extend(place());
                 if self.brief {
-                    self.minor.push(op.duration());
                     return;
                 }
                 let major = fault.major.unwrap_or_else(|| slept(task, op.start, op.end));
@@ -284,8 +284,8 @@ impl Gathered {
             OpKind::Lock { .. } => {
                 if !self.brief {
                     self.lock_ops.extend(place());
+                    self.locks.push(op.duration());
                 }
-                self.locks.push(op.duration());
             }
             OpKind::Irq(_) | OpKind::Softirq(_) | OpKind::LocalTimer => {
                 if op.end != Nanos::MAX
@@ -338,7 +338,7 @@ impl Gathered {
         self.spawns.execs += execs as u64;
 
         // Phases: fork calls, birth to the first exec, exec calls, teardown.
-        let mut phases = std::mem::take(&mut self.spawning);
+        let mut phases = mem::take(&mut self.spawning);
         if let (Some(birth), Some(false), Some((exec, _))) =
             (task.birth, task.is_thread, task.execs.first())
             && inside(birth)
@@ -367,33 +367,45 @@ impl Gathered {
         self.requests(index, stretch.task, stretch);
     }
 
-    /// With those of other stretches of work: of what a brief pass gathers.
-    fn and(mut self, mut more: Self) -> Self {
-        self.fsyncs.append(&mut more.fsyncs);
-        self.minor.append(&mut more.minor);
-        self.wakeups.append(&mut more.wakeups);
-        self.fault_ops.append(&mut more.fault_ops);
-        for (frame, mut times) in more.interrupts {
-            self.interrupts.entry(frame).or_default().append(&mut times);
+    /// What brief passes over several stretches of work gathered.
+    fn of_parts(mut parts: Vec<Self>) -> Self {
+        let mut all = Self {
+            brief: true,
+            fsyncs: join(&mut parts, |part| &mut part.fsyncs),
+            wakeups: join(&mut parts, |part| &mut part.wakeups),
+            fault_ops: join(&mut parts, |part| &mut part.fault_ops),
+            ..Self::default()
+        };
+        for part in parts {
+            for (frame, mut times) in part.interrupts {
+                all.interrupts.entry(frame).or_default().append(&mut times);
+            }
+            for (key, mut sum) in part.block {
+                all.block.entry(key).or_default().durations.append(&mut sum.durations);
+            }
         }
-        for (key, mut sum) in more.block {
-            self.block.entry(key).or_default().durations.append(&mut sum.durations);
-        }
-        self
+        all
     }
 
-    /// The single durations, where their events were captured.
-    fn samples(&self, index: &Index<'_>) -> Samples {
+    /// Takes the single durations out, where their events were captured.
+    fn samples(&mut self, index: &Index<'_>) -> Samples {
         let told = &index.told;
-        let faults = || self.minor.iter().chain(&self.major).copied().collect();
+        let (wakeups, seats) = (&self.wakeups, index.seats());
+        let block = self.block.values().flat_map(|sum| &sum.durations);
         Samples {
-            wakeups: told.wakings.then(|| self.wakeups.iter().map(Wakeup::latency).collect()),
-            distances: self.wakeups.iter().map(|w| w.distance(index.seats())).collect(),
-            faults: told.faults.then(faults),
-            block: told
-                .block
-                .then(|| self.block.values().flat_map(|sum| &sum.durations).copied().collect()),
-            fsyncs: told.calls.then(|| self.fsyncs.clone()),
+            wakeups: told.wakings.then(|| wakeups.iter().map(Wakeup::latency).collect()),
+            distances: wakeups.iter().map(|wakeup| wakeup.distance(seats)).collect(),
+            block: told.block.then(|| block.copied().collect()),
+            fsyncs: told.calls.then(|| mem::take(&mut self.fsyncs)),
+            faults: told.faults.then(|| {
+                if self.brief {
+                    let ops = self.fault_ops.iter().filter_map(|place| place.get(index));
+                    return ops.map(|(_, op)| op.duration()).collect();
+                }
+                let mut faults = mem::take(&mut self.minor);
+                faults.append(&mut self.major);
+                faults
+            }),
         }
     }
 
@@ -473,11 +485,10 @@ pub(crate) fn inclusive(
 /// The single durations of many stretches, and what tables of all of them need.
 pub(crate) fn samples(index: &Index<'_>, stretches: &[Stretch]) -> (Samples, Collected) {
     let completions = index.told.completions;
-    let new = || Gathered { brief: true, completions, ..Gathered::default() };
     let parts = stretches.par_chunks(stretches.len().div_ceil(PARTS).max(1));
     let parts: Vec<Gathered> = parts
         .map(|part| {
-            let mut sums = new();
+            let mut sums = Gathered { brief: true, completions, ..Gathered::default() };
             for stretch in part {
                 if let Some(task) = index.task(stretch.task) {
                     sums.stretch(index, task, *stretch);
@@ -486,9 +497,19 @@ pub(crate) fn samples(index: &Index<'_>, stretches: &[Stretch]) -> (Samples, Col
             sums
         })
         .collect();
-    let sums = parts.into_iter().reduce(Gathered::and).unwrap_or_else(new);
+    let mut sums = Gathered::of_parts(parts);
     let samples = sums.samples(index);
     (samples, sums.collected())
+}
+
+/// One list of all parts, without room for more; the parts are given back one by one.
+fn join<T>(parts: &mut [Gathered], list: fn(&mut Gathered) -> &mut Vec<T>) -> Vec<T> {
+    let count = parts.iter_mut().map(|part| list(part).len()).sum();
+    let mut all = Vec::with_capacity(count);
+    for part in parts {
+        all.append(&mut mem::take(list(part)));
+    }
+    all
 }
 
 /// The stretches of a session are looked through in so many parts.
@@ -501,21 +522,23 @@ fn finish(index: &Index<'_>, mut sums: Gathered) -> (Inclusive, Samples, Collect
         count: sums.migrations,
         cross_node: (!index.info.topology.nodes.is_empty()).then_some(sums.cross_node),
     };
+    let faults = told.faults.then(|| FaultRows {
+        estimated: sums.estimated || !sums.completions,
+        files: file_rows(model, &sums.files),
+        minor: stats(&mut sums.minor),
+        major: stats(&mut sums.major),
+    });
+    let fsyncs = told.calls.then(|| stats(&mut sums.fsyncs));
     let samples = sums.samples(index);
     let inclusive = Inclusive {
         syscalls: told.calls.then(|| syscall_rows(model, &sums.syscalls)),
-        faults: told.faults.then(|| FaultRows {
-            estimated: sums.estimated || !sums.completions,
-            files: file_rows(model, &sums.files),
-            minor: stats(&mut sums.minor),
-            major: stats(&mut sums.major),
-        }),
-        block: told.block.then(|| block_rows(model, std::mem::take(&mut sums.block))),
+        faults,
+        block: told.block.then(|| block_rows(model, mem::take(&mut sums.block))),
         wakeups: samples.wakeups.as_ref().map(|times| stats(&mut times.clone())),
         run_delay: told.switches.then_some(sums.run_delay),
         migrations: told.migrations.then_some(migrations),
         spawns: told.forks.then_some(sums.spawns),
-        fsyncs: told.calls.then(|| stats(&mut sums.fsyncs)),
+        fsyncs,
         tlb_flushes: told.flushes.then_some(sums.tlb),
         cpu: told.switches.then_some(sums.cpu),
         lock_waits: told.contention.then(|| stats(&mut sums.locks)),

@@ -4,13 +4,13 @@
 //! same task, that never slept. The rows (`rows.rs`) see no more of them than [`Around`] and
 //! [`Alike`] hold, so they answer the same.
 
-use agenttrace_model::parse::{Nanos, Pid};
-use agenttrace_model::{FdKind, Op, OpKind, Task, TaskId};
+use agenttrace_model::parse::Nanos;
+use agenttrace_model::{Op, OpKind, SettledOps, TaskId};
 use rustc_hash::FxHashMap;
 
 use crate::cells::CellId;
 use crate::facts::Facts;
-use crate::path::{Frame, StackId};
+use crate::path::StackId;
 use crate::phases::Phase;
 
 /// What is around all operations of a task.
@@ -22,36 +22,37 @@ pub(crate) struct Around {
     pub(crate) starts_up: bool,
 }
 
-/// What rows and frames see of an operation that did not sleep.
+/// What rows and frames see of an operation that did not sleep, as one number.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-enum Alike {
-    /// Number, what its fd is, whether it made a thread.
-    Call(i32, FdKind, bool),
-    /// Its file, and whether a fork is to blame.
-    Fault(Option<u32>, bool),
-    /// An interrupt.
-    Interrupt(Frame),
-}
+struct Alike(u64);
 
 impl Alike {
     /// `None`: of this kind no two are taken to be alike.
-    fn of(facts: &Facts<'_>, pid: Pid, op: &Op) -> Option<Self> {
-        if let OpKind::Syscall(call) = op.kind {
-            Some(Self::Call(call.nr, call.fd, call.thread))
+    #[inline(always)]
+    fn of(facts: &Facts<'_>, task: TaskId, op: Op) -> Option<Self> {
+        let (kind, number, more) = if let OpKind::Syscall(call) = op.kind {
+            // Number, what its fd is, whether it made a thread.
+            (1, call.nr.cast_unsigned(), call.fd as u64 * 2 + u64::from(call.thread))
         } else if let OpKind::Fault(fault) = op.kind {
-            Some(Self::Fault(fault.file, facts.is_of_fork(pid, op.start, fault)))
+            // Its file, and whether a fork is to blame.
+            let of_fork = facts.is_of_fork(facts.model.task(task).pid, op.start, fault);
+            let file = fault.file.map_or(0, |file| u64::from(file) + 1);
+            (2, file as u32, (file >> 32) * 2 + u64::from(of_fork))
+        } else if let OpKind::Irq(name) = op.kind {
+            (3, name, 0)
+        } else if let OpKind::Softirq(vector) = op.kind {
+            (4, vector, 0)
+        } else if op.kind == OpKind::LocalTimer {
+            (5, 0, 0)
         } else {
-            Frame::of_interrupt(op.kind).map(Self::Interrupt)
-        }
+            return None;
+        };
+        Some(Self(kind << 56 | more << 32 | u64::from(number)))
     }
 
     /// A number that those that occur together seldom share.
-    fn number(self) -> usize {
-        match self {
-            Self::Call(nr, ..) => usize::try_from(nr).unwrap_or_default(),
-            Self::Fault(file, _) => file.map_or(RECENT - 1, |file| file as usize),
-            Self::Interrupt(_) => RECENT - 2,
-        }
+    fn slot(self) -> usize {
+        usize::try_from((self.0 ^ self.0 >> 52) % RECENT as u64).unwrap_or_default()
     }
 }
 
@@ -65,7 +66,7 @@ pub(crate) struct Memo {
     last: Option<(Around, Place)>,
     outermost: FxHashMap<Around, Place>,
     inner: FxHashMap<(Place, Alike), Place>,
-    /// Of them the last ones, by [`Alike::number`]: found without hashing.
+    /// Of them the last ones, by [`Alike::slot`]: found without hashing.
     recent: Vec<Option<((Place, Alike), Place)>>,
     cells: Vec<Option<CellId>>,
 }
@@ -76,34 +77,41 @@ const RECENT: usize = 64;
 const DEPTH: usize = 4;
 
 impl Memo {
-    /// The place of what a task is in that runs over `[from, to)`. `None`: it is like no other,
-    /// for it may have slept.
+    /// The place of what a task is in that runs over `[from, to)`: these of its operations, the
+    /// innermost of them known. `None`: it is like no other, for it may have slept.
+    #[inline]
     pub(crate) fn place(
         &mut self,
         facts: &Facts<'_>,
         around: Around,
-        innermost: Option<usize>,
-        (from, to): (Nanos, Nanos),
+        (ops, innermost): (SettledOps<'_>, Option<usize>),
+        running: (Nanos, Nanos),
     ) -> Option<Place> {
-        let task: &Task = facts.model.task(around.task);
-        let mut chain = [None; DEPTH];
-        let mut at = innermost;
-        for slot in &mut chain {
-            let Some(op) = at.and_then(|i| task.ops.get(i)) else { break };
-            if op.start < from || to < op.end {
-                return None;
-            }
-            *slot = Some(Alike::of(facts, task.pid, &op)?);
-            at = op.parent();
+        match innermost {
+            None => Some(self.outermost(around)),
+            Some(index) => self.within(facts, around, (ops, index), running, DEPTH),
         }
-        if at.is_some() {
+    }
+
+    fn within(
+        &mut self,
+        facts: &Facts<'_>,
+        around: Around,
+        (ops, index): (SettledOps<'_>, usize),
+        (from, to): (Nanos, Nanos),
+        depth: usize,
+    ) -> Option<Place> {
+        let op = ops.get(index)?;
+        if op.start < from || to < op.end {
             return None;
         }
-        let mut place = self.outermost(around);
-        for alike in chain.iter().rev().flatten() {
-            place = self.inner(place, *alike);
-        }
-        Some(place)
+        let alike = Alike::of(facts, around.task, op)?;
+        let outer = match op.parent() {
+            None => self.outermost(around),
+            Some(_) if depth <= 1 => return None,
+            Some(outer) => self.within(facts, around, (ops, outer), (from, to), depth - 1)?,
+        };
+        Some(self.inner(outer, alike))
     }
 
     /// The place of an operation inside another place.
@@ -111,7 +119,7 @@ impl Memo {
         if self.recent.is_empty() {
             self.recent.resize(RECENT, None);
         }
-        let slot = self.recent.get_mut(alike.number() % RECENT);
+        let slot = self.recent.get_mut(alike.slot());
         if let Some(Some((key, place))) = slot
             && *key == (outer, alike)
         {
@@ -137,6 +145,7 @@ impl Memo {
         self.cells.clear();
     }
 
+    #[inline]
     fn outermost(&mut self, around: Around) -> Place {
         if let Some((last, place)) = self.last
             && last == around

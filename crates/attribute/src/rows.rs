@@ -12,7 +12,7 @@ use crate::inclusive::is_durability;
 use crate::locks::sign;
 use crate::path::{Frame, StackId, Stacks};
 use crate::phases::Phase;
-use crate::uring::{OnUring, is_uring_thread};
+use crate::uring::OnUring;
 
 /// What a task was in at a moment: its open operations, innermost first.
 pub(crate) struct Context<'m> {
@@ -315,7 +315,7 @@ impl<'m> Facts<'m> {
 
     /// Rows 4 to 18 for a task that runs, or would run.
     pub(crate) fn cpu_cause(&self, context: &Context<'_>) -> (Cause, Resource) {
-        let for_uring = is_uring_thread(self.model, context.task);
+        let for_uring = self.is_uring_thread(context.task);
         let in_kernel = for_uring
             || context.ops.iter().any(|op| {
                 op.syscall().is_some() || op.fault().is_some() || op.kind == OpKind::Exit
@@ -445,7 +445,7 @@ impl<'m> Facts<'m> {
             None if context.starts_up => stack = stacks.push(stack, Frame::Startup),
             None => {}
         }
-        let mut user = !is_uring_thread(self.model, context.task);
+        let mut user = !self.is_uring_thread(context.task);
         // A worker's request is around all that it does; who waits for one is in its call.
         let (around, inside) = match context.uring {
             Some(on) if on.work.is_some() => (Some(on.request.op), None),

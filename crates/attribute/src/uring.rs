@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use agenttrace_model::parse::{Nanos, Pid};
 use agenttrace_model::{
-    Model, State, SyscallClass, TaskId, UringOp, UringRequest, UringWork, Wake, WakeSource,
+    Model, State, SyscallClass, Task, TaskId, UringOp, UringRequest, UringWork, Wake, WakeSource,
 };
 
 use crate::facts::Facts;
@@ -42,8 +42,7 @@ impl<'m> Completions<'m> {
 
 /// Whether a task is a thread that the kernel made for io_uring: `iou-wrk-PID`,
 /// `iou-sqp-PID` (io_uring/io-wq.c, io_uring/sqpoll.c). It is never in user mode.
-pub(crate) fn is_uring_thread(model: &Model, id: TaskId) -> bool {
-    let task = model.task(id);
+pub(crate) fn is_uring_thread(task: &Task) -> bool {
     let named = |prefix: &[u8]| task.names.iter().any(|(_, n)| n.as_bytes().starts_with(prefix));
     // A user program can take such a name; it makes system calls.
     (named(b"iou-wrk-") || named(b"iou-sqp-"))

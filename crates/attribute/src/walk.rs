@@ -25,7 +25,7 @@ use crate::memo::{Around, Memo};
 use crate::path::{Frame, PathSegment, Reason, StackId, StepPath};
 use crate::rows::{Context, Doing};
 use crate::throttle::Throttles;
-use crate::uring::{OnUring, is_uring_thread};
+use crate::uring::OnUring;
 
 /// Wakers of wakers are followed this deep.
 const MAX_DEPTH: u16 = 64;
@@ -296,7 +296,7 @@ impl<'m> Walker<'_, 'm> {
         let model = self.facts.model;
         model.task(id).pid == model.task(self.root).pid
             && !model.uring.work.contains_key(&id)
-            && is_uring_thread(model, id)
+            && self.facts.is_uring_thread(id)
     }
 
     /// Running or runnable: split where operations begin and end.
@@ -313,6 +313,7 @@ impl<'m> Walker<'_, 'm> {
         let running = span.state == State::Running;
         let phases = facts.phases(id);
         let alike = running && !facts.model.uring.work.contains_key(&id);
+        let ops = facts.model.task(id).ops.settled();
         let mut cursor = self.take_cursor(id);
         let mut at = from;
         // Whether it works for the step, and until when that holds.
@@ -338,7 +339,8 @@ impl<'m> Walker<'_, 'm> {
                     phase: phases.and_then(|p| p.at(at)),
                     starts_up: phases.is_some_and(|p| p.starts_up(at)),
                 };
-                let place = self.scratch.memo.place(facts, around, cursor.inside(), (from, to));
+                let memo = &mut self.scratch.memo;
+                let place = memo.place(facts, around, (ops, cursor.inside()), (from, to));
                 match place.and_then(|place| self.scratch.memo.cell(place)) {
                     Some(cell) => cell,
                     None => {

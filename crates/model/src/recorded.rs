@@ -111,18 +111,21 @@ pub struct RecordedCursor {
     next: Nanos,
     /// Where the gap that follows that event is.
     gaps: usize,
-    /// When the next block begins.
+    /// How many events lie before the next block, which begins at this time.
+    block: u64,
     beyond: Nanos,
 }
 
 impl RecordedCursor {
     /// How many events lie within `[from, to)`.
     pub fn within(&mut self, of: &Recorded, from: Nanos, to: Nanos) -> u64 {
-        let before = self.before(of, from);
+        // Most stretches begin where the one before ended.
+        let before = if from == self.at { self.before } else { self.before(of, from) };
         self.before(of, to).saturating_sub(before)
     }
 
     /// How many events lie before a time.
+    #[inline]
     pub fn before(&mut self, of: &Recorded, time: Nanos) -> u64 {
         if time < self.at || self.beyond < time {
             self.jump(of, time);
@@ -142,11 +145,13 @@ impl RecordedCursor {
     }
 
     /// To the first event of a block.
+    #[inline(never)]
     fn enter(&mut self, of: &Recorded, block: usize) {
         let first = |block: usize| of.blocks.settled().get(block).copied();
         let never = Block { first: u64::MAX, gaps: 0 };
         let found = first(block).unwrap_or(never);
         self.before = (block as u64 * BLOCK).min(of.count);
+        self.block = (self.before + BLOCK).min(of.count);
         (self.next, self.gaps) = (Nanos(found.first), index(found.gaps));
         self.beyond = Nanos(first(block + 1).unwrap_or(never).first);
     }
@@ -155,13 +160,13 @@ impl RecordedCursor {
     #[inline]
     fn step(&mut self, of: &Recorded) {
         self.before += 1;
-        if self.before.is_multiple_of(BLOCK) {
-            self.enter(of, index(self.before / BLOCK));
-        } else if self.before >= of.count {
-            (self.before, self.next) = (of.count, Nanos::MAX);
-        } else {
+        if self.before < self.block {
             let gap = self.gap(of);
             self.next += gap;
+        } else if self.before < of.count {
+            self.enter(of, index(self.before / BLOCK));
+        } else {
+            self.next = Nanos::MAX;
         }
     }
 

@@ -146,6 +146,7 @@ impl Task {
     /// Index of the span that holds `time`: the last that starts at or before
     /// it, else the first.
     #[must_use]
+    #[inline]
     pub fn span_at(&self, time: Nanos) -> usize {
         self.states.up_to(time).saturating_sub(1)
     }
@@ -181,6 +182,7 @@ impl Task {
 
     /// Index of the innermost operation that contains `time`.
     #[must_use]
+    #[inline]
     pub fn op_at(&self, time: Nanos) -> Option<usize> {
         self.op_among(self.ops.up_to(time), time)
     }
@@ -201,9 +203,14 @@ impl Task {
     }
 
     /// The operations around `op`, itself first, outwards.
+    #[inline]
     pub fn op_chain(&self, op: Option<usize>) -> impl Iterator<Item = (usize, Op)> + '_ {
-        std::iter::successors(op.and_then(|i| self.ops.get(i).map(|o| (i, o))), |(_, op)| {
-            op.parent().and_then(|i| self.ops.get(i).map(|o| (i, o)))
+        let (ops, mut next) = (self.ops.settled(), op);
+        std::iter::from_fn(move || {
+            let index = next?;
+            let op = ops.get(index)?;
+            next = op.parent();
+            Some((index, op))
         })
     }
 }

@@ -12,7 +12,7 @@ use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
 use agenttrace_model::parse::Nanos;
-use agenttrace_model::{Model, OpKind, State, Task, TaskId};
+use agenttrace_model::{Model, OpKind, State, Task, TaskId, first_not};
 
 use super::{Lock, Wait, futex};
 use crate::cpu_lines::LineCursor;
@@ -80,7 +80,7 @@ pub(crate) fn held<'w>(
     let mut cursor = LineCursor::default();
     let held = |(holder, parts): (TaskId, Vec<_>)| {
         let task = index.task(holder)?;
-        Some((holder, meanwhile(index, (holder, task), &Depth::new(&parts), &mut cursor)))
+        Some((holder, meanwhile(index, (holder, task), &mut Depth::new(&parts), &mut cursor)))
     };
     let mut holders: Vec<(TaskId, Held)> = parts.into_iter().filter_map(held).collect();
     // The map gave them in order, and the sort is stable.
@@ -131,6 +131,8 @@ fn explain(
 struct Depth {
     /// Where it changes: (when, how much lies before, how many hold what follows).
     edges: Vec<(Nanos, Nanos, u64)>,
+    /// The edge that was looked at last: times mostly go forward.
+    at: usize,
 }
 
 impl Depth {
@@ -148,25 +150,29 @@ impl Depth {
             depth = (depth + begin).saturating_sub(end);
             edges.push((*time, before, depth));
         }
-        Self { edges }
+        Self { edges, at: 0 }
     }
 
     /// How much of `[from, to)` they hold.
-    fn within(&self, from: Nanos, to: Nanos) -> Nanos {
-        self.before(to) - self.before(from)
+    fn within(&mut self, from: Nanos, to: Nanos) -> Nanos {
+        let before = self.before(from);
+        self.before(to) - before
     }
 
-    fn before(&self, time: Nanos) -> Nanos {
-        let after = self.edges.partition_point(|(at, ..)| *at <= time);
-        let last = after.checked_sub(1).and_then(|last| self.edges.get(last));
-        last.map_or(Nanos::ZERO, |edge| before(edge, time))
+    fn before(&mut self, time: Nanos) -> Nanos {
+        let begun = |i: usize| self.edges.get(i).is_some_and(|(at, ..)| *at <= time);
+        let from = if begun(self.at) { self.at } else { 0 };
+        let after = first_not(from, self.edges.len(), begun);
+        let Some(last) = after.checked_sub(1) else { return Nanos::ZERO };
+        self.at = last;
+        self.edges.get(last).map_or(Nanos::ZERO, |edge| before(edge, time))
     }
 
     /// The stretches of time that any of them holds, in time order.
-    fn covered(&self) -> impl Iterator<Item = (Nanos, Nanos)> + '_ {
+    fn covered(&self) -> Vec<(Nanos, Nanos)> {
         let pieces = self.edges.chunk_by(|(.., depth), _| *depth > 0);
         let pieces = pieces.filter_map(|piece| Some((piece.first()?.0, piece.last()?.0)));
-        pieces.filter(|(from, to)| from < to)
+        pieces.filter(|(from, to)| from < to).collect()
     }
 }
 
@@ -179,7 +185,7 @@ fn before((at, before, depth): &(Nanos, Nanos, u64), time: Nanos) -> Nanos {
 fn meanwhile(
     index: &Index<'_>,
     holder: (TaskId, &Task),
-    depth: &Depth,
+    depth: &mut Depth,
     cursor: &mut LineCursor,
 ) -> Held {
     let mut held = Held::default();
@@ -224,7 +230,7 @@ fn states(
     index: &Index<'_>,
     (holder, task): (TaskId, &Task),
     (from, to): (Nanos, Nanos),
-    depth: &Depth,
+    depth: &mut Depth,
     cursor: &mut LineCursor,
     held: &mut Held,
 ) {
@@ -250,7 +256,7 @@ fn states(
 }
 
 /// Time by the outermost call or fault; the rest is its own.
-fn acts(task: &Task, (from, to): (Nanos, Nanos), depth: &Depth, held: &mut Held) {
+fn acts(task: &Task, (from, to): (Nanos, Nanos), depth: &mut Depth, held: &mut Held) {
     let mut rest = depth.within(from, to);
     // They are few, and there are many operations.
     let mut sums: Vec<(Act, Nanos)> = Vec::new();
@@ -298,7 +304,7 @@ mod tests {
 
     #[test]
     fn each_moment_counts_as_often_as_stretches_hold_it() {
-        let depth = depth(&[(40, 50), (10, 20), (15, 30), (20, 25)]);
+        let mut depth = depth(&[(40, 50), (10, 20), (15, 30), (20, 25)]);
         let edges: Vec<(u64, u64, u64)> = depth.edges.iter().map(|e| (e.0.0, e.1.0, e.2)).collect();
         let expected = [
             (10, 0, 1),
@@ -310,19 +316,18 @@ mod tests {
             (50, 40, 0),
         ];
         assert_eq!(edges, expected);
-        let within = |from, to| depth.within(Nanos(from), Nanos(to)).0;
+        let mut within = |from, to| depth.within(Nanos(from), Nanos(to)).0;
         assert_eq!([within(0, 100), within(12, 18), within(30, 40)], [40, 9, 0]);
         assert_eq!([within(28, 45), within(16, 17), within(50, 60), within(5, 5)], [7, 2, 0, 0]);
-        let covered: Vec<(u64, u64)> = depth.covered().map(|(a, b)| (a.0, b.0)).collect();
-        assert_eq!(covered, [(10, 30), (40, 50)]);
+        assert_eq!(depth.covered(), [(Nanos(10), Nanos(30)), (Nanos(40), Nanos(50))]);
     }
 
     #[test]
     fn stretches_that_touch_are_one_and_none_are_nothing() {
         let touching = depth(&[(10, 20), (20, 30)]);
-        assert_eq!(touching.covered().collect::<Vec<_>>(), [(Nanos(10), Nanos(30))]);
-        let none = depth(&[]);
-        assert_eq!(none.covered().count(), 0);
+        assert_eq!(touching.covered(), [(Nanos(10), Nanos(30))]);
+        let mut none = depth(&[]);
+        assert_eq!(none.covered(), []);
         assert_eq!(none.within(Nanos(0), Nanos::MAX), Nanos::ZERO);
     }
 }

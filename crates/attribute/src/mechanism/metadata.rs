@@ -150,8 +150,7 @@ pub(crate) fn sums(index: &Index<'_>, ops: &[OpPlace]) -> Sums {
     let mut places: Vec<Option<usize>> = vec![None; metadata.calls.len()];
     let mut by_path = 0;
     let mut listed: FxHashSet<Directory> = FxHashSet::default();
-    let mut known: FxHashSet<Directory> = FxHashSet::default();
-    let mut maybe: FxHashSet<(usize, Directory)> = FxHashSet::default();
+    let mut maybe: Vec<(usize, Directory)> = Vec::new();
     for place in ops {
         let Some((task, op)) = place.get(index) else { continue };
         let Some(call) = op.syscall() else { continue };
@@ -180,22 +179,20 @@ pub(crate) fn sums(index: &Index<'_>, ops: &[OpPlace]) -> Sums {
         match kind.takes {
             Takes::Listed => {
                 listed.insert(directory);
-                known.insert(directory);
                 sum.directories.insert(directory);
             }
             Takes::DirFd | Takes::DirFdOrFile if at_cwd(&call) => by_path += 1,
             Takes::DirFd => {
-                known.insert(directory);
                 sum.directories.insert(directory);
             }
-            Takes::DirFdOrFile => {
-                maybe.insert((place, directory));
-            }
+            Takes::DirFdOrFile => maybe.push((place, directory)),
             Takes::Path => by_path += 1,
             Takes::Fd => {}
         }
     }
     // Of a file alone nobody lists names or opens them.
+    let known: FxHashSet<Directory> =
+        made.iter().flat_map(|(_, sum)| &sum.directories).copied().collect();
     maybe.retain(|(_, directory)| known.contains(directory));
     let mut calls = BTreeMap::new();
     for (place, mut sum) in made {
