@@ -46,16 +46,15 @@ struct MarkedHead {
     error: Option<agenttrace_model::parse::Nanos>,
 }
 
-/// Sets the number of threads for everything that follows.
+/// Sets the number of threads for everything that follows; this one is one of them, so that
+/// memory which reading has left is used again.
 pub(crate) fn use_threads(threads: Option<usize>) -> Result<()> {
-    if let Some(threads) = threads {
-        anyhow::ensure!(threads > 0, "--threads must be 1 or more");
-        rayon::ThreadPoolBuilder::new()
-            .num_threads(threads)
-            .build_global()
-            .context("cannot start threads")?;
-    }
-    Ok(())
+    anyhow::ensure!(threads != Some(0), "--threads must be 1 or more");
+    rayon::ThreadPoolBuilder::new()
+        .num_threads(threads.unwrap_or(0))
+        .use_current_thread()
+        .build_global()
+        .context("cannot start threads")
 }
 
 /// A capture's bytes without compression.
