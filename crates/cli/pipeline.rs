@@ -161,11 +161,7 @@ pub(crate) fn markers(args: &CaptureArgs) -> Result<Option<StepFile>> {
 }
 
 /// Finds the steps and who works for them.
-pub(crate) fn place(
-    loaded: &Loaded,
-    args: &CaptureArgs,
-    file: Option<StepFile>,
-) -> Result<Placed> {
+pub(crate) fn place(loaded: &Loaded, args: &CaptureArgs, file: Option<StepFile>) -> Result<Placed> {
     if loaded.info.formats_missing {
         bail!(
             "{}: the recorder was killed, or the file's end is missing, and the formats of the \
@@ -188,8 +184,8 @@ pub(crate) fn place(
         pid_map,
         clock_offset: args.clock_offset,
     };
-    let mut marked: Marked = place_marks(&loaded.model, &loaded.info, &options)
-        .map_err(|text| anyhow!("{text}"))?;
+    let mut marked: Marked =
+        place_marks(&loaded.model, &loaded.info, &options).map_err(|text| anyhow!("{text}"))?;
     marked.keep_between(args.from, args.to);
     if loaded.stopped {
         marked.keep(|step| step.clipped.is_none());
