@@ -55,16 +55,45 @@ pub(super) fn segments(model: &Model, checked: &Checked, texts: &mut Texts) -> S
 #[derive(Default)]
 pub(super) struct Texts {
     names: FxHashMap<Comm, Arc<str>>,
-    stacks: FxHashSet<Arc<[Words]>>,
+    /// By frames, with the names of those that are tasks.
+    stacks: FxHashMap<Box<[(Frame, Comm)]>, Stack>,
+    words: FxHashSet<Arc<[Words]>>,
+    /// The stack that is looked for; its memory is used again.
+    wanted: Vec<(Frame, Comm)>,
+}
+
+/// A stack in words, and the file or device that it is about.
+#[derive(Clone)]
+struct Stack {
+    words: Arc<[Words]>,
+    object: Option<Arc<str>>,
 }
 
 impl Texts {
-    fn stack(&mut self, frames: Vec<Words>) -> Arc<[Words]> {
-        if let Some(known) = self.stacks.get(frames.as_slice()) {
-            return Arc::clone(known);
+    fn stack(&mut self, model: &Model, frames: &[Frame], at: Nanos) -> Stack {
+        self.wanted.clear();
+        self.wanted.extend(frames.iter().map(|frame| {
+            let task =
+                if let Frame::Task(id) = frame { model.tasks.get(id.0 as usize) } else { None };
+            (*frame, task.map(|task| task.name_at(at)).unwrap_or_default())
+        }));
+        // With names of functions, a task's frame tells more than its name.
+        let lasting = model.kernel_names.is_empty();
+        if let Some(known) = self.stacks.get(self.wanted.as_slice()).filter(|_| lasting) {
+            return known.clone();
         }
-        let stack: Arc<[Words]> = frames.into();
-        self.stacks.insert(Arc::clone(&stack));
+        let words: Vec<Words> = frames.iter().map(|frame| frame.text(model, at)).collect();
+        // Tasks of one name have their stacks in common.
+        let words = match self.words.get(words.as_slice()) {
+            Some(known) => Arc::clone(known),
+            None => Arc::from(words),
+        };
+        self.words.insert(Arc::clone(&words));
+        let object = frames.iter().rev().find_map(|frame| object(model, *frame)).map(Arc::from);
+        let stack = Stack { words, object };
+        if lasting {
+            self.stacks.insert(self.wanted.as_slice().into(), stack.clone());
+        }
         stack
     }
 }
@@ -82,7 +111,7 @@ impl Kinds<'_> {
         let model = self.model;
         let frames = self.checked.path.stacks.frames(s.stack);
         let mut until = self.renamed(s.task, s.start);
-        for frame in &frames {
+        for frame in frames {
             if let Frame::Task(task) = frame {
                 // With names of functions, a kworker's frame tells what it works on.
                 let changes = !model.kernel_names.is_empty();
@@ -93,6 +122,7 @@ impl Kinds<'_> {
         let comm = task.map(|t| t.name_at(s.start)).unwrap_or_default();
         let known = self.texts.names.entry(comm);
         let comm = Arc::clone(known.or_insert_with(|| Arc::from(comm.to_text())));
+        let stack = self.texts.stack(model, frames, s.start);
         let kind = SegmentKind {
             tid: task.map_or(Tid(-1), |t| t.tid),
             pid: task.map_or(Pid(-1), |t| t.pid),
@@ -100,8 +130,8 @@ impl Kinds<'_> {
             cause: s.cause,
             resource: s.resource,
             under: s.under,
-            stack: self.texts.stack(frames.iter().map(|f| f.text(model, s.start)).collect()),
-            object: frames.iter().rev().find_map(|f| object(model, *f)).map(Arc::from),
+            stack: stack.words,
+            object: stack.object,
             reason: match s.reason {
                 Some(reason) => Some(reason.text().into()),
                 None => self.checked.broken.clone().map(Into::into),

@@ -11,13 +11,14 @@ use agenttrace_model::parse::{Comm, Nanos};
 use agenttrace_model::{TaskId, Windows};
 use rustc_hash::FxHashMap;
 
-use super::{Mechanism, SessionView, StepView};
+use super::{MOST_ROWS, Mechanism, SessionView, StepView};
 use crate::block_io::{self, OwnerKind, delays};
 use crate::cause::{Cause, Resource};
 use crate::cells::CellKey;
-use crate::detail::{Column, Rows, Table, Value};
+use crate::detail::{Column, Row, Rows, Table, Value};
 use crate::inclusive::{Index, Stretch};
 use crate::path::{Frame, StackId};
+use crate::report::StepReport;
 
 pub(crate) struct DelayedBy;
 
@@ -134,8 +135,8 @@ fn locks(view: &StepView<'_>) -> Vec<Delay> {
     for segment in view.path.having(|key| how(key.cause).is_some()) {
         let Some(how) = how(segment.cause) else { continue };
         let frames = tasks.entry(segment.stack).or_insert_with(|| {
-            let frames = view.path.stacks.frames(segment.stack).into_iter();
-            frames.filter_map(|f| if let Frame::Task(id) = f { Some(id) } else { None }).collect()
+            let frames = view.path.stacks.frames(segment.stack).iter();
+            frames.filter_map(|f| if let Frame::Task(id) = f { Some(*id) } else { None }).collect()
         });
         let who =
             |task: TaskId| Culprit::of(view.index, view.windows, view.number, task, segment.start);
@@ -267,19 +268,21 @@ impl Mechanism for DelayedBy {
         true
     }
     fn session(&self, view: &SessionView<'_>) -> Table {
-        let mut rows: Vec<Vec<Value>> = Vec::new();
+        let mut rows: Vec<(Value<'_>, &StepReport, Row<'_>)> = Vec::new();
         for step in view.reports {
             let own = step.details.get(self.id()).and_then(|d| d.rows);
             // A delay of less than a hundredth of its step is the step's own matter.
-            let matters =
-                |row: &&[Value]| row.last() >= Some(&Value::Number(step.wall.0.div_ceil(100)));
-            for row in own.into_iter().flat_map(Rows::iter).filter(matters) {
-                let head = [step.id.to_string().into(), step.tool.clone().into()];
-                rows.push(head.into_iter().chain(row.iter().cloned()).collect());
-            }
+            let least = Value::Number(step.wall.0.div_ceil(100));
+            let delays = own.into_iter().flat_map(Rows::iter);
+            let delays = delays.filter_map(|row| Some((row.clone().last()?, step, row)));
+            rows.extend(delays.filter(|(delay, ..)| *delay >= least));
         }
         // Stable: delays that tie stay in the order of the steps.
-        rows.sort_by_key(|row| Reverse(row.last().cloned()));
-        rows.into_iter().collect()
+        rows.sort_by(|(a, ..), (b, ..)| b.cmp(a));
+        let left_out = rows.len().saturating_sub(MOST_ROWS);
+        let first = rows.into_iter().take(MOST_ROWS).map(|(_, step, row)| {
+            [step.id.to_string().into(), step.tool.as_str().into()].into_iter().chain(row)
+        });
+        Table::from_iter(first).and_more(left_out)
     }
 }

@@ -17,7 +17,7 @@ use crate::record_command::record_command;
 use crate::report::{Confidence, CoverageStatus, Evidence, Recommendation, Verdict};
 use crate::stats::{human, percent, ratio};
 
-pub(crate) use facts::{Cell, Facts, Parts, cells};
+pub(crate) use facts::{Cell, Facts, Parts, cells, named};
 pub(crate) use fidelity::short;
 pub(crate) use kernel::since;
 pub(crate) use stacks::{lock_caller, tops};
@@ -49,7 +49,7 @@ pub(crate) trait Rule: Sync {
 }
 
 /// Whether a special rule takes a part of a path.
-pub(crate) type Takes<'f> = Box<dyn Fn(&Cell) -> bool + 'f>;
+pub(crate) type Takes<'f> = Box<dyn Fn(&Cell<'_>) -> bool + 'f>;
 
 /// What a rule says of one step.
 #[derive(Default)]
@@ -75,16 +75,16 @@ struct Topic<'c> {
     cause: Cause,
     ns: Nanos,
     /// What a special rule takes; of a general one that is told by the cause.
-    taken: Vec<&'c Cell>,
+    taken: Vec<&'c Cell<'c>>,
 }
 
 impl<'c> Topic<'c> {
     /// Its part of the path; `rest` is what no special rule takes.
-    fn cells(&self, rest: &[&'c Cell]) -> Vec<&'c Cell> {
+    fn cells(&self, rest: &[&'c Cell<'c>]) -> Vec<&'c Cell<'c>> {
         if self.rule.special() {
             return self.taken.clone();
         }
-        let of = |c: &&&Cell| c.cause == self.cause || c.under == Some(self.cause);
+        let of = |c: &&&Cell<'_>| c.cause == self.cause || c.under == Some(self.cause);
         rest.iter().filter(of).copied().collect()
     }
 
@@ -95,12 +95,16 @@ impl<'c> Topic<'c> {
 
 /// The path in topics: what special rules take, then the rest by cause; the largest first,
 /// at least one. And that rest.
-fn topics<'c>(facts: &Facts<'c>, rules: &[&'static dyn Rule]) -> (Vec<Topic<'c>>, Vec<&'c Cell>) {
+fn topics<'c>(
+    facts: &Facts<'c>,
+    rules: &[&'static dyn Rule],
+) -> (Vec<Topic<'c>>, Vec<&'c Cell<'c>>) {
     let mut rest = facts.only(facts.cells.clone());
     let mut topics: Vec<Topic<'c>> = Vec::new();
     for rule in rules.iter().copied().filter(|rule| rule.special()) {
         let Some(takes) = rule.takes(&rest) else { continue };
-        let (taken, others): (Vec<&Cell>, Vec<&Cell>) = rest.cells.iter().partition(|c| takes(c));
+        let (taken, others): (Vec<&Cell<'_>>, Vec<&Cell<'_>>) =
+            rest.cells.iter().partition(|c| takes(c));
         drop(takes);
         let sums = sums(taken.iter().copied());
         let largest = sums.iter().max_by_key(|(cause, ns)| (*ns, Reverse(*cause)));
@@ -124,7 +128,7 @@ fn topics<'c>(facts: &Facts<'c>, rules: &[&'static dyn Rule]) -> (Vec<Topic<'c>>
 }
 
 /// The time of cells by cause, in the order of causes.
-fn sums<'c>(cells: impl Iterator<Item = &'c Cell>) -> Vec<(Cause, Nanos)> {
+fn sums<'c>(cells: impl Iterator<Item = &'c Cell<'c>>) -> Vec<(Cause, Nanos)> {
     let mut sums: Vec<(Cause, Nanos)> = Vec::new();
     for cell in cells {
         match sums.iter_mut().find(|(cause, _)| *cause == cell.cause) {

@@ -41,9 +41,9 @@ enum Part {
 }
 
 /// Whose start a cell belongs to, and which part.
-fn start(facts: &Facts<'_>, cell: &Cell) -> Option<(TaskId, Part)> {
+fn start(facts: &Facts<'_>, cell: &Cell<'_>) -> Option<(TaskId, Part)> {
     let mut owner = facts.parts.step.root;
-    for frame in &cell.frames {
+    for frame in cell.frames {
         if let Frame::Task(id) = frame {
             owner = *id;
         } else if *frame == Frame::Loader {
@@ -59,7 +59,7 @@ fn start(facts: &Facts<'_>, cell: &Cell) -> Option<(TaskId, Part)> {
     None
 }
 
-fn waits_for_disk(cell: &Cell) -> bool {
+fn waits_for_disk(cell: &Cell<'_>) -> bool {
     matches!(cell.resource, Resource::DeviceQueue | Resource::Device | Resource::Completion)
 }
 
@@ -107,7 +107,7 @@ impl Rule for ColdStart {
         if cold.is_empty() {
             return None;
         }
-        Some(Box::new(move |cell: &Cell| {
+        Some(Box::new(move |cell: &Cell<'_>| {
             start(facts, cell).is_some_and(|(owner, _)| cold.contains(&owner))
         }))
     }

@@ -51,7 +51,7 @@ impl Rule for NumaMigration {
     fn takes<'f>(&self, facts: &'f Facts<'_>) -> Option<Takes<'f>> {
         let cause = if by_faults(&hurt(facts)?) { Cause::MinorFault } else { Cause::RunDelay };
         let root = facts.parts.step.root;
-        Some(Box::new(move |cell: &Cell| cell.cause == cause && cell.task == root))
+        Some(Box::new(move |cell: &Cell<'_>| cell.cause == cause && cell.task == root))
     }
     fn failure_mode(&self, _: Cause) -> &'static str {
         "moved to another NUMA node"

@@ -39,7 +39,7 @@ impl Rule for Oom {
         let kills = of_tasks(index, facts.parts.work, step.start, step.end);
         let model = facts.model();
         let victims: Vec<_> = kills.iter().map(|kill| model.task(kill.victim).pid).collect();
-        let of_victim = move |cell: &Cell| victims.contains(&model.task(cell.task).pid);
+        let of_victim = move |cell: &Cell<'_>| victims.contains(&model.task(cell.task).pid);
         (!kills.is_empty()).then(|| Box::new(of_victim) as Takes<'f>)
     }
     fn failure_mode(&self, _: Cause) -> &'static str {

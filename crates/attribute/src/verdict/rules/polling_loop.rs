@@ -49,7 +49,7 @@ impl Rule for PollingLoop {
         if loops.is_empty() {
             return None;
         }
-        Some(Box::new(move |cell: &Cell| {
+        Some(Box::new(move |cell: &Cell<'_>| {
             let call = cell
                 .frames
                 .iter()

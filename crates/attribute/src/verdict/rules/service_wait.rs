@@ -13,7 +13,7 @@
 //! ARCHITECTURE.md (the critical path); unix(7), tcp(7).
 
 use crate::cause::Cause;
-use crate::mechanism::services::{Service, services};
+use crate::mechanism::services::Service;
 use crate::report::Evidence;
 use crate::stats::{human, plural, plural_by};
 use crate::verdict::{Facts, Finding, Rule, ZERO, count, shares, time};
@@ -33,7 +33,8 @@ impl Rule for ServiceWait {
     }
     fn find(&self, facts: &Facts<'_>, cause: Cause) -> Finding {
         let parts = facts.parts;
-        let services = services(parts.index, parts.path, parts.work, parts.step.root);
+        let made = parts.made;
+        let services = made.services(parts.index, parts.path, parts.work, parts.step.root);
         let name = services
             .first()
             .map(|s| s.name.clone())
