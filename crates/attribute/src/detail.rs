@@ -128,7 +128,16 @@ impl Packed {
     const NUMBER: u64 = 1;
     const TEXT: u64 = 2;
 
+    /// Room for a few rows.
+    fn reserve(&mut self) {
+        if self.numbers.capacity() == 0 {
+            self.numbers.reserve(256);
+            self.texts.reserve(256);
+        }
+    }
+
     fn push(&mut self, value: &Value<'_>) {
+        self.reserve();
         match value {
             Value::Unknown => put(&mut self.numbers, Self::UNKNOWN),
             Value::Number(number) => {
@@ -155,6 +164,7 @@ impl Packed {
     }
 
     fn append(&mut self, more: &Self) {
+        self.reserve();
         self.numbers.extend_from_slice(&more.numbers);
         self.texts.push_str(&more.texts);
     }

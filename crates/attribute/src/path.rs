@@ -320,3 +320,24 @@ impl Frame {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_stack_gives_its_frames_the_outermost_first() {
+        let mut stacks = Stacks::default();
+        let call = stacks.push(StackId::EMPTY, Frame::Syscall(1));
+        let fault = stacks.push(call, Frame::Fault(true, None));
+        let user = stacks.push(StackId::EMPTY, Frame::User);
+        assert_eq!(stacks.push(call, Frame::Fault(true, None)), fault);
+        assert_eq!(stacks.frames(fault), [Frame::Syscall(1), Frame::Fault(true, None)]);
+        assert_eq!(stacks.frames(call), [Frame::Syscall(1)]);
+        assert_eq!(stacks.frames(user), [Frame::User]);
+        assert_eq!(stacks.frames(StackId::EMPTY), []);
+        stacks.clear();
+        assert_eq!(stacks.frames(call), []);
+        assert_eq!(stacks.push(StackId::EMPTY, Frame::Exit), call, "numbered from the first");
+    }
+}

@@ -63,7 +63,7 @@ impl Deref for Segment<'_> {
 #[derive(Clone, PartialEq, Default, Debug)]
 pub struct Segments {
     start: Nanos,
-    kinds: Vec<SegmentKind>,
+    kinds: Vec<Arc<SegmentKind>>,
     /// Of each its kind and its length in ns, 7 bits a byte, the lowest first.
     parts: Vec<u8>,
     count: usize,
@@ -83,8 +83,9 @@ impl Segments {
     }
 
     /// Adds a kind; gives its place in [`Segments::kinds`], for [`Segments::push`].
-    pub fn add_kind(&mut self, kind: SegmentKind) -> usize {
-        self.kinds.push(kind);
+    /// Steps may share it.
+    pub fn add_kind(&mut self, kind: impl Into<Arc<SegmentKind>>) -> usize {
+        self.kinds.push(kind.into());
         self.kinds.len() - 1
     }
 
@@ -115,7 +116,7 @@ impl Segments {
 
     /// What segments are, in the order of their first.
     #[must_use]
-    pub fn kinds(&self) -> &[SegmentKind] {
+    pub fn kinds(&self) -> &[Arc<SegmentKind>] {
         &self.kinds
     }
 
@@ -160,7 +161,7 @@ impl<'s> IntoIterator for &'s Segments {
 #[derive(Clone, Debug)]
 pub struct SegmentIter<'s> {
     at: Nanos,
-    kinds: &'s [SegmentKind],
+    kinds: &'s [Arc<SegmentKind>],
     /// Those of further segments too.
     parts: slice::Iter<'s, u8>,
     left: usize,

@@ -155,7 +155,7 @@ impl Rule for ColdStart {
             human(disk)
         );
         let mut evidence = vec![time(
-            format!(
+            format_args!(
                 "{} of {} on the critical path ({})",
                 human(all),
                 human(facts.wall),
@@ -173,17 +173,17 @@ impl Rule for ColdStart {
             ),
         ] {
             if let Some(ns) = parts.get(&part) {
-                evidence.push(time(format!("{} {words}", human(*ns)), *ns, "critical path"));
+                evidence.push(time(format_args!("{} {words}", human(*ns)), *ns, "critical path"));
             }
         }
         evidence.push(time(
-            format!("{} of it waiting for block requests", human(disk)),
+            format_args!("{} of it waiting for block requests", human(disk)),
             disk,
             "critical path",
         ));
         let files = Files::of(facts, &owners);
         evidence.push(count(
-            format!(
+            format_args!(
                 "{} opened, {} looked for and not found",
                 plural(files.opened, "file"),
                 thousands(files.missing)
@@ -193,7 +193,11 @@ impl Rule for ColdStart {
         ));
         if files.faults > 0 {
             evidence.push(count(
-                format!("{} on its own files{}", plural(files.faults, "major fault"), files.named),
+                format_args!(
+                    "{} on its own files{}",
+                    plural(files.faults, "major fault"),
+                    files.named
+                ),
                 files.faults,
                 "page faults of the program that starts",
             ));

@@ -79,7 +79,7 @@ impl Rule for PollingLoop {
         let mut evidence = Vec::new();
         for l in loops.iter().take(3) {
             evidence.push(time(
-                format!(
+                format_args!(
                     "{} of {}: {} sleeps in {}, median {}",
                     human(l.total),
                     facts.name_tid(l.owner),

@@ -43,7 +43,7 @@ impl Rule for RunDelay {
         let own = facts.own(cause);
         for (under, ns) in facts.top(cause, |cell| cell.under).into_iter().take(3) {
             evidence.push(time(
-                format!("{} of it would have been {}", human(ns), under.name()),
+                format_args!("{} of it would have been {}", human(ns), under.name()),
                 ns,
                 "critical path",
             ));
@@ -51,7 +51,7 @@ impl Rule for RunDelay {
         let rivals = facts.cpu_rivals();
         for ((task, cpu), ns) in rivals.iter().take(3) {
             evidence.push(time(
-                format!(
+                format_args!(
                     "{} ({}) ran on CPU {cpu} for {} of it",
                     facts.name_tid(*task),
                     whose(facts, *task),
@@ -65,7 +65,7 @@ impl Rule for RunDelay {
         let idle = Nanos(own.0.saturating_sub(seen.0));
         if idle.0.saturating_mul(5) >= own.0 {
             evidence.push(time(
-                format!("for {} of it nothing ran there: the CPU woke from idle", human(idle)),
+                format_args!("for {} of it nothing ran there: the CPU woke from idle", human(idle)),
                 idle,
                 "sched_switch",
             ));
@@ -77,7 +77,7 @@ impl Rule for RunDelay {
         }
         if let Some(wakeups) = facts.inclusive().wakeups.filter(|w| w.count > 0) {
             evidence.push(count(
-                format!(
+                format_args!(
                     "{} wakeups: p50 {}, p99 {} until on a CPU",
                     wakeups.count,
                     human(wakeups.p50),
@@ -160,7 +160,7 @@ fn moved(m: &Move, start: Nanos) -> Evidence {
     let percent = |side: Side| side.delay_share() / 10;
     let effect = if m.on_delay() == Some(Effect::Helped) { "it helped" } else { "it hurt" };
     time(
-        format!(
+        format_args!(
             "moved from CPU {} to {} ({}, by {}) after {}: waiting {} % of the time before, {} % after: {effect}",
             m.from,
             m.to,
