@@ -178,11 +178,9 @@ impl Drop for Lent<'_, '_> {
     }
 }
 
-/// What is left of a step once it has been reported; its path is not.
+/// What is left of a step beside its report; its path is not.
 #[derive(Default)]
 struct Done {
-    /// Without what is told relative to other steps; `None` where nobody asked.
-    report: Option<StepReport>,
     /// The sums of its path, where there is no report.
     rows: Vec<ExclusiveRow>,
     broken: Option<String>,
@@ -219,8 +217,9 @@ pub fn report(input: &Input<'_>) -> Report {
         parts: asked.parts(),
     };
     let pool = Pool::default();
-    let mut done: Vec<Done> = work
-        .par_iter()
+    // Reports, as yet without what is told relative to other steps, stay where they are written.
+    let (mut reports, mut done): (Vec<Option<StepReport>>, Vec<Done>) = (Vec::new(), Vec::new());
+    work.par_iter()
         .with_max_len(AT_A_TIME)
         .enumerate()
         .map_init(
@@ -229,34 +228,29 @@ pub fn report(input: &Input<'_>) -> Report {
                 Need::Report => step(input, &shared, i, work, &mut lent.scratch),
                 Need::Sums => {
                     let path = path(input, &shared, i, &mut lent.scratch.walk);
-                    Done { rows: path.rows, ..Done::default() }
+                    (None, Done { rows: path.rows, ..Done::default() })
                 }
-                Need::Nothing => Done::default(),
+                Need::Nothing => (None, Done::default()),
             },
         )
-        .collect();
+        .unzip_into_vecs(&mut reports, &mut done);
 
     let tools = Tools::new(
         steps,
-        |i| {
-            let done = done.get(i);
-            done.map(|d| d.report.as_ref().map_or(&d.rows, |r| &r.exclusive)).map_or(&[], |r| r)
+        |i| match reports.get(i) {
+            Some(Some(report)) => &report.exclusive,
+            Some(None) | None => done.get(i).map_or(&[], |d| &d.rows),
         },
         !input.outside_cut,
     );
-    let reports = done.par_iter_mut().filter_map(|d| d.report.as_mut());
-    reports.for_each(|report| relate(&tools, report));
+    reports.par_iter_mut().flatten().for_each(|report| relate(&tools, report));
+    let reports: Vec<StepReport> = reports.into_iter().flatten().collect();
     let mut notes = input.notes.clone();
     notes.extend(input.windows.notes.iter().cloned());
     for (step, done) in steps.iter().zip(&done) {
         notes.extend(done.broken.iter().map(|why| format!("step {}: {why}", step.id)));
     }
-    let mut reports = Vec::with_capacity(done.iter().filter(|d| d.report.is_some()).count());
-    let mut counted = Vec::with_capacity(done.len());
-    for step in done {
-        reports.extend(step.report);
-        counted.push(step.counted);
-    }
+    let counted: Vec<_> = done.into_iter().map(|done| done.counted).collect();
     notes.extend(short_steps(input));
     if input.info.ticks {
         notes.push(
@@ -328,13 +322,13 @@ fn step<'m>(
     number: usize,
     work: &[Stretch],
     scratch: &mut Scratch<'m>,
-) -> Done {
+) -> (Option<StepReport>, Done) {
     let mut checked = path(input, shared, number, &mut scratch.walk);
     let parts = shared.parts.get(number).map(Vec::as_slice).unwrap_or_default();
     let counted = session::by_cause(&checked.path.segments, parts);
     let report = step_report(input, shared, work, number, &mut checked, &mut scratch.texts);
     scratch.walk.keep(checked.path);
-    Done { report, rows: Vec::new(), broken: checked.broken, counted }
+    (report, Done { rows: Vec::new(), broken: checked.broken, counted })
 }
 
 /// A step's critical path, checked.

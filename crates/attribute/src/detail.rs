@@ -1,10 +1,13 @@
 //! Tables of what one mechanism did: the shape that every mechanism's numbers have in every output.
 
 use std::borrow::Cow;
-use std::ops::Deref;
+use std::ops::{Deref, Range};
+use std::slice;
 use std::sync::Arc;
 
 use agenttrace_model::parse::Nanos;
+
+use crate::packed::{put, take};
 
 /// Words of a report: most are the same in every step.
 pub type Words = Cow<'static, str>;
@@ -27,27 +30,36 @@ pub struct Head {
 /// What mechanisms did in one step, or in the session, a table each. Inclusive: they may
 /// overlap, and are never added to times of the critical path.
 ///
-/// Most mechanisms do nothing in most steps: what says only that is not kept.
+/// Most mechanisms do nothing in most steps: what says only that is not kept. The values of
+/// all tables lie packed, one after the other.
 #[derive(Clone, PartialEq, Debug)]
 pub struct Details {
     heads: Arc<[Head]>,
     /// By place of the head.
     filled: Vec<Filled>,
+    cells: Packed,
+    notes: Vec<Words>,
 }
 
-/// A table that holds something.
+/// A table that holds something: where in [`Details`] it lies.
 #[derive(Clone, PartialEq, Debug)]
 struct Filled {
     /// Place of its head.
-    place: usize,
-    table: Table,
+    place: u32,
+    /// Of its first value, and how many there are.
+    at: At,
+    values: u32,
+    more: u32,
+    notes: Range<u32>,
 }
 
 /// The rows of a [`Detail`], and what is told with them.
 #[derive(Clone, PartialEq, Default, Debug)]
 pub struct Table {
     /// The values, row after row.
-    cells: Vec<Value>,
+    cells: Packed,
+    /// How many they are.
+    values: usize,
     /// Rows that were left out.
     more: usize,
     notes: Vec<Words>,
@@ -68,8 +80,116 @@ pub struct Detail<'d> {
 /// Rows of a table.
 #[derive(Clone, Copy, PartialEq, Debug)]
 pub struct Rows<'d> {
-    cells: &'d [Value],
+    cells: &'d Packed,
+    at: At,
+    values: usize,
     columns: usize,
+}
+
+/// The values of a row, one for each column.
+#[derive(Clone, Debug)]
+pub struct Row<'d> {
+    cells: Cells<'d>,
+    left: usize,
+}
+
+impl<'d> Iterator for Row<'d> {
+    type Item = Value<'d>;
+
+    fn next(&mut self) -> Option<Value<'d>> {
+        self.left = self.left.checked_sub(1)?;
+        self.cells.next()
+    }
+}
+
+/// Values, packed: a number is 1 and itself, texts are 2 more than their length.
+#[derive(Clone, PartialEq, Default, Debug)]
+struct Packed {
+    numbers: Vec<u8>,
+    texts: String,
+}
+
+/// A place in [`Packed`].
+#[derive(Clone, Copy, PartialEq, Default, Debug)]
+struct At {
+    number: u32,
+    text: u32,
+}
+
+/// Values, one after the other.
+#[derive(Clone, Debug)]
+struct Cells<'d> {
+    numbers: slice::Iter<'d, u8>,
+    texts: &'d str,
+}
+
+impl Packed {
+    const UNKNOWN: u64 = 0;
+    const NUMBER: u64 = 1;
+    const TEXT: u64 = 2;
+
+    /// Room for a few rows.
+    fn reserve(&mut self) {
+        if self.numbers.capacity() == 0 {
+            self.numbers.reserve(256);
+            self.texts.reserve(256);
+        }
+    }
+
+    fn push(&mut self, value: &Value<'_>) {
+        self.reserve();
+        match value {
+            Value::Unknown => put(&mut self.numbers, Self::UNKNOWN),
+            Value::Number(number) => {
+                put(&mut self.numbers, Self::NUMBER);
+                put(&mut self.numbers, *number);
+            }
+            Value::Text(text) => {
+                put(&mut self.numbers, Self::TEXT + text.len() as u64);
+                self.texts.push_str(text);
+            }
+        }
+    }
+
+    fn end(&self) -> At {
+        At { number: small(self.numbers.len()), text: small(self.texts.len()) }
+    }
+
+    fn since(&self, at: At) -> Cells<'_> {
+        let numbers = self.numbers.get(at.number as usize..).unwrap_or_default();
+        Cells {
+            numbers: numbers.iter(),
+            texts: self.texts.get(at.text as usize..).unwrap_or_default(),
+        }
+    }
+
+    fn append(&mut self, more: &Self) {
+        self.reserve();
+        self.numbers.extend_from_slice(&more.numbers);
+        self.texts.push_str(&more.texts);
+    }
+}
+
+/// A number of values, texts or bytes; a table has 500 rows at most.
+fn small(n: usize) -> u32 {
+    u32::try_from(n).unwrap_or(u32::MAX)
+}
+
+impl<'d> Iterator for Cells<'d> {
+    type Item = Value<'d>;
+
+    fn next(&mut self) -> Option<Value<'d>> {
+        match take(&mut self.numbers)? {
+            Packed::UNKNOWN => Some(Value::Unknown),
+            Packed::NUMBER => take(&mut self.numbers).map(Value::Number),
+            text => {
+                let length = usize::try_from(text - Packed::TEXT).ok()?;
+                let (text, texts) = self.texts.split_at_checked(length)?;
+                self.texts = texts;
+                Some(Value::Text(Cow::Borrowed(text)))
+            }
+        }
+    }
 }
 
 impl Deref for Detail<'_> {
@@ -84,32 +204,41 @@ impl Details {
     /// Tables with these heads; none has rows yet.
     #[must_use]
     pub fn new(heads: Arc<[Head]>) -> Self {
-        Self { heads, filled: Vec::new() }
+        Self { heads, filled: Vec::new(), cells: Packed::default(), notes: Vec::new() }
     }
 
-    /// Gives a table, by the place of its head, its rows and notes.
-    pub fn set(&mut self, place: usize, mut table: Table) {
-        let at = self.filled.partition_point(|other| other.place < place);
-        if self.filled.get(at).is_some_and(|other| other.place == place) {
-            self.filled.remove(at);
+    /// Gives a table that has nothing yet, by the place of its head, its rows and notes.
+    pub fn set(&mut self, place: usize, table: Table) {
+        if table.is_empty() && table.notes.is_empty() {
+            return;
         }
-        if !table.cells.is_empty() || !table.notes.is_empty() {
-            table.cells.shrink_to_fit();
-            self.filled.insert(at, Filled { place, table });
-        }
+        let (at, first) = (self.cells.end(), small(self.notes.len()));
+        self.cells.append(&table.cells);
+        self.notes.extend(table.notes);
+        let filled = Filled {
+            place: small(place),
+            at,
+            values: small(table.values),
+            more: small(table.more),
+            notes: first..small(self.notes.len()),
+        };
+        let after = self.filled.partition_point(|other| other.place < filled.place);
+        self.filled.insert(after, filled);
     }
 
     /// Gives memory back that was kept for further tables.
     pub fn shrink_to_fit(&mut self) {
         self.filled.shrink_to_fit();
+        self.cells.numbers.shrink_to_fit();
+        self.cells.texts.shrink_to_fit();
+        self.notes.shrink_to_fit();
     }
 
     /// All tables, in the order of reports.
     pub fn iter(&self) -> impl Iterator<Item = Detail<'_>> {
         let mut filled = self.filled.iter().peekable();
         self.heads.iter().enumerate().map(move |(place, head)| {
-            let table = filled.next_if(|other| other.place == place).map(|other| &other.table);
-            Detail::new(head, table)
+            self.detail(head, filled.next_if(|other| other.place as usize == place))
         })
     }
 
@@ -117,9 +246,8 @@ impl Details {
     #[must_use]
     pub fn get(&self, id: &str) -> Option<Detail<'_>> {
         let place = self.heads.iter().position(|head| head.id == id)?;
-        let at = self.filled.binary_search_by_key(&place, |other| other.place).ok();
-        let table = at.and_then(|at| self.filled.get(at)).map(|other| &other.table);
-        Some(Detail::new(self.heads.get(place)?, table))
+        let filled = self.filled.iter().find(|other| other.place as usize == place);
+        Some(self.detail(self.heads.get(place)?, filled))
     }
 
     /// The heads of the tables, in their order.
@@ -127,20 +255,25 @@ impl Details {
     pub fn heads(&self) -> &[Head] {
         &self.heads
     }
-}
 
-impl<'d> Detail<'d> {
-    fn new(head: &'d Head, table: Option<&'d Table>) -> Self {
-        let cells = table.map(|t| t.cells.as_slice()).unwrap_or_default();
-        let rows = Rows { cells, columns: head.columns.len() };
-        Self {
+    fn detail<'d>(&'d self, head: &'d Head, filled: Option<&Filled>) -> Detail<'d> {
+        let rows = Rows {
+            cells: &self.cells,
+            at: filled.map_or_else(At::default, |f| f.at),
+            values: filled.map_or(0, |f| f.values as usize),
+            columns: head.columns.len().max(1),
+        };
+        let notes = filled.map_or(0..0, |f| f.notes.start as usize..f.notes.end as usize);
+        Detail {
             head,
             rows: head.missing.is_empty().then_some(rows),
-            more: table.map_or(0, |t| t.more),
-            notes: table.map(|t| t.notes.as_slice()).unwrap_or_default(),
+            more: filled.map_or(0, |f| f.more as usize),
+            notes: self.notes.get(notes).unwrap_or_default(),
         }
     }
+}
 
+impl Detail<'_> {
     /// Whether it says no more than its head.
     #[must_use]
     pub fn is_empty(self) -> bool {
@@ -152,25 +285,33 @@ impl<'d> Rows<'d> {
     /// How many there are.
     #[must_use]
     pub fn len(self) -> usize {
-        self.cells.len() / self.columns.max(1)
+        self.values / self.columns
     }
 
     /// Whether there are none.
     #[must_use]
     pub fn is_empty(self) -> bool {
-        self.cells.is_empty()
+        self.values == 0
     }
 
     /// Each as its values, one for each column.
-    pub fn iter(self) -> impl ExactSizeIterator<Item = &'d [Value]> {
-        self.cells.chunks_exact(self.columns.max(1))
+    pub fn iter(self) -> impl ExactSizeIterator<Item = Row<'d>> {
+        let mut cells = self.cells.since(self.at);
+        (0..self.len()).map(move |_| {
+            let row = Row { cells: cells.clone(), left: self.columns };
+            cells.by_ref().take(self.columns).for_each(drop);
+            row
+        })
     }
 }
 
 impl Table {
     /// Adds a row: a value for each column.
-    pub fn push<const COLUMNS: usize>(&mut self, row: [Value; COLUMNS]) {
-        self.cells.extend(row);
+    pub fn push<'v>(&mut self, row: impl IntoIterator<Item = Value<'v>>) {
+        for value in row {
+            self.cells.push(&value);
+            self.values += 1;
+        }
     }
 
     /// With these notes as well.
@@ -180,31 +321,41 @@ impl Table {
         self
     }
 
+    /// So many further rows were left out.
+    #[must_use]
+    pub fn and_more(mut self, rows: usize) -> Self {
+        self.more += rows;
+        self
+    }
+
     /// Of a number of columns so many rows at most: others are only counted.
     #[must_use]
     pub fn at_most(mut self, rows: usize, columns: usize) -> Self {
-        let (all, kept) = (self.cells.len(), rows.saturating_mul(columns));
-        self.more += all.saturating_sub(kept) / columns.max(1);
-        self.cells.truncate(kept);
-        self
+        let kept = rows.saturating_mul(columns);
+        let Some(others) = self.values.checked_sub(kept) else { return self };
+        let mut cells = self.cells.since(At::default());
+        cells.by_ref().take(kept).for_each(drop);
+        let (numbers, texts) = (cells.numbers.len(), cells.texts.len());
+        self.cells.numbers.truncate(self.cells.numbers.len() - numbers);
+        self.cells.texts.truncate(self.cells.texts.len() - texts);
+        self.values = kept;
+        self.and_more(others / columns.max(1))
     }
 
     /// Whether there are no rows.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.cells.is_empty()
+        self.values == 0
     }
 }
 
-impl FromIterator<Vec<Value>> for Table {
-    fn from_iter<I: IntoIterator<Item = Vec<Value>>>(rows: I) -> Self {
-        Self { cells: rows.into_iter().flatten().collect(), ..Self::default() }
-    }
-}
-
-impl<const COLUMNS: usize> FromIterator<[Value; COLUMNS]> for Table {
-    fn from_iter<I: IntoIterator<Item = [Value; COLUMNS]>>(rows: I) -> Self {
-        Self { cells: rows.into_iter().flatten().collect(), ..Self::default() }
+impl<'v, R: IntoIterator<Item = Value<'v>>> FromIterator<R> for Table {
+    fn from_iter<I: IntoIterator<Item = R>>(rows: I) -> Self {
+        let mut table = Self::default();
+        for row in rows {
+            table.push(row);
+        }
+        table
     }
 }
 
@@ -257,46 +408,46 @@ pub enum Unit {
 
 /// One value of a row.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
-pub enum Value {
+pub enum Value<'v> {
     /// Not known: `null` in JSON.
     Unknown,
     /// A number, in the column's unit.
     Number(u64),
     /// A name or words; may come from the trace, so it is escaped wherever it is shown.
-    Text(Words),
+    Text(Cow<'v, str>),
 }
 
-impl From<Nanos> for Value {
+impl From<Nanos> for Value<'_> {
     fn from(ns: Nanos) -> Self {
         Self::Number(ns.0)
     }
 }
 
-impl From<u64> for Value {
+impl From<u64> for Value<'_> {
     fn from(number: u64) -> Self {
         Self::Number(number)
     }
 }
 
-impl From<String> for Value {
+impl From<String> for Value<'_> {
     fn from(text: String) -> Self {
         Self::Text(Cow::Owned(text))
     }
 }
 
-impl From<&'static str> for Value {
-    fn from(text: &'static str) -> Self {
+impl<'v> From<&'v str> for Value<'v> {
+    fn from(text: &'v str) -> Self {
         Self::Text(Cow::Borrowed(text))
     }
 }
 
-impl From<Words> for Value {
-    fn from(text: Words) -> Self {
+impl<'v> From<Cow<'v, str>> for Value<'v> {
+    fn from(text: Cow<'v, str>) -> Self {
         Self::Text(text)
     }
 }
 
-impl<T: Into<Value>> From<Option<T>> for Value {
+impl<'v, T: Into<Value<'v>>> From<Option<T>> for Value<'v> {
     fn from(value: Option<T>) -> Self {
         value.map_or(Self::Unknown, Into::into)
     }
@@ -306,10 +457,14 @@ impl<T: Into<Value>> From<Option<T>> for Value {
 mod tests {
     use super::*;
 
+    const COLUMNS: &[Column] = &[Column::text("name", "name"), Column::count("n", "n")];
+
+    fn head(id: &'static str, missing: Vec<&'static str>) -> Head {
+        Head { id, title: "", actors: false, columns: COLUMNS, missing }
+    }
+
     #[test]
     fn tables_without_rows_take_no_place() {
-        const COLUMNS: &[Column] = &[Column::text("name", "name"), Column::count("n", "n")];
-        let head = |id, missing| Head { id, title: "", actors: false, columns: COLUMNS, missing };
         let heads = [head("a", vec![]), head("b", vec!["sched:sched_switch"]), head("c", vec![])];
         let mut details = Details::new(heads.into());
         let rows = [("x", 3), ("y", 2), ("z", 1)].map(|(name, n)| [name.into(), Value::Number(n)]);
@@ -321,19 +476,36 @@ mod tests {
         assert_eq!(got, [("a", Some(0), 0, 0), ("b", None, 0, 0), ("c", Some(2), 1, 1)]);
         assert_eq!(details.filled.len(), 1);
         assert_eq!(details.iter().map(Detail::is_empty).collect::<Vec<_>>(), [true, true, false]);
-        let rows: Vec<_> = details.get("c").and_then(|d| d.rows).unwrap().iter().collect();
-        assert_eq!(rows[1], [Value::Text("y".into()), Value::Number(2)]);
-        // Earlier in the order, and in place of what was there.
+        // Earlier in the order, though it comes later.
         details.set(0, Table::from_iter([["w".into(), Value::Unknown]]));
-        details.set(2, Table::from_iter([["v".into(), Value::Unknown]]));
-        let first = |id| details.get(id)?.rows?.iter().next().map(<[Value]>::to_vec);
-        assert_eq!(first("a"), Some(vec!["w".into(), Value::Unknown]));
-        assert_eq!(first("c"), Some(vec!["v".into(), Value::Unknown]));
+        details.shrink_to_fit();
+        let rows = |id| -> Vec<Vec<Value<'_>>> {
+            details.get(id).and_then(|d| d.rows).unwrap().iter().map(Iterator::collect).collect()
+        };
+        assert_eq!(rows("a"), [["w".into(), Value::Unknown]]);
+        assert_eq!(rows("c"), [["x".into(), Value::Number(3)], ["y".into(), Value::Number(2)]]);
+        assert_eq!(details.get("a").unwrap().notes, [] as [Words; 0]);
+        assert_eq!(details.get("c").unwrap().notes, [Words::from("so")]);
         assert_eq!(details.get("d"), None);
     }
 
     #[test]
-    fn a_value_takes_three_words() {
-        assert_eq!(size_of::<Value>(), 24);
+    fn values_take_the_bytes_that_they_need() {
+        let long = "é".repeat(100);
+        let row = [
+            Value::Unknown,
+            Value::Number(0),
+            Value::Number(127),
+            u64::MAX.into(),
+            "".into(),
+            long.as_str().into(),
+        ];
+        let table = Table::from_iter([row.clone()]);
+        // One for each kind, two for that of a text of 200 bytes; 1, 1 and 10 for numbers.
+        assert_eq!(table.cells.numbers.len(), 6 + 1 + 12);
+        assert_eq!(table.cells.texts, long);
+        assert_eq!(table.cells.since(At::default()).collect::<Vec<_>>(), row);
+        let none = table.at_most(0, 6);
+        assert_eq!(none, Table::default().and_more(1));
     }
 }

@@ -18,6 +18,7 @@ mod mechanism;
 mod memo;
 mod moves;
 mod names;
+mod packed;
 mod page_cache;
 pub mod path;
 mod phases;

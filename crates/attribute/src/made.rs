@@ -12,6 +12,7 @@ use crate::journal::{SyncCall, syncs};
 use crate::locks::{Wait, waits};
 use crate::mechanism::faults::{FaultGroup, fault_groups};
 use crate::mechanism::metadata;
+use crate::mechanism::services::{Service, services};
 use crate::moves::{Move, moves};
 use crate::path::{PathSegment, StepPath};
 use crate::spawn::{Spawn, spawns};
@@ -28,6 +29,7 @@ pub(crate) struct Made {
     waits: OnceCell<Vec<Wait>>,
     rivals: OnceCell<Vec<Rival>>,
     moves: OnceCell<Vec<Move>>,
+    services: OnceCell<Vec<Service>>,
 }
 
 /// Another task had the CPU that the step's path waited for over `[from, to)`.
@@ -92,6 +94,17 @@ impl Made {
     /// The moves of its root task between CPUs, since the step before on that task.
     pub(crate) fn moves(&self, index: &Index<'_>, step: &Step) -> &[Move] {
         self.moves.get_or_init(|| moves(index, step))
+    }
+
+    /// The programs that its path waited for, the longest first.
+    pub(crate) fn services(
+        &self,
+        index: &Index<'_>,
+        path: &StepPath,
+        work: &[Stretch],
+        root: TaskId,
+    ) -> &[Service] {
+        self.services.get_or_init(|| services(index, path, work, root))
     }
 
     /// Who ran on the CPUs that its path's run delay waited for, in the order of the path.

@@ -1,5 +1,7 @@
 //! The critical path of a step as data: segments, their entry stacks, their objects.
 
+use std::ops::Range;
+
 use agenttrace_model::parse::{Addr, BlockOp, Dev, Nanos};
 use agenttrace_model::{Model, OpKind, ReclaimKind, TaskId, UringOp};
 use rustc_hash::FxHashMap;
@@ -114,10 +116,13 @@ pub enum Frame {
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct StackId(u32);
 
-/// Entry stacks, each its frame and the stack around it.
+/// Entry stacks: each is the stack around it, and one frame more.
 #[derive(Clone, Default, Debug)]
 pub struct Stacks {
-    nodes: Vec<(StackId, Frame)>,
+    /// The frames of all stacks, one stack after the other; few are deeper than ten.
+    frames: Vec<Frame>,
+    /// Where each begins and ends there.
+    places: Vec<(u32, u32)>,
     ids: FxHashMap<(StackId, Frame), StackId>,
 }
 
@@ -129,23 +134,34 @@ impl StackId {
 impl Stacks {
     /// The stack with one more frame inside.
     pub fn push(&mut self, outer: StackId, frame: Frame) -> StackId {
-        *self.ids.entry((outer, frame)).or_insert_with(|| {
-            self.nodes.push((outer, frame));
-            StackId(u32::try_from(self.nodes.len() - 1).unwrap_or(u32::MAX))
-        })
+        if let Some(known) = self.ids.get(&(outer, frame)) {
+            return *known;
+        }
+        let from = self.frames.len();
+        self.frames.extend_from_within(self.place(outer));
+        self.frames.push(frame);
+        let number = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
+        let id = StackId(number(self.places.len()));
+        self.places.push((number(from), number(self.frames.len())));
+        self.ids.insert((outer, frame), id);
+        id
+    }
+
+    fn place(&self, stack: StackId) -> Range<usize> {
+        let (from, to) = self.places.get(stack.0 as usize).copied().unwrap_or_default();
+        from as usize..to as usize
     }
 
     /// The frames, outermost first.
     #[must_use]
-    pub fn frames(&self, stack: StackId) -> Vec<Frame> {
-        let mut frames = Vec::with_capacity(8);
-        let mut at = stack;
-        while let Some((outer, frame)) = self.nodes.get(at.0 as usize) {
-            frames.push(*frame);
-            at = *outer;
-        }
-        frames.reverse();
-        frames
+    pub fn frames(&self, stack: StackId) -> &[Frame] {
+        self.frames.get(self.place(stack)).unwrap_or_default()
+    }
+
+    fn clear(&mut self) {
+        self.frames.clear();
+        self.places.clear();
+        self.ids.clear();
     }
 }
 
@@ -174,8 +190,7 @@ impl StepPath {
     pub(crate) fn clear(&mut self) {
         self.segments.clear();
         self.places.clear();
-        self.stacks.nodes.clear();
-        self.stacks.ids.clear();
+        self.stacks.clear();
         self.cells.clear();
     }
 
@@ -190,8 +205,11 @@ impl StepPath {
         wanted: impl Fn(&CellKey) -> bool,
     ) -> impl Iterator<Item = &PathSegment> {
         // Most paths have few kinds of time: the cells tell sooner which segments these are.
-        let cells: Vec<bool> = self.cells.iter().map(|cell| wanted(&cell.key)).collect();
-        let segments = if cells.contains(&true) { self.segments.as_slice() } else { &[] };
+        let mut cells: Vec<bool> = Vec::new();
+        if self.cells.iter().any(|cell| wanted(&cell.key)) {
+            cells.extend(self.cells.iter().map(|cell| wanted(&cell.key)));
+        }
+        let segments = if cells.is_empty() { &[] } else { self.segments.as_slice() };
         let all = segments.iter().zip(&self.places);
         all.filter(move |(_, place)| place.of(&cells)).map(|(segment, _)| segment)
     }
@@ -300,5 +318,26 @@ impl Frame {
             Self::TlbWait => "remote TLB flush".into(),
             Self::User => "user".into(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_stack_gives_its_frames_the_outermost_first() {
+        let mut stacks = Stacks::default();
+        let call = stacks.push(StackId::EMPTY, Frame::Syscall(1));
+        let fault = stacks.push(call, Frame::Fault(true, None));
+        let user = stacks.push(StackId::EMPTY, Frame::User);
+        assert_eq!(stacks.push(call, Frame::Fault(true, None)), fault);
+        assert_eq!(stacks.frames(fault), [Frame::Syscall(1), Frame::Fault(true, None)]);
+        assert_eq!(stacks.frames(call), [Frame::Syscall(1)]);
+        assert_eq!(stacks.frames(user), [Frame::User]);
+        assert_eq!(stacks.frames(StackId::EMPTY), []);
+        stacks.clear();
+        assert_eq!(stacks.frames(call), []);
+        assert_eq!(stacks.push(StackId::EMPTY, Frame::Exit), call, "numbered from the first");
     }
 }

@@ -86,37 +86,77 @@ pub(crate) struct Human(Nanos);
 
 impl Display for Human {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        let (number, unit) = match self.0.0 {
-            n @ 0..1_000 => return write!(f, "{n} ns"),
-            n @ 1_000..100_000 => (Fixed::new(n, 1_000, 1), "us"),
-            n @ 100_000..1_000_000 => (Fixed::new(n, 1_000_000, 2), "ms"),
-            n @ 1_000_000..1_000_000_000 => (Fixed::new(n, 1_000_000, 1), "ms"),
-            n => (Fixed::new(n, 1_000_000_000, 2), "s"),
-        };
-        write!(f, "{number} {unit}")
+        match self.0.0 {
+            n @ 0..1_000 => Digits::new(" ns").number(n).show(f),
+            n @ 1_000..100_000 => Digits::new(" us").fraction(n, 1_000, 1).show(f),
+            n @ 100_000..1_000_000 => Digits::new(" ms").fraction(n, 1_000_000, 2).show(f),
+            n @ 1_000_000..1_000_000_000 => Digits::new(" ms").fraction(n, 1_000_000, 1).show(f),
+            n => Digits::new(" s").fraction(n, 1_000_000_000, 2).show(f),
+        }
     }
 }
 
-/// A fraction, rounded half up to so many decimals, by integers alone.
-struct Fixed {
-    whole: u64,
-    part: u64,
-    digits: usize,
+/// A number in the making, from its last character to its first. Sentences hold many.
+struct Digits {
+    bytes: [u8; 40],
+    from: usize,
 }
 
-impl Fixed {
-    /// `n / unit`.
-    fn new(n: u64, unit: u64, digits: u32) -> Self {
-        let (unit, scale) = (unit.max(1), 10_u64.pow(digits));
+impl Digits {
+    /// Ends in this; less than ten bytes.
+    fn new(end: &str) -> Self {
+        let empty = Self { bytes: [0; 40], from: 40 };
+        end.bytes().rev().fold(empty, Self::byte)
+    }
+
+    fn byte(mut self, byte: u8) -> Self {
+        self.from = self.from.saturating_sub(1);
+        if let Some(place) = self.bytes.get_mut(self.from) {
+            *place = byte;
+        }
+        self
+    }
+
+    /// The lowest digit of a number.
+    fn digit(self, n: u64) -> Self {
+        self.byte(b'0' + (n % 10) as u8)
+    }
+
+    fn number(mut self, mut n: u64) -> Self {
+        loop {
+            self = self.digit(n);
+            n /= 10;
+            if n == 0 {
+                return self;
+            }
+        }
+    }
+
+    /// `n / unit`, rounded half up to so many decimals, by integers alone.
+    fn fraction(mut self, n: u64, unit: u64, decimals: u32) -> Self {
+        let (unit, scale) = (unit.max(1), 10_u64.pow(decimals));
         // Units are at most 2^30, and so is what is left of a division by one.
-        let part = ((n % unit).saturating_mul(scale) + unit / 2) / unit;
-        Self { whole: n / unit + part / scale, part: part % scale, digits: digits as usize }
+        let mut part = ((n % unit).saturating_mul(scale) + unit / 2) / unit;
+        let whole = n / unit + part / scale;
+        for _ in 0..decimals {
+            self = self.digit(part);
+            part /= 10;
+        }
+        self.byte(b'.').number(whole)
     }
-}
 
-impl Display for Fixed {
-    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        write!(f, "{}.{:0width$}", self.whole, self.part, width = self.digits)
+    /// With its thousands separated.
+    fn thousands(mut self, mut n: u64) -> Self {
+        while n >= 1000 {
+            self = self.digit(n).digit(n / 10).digit(n / 100).byte(b',');
+            n /= 1000;
+        }
+        self.number(n)
+    }
+
+    fn show(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        let bytes = self.bytes.get(self.from..).unwrap_or_default();
+        f.write_str(std::str::from_utf8(bytes).unwrap_or_default())
     }
 }
 
@@ -132,10 +172,7 @@ pub(crate) struct Thousands(u64);
 
 impl Display for Thousands {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        match (self.0 / 1000, self.0 % 1000) {
-            (0, n) => write!(f, "{n}"),
-            (more, n) => write!(f, "{},{n:03}", Self(more)),
-        }
+        Digits::new("").thousands(self.0).show(f)
     }
 }
 
@@ -162,7 +199,9 @@ pub(crate) struct Plural<'n> {
 impl Display for Plural<'_> {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         let Self { n, noun, ending } = *self;
-        write!(f, "{} {noun}{ending}", thousands(n))
+        Digits::new(" ").thousands(n).show(f)?;
+        f.write_str(noun)?;
+        f.write_str(ending)
     }
 }
 
@@ -181,7 +220,7 @@ pub(crate) struct Percent(u128);
 impl Display for Percent {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         match u64::try_from(self.0) {
-            Ok(percent) => write!(f, "{percent} %"),
+            Ok(percent) => Digits::new(" %").number(percent).show(f),
             Err(_) => write!(f, "{} %", self.0),
         }
     }
@@ -199,10 +238,10 @@ pub(crate) struct Size(u64);
 
 impl Display for Size {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        const UNITS: [(&str, u64); 3] = [("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)];
+        const UNITS: [(&str, u64); 3] = [(" GiB", 1 << 30), (" MiB", 1 << 20), (" KiB", 1 << 10)];
         match UNITS.iter().find(|(_, unit)| self.0 >= *unit) {
-            Some((name, unit)) => write!(f, "{} {name}", Fixed::new(self.0, *unit, 1)),
-            None => write!(f, "{} B", self.0),
+            Some((name, unit)) => Digits::new(name).fraction(self.0, *unit, 1).show(f),
+            None => Digits::new(" B").number(self.0).show(f),
         }
     }
 }

@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 
 use agenttrace_model::Step;
 use agenttrace_model::parse::Nanos;
+use rayon::prelude::*;
 
 use crate::cause::Cause;
 use crate::report::{Evidence, ExclusiveRow};
@@ -90,7 +91,7 @@ impl<'m> Tools<'m> {
     /// Of steps and the sums of their paths, in the same order.
     pub(crate) fn new<'r>(
         steps: &'m [Step],
-        rows: impl Fn(usize) -> &'r [ExclusiveRow],
+        rows: impl Fn(usize) -> &'r [ExclusiveRow] + Sync,
         known: bool,
     ) -> Self {
         let mut members: BTreeMap<&'m str, Vec<usize>> = BTreeMap::new();
@@ -98,7 +99,7 @@ impl<'m> Tools<'m> {
             members.entry(&step.tool).or_default().push(i);
         }
         let wall = |i: &usize| steps.get(*i).map_or(Nanos::ZERO, |s| s.end - s.start);
-        let tools = members.into_iter().map(|(name, list)| {
+        let tools = members.into_par_iter().map(|(name, list)| {
             let mut causes: BTreeMap<Cause, Vec<Nanos>> = BTreeMap::new();
             for i in &list {
                 for (cause, ns) in by_cause(rows(*i)) {

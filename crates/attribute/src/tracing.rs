@@ -23,7 +23,12 @@ fn event_cost(info: &CaptureInfo) -> Option<Nanos> {
 }
 
 /// What recording cost a step; `cells` are its path.
-pub(crate) fn tracing(index: &Index<'_>, work: &[Stretch], cells: &[Cell], wall: Nanos) -> Tracing {
+pub(crate) fn tracing(
+    index: &Index<'_>,
+    work: &[Stretch],
+    cells: &[Cell<'_>],
+    wall: Nanos,
+) -> Tracing {
     let within = |s: &Stretch| {
         let task = index.model.tasks.get(s.task.0 as usize);
         task.map_or(0, |task| task.recorded_within(s.from, s.to))

@@ -1,5 +1,6 @@
 //! A tracepoint's named fields, binary or text, behind one interface.
 
+use std::borrow::Cow;
 use std::fmt::Write;
 
 use crate::units::{Cpu, Dev, Nanos, Pid, Tid};
@@ -105,8 +106,13 @@ impl Comm {
     /// The name for people, with replacement characters where it is not UTF-8.
     /// Not escaped: each output format does that for itself.
     #[must_use]
+    pub fn text(&self) -> Cow<'_, str> {
+        String::from_utf8_lossy(self.as_bytes())
+    }
+    /// The same as a text of its own.
+    #[must_use]
     pub fn to_text(&self) -> String {
-        String::from_utf8_lossy(self.as_bytes()).into_owned()
+        self.text().into_owned()
     }
     /// Whether there is a name at all.
     #[must_use]

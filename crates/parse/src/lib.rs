@@ -42,6 +42,7 @@ mod rfc3339;
 mod source;
 pub mod stack;
 mod steps;
+mod steps_line;
 mod steps_read;
 mod steps_repeat;
 mod stream;

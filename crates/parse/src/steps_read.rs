@@ -1,13 +1,15 @@
 //! The lines of steps.jsonl to a [`StepFile`]; whatever is wrong is kept beside it.
 
 use std::collections::BTreeMap;
+use std::fmt::Display;
 
 use rayon::prelude::*;
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 use crate::capture::ClockId;
 use crate::rfc3339;
 use crate::steps::{Calibration, ClockAnchor, MarkClock, StepFile, StepId, StepMark, StepProblem};
+use crate::steps_line::{Line, Member};
 use crate::units::{Nanos, Pid, Tid};
 
 const SCHEMA: &str = "agenttrace.steps/1";
@@ -29,14 +31,14 @@ pub fn read_steps(bytes: &[u8]) -> StepFile {
     let lines = bytes.split(|b| *b == b'\n').zip(1..);
     let mut lines = lines.filter(|(line, _)| !line.iter().all(u8::is_ascii_whitespace));
     loop {
-        // As values, lines take ten times their size: not all of them at once.
+        // Taken apart, lines take some times their size: not all of them at once.
         let some: Vec<(&[u8], usize)> = lines.by_ref().take(LINES).collect();
         if some.is_empty() {
             break;
         }
-        let objects: Vec<_> = some.par_iter().map(|(line, _)| object(line)).collect();
-        for (object, (_, number)) in objects.into_iter().zip(some) {
-            let read = object.and_then(|object| reader.line(&object, number));
+        let lines: Vec<_> = some.par_iter().map(|(line, _)| Line::read(line)).collect();
+        for (line, (_, number)) in lines.into_iter().zip(some) {
+            let read = line.and_then(|line| reader.line(&line, number));
             if let Err(text) = read {
                 reader.file.problems.push(StepProblem { line: number, text });
             }
@@ -50,20 +52,6 @@ pub fn read_steps(bytes: &[u8]) -> StepFile {
 
 /// So many lines are taken apart side by side.
 const LINES: usize = 1024;
-
-/// A line as the one JSON object that it has to be.
-fn object(line: &[u8]) -> Result<Map<String, Value>, String> {
-    match serde_json::from_slice::<Value>(line) {
-        Ok(Value::Object(object)) => Ok(object),
-        Ok(
-            Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Array(_),
-        ) => Err("not a JSON object; each line must be one".to_owned()),
-        // Its own line number is always 1.
-        Err(error) => {
-            Err(format!("not JSON at column {}: one object a line is meant", error.column()))
-        }
-    }
-}
 
 #[derive(Default)]
 struct Reader {
@@ -80,20 +68,18 @@ struct Reader {
 }
 
 impl Reader {
-    fn line(&mut self, object: &Map<String, Value>, number: usize) -> Result<(), String> {
-        if !object.contains_key("step_id") && object.keys().all(|key| key == "anchors") {
+    fn line(&mut self, object: &Line<'_>, number: usize) -> Result<(), String> {
+        if !object.has("step_id") && object.iter().all(|(key, _)| key == "anchors") {
             // An agent that writes as it goes knows the last moment only at the end.
             return self.anchors(object);
         }
-        if !object.contains_key("step_id")
-            && ["schema", "clock", "session", "cut", "anchors"]
-                .iter()
-                .any(|key| object.contains_key(*key))
+        if !object.has("step_id")
+            && ["schema", "clock", "session", "cut", "anchors"].iter().any(|key| object.has(key))
         {
             return self.header(object);
         }
         let id = step_id(object, "step_id")?.ok_or("step_id: missing; it names the step")?;
-        match string(object, "ev")?.as_deref() {
+        match string(object, "ev")? {
             None => self.whole(object, id, number),
             Some("begin") => self.begin(object, id, number),
             Some("end") => self.end(object, &id),
@@ -101,7 +87,7 @@ impl Reader {
         }
     }
 
-    fn header(&mut self, object: &Map<String, Value>) -> Result<(), String> {
+    fn header(&mut self, object: &Line<'_>) -> Result<(), String> {
         if self.first_seen {
             return Err("schema: such a line can only be the first of the file".to_owned());
         }
@@ -110,11 +96,11 @@ impl Reader {
         {
             return Err(format!("schema: {schema:?} is not read, {SCHEMA:?} is"));
         }
-        self.file.session = string(object, "session")?;
+        self.file.session = string(object, "session")?.map(str::to_owned);
         if let Some(cut) = object.get("cut") {
             let cost = |key: &str| {
-                let value = cut.get(key).and_then(Value::as_u64);
-                value
+                let cut = if let Member::Json(cut) = cut { cut.get(key) } else { None };
+                cut.and_then(Value::as_u64)
                     .map(Nanos)
                     .ok_or_else(|| format!("cut: {key}: missing, or not a whole number of ns"))
             };
@@ -125,7 +111,7 @@ impl Reader {
             });
         }
         if let Some(clock) = string(object, "clock")? {
-            self.file.clock = match (clock.as_str(), ClockId::from_name(&clock)) {
+            self.file.clock = match (clock, ClockId::from_name(clock)) {
                 ("trace", _) => MarkClock::Trace,
                 (_, Some(id)) if id != ClockId::Local => MarkClock::Posix(id),
                 _ => {
@@ -140,10 +126,10 @@ impl Reader {
     }
 
     /// Moments read on several clocks; none of them is used where one cannot be read.
-    fn anchors(&mut self, object: &Map<String, Value>) -> Result<(), String> {
+    fn anchors(&mut self, object: &Line<'_>) -> Result<(), String> {
         let list = match object.get("anchors") {
             None => return Ok(()),
-            Some(Value::Array(list)) => list,
+            Some(Member::Json(Value::Array(list))) => list,
             Some(other) => return Err(format!("anchors: {other} is no list of objects")),
         };
         let mut read = Vec::new();
@@ -157,7 +143,7 @@ impl Reader {
                 let clock = clock.filter(|clock| *clock != ClockId::Local).ok_or_else(|| {
                     format!("anchors: {key:?} names no clock; an anchor is such as {ANCHOR}")
                 })?;
-                let time = Nanos(whole_number(value, &format!("anchors: {key}"))?);
+                let time = Nanos(whole_number(value.as_u64(), value, &format!("anchors: {key}"))?);
                 anchor.readings.push((clock, time));
             }
             if anchor.readings.len() < 2 {
@@ -171,16 +157,11 @@ impl Reader {
     }
 
     /// The one-line form.
-    fn whole(
-        &mut self,
-        object: &Map<String, Value>,
-        id: StepId,
-        line: usize,
-    ) -> Result<(), String> {
+    fn whole(&mut self, object: &Line<'_>, id: StepId, line: usize) -> Result<(), String> {
         let start = self.time(object, "start_ns", "start")?;
         let end = self.time(object, "end_ns", "end")?;
         for key in ["ts_ns", "ts"] {
-            if object.contains_key(key) {
+            if object.has(key) {
                 return Err(format!(
                     "{key}: without \"ev\":\"begin\" or \"end\" it is not clear which end is meant"
                 ));
@@ -201,19 +182,14 @@ impl Reader {
         self.add(object, id, line, start, end, false)
     }
 
-    fn begin(
-        &mut self,
-        object: &Map<String, Value>,
-        id: StepId,
-        line: usize,
-    ) -> Result<(), String> {
+    fn begin(&mut self, object: &Line<'_>, id: StepId, line: usize) -> Result<(), String> {
         let start = self.time(object, "ts_ns", "ts")?.ok_or("ts_ns: missing")?;
         self.add(object, id, line, Some(start), None, true)
     }
 
     fn add(
         &mut self,
-        object: &Map<String, Value>,
+        object: &Line<'_>,
         id: StepId,
         line: usize,
         start: Option<Nanos>,
@@ -224,7 +200,7 @@ impl Reader {
         let tid = task(object, "tid")?.or(pid);
         let mark = StepMark {
             id: id.clone(),
-            tool: string(object, "tool")?.unwrap_or_default(),
+            tool: string(object, "tool")?.unwrap_or_default().to_owned(),
             pid: pid.map(Pid),
             tid: tid.map(Tid),
             start,
@@ -244,7 +220,7 @@ impl Reader {
         Ok(())
     }
 
-    fn end(&mut self, object: &Map<String, Value>, id: &StepId) -> Result<(), String> {
+    fn end(&mut self, object: &Line<'_>, id: &StepId) -> Result<(), String> {
         let end = self.time(object, "ts_ns", "ts")?.ok_or("ts_ns: missing")?;
         let open =
             self.index.get_mut(id).ok_or_else(|| format!("ev: step {id} ends without a begin"))?;
@@ -262,7 +238,7 @@ impl Reader {
         mark.end = Some(end);
         mark.extra.extend(extra(object));
         if mark.tool.is_empty() {
-            mark.tool = string(object, "tool")?.unwrap_or_default();
+            mark.tool = string(object, "tool")?.unwrap_or_default().to_owned();
         }
         Ok(())
     }
@@ -270,7 +246,7 @@ impl Reader {
     /// A time by either of its keys.
     fn time(
         &mut self,
-        object: &Map<String, Value>,
+        object: &Line<'_>,
         nanos: &str,
         text: &str,
     ) -> Result<Option<Nanos>, String> {
@@ -280,9 +256,11 @@ impl Reader {
             (Some(_), Some(_)) => {
                 return Err(format!("{text}: given together with {nanos}; one is enough"));
             }
-            (Some(value), None) => (Nanos(whole_number(value, nanos)?), false, nanos),
+            (Some(value), None) => {
+                (Nanos(whole_number(value.number(), value, nanos)?), false, nanos)
+            }
             (None, Some(value)) => {
-                let time = rfc3339::parse(&value).ok_or_else(|| {
+                let time = rfc3339::parse(value).ok_or_else(|| {
                     format!("{text}: {value:?} is no RFC 3339 time such as 2026-11-23T09:47:18.25Z")
                 })?;
                 (time, true, text)
@@ -308,37 +286,38 @@ impl Reader {
     }
 }
 
-fn string(object: &Map<String, Value>, key: &str) -> Result<Option<String>, String> {
+fn string<'o>(object: &'o Line<'_>, key: &str) -> Result<Option<&'o str>, String> {
     match object.get(key) {
-        None | Some(Value::Null) => Ok(None),
-        Some(Value::String(text)) => Ok(Some(text.clone())),
+        None | Some(Member::Json(Value::Null)) => Ok(None),
+        Some(Member::Text(text)) => Ok(Some(text)),
         Some(other) => Err(format!("{key}: {other} is no string")),
     }
 }
 
-fn whole_number(value: &Value, key: &str) -> Result<u64, String> {
-    value.as_u64().ok_or_else(|| {
+/// A value that has to be a whole number.
+fn whole_number(number: Option<u64>, value: &dyn Display, key: &str) -> Result<u64, String> {
+    number.ok_or_else(|| {
         format!("{key}: {value} is no whole number from 0, as nanoseconds and ids are")
     })
 }
 
-fn step_id(object: &Map<String, Value>, key: &str) -> Result<Option<StepId>, String> {
+fn step_id(object: &Line<'_>, key: &str) -> Result<Option<StepId>, String> {
     match object.get(key) {
-        None | Some(Value::Null) => Ok(None),
-        Some(Value::String(name)) if !name.is_empty() => Ok(Some(StepId::Name(name.clone()))),
-        Some(Value::Number(number)) if number.as_u64().is_some_and(|n| n > 0) => {
-            Ok(number.as_u64().map(StepId::Number))
+        None | Some(Member::Json(Value::Null)) => Ok(None),
+        Some(Member::Text(name)) if !name.is_empty() => {
+            Ok(Some(StepId::Name(name.clone().into_owned())))
         }
+        Some(Member::Number(number)) if *number > 0 => Ok(Some(StepId::Number(*number))),
         Some(other) => Err(format!("{key}: {other} is neither a whole number from 1 nor a name")),
     }
 }
 
 /// A process or thread id.
-fn task(object: &Map<String, Value>, key: &str) -> Result<Option<i32>, String> {
+fn task(object: &Line<'_>, key: &str) -> Result<Option<i32>, String> {
     match object.get(key) {
-        None | Some(Value::Null) => Ok(None),
+        None | Some(Member::Json(Value::Null)) => Ok(None),
         Some(value) => {
-            let id = value.as_u64().and_then(|v| i32::try_from(v).ok()).filter(|v| *v > 0);
+            let id = value.number().and_then(|v| i32::try_from(v).ok()).filter(|v| *v > 0);
             id.map(Some)
                 .ok_or_else(|| format!("{key}: {value} is no task id (a whole number from 1)"))
         }
@@ -346,9 +325,9 @@ fn task(object: &Map<String, Value>, key: &str) -> Result<Option<i32>, String> {
 }
 
 /// The keys that the schema does not know, as JSON text.
-fn extra(object: &Map<String, Value>) -> impl Iterator<Item = (String, String)> + '_ {
-    let unknown = object.iter().filter(|(key, _)| !KNOWN.contains(&key.as_str()));
-    unknown.map(|(key, value)| (key.clone(), value.to_string()))
+fn extra(object: &Line<'_>) -> impl Iterator<Item = (String, String)> {
+    let unknown = object.iter().filter(|(key, _)| !KNOWN.contains(key));
+    unknown.map(|(key, value)| (key.to_owned(), value.to_string()))
 }
 
 #[cfg(test)]

@@ -19,7 +19,7 @@ pub(crate) fn filled(details: &Details) -> impl Iterator<Item = (Detail<'_>, Row
 }
 
 /// A value for a person, not escaped yet.
-pub(crate) fn cell(column: &Column, value: &Value) -> String {
+pub(crate) fn cell(column: &Column, value: &Value<'_>) -> String {
     match value {
         Value::Unknown => "-".to_owned(),
         Value::Text(text) => text.clone().into_owned(),
@@ -33,7 +33,7 @@ pub(crate) fn cell(column: &Column, value: &Value) -> String {
 
 /// A table as lines of text: its first rows, as many columns as fit; then what was left out.
 pub(crate) fn text(detail: Detail<'_>, rows: Rows<'_>, most: usize, style: &Style) -> Vec<String> {
-    let shown: Vec<&[Value]> = rows.iter().take(most).collect();
+    let shown: Vec<Vec<Value<'_>>> = rows.iter().take(most).map(Iterator::collect).collect();
     let mut columns: Vec<(bool, Vec<String>)> = Vec::new();
     let mut used = 1;
     for (index, column) in detail.columns.iter().enumerate() {

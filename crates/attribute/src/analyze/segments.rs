@@ -7,8 +7,9 @@ use agenttrace_model::{Model, TaskId};
 use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::Checked;
+use crate::cause::{Cause, Resource};
 use crate::detail::Words;
-use crate::path::{Frame, PathSegment, device_name, file_name};
+use crate::path::{Frame, PathSegment, Reason, device_name, file_name};
 use crate::report::{SegmentKind, Segments};
 
 /// A kind that has been put into words.
@@ -51,20 +52,64 @@ pub(super) fn segments(model: &Model, checked: &Checked, texts: &mut Texts) -> S
     out
 }
 
-/// Names and stacks that many steps have in common, made once for each thread.
+/// Names, stacks and kinds that many steps have in common, made once for each thread.
 #[derive(Default)]
 pub(super) struct Texts {
     names: FxHashMap<Comm, Arc<str>>,
-    stacks: FxHashSet<Arc<[Words]>>,
+    /// By frames, with the names of those that are tasks.
+    stacks: FxHashMap<Box<[(Frame, Comm)]>, Stack>,
+    words: FxHashSet<Arc<[Words]>>,
+    kinds: FxHashMap<Told, Arc<SegmentKind>>,
+    /// The stack that is looked for; its memory is used again.
+    wanted: Vec<(Frame, Comm)>,
+}
+
+/// What tells a kind, as long as the names and stacks that it is made of are kept.
+#[derive(PartialEq, Eq, Hash)]
+struct Told {
+    task: TaskId,
+    comm: Comm,
+    cause: Cause,
+    resource: Resource,
+    under: Option<Cause>,
+    /// Where its words lie, and its object's.
+    stack: (usize, Option<usize>),
+    reason: Option<Reason>,
+    inferred: bool,
+}
+
+/// A stack in words, and the file or device that it is about.
+#[derive(Clone)]
+struct Stack {
+    words: Arc<[Words]>,
+    object: Option<Arc<str>>,
 }
 
 impl Texts {
-    fn stack(&mut self, frames: Vec<Words>) -> Arc<[Words]> {
-        if let Some(known) = self.stacks.get(frames.as_slice()) {
-            return Arc::clone(known);
+    fn stack(&mut self, model: &Model, frames: &[Frame], at: Nanos) -> Stack {
+        self.wanted.clear();
+        self.wanted.extend(frames.iter().map(|frame| {
+            let task =
+                if let Frame::Task(id) = frame { model.tasks.get(id.0 as usize) } else { None };
+            (*frame, task.map(|task| task.name_at(at)).unwrap_or_default())
+        }));
+        // With names of functions, a task's frame tells more than its name.
+        let lasting = model.kernel_names.is_empty();
+        if let Some(known) = self.stacks.get(self.wanted.as_slice()).filter(|_| lasting) {
+            return known.clone();
         }
-        let stack: Arc<[Words]> = frames.into();
-        self.stacks.insert(Arc::clone(&stack));
+        let words: Vec<Words> = frames.iter().map(|frame| frame.text(model, at)).collect();
+        // Tasks of one name have their stacks in common.
+        let words = match self.words.get(words.as_slice()) {
+            Some(known) => Arc::clone(known),
+            None => Arc::from(words),
+        };
+        self.words.insert(Arc::clone(&words));
+        let object = frames.iter().rev().find_map(|frame| object(model, *frame)).map(Arc::from);
+        let stack = Stack { words, object };
+        if lasting {
+            self.stacks.insert(self.wanted.as_slice().into(), stack.clone());
+        }
         stack
     }
 }
@@ -78,11 +123,11 @@ struct Kinds<'m> {
 impl Kinds<'_> {
     /// What a segment is, and until when another with the same properties is that as well:
     /// names of tasks may change.
-    fn kind(&mut self, s: &PathSegment) -> (SegmentKind, Nanos) {
+    fn kind(&mut self, s: &PathSegment) -> (Arc<SegmentKind>, Nanos) {
         let model = self.model;
         let frames = self.checked.path.stacks.frames(s.stack);
         let mut until = self.renamed(s.task, s.start);
-        for frame in &frames {
+        for frame in frames {
             if let Frame::Task(task) = frame {
                 // With names of functions, a kworker's frame tells what it works on.
                 let changes = !model.kernel_names.is_empty();
@@ -91,23 +136,40 @@ impl Kinds<'_> {
         }
         let task = model.tasks.get(s.task.0 as usize);
         let comm = task.map(|t| t.name_at(s.start)).unwrap_or_default();
-        let known = self.texts.names.entry(comm);
-        let comm = Arc::clone(known.or_insert_with(|| Arc::from(comm.to_text())));
-        let kind = SegmentKind {
-            tid: task.map_or(Tid(-1), |t| t.tid),
-            pid: task.map_or(Pid(-1), |t| t.pid),
+        let stack = self.texts.stack(model, frames, s.start);
+        let told = Told {
+            task: s.task,
             comm,
             cause: s.cause,
             resource: s.resource,
             under: s.under,
-            stack: self.texts.stack(frames.iter().map(|f| f.text(model, s.start)).collect()),
-            object: frames.iter().rev().find_map(|f| object(model, *f)).map(Arc::from),
-            reason: match s.reason {
-                Some(reason) => Some(reason.text().into()),
-                None => self.checked.broken.clone().map(Into::into),
-            },
+            stack: (stack.words.as_ptr().addr(), stack.object.as_ref().map(|o| o.as_ptr().addr())),
+            reason: s.reason,
             inferred: s.inferred,
         };
+        let broken = self.checked.broken.as_deref();
+        let lasting = broken.is_none() && model.kernel_names.is_empty();
+        if let Some(known) = self.texts.kinds.get(&told).filter(|_| lasting) {
+            return (Arc::clone(known), until);
+        }
+        let name = self.texts.names.entry(comm);
+        let name = Arc::clone(name.or_insert_with(|| Arc::from(comm.text())));
+        let reason = s.reason.map(|reason| reason.text().into());
+        let kind = Arc::new(SegmentKind {
+            tid: task.map_or(Tid(-1), |t| t.tid),
+            pid: task.map_or(Pid(-1), |t| t.pid),
+            comm: name,
+            cause: s.cause,
+            resource: s.resource,
+            under: s.under,
+            stack: stack.words,
+            object: stack.object,
+            reason: reason.or_else(|| broken.map(|why| why.to_owned().into())),
+            inferred: s.inferred,
+        });
+        if lasting {
+            self.texts.kinds.insert(told, Arc::clone(&kind));
+        }
         (kind, until)
     }
 
@@ -140,5 +202,48 @@ fn object(model: &Model, frame: Frame) -> Option<String> {
         | Frame::DirtyPause
         | Frame::TlbWait
         | Frame::User => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use agenttrace_model::Builder;
+    use agenttrace_model::parse::CaptureInfo;
+
+    use super::*;
+    use crate::path::{StackId, StepPath};
+
+    #[test]
+    fn steps_share_what_is_the_same_in_all_of_them() {
+        let model = Builder::new(&CaptureInfo::default()).finish(None).unwrap();
+        let segment = |start, end, reason| PathSegment {
+            start: Nanos(start),
+            end: Nanos(end),
+            task: TaskId(0),
+            cause: Cause::Unknown,
+            resource: Resource::Unknown,
+            under: None,
+            stack: StackId::EMPTY,
+            reason,
+            inferred: false,
+        };
+        let mut texts = Texts::default();
+        let mut step = |list: Vec<PathSegment>, broken: Option<&str>| {
+            let broken = broken.map(str::to_owned);
+            let checked = Checked { path: StepPath::of_segments(list), broken, rows: Vec::new() };
+            segments(&model, &checked, &mut texts)
+        };
+        let first = step(vec![segment(0, 5, None), segment(5, 7, Some(Reason::NoWaker))], None);
+        let second = step(vec![segment(9, 10, Some(Reason::NoWaker))], None);
+        let broken = step(vec![segment(10, 11, None)], Some("not whole"));
+        let third = step(vec![segment(11, 12, None)], None);
+        assert_eq!((first.kinds().len(), second.kinds().len()), (2, 1));
+        assert!(Arc::ptr_eq(&first.kinds()[1], &second.kinds()[0]));
+        assert!(Arc::ptr_eq(&first.kinds()[0], &third.kinds()[0]));
+        assert!(Arc::ptr_eq(&first.kinds()[0].stack, &second.kinds()[0].stack));
+        let reason = |s: &Segments| s.kinds()[0].reason.clone().unwrap_or_default();
+        assert_eq!(reason(&second), "no waker recorded");
+        assert_eq!(reason(&broken), "not whole");
+        assert_eq!(reason(&third), "");
     }
 }

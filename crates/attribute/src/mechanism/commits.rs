@@ -98,7 +98,7 @@ impl Mechanism for Commits {
         }
         let recorded = index.journals().handles_recorded;
         let mut began: BTreeMap<Dev, u64> = BTreeMap::new();
-        let mut rows: Vec<[Value; 14]> = Vec::new();
+        let mut rows: Vec<[Value<'static>; 14]> = Vec::new();
         for (number, commit, since) in in_window(model, view.step.start, view.step.end) {
             if commit.start >= view.step.start {
                 *began.entry(commit.dev).or_default() += 1;

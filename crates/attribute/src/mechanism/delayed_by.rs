@@ -11,33 +11,27 @@ use agenttrace_model::parse::{Comm, Nanos};
 use agenttrace_model::{TaskId, Windows};
 use rustc_hash::FxHashMap;
 
-use super::{Mechanism, SessionView, StepView};
+use super::{MOST_ROWS, Mechanism, SessionView, StepView};
 use crate::block_io::{self, OwnerKind, delays};
 use crate::cause::{Cause, Resource};
 use crate::cells::CellKey;
-use crate::detail::{Column, Rows, Table, Value};
+use crate::detail::{Column, Row, Rows, Table, Value};
 use crate::inclusive::{Index, Stretch};
-use crate::path::{Frame, StackId};
+use crate::path::Frame;
+use crate::report::StepReport;
 
 pub(crate) struct DelayedBy;
 
 /// Who delayed a step.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
-pub(crate) enum Culprit {
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+enum Culprit {
     /// Another step; its place in [`Windows::steps`].
     Step(usize),
     /// A task that works for no step, by its name.
-    Program(String),
-}
-
-/// The same, before it is put into words.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-enum Who {
-    Step(usize),
     Program(Comm),
 }
 
-impl Who {
+impl Culprit {
     /// For whom a task works at a time; `None`: for the victim itself.
     fn of(
         index: &Index<'_>,
@@ -52,28 +46,6 @@ impl Who {
             None => Some(Self::Program(index.task(task)?.name_at(time))),
         }
     }
-}
-
-impl From<Who> for Culprit {
-    fn from(who: Who) -> Self {
-        match who {
-            Who::Step(step) => Self::Step(step),
-            Who::Program(name) => Self::Program(name.to_text()),
-        }
-    }
-}
-
-impl Culprit {
-    /// For whom a task works at a time; `None`: for the victim itself.
-    pub(crate) fn of(
-        index: &Index<'_>,
-        windows: &Windows,
-        victim: usize,
-        task: TaskId,
-        time: Nanos,
-    ) -> Option<Self> {
-        Who::of(index, windows, victim, task, time).map(Self::from)
-    }
 
     fn text(&self, windows: &Windows) -> String {
         match self {
@@ -83,18 +55,18 @@ impl Culprit {
                 None => "another step".to_owned(),
             },
             Self::Program(name) if name.is_empty() => "an unnamed task".to_owned(),
-            Self::Program(name) => name.clone(),
+            Self::Program(name) => name.to_text(),
         }
     }
 }
 
 /// One delay of a step's path.
-pub(crate) struct Delay {
-    pub(crate) culprit: Culprit,
+struct Delay {
+    culprit: Culprit,
     /// In words that continue "... delayed it, because it": `ran on its CPU`.
-    pub(crate) how: &'static str,
+    how: &'static str,
     /// How much of the path.
-    pub(crate) ns: Nanos,
+    ns: Nanos,
 }
 
 /// What tells of delays of one step: a line for each mechanism.
@@ -107,14 +79,14 @@ const LEAST_PART: u64 = 100;
 
 /// What ran on the CPU that the path waited for.
 fn cpu(view: &StepView<'_>) -> Vec<Delay> {
-    let mut sums: FxHashMap<Who, Nanos> = FxHashMap::default();
+    let mut sums: FxHashMap<Culprit, Nanos> = FxHashMap::default();
     for rival in view.made.rivals(view.index, view.path) {
-        let who = Who::of(view.index, view.windows, view.number, rival.task, rival.from);
+        let who = Culprit::of(view.index, view.windows, view.number, rival.task, rival.from);
         if let Some(who) = who {
             *sums.entry(who).or_default() += rival.to - rival.from;
         }
     }
-    let delay = |(who, ns): (Who, Nanos)| Delay { culprit: who.into(), how: "ran on its CPU", ns };
+    let delay = |(culprit, ns)| Delay { culprit, how: "ran on its CPU", ns };
     sums.into_iter().map(delay).collect()
 }
 
@@ -128,18 +100,15 @@ const HELD: &[(Cause, &str)] = &[
 
 /// Who held the lock, or was busy with another step, while the path waited.
 fn locks(view: &StepView<'_>) -> Vec<Delay> {
-    let mut tasks: BTreeMap<StackId, Vec<TaskId>> = BTreeMap::new();
     let mut delays = Vec::new();
     let how = |cause: Cause| HELD.iter().find(|(held, _)| *held == cause).map(|(_, how)| *how);
     for segment in view.path.having(|key| how(key.cause).is_some()) {
         let Some(how) = how(segment.cause) else { continue };
-        let frames = tasks.entry(segment.stack).or_insert_with(|| {
-            let frames = view.path.stacks.frames(segment.stack).into_iter();
-            frames.filter_map(|f| if let Frame::Task(id) = f { Some(id) } else { None }).collect()
-        });
+        let frames = view.path.stacks.frames(segment.stack).iter();
+        let tasks = frames.filter_map(|f| if let Frame::Task(id) = f { Some(*id) } else { None });
         let who =
             |task: TaskId| Culprit::of(view.index, view.windows, view.number, task, segment.start);
-        let Some(culprit) = frames.iter().copied().chain([segment.task]).find_map(who) else {
+        let Some(culprit) = tasks.chain([segment.task]).find_map(who) else {
             continue;
         };
         // To wait for a program that works for no step is no delay by anyone.
@@ -171,10 +140,9 @@ fn evictions(view: &StepView<'_>) -> Vec<Delay> {
         let culprit = match (eviction.step, eviction.task) {
             (Some(step), _) if view.windows.within(step, view.number) => None,
             (Some(step), _) => Some(Culprit::Step(step)),
-            (None, Some(id)) => view
-                .index
-                .task(id)
-                .map(|task| Culprit::Program(task.name_at(view.step.start).to_text())),
+            (None, Some(id)) => {
+                view.index.task(id).map(|task| Culprit::Program(task.name_at(view.step.start)))
+            }
             (None, None) => None,
         };
         if let Some(culprit) = culprit {
@@ -199,7 +167,7 @@ fn queue(view: &StepView<'_>) -> Vec<Delay> {
             (Some(step), _) => Some(Culprit::Step(step)),
             (None, Some(id)) => {
                 let task = view.index.task(id)?;
-                Some(Culprit::Program(task.name_at(view.step.end).to_text()))
+                Some(Culprit::Program(task.name_at(view.step.end)))
             }
             (None, None) => None,
         };
@@ -267,19 +235,21 @@ impl Mechanism for DelayedBy {
         true
     }
     fn session(&self, view: &SessionView<'_>) -> Table {
-        let mut rows: Vec<Vec<Value>> = Vec::new();
+        let mut rows: Vec<(Value<'_>, &StepReport, Row<'_>)> = Vec::new();
         for step in view.reports {
             let own = step.details.get(self.id()).and_then(|d| d.rows);
             // A delay of less than a hundredth of its step is the step's own matter.
-            let matters =
-                |row: &&[Value]| row.last() >= Some(&Value::Number(step.wall.0.div_ceil(100)));
-            for row in own.into_iter().flat_map(Rows::iter).filter(matters) {
-                let head = [step.id.to_string().into(), step.tool.clone().into()];
-                rows.push(head.into_iter().chain(row.iter().cloned()).collect());
-            }
+            let least = Value::Number(step.wall.0.div_ceil(100));
+            let delays = own.into_iter().flat_map(Rows::iter);
+            let delays = delays.filter_map(|row| Some((row.clone().last()?, step, row)));
+            rows.extend(delays.filter(|(delay, ..)| *delay >= least));
         }
         // Stable: delays that tie stay in the order of the steps.
-        rows.sort_by_key(|row| Reverse(row.last().cloned()));
-        rows.into_iter().collect()
+        rows.sort_by(|(a, ..), (b, ..)| b.cmp(a));
+        let left_out = rows.len().saturating_sub(MOST_ROWS);
+        let first = rows.into_iter().take(MOST_ROWS).map(|(_, step, row)| {
+            [step.id.to_string().into(), step.tool.as_str().into()].into_iter().chain(row)
+        });
+        Table::from_iter(first).and_more(left_out)
     }
 }

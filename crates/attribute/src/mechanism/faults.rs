@@ -169,7 +169,7 @@ fn rows(index: &Index<'_>, groups: &[FaultGroup]) -> Table {
     Table::from_iter(rows).with_notes(notes)
 }
 
-fn row(model: &Model, group: &FaultGroup, reads: bool) -> [Value; 11] {
+fn row(model: &Model, group: &FaultGroup, reads: bool) -> [Value<'static>; 11] {
     let stats = group.stats;
     // What found its page in the cache can be told only of files, and from their adds.
     let cached = (reads && group.file.is_some()).then_some(group.cached);

@@ -73,7 +73,7 @@ impl Mechanism for IoUring {
         let mut rows: Vec<(Nanos, _)> = Vec::new();
         for (op, mut sum) in sums {
             let times = stats(&mut sum.durations);
-            let mut row: Vec<Value> = vec![op.name().into()];
+            let mut row: Vec<Value<'static>> = vec![op.name().into()];
             row.extend([sum.submitted, sum.inline, sum.punted].map(Value::from));
             row.extend([times.p50, times.p99, times.max, times.total].map(Value::from));
             row.extend([sum.polled, sum.armed, sum.failed, sum.open].map(Value::from));

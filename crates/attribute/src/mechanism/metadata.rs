@@ -144,6 +144,9 @@ fn looks_up(name: &str) -> bool {
 
 /// What a step's tasks did with names and inodes.
 pub(crate) fn sums(index: &Index<'_>, ops: &[OpPlace]) -> Sums {
+    if ops.is_empty() {
+        return Sums::default();
+    }
     let model = index.model;
     let metadata = &index.survey().metadata;
     let mut made: Vec<(usize, CallSum)> = Vec::new();

@@ -43,7 +43,7 @@ impl Mechanism for Migrations {
         let found = view.made.moves(view.index, view.step);
         let rows = found.iter().map(|m| {
             let at = if m.during { m.time - start } else { start - m.time };
-            let mut row: Vec<Value> = vec![
+            let mut row: Vec<Value<'static>> = vec![
                 if m.during { "in the step" } else { "before it" }.into(),
                 at.into(),
                 u64::from(m.from.0).into(),
@@ -59,7 +59,7 @@ impl Mechanism for Migrations {
     }
 }
 
-fn sides(m: &Move) -> Vec<Value> {
+fn sides(m: &Move) -> Vec<Value<'static>> {
     let sides = [m.before, m.after].map(|side| {
         let known = m.during.then_some(side);
         [

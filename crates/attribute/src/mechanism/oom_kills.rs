@@ -81,7 +81,7 @@ const COLUMNS: &[Column] = &[
     Column::time("at_ns", "since the capture began"),
 ];
 
-fn row(index: &Index<'_>, kill: &OomKill) -> [Value; 7] {
+fn row(index: &Index<'_>, kill: &OomKill) -> [Value<'static>; 7] {
     let tries = tries(index, kill);
     let limit = tries.scope.map(|scope| match scope {
         Scope::Cgroup => "a memory cgroup's",

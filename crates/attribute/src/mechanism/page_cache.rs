@@ -116,7 +116,7 @@ fn rows(index: &Index<'_>, files: BTreeMap<u32, Sums>) -> Table {
     rows.with_notes(notes)
 }
 
-fn row(index: &Index<'_>, file: u32, s: &Sums) -> [Value; 9] {
+fn row(index: &Index<'_>, file: u32, s: &Sums) -> [Value<'static>; 9] {
     let orders: Vec<String> = s.orders.iter().map(|(order, n)| format!("{order}:{n}")).collect();
     [
         file_name(index.model, file).into(),

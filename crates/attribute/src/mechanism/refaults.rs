@@ -90,7 +90,7 @@ impl Mechanism for Refaults {
     }
 }
 
-fn row(index: &Index<'_>, evicted: &Evicted, own: Option<usize>) -> [Value; 8] {
+fn row(index: &Index<'_>, evicted: &Evicted, own: Option<usize>) -> [Value<'static>; 8] {
     let eviction = &evicted.eviction;
     [
         file_name(index.model, eviction.file).into(),

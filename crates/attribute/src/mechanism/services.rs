@@ -43,6 +43,9 @@ pub(crate) fn services(
     work: &[Stretch],
     root: TaskId,
 ) -> Vec<Service> {
+    if path.of(Cause::ServiceWait).next().is_none() {
+        return Vec::new();
+    }
     let ours: BTreeSet<TaskId> = work.iter().map(|s| s.task).collect();
     let mut by: BTreeMap<Pid, Service> = BTreeMap::new();
     let mut last = None;
@@ -66,7 +69,7 @@ pub(crate) fn services(
         if last != Some((task.pid, segment.start)) {
             service.waits += 1;
             service.connection =
-                service.connection.or_else(|| asked(index, &ours, root, segment, &frames));
+                service.connection.or_else(|| asked(index, &ours, root, segment, frames));
         }
         last = Some((task.pid, segment.end));
         service.waited += ns;
@@ -141,10 +144,11 @@ impl Mechanism for Services {
         COLUMNS
     }
     fn step(&self, view: &StepView<'_>) -> Table {
-        let services = services(view.index, view.path, view.work, view.step.root);
-        let row = |s: &Service| {
+        let made = view.made;
+        let services = made.services(view.index, view.path, view.work, view.step.root);
+        let rows = services.iter().map(|s| {
             [
-                s.name.clone().into(),
+                s.name.as_str().into(),
                 u64::try_from(s.pid.0).ok().into(),
                 s.waits.into(),
                 s.waited.into(),
@@ -155,7 +159,7 @@ impl Mechanism for Services {
                 s.other.into(),
                 s.connection.map(Connection::words).into(),
             ]
-        };
-        services.iter().map(row).collect()
+        });
+        rows.collect()
     }
 }

@@ -159,7 +159,7 @@ pub(crate) fn groups(spawns: &[Spawn]) -> Vec<Group> {
     groups
 }
 
-fn program(spawn: &Spawn) -> Value {
+fn program(spawn: &Spawn) -> Value<'static> {
     let (executed, ended) = (spawn.executed, spawn.ended);
     let what = match (executed, ended) {
         (true, true) => "",
@@ -172,13 +172,13 @@ fn program(spawn: &Spawn) -> Value {
 
 /// The phases as values; where the point of no return was not recorded, the whole exec is
 /// in the second of its columns.
-fn phase_values(phases: [Nanos; PHASES], prepared: bool) -> impl Iterator<Item = Value> {
+fn phase_values(phases: [Nanos; PHASES], prepared: bool) -> impl Iterator<Item = Value<'static>> {
     Part::ALL.into_iter().zip(phases).map(move |(part, ns)| {
         if part == Part::Prepare && !prepared { Value::Unknown } else { ns.into() }
     })
 }
 
-fn group_row(group: &Group) -> Vec<Value> {
+fn group_row(group: &Group) -> Vec<Value<'static>> {
     let mut row = vec![
         program(&group.first),
         group.first.how.name().into(),

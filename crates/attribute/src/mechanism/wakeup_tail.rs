@@ -133,7 +133,12 @@ pub(crate) fn held(
     }
 }
 
-fn row(index: &Index<'_>, windows: &Windows, wakeup: &Wakeup, step: Option<&Step>) -> [Value; 12] {
+fn row(
+    index: &Index<'_>,
+    windows: &Windows,
+    wakeup: &Wakeup,
+    step: Option<&Step>,
+) -> [Value<'static>; 12] {
     let (from, to) = (wakeup.time, wakeup.ran);
     let held = held(index, windows, wakeup.task, from, to, wakeup.cpu);
     let name = |task: TaskId| {

@@ -8,6 +8,7 @@ use agenttrace_model::parse::{Nanos, Pid, Tid};
 
 use crate::cause::{Cause, Resource};
 use crate::detail::Words;
+use crate::packed::{put, take};
 
 /// What segments of one step have in common besides their times.
 #[derive(Clone, PartialEq, Debug)]
@@ -62,37 +63,10 @@ impl Deref for Segment<'_> {
 #[derive(Clone, PartialEq, Default, Debug)]
 pub struct Segments {
     start: Nanos,
-    kinds: Vec<SegmentKind>,
+    kinds: Vec<Arc<SegmentKind>>,
     /// Of each its kind and its length in ns, 7 bits a byte, the lowest first.
     parts: Vec<u8>,
     count: usize,
-}
-
-/// The bit that says that more bytes follow.
-const MORE: u8 = 0x80;
-
-/// Adds a number, 7 bits a byte.
-fn put(out: &mut Vec<u8>, mut number: u64) {
-    while number >= u64::from(MORE) {
-        // The lowest 7 bits fit.
-        out.push(u8::try_from(number & 0x7f).unwrap_or(0) | MORE);
-        number >>= 7;
-    }
-    out.push(u8::try_from(number).unwrap_or(0));
-}
-
-/// Takes the next number; `None` at the end.
-#[inline]
-fn take(parts: &mut slice::Iter<'_, u8>) -> Option<u64> {
-    let first = *parts.next()?;
-    let mut number = u64::from(first & !MORE);
-    let (mut more, mut shift) = (first & MORE != 0, 7);
-    while more {
-        let byte = *parts.next()?;
-        number |= u64::from(byte & !MORE).checked_shl(shift).unwrap_or(0);
-        (more, shift) = (byte & MORE != 0, shift + 7);
-    }
-    Some(number)
 }
 
 impl Segments {
@@ -109,8 +83,9 @@ impl Segments {
     }
 
     /// Adds a kind; gives its place in [`Segments::kinds`], for [`Segments::push`].
-    pub fn add_kind(&mut self, kind: SegmentKind) -> usize {
-        self.kinds.push(kind);
+    /// Steps may share it.
+    pub fn add_kind(&mut self, kind: impl Into<Arc<SegmentKind>>) -> usize {
+        self.kinds.push(kind.into());
         self.kinds.len() - 1
     }
 
@@ -141,7 +116,7 @@ impl Segments {
 
     /// What segments are, in the order of their first.
     #[must_use]
-    pub fn kinds(&self) -> &[SegmentKind] {
+    pub fn kinds(&self) -> &[Arc<SegmentKind>] {
         &self.kinds
     }
 
@@ -186,7 +161,7 @@ impl<'s> IntoIterator for &'s Segments {
 #[derive(Clone, Debug)]
 pub struct SegmentIter<'s> {
     at: Nanos,
-    kinds: &'s [SegmentKind],
+    kinds: &'s [Arc<SegmentKind>],
     /// Those of further segments too.
     parts: slice::Iter<'s, u8>,
     left: usize,
@@ -257,19 +232,5 @@ mod tests {
         assert_eq!((segments.len(), segments.iter().len()), (5, 5));
         // 1 and 1 byte; 1 and 5 twice; 1 and 6; 1 and 1.
         assert_eq!(segments.parts.len(), 2 + 6 + 6 + 7 + 2);
-    }
-
-    #[test]
-    fn numbers_take_a_byte_for_each_7_bits() {
-        let numbers = [0, 127, 128, 16_383, 16_384, u64::MAX];
-        let mut bytes = Vec::new();
-        for number in numbers {
-            put(&mut bytes, number);
-        }
-        assert_eq!(bytes.len(), 1 + 1 + 2 + 2 + 3 + 10);
-        assert_eq!(bytes[..4], [0, 0x7f, 0x80, 0x01]);
-        let mut parts = bytes.iter();
-        let back: Vec<u64> = std::iter::from_fn(|| take(&mut parts)).collect();
-        assert_eq!(back, numbers);
     }
 }

@@ -1,10 +1,11 @@
 //! What the rules look at: one step's sums, its path by entry stack, its counters.
 
+use std::borrow::Cow;
 use std::cell::OnceCell;
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 
-use agenttrace_model::parse::{CaptureInfo, Cpu, Dev, Diagnostics, Nanos, Problem, Tid};
+use agenttrace_model::parse::{CaptureInfo, Comm, Cpu, Dev, Diagnostics, Nanos, Problem, Tid};
 use agenttrace_model::{Model, Step, SyscallClass, TaskId, UringOp, Windows};
 
 use crate::cause::{Cause, Resource};
@@ -41,11 +42,11 @@ pub(crate) struct Parts<'a> {
 }
 
 /// All segments of a path with the same cause, resource, entry stack and task.
-pub(crate) struct Cell {
+pub(crate) struct Cell<'p> {
     pub(crate) cause: Cause,
     pub(crate) resource: Resource,
     pub(crate) under: Option<Cause>,
-    pub(crate) frames: Vec<Frame>,
+    pub(crate) frames: &'p [Frame],
     pub(crate) task: TaskId,
     pub(crate) reason: Option<Reason>,
     pub(crate) ns: Nanos,
@@ -61,12 +62,12 @@ pub(crate) struct Facts<'a> {
     pub(crate) parts: &'a Parts<'a>,
     pub(crate) wall: Nanos,
     /// The part of the path.
-    pub(crate) cells: Vec<&'a Cell>,
+    pub(crate) cells: Vec<&'a Cell<'a>>,
 }
 
 /// The path of a step, segments with the same properties summed, in the order of
 /// their first.
-pub(crate) fn cells(path: &StepPath) -> Vec<Cell> {
+pub(crate) fn cells(path: &StepPath) -> Vec<Cell<'_>> {
     let cell = |sum: &CellSum| Cell {
         cause: sum.key.cause,
         resource: sum.key.resource,
@@ -84,17 +85,17 @@ pub(crate) fn cells(path: &StepPath) -> Vec<Cell> {
 
 impl<'a> Facts<'a> {
     /// The whole step; `cells` is [`cells`] of its path.
-    pub(crate) fn new(parts: &'a Parts<'a>, cells: &'a [Cell]) -> Self {
+    pub(crate) fn new(parts: &'a Parts<'a>, cells: &'a [Cell<'a>]) -> Self {
         Self { wall: parts.step.end - parts.step.start, cells: cells.iter().collect(), parts }
     }
 
     /// The same step, with this part of its path.
-    pub(crate) fn only(&self, cells: Vec<&'a Cell>) -> Self {
+    pub(crate) fn only(&self, cells: Vec<&'a Cell<'a>>) -> Self {
         Self { parts: self.parts, wall: self.wall, cells }
     }
 
     /// Time of the part by a property.
-    fn sum(&self, keep: impl Fn(&Cell) -> bool) -> Nanos {
+    fn sum(&self, keep: impl Fn(&Cell<'_>) -> bool) -> Nanos {
         self.cells.iter().filter(|c| keep(c)).map(|c| c.ns).sum()
     }
 
@@ -146,7 +147,7 @@ impl<'a> Facts<'a> {
     pub(crate) fn top<K: Ord>(
         &self,
         cause: Cause,
-        key: impl Fn(&Cell) -> Option<K>,
+        key: impl Fn(&Cell<'_>) -> Option<K>,
     ) -> Vec<(K, Nanos)> {
         let mut sums: BTreeMap<K, Nanos> = BTreeMap::new();
         for cell in self.cells.iter().filter(|c| c.cause == cause) {
@@ -164,7 +165,7 @@ impl<'a> Facts<'a> {
     pub(crate) fn first<K: Ord>(
         &self,
         cause: Cause,
-        key: impl Fn(&Cell) -> Option<K>,
+        key: impl Fn(&Cell<'_>) -> Option<K>,
     ) -> Option<(K, Nanos)> {
         self.top(cause, key).into_iter().next()
     }
@@ -246,20 +247,21 @@ impl<'a> Facts<'a> {
         self.model().tasks.get(task.0 as usize).map(|t| t.tid)
     }
 
-    /// A task's name at the end of the step.
+    /// A task's name at the end of the step, empty where it has none.
+    pub(crate) fn comm(&self, task: TaskId) -> Comm {
+        let task = self.model().tasks.get(task.0 as usize);
+        task.map_or_else(Comm::default, |t| t.name_at(self.parts.step.end))
+    }
+
+    /// The same in words.
     pub(crate) fn name(&self, task: TaskId) -> String {
-        self.model()
-            .tasks
-            .get(task.0 as usize)
-            .map(|t| t.name_at(self.parts.step.end).to_text())
-            .filter(|name| !name.is_empty())
-            .unwrap_or_else(|| "an unnamed task".to_owned())
+        named(&self.comm(task)).into_owned()
     }
 
     /// Name and thread id of a task.
     pub(crate) fn name_tid(&self, task: TaskId) -> String {
         let tid = self.model().tasks.get(task.0 as usize).map_or(0, |t| t.tid.0);
-        format!("{} (tid {tid})", self.name(task))
+        format!("{} (tid {tid})", named(&self.comm(task)))
     }
 
     /// The counted system calls of one class: (name, count, total), most total first.
@@ -303,6 +305,11 @@ impl<'a> Facts<'a> {
         rows.sort_by_key(|(_, ns)| Reverse(*ns));
         rows
     }
+}
+
+/// A task's name in words.
+pub(crate) fn named(comm: &Comm) -> Cow<'_, str> {
+    if comm.is_empty() { "an unnamed task".into() } else { comm.text() }
 }
 
 fn device(frame: Frame) -> Option<Dev> {

@@ -6,7 +6,10 @@ mod kernel;
 mod rules;
 mod stacks;
 
+use std::cell::RefCell;
 use std::cmp::Reverse;
+use std::fmt::{Display, Write};
+use std::sync::LazyLock;
 
 use agenttrace_model::parse::Nanos;
 
@@ -14,10 +17,10 @@ use crate::cause::Cause;
 use crate::detail::Words;
 use crate::mechanism::holes_within;
 use crate::record_command::record_command;
-use crate::report::{Confidence, CoverageStatus, Evidence, Recommendation, Verdict};
+use crate::report::{Confidence, Coverage, CoverageStatus, Evidence, Recommendation, Verdict};
 use crate::stats::{human, percent, ratio};
 
-pub(crate) use facts::{Cell, Facts, Parts, cells};
+pub(crate) use facts::{Cell, Facts, Parts, cells, named};
 pub(crate) use fidelity::short;
 pub(crate) use kernel::since;
 pub(crate) use stacks::{lock_caller, tops};
@@ -49,7 +52,7 @@ pub(crate) trait Rule: Sync {
 }
 
 /// Whether a special rule takes a part of a path.
-pub(crate) type Takes<'f> = Box<dyn Fn(&Cell) -> bool + 'f>;
+pub(crate) type Takes<'f> = Box<dyn Fn(&Cell<'_>) -> bool + 'f>;
 
 /// What a rule says of one step.
 #[derive(Default)]
@@ -64,8 +67,13 @@ pub(crate) struct Finding {
 /// All rules, the special ones first.
 pub(crate) const RULES: &[&dyn Rule] = rules::ALL;
 
+/// The general rule of a cause; asked for in each step, so looked for once.
 fn rule(cause: Cause) -> Option<&'static dyn Rule> {
-    RULES.iter().copied().find(|rule| !rule.special() && rule.causes().contains(&cause))
+    static GENERAL: LazyLock<Vec<Option<&dyn Rule>>> = LazyLock::new(|| {
+        let of = |cause| RULES.iter().find(|r| !r.special() && r.causes().contains(cause));
+        Cause::ALL.iter().map(|cause| of(cause).copied()).collect()
+    });
+    GENERAL.get(cause as usize).copied().flatten()
 }
 
 /// What a verdict can be about: a rule, and its part of the path.
@@ -75,16 +83,16 @@ struct Topic<'c> {
     cause: Cause,
     ns: Nanos,
     /// What a special rule takes; of a general one that is told by the cause.
-    taken: Vec<&'c Cell>,
+    taken: Vec<&'c Cell<'c>>,
 }
 
 impl<'c> Topic<'c> {
     /// Its part of the path; `rest` is what no special rule takes.
-    fn cells(&self, rest: &[&'c Cell]) -> Vec<&'c Cell> {
+    fn cells(&self, rest: &[&'c Cell<'c>]) -> Vec<&'c Cell<'c>> {
         if self.rule.special() {
             return self.taken.clone();
         }
-        let of = |c: &&&Cell| c.cause == self.cause || c.under == Some(self.cause);
+        let of = |c: &&&Cell<'_>| c.cause == self.cause || c.under == Some(self.cause);
         rest.iter().filter(of).copied().collect()
     }
 
@@ -95,12 +103,16 @@ impl<'c> Topic<'c> {
 
 /// The path in topics: what special rules take, then the rest by cause; the largest first,
 /// at least one. And that rest.
-fn topics<'c>(facts: &Facts<'c>, rules: &[&'static dyn Rule]) -> (Vec<Topic<'c>>, Vec<&'c Cell>) {
+fn topics<'c>(
+    facts: &Facts<'c>,
+    rules: &[&'static dyn Rule],
+) -> (Vec<Topic<'c>>, Vec<&'c Cell<'c>>) {
     let mut rest = facts.only(facts.cells.clone());
     let mut topics: Vec<Topic<'c>> = Vec::new();
-    for rule in rules.iter().copied().filter(|rule| rule.special()) {
+    for rule in rules.iter().copied().take_while(|rule| rule.special()) {
         let Some(takes) = rule.takes(&rest) else { continue };
-        let (taken, others): (Vec<&Cell>, Vec<&Cell>) = rest.cells.iter().partition(|c| takes(c));
+        let (taken, others): (Vec<&Cell<'_>>, Vec<&Cell<'_>>) =
+            rest.cells.iter().partition(|c| takes(c));
         drop(takes);
         let sums = sums(taken.iter().copied());
         let largest = sums.iter().max_by_key(|(cause, ns)| (*ns, Reverse(*cause)));
@@ -124,7 +136,7 @@ fn topics<'c>(facts: &Facts<'c>, rules: &[&'static dyn Rule]) -> (Vec<Topic<'c>>
 }
 
 /// The time of cells by cause, in the order of causes.
-fn sums<'c>(cells: impl Iterator<Item = &'c Cell>) -> Vec<(Cause, Nanos)> {
+fn sums<'c>(cells: impl Iterator<Item = &'c Cell<'c>>) -> Vec<(Cause, Nanos)> {
     let mut sums: Vec<(Cause, Nanos)> = Vec::new();
     for cell in cells {
         match sums.iter_mut().find(|(cause, _)| *cause == cell.cause) {
@@ -319,12 +331,13 @@ fn estimated(sure: &mut Sure, facts: &Facts<'_>, ns: Nanos) {
 
 /// What the capture can show of the causes of which the part is made.
 fn covered(sure: &mut Sure, facts: &Facts<'_>, cause: Cause, ns: Nanos) {
-    for coverage in facts.parts.coverage {
+    let seen = |c: &&Coverage| c.status == CoverageStatus::Observed;
+    for coverage in facts.parts.coverage.iter().filter(|c| !seen(c)) {
         // Its run delay belongs to the view for evidence alone.
         let matters = coverage.cause == cause
             || (coverage.cause != Cause::RunDelay
                 && facts.own(coverage.cause).0.saturating_mul(COVERED) >= ns.0.max(1));
-        if !matters || coverage.status == CoverageStatus::Observed {
+        if !matters {
             continue;
         }
         let to = match coverage.status {
@@ -382,13 +395,28 @@ const COVERED: u64 = 5;
 pub(crate) const ZERO: Nanos = Nanos::ZERO;
 
 /// Evidence: a number of nanoseconds.
-pub(crate) fn time(text: String, value: Nanos, source: &'static str) -> Evidence {
-    Evidence { text, value: value.0, unit: "ns", source }
+pub(crate) fn time(text: impl Display, value: Nanos, source: &'static str) -> Evidence {
+    Evidence { text: sentence(text), value: value.0, unit: "ns", source }
 }
 
 /// Evidence: a count.
-pub(crate) fn count(text: String, value: u64, source: &'static str) -> Evidence {
-    Evidence { text, value, unit: "count", source }
+pub(crate) fn count(text: impl Display, value: u64, source: &'static str) -> Evidence {
+    Evidence { text: sentence(text), value, unit: "count", source }
+}
+
+/// A text that takes no more memory than it needs: there are many, kept until the end.
+fn sentence(text: impl Display) -> String {
+    thread_local! {
+        /// Where texts grow before their length is known.
+        static DRAFT: RefCell<String> = const { RefCell::new(String::new()) };
+    }
+    let mut draft = DRAFT.take();
+    draft.clear();
+    // Memory takes whatever is written to it.
+    let _ = write!(draft, "{text}");
+    let text = draft.as_str().to_owned();
+    DRAFT.set(draft);
+    text
 }
 
 /// A recommendation that saves at most what the path holds for a cause.
@@ -426,7 +454,7 @@ pub(crate) fn shares(facts: &Facts<'_>, cause: Cause) -> Vec<Evidence> {
     // Rules add a few.
     let mut evidence = Vec::with_capacity(8);
     evidence.push(time(
-        format!(
+        format_args!(
             "{} of {} on the critical path ({})",
             human(own),
             human(facts.wall),
@@ -438,7 +466,7 @@ pub(crate) fn shares(facts: &Facts<'_>, cause: Cause) -> Vec<Evidence> {
     let delay = facts.delay(cause);
     if delay > Nanos::ZERO {
         evidence.push(time(
-            format!("{} more waiting for a CPU meanwhile", human(delay)),
+            format_args!("{} more waiting for a CPU meanwhile", human(delay)),
             delay,
             "critical path",
         ));

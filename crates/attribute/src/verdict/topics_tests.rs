@@ -28,7 +28,7 @@ impl Rule for Special {
     fn takes<'f>(&self, facts: &'f Facts<'_>) -> Option<Takes<'f>> {
         let (cause, resource) = (self.1, self.2);
         (facts.own(cause) > ZERO)
-            .then(|| -> Takes<'f> { Box::new(move |cell: &Cell| cell.resource == resource) })
+            .then(|| -> Takes<'f> { Box::new(move |cell: &Cell<'_>| cell.resource == resource) })
     }
     fn failure_mode(&self, _: Cause) -> &'static str {
         "made for a test"
@@ -38,12 +38,12 @@ impl Rule for Special {
     }
 }
 
-fn cell(cause: Cause, resource: Resource, under: Option<Cause>, ns: u64) -> Cell {
+fn cell(cause: Cause, resource: Resource, under: Option<Cause>, ns: u64) -> Cell<'static> {
     Cell {
         cause,
         resource,
         under,
-        frames: Vec::new(),
+        frames: &[],
         task: TaskId(0),
         reason: None,
         ns: Nanos(ns),
@@ -54,7 +54,7 @@ fn cell(cause: Cause, resource: Resource, under: Option<Cause>, ns: u64) -> Cell
 }
 
 /// What [`topics`] makes of cells: (name, ns, sum of its cells' own time), time above zero.
-fn split(cells: &[Cell], rules: &[&'static dyn Rule]) -> Vec<(&'static str, u64, Vec<u64>)> {
+fn split(cells: &[Cell<'_>], rules: &[&'static dyn Rule]) -> Vec<(&'static str, u64, Vec<u64>)> {
     let info = CaptureInfo::default();
     let model = Builder::new(&info).finish(None).unwrap();
     let windows = Windows::default();

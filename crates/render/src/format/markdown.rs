@@ -265,7 +265,7 @@ fn tables(out: &mut String, level: &str, all: &Details) {
         head(out, &detail.columns.iter().map(|c| (c.title, align(c))).collect::<Vec<_>>());
         for values in rows.iter() {
             let cells = detail.columns.iter().zip(values);
-            row(out, &cells.map(|(c, v)| safe(&details::cell(c, v))).collect::<Vec<_>>());
+            row(out, &cells.map(|(c, v)| safe(&details::cell(c, &v))).collect::<Vec<_>>());
         }
         if detail.more > 0 {
             let _ = writeln!(out, "\n{} more rows.", thousands(detail.more as u64));

@@ -88,7 +88,7 @@ impl Rule for BlockRequests {
         evidence.extend(files.iter().take(3).map(|file| self.file(facts, file)));
         if on + queue > ZERO {
             evidence.push(time(
-                format!("{} on {device}, {} in its queue", human(on), human(queue)),
+                format_args!("{} on {device}, {} in its queue", human(on), human(queue)),
                 on + queue,
                 "block requests on the critical path",
             ));

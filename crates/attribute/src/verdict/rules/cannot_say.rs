@@ -32,7 +32,11 @@ impl Rule for CannotSay {
         let own = facts.own(cause);
         let reasons = facts.top(cause, |cell| cell.reason);
         for (reason, ns) in reasons.iter().take(4) {
-            evidence.push(time(format!("{}: {}", reason.text(), human(*ns)), *ns, "critical path"));
+            evidence.push(time(
+                format_args!("{}: {}", reason.text(), human(*ns)),
+                *ns,
+                "critical path",
+            ));
         }
         let why = match (facts.parts.broken, reasons.first()) {
             (Some(_), _) => "internal error: the path does not add up".to_owned(),

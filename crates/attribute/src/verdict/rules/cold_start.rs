@@ -41,9 +41,9 @@ enum Part {
 }
 
 /// Whose start a cell belongs to, and which part.
-fn start(facts: &Facts<'_>, cell: &Cell) -> Option<(TaskId, Part)> {
+fn start(facts: &Facts<'_>, cell: &Cell<'_>) -> Option<(TaskId, Part)> {
     let mut owner = facts.parts.step.root;
-    for frame in &cell.frames {
+    for frame in cell.frames {
         if let Frame::Task(id) = frame {
             owner = *id;
         } else if *frame == Frame::Loader {
@@ -59,7 +59,7 @@ fn start(facts: &Facts<'_>, cell: &Cell) -> Option<(TaskId, Part)> {
     None
 }
 
-fn waits_for_disk(cell: &Cell) -> bool {
+fn waits_for_disk(cell: &Cell<'_>) -> bool {
     matches!(cell.resource, Resource::DeviceQueue | Resource::Device | Resource::Completion)
 }
 
@@ -107,7 +107,7 @@ impl Rule for ColdStart {
         if cold.is_empty() {
             return None;
         }
-        Some(Box::new(move |cell: &Cell| {
+        Some(Box::new(move |cell: &Cell<'_>| {
             start(facts, cell).is_some_and(|(owner, _)| cold.contains(&owner))
         }))
     }
@@ -155,7 +155,7 @@ impl Rule for ColdStart {
             human(disk)
         );
         let mut evidence = vec![time(
-            format!(
+            format_args!(
                 "{} of {} on the critical path ({})",
                 human(all),
                 human(facts.wall),
@@ -173,17 +173,17 @@ impl Rule for ColdStart {
             ),
         ] {
             if let Some(ns) = parts.get(&part) {
-                evidence.push(time(format!("{} {words}", human(*ns)), *ns, "critical path"));
+                evidence.push(time(format_args!("{} {words}", human(*ns)), *ns, "critical path"));
             }
         }
         evidence.push(time(
-            format!("{} of it waiting for block requests", human(disk)),
+            format_args!("{} of it waiting for block requests", human(disk)),
             disk,
             "critical path",
         ));
         let files = Files::of(facts, &owners);
         evidence.push(count(
-            format!(
+            format_args!(
                 "{} opened, {} looked for and not found",
                 plural(files.opened, "file"),
                 thousands(files.missing)
@@ -193,7 +193,11 @@ impl Rule for ColdStart {
         ));
         if files.faults > 0 {
             evidence.push(count(
-                format!("{} on its own files{}", plural(files.faults, "major fault"), files.named),
+                format_args!(
+                    "{} on its own files{}",
+                    plural(files.faults, "major fault"),
+                    files.named
+                ),
                 files.faults,
                 "page faults of the program that starts",
             ));

@@ -48,7 +48,7 @@ impl Rule for CpuThrottle {
         let held = times(all.len());
         let mut evidence = shares(facts, cause);
         evidence.push(count(
-            format!(
+            format_args!(
                 "held {held}, p50 {}, at most {}",
                 human(percentile(&lengths, 50)),
                 human(lengths.last().copied().unwrap_or_default())
@@ -59,7 +59,7 @@ impl Rule for CpuThrottle {
         let idle = all.iter().filter(|t| t.idle).count();
         if idle > 0 {
             evidence.push(count(
-                format!("its CPU went straight to idle and stayed so {}", times(idle)),
+                format_args!("its CPU went straight to idle and stayed so {}", times(idle)),
                 idle as u64,
                 "sched_switch",
             ));
@@ -67,7 +67,7 @@ impl Rule for CpuThrottle {
         let by_timer = all.iter().filter(|t| t.timer.is_some()).count();
         if by_timer > 0 {
             evidence.push(count(
-                format!("the same timer fired just before it went on {}", times(by_timer)),
+                format_args!("the same timer fired just before it went on {}", times(by_timer)),
                 by_timer as u64,
                 "hrtimer_expire_entry",
             ));
@@ -78,7 +78,10 @@ impl Rule for CpuThrottle {
         };
         if let Some(period) = period(&all) {
             evidence.push(time(
-                format!("it goes on every {}: the quota's period, or a multiple", human(period)),
+                format_args!(
+                    "it goes on every {}: the quota's period, or a multiple",
+                    human(period)
+                ),
                 period,
                 "sched_switch",
             ));

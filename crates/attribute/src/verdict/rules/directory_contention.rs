@@ -56,18 +56,21 @@ fn waits(facts: &Facts<'_>) -> Vec<Wait> {
     if waits.is_empty() {
         return waits;
     }
-    let mut in_directory = model.syscalls.numbers(&IN_DIRECTORY);
-    in_directory.extend(model.syscalls.numbers(&NAME_CHANGES));
     waits.retain(|wait| match wait.lock {
         Lock::Suspected(sign) => sign == Sign::Directory,
         Lock::Kernel(_, kind) => {
             kind.is_rwsem()
-                && wait.call.is_some_and(|nr| in_directory.contains(&nr))
+                && wait.call.is_some_and(|nr| in_directory(&model.syscalls.name(nr)))
                 && wait.release.is_some_and(|(time, by)| in_metadata(model, by, time))
         }
         Lock::Mutex(..) | Lock::Futex(..) => false,
     });
     waits
+}
+
+/// Whether a call of this name looks at or changes a directory.
+fn in_directory(name: &str) -> bool {
+    IN_DIRECTORY.contains(&name) || NAME_CHANGES.contains(&name)
 }
 
 /// Whether a task is in a metadata call at a time.
@@ -78,7 +81,7 @@ fn in_metadata(model: &Model, task: TaskId, time: Nanos) -> bool {
     calls.any(|call| model.syscalls.class(call.nr) == SyscallClass::Metadata)
 }
 
-fn lock_of(cell: &Cell) -> Option<Addr> {
+fn lock_of(cell: &Cell<'_>) -> Option<Addr> {
     cell.frames.iter().find_map(|f| if let Frame::Lock(addr) = f { Some(*addr) } else { None })
 }
 

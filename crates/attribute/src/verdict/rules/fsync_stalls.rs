@@ -95,7 +95,7 @@ impl Rule for FsyncStalls {
                 percent(commit, own)
             ));
             evidence.push(time(
-                format!("{} in journal commits on {journal}", human(commit)),
+                format_args!("{} in journal commits on {journal}", human(commit)),
                 commit,
                 "jbd2 on the critical path",
             ));
@@ -107,7 +107,7 @@ impl Rule for FsyncStalls {
         if device + queue > ZERO {
             let name = on.map_or_else(|| "the device".to_owned(), |(name, _)| name);
             evidence.push(time(
-                format!("{} on {name}, {} in its queue", human(device), human(queue)),
+                format_args!("{} on {name}, {} in its queue", human(device), human(queue)),
                 device + queue,
                 "block requests on the critical path",
             ));
@@ -169,7 +169,9 @@ fn split(calls: &[SyncCall]) -> Vec<Evidence> {
     ];
     let parts = parts.into_iter().filter(|(ns, _)| *ns > ZERO);
     parts
-        .map(|(ns, what)| time(format!("{} {what} ({})", human(ns), percent(ns, total)), ns, WAITS))
+        .map(|(ns, what)| {
+            time(format_args!("{} {what} ({})", human(ns), percent(ns, total)), ns, WAITS)
+        })
         .collect()
 }
 

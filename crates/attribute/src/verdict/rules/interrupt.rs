@@ -32,7 +32,11 @@ impl Rule for Interrupt {
         let sources = facts.top(cause, |cell| cell.frames.last().copied());
         let text = |frame: crate::path::Frame| frame.text(facts.model(), facts.parts.step.end);
         for (frame, ns) in sources.iter().take(3) {
-            evidence.push(time(format!("{} in {}", human(*ns), text(*frame)), *ns, "irq events"));
+            evidence.push(time(
+                format_args!("{} in {}", human(*ns), text(*frame)),
+                *ns,
+                "irq events",
+            ));
         }
         let most = sources
             .first()

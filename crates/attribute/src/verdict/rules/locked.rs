@@ -47,7 +47,7 @@ pub(super) fn evidence(
     let mut times: Vec<Nanos> = waits.iter().map(Wait::duration).collect();
     times.sort_unstable();
     evidence.push(count(
-        format!(
+        format_args!(
             "{} on the path, {} in all, p50 {}, p99 {}",
             plural(waits.len() as u64, "wait"),
             human(total(waits)),
@@ -59,7 +59,7 @@ pub(super) fn evidence(
     ));
     for (task, held) in holders.iter().take(3) {
         evidence.push(time(
-            format!(
+            format_args!(
                 "{} held it for {}: ran {}, runnable {}, blocked {}",
                 facts.name_tid(*task),
                 human(held.total),
@@ -80,7 +80,7 @@ pub(super) fn evidence(
             let texts: Vec<String> = texts.collect();
             let name = facts.name_tid(*task);
             evidence.push(time(
-                format!("{name} meanwhile: {}", texts.join(", ")),
+                format_args!("{name} meanwhile: {}", texts.join(", ")),
                 *most,
                 "raw_syscalls of the holder",
             ));

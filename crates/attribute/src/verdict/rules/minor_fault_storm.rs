@@ -47,7 +47,7 @@ impl Rule for MinorFaultStorm {
         };
         let minor = faults.minor;
         evidence.push(count(
-            format!(
+            format_args!(
                 "{} of {}, {} each, the longest {}",
                 plural(minor.count, "minor fault"),
                 human(minor.total),
@@ -60,7 +60,7 @@ impl Rule for MinorFaultStorm {
         let groups = facts.parts.made.faults(facts.parts.index);
         for group in groups.iter().take(3) {
             evidence.push(count(
-                format!(
+                format_args!(
                     "{} on {} from {:#x}: p50 {}, p99 {}",
                     plural(group.stats.count, "fault"),
                     group.name(facts.model()),

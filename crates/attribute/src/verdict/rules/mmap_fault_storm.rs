@@ -100,7 +100,7 @@ impl Rule for MmapFaultStorm {
                     evicted,
                 )),
                 None if s.faults > 0 => evidence.push(count(
-                    format!(
+                    format_args!(
                         "{} slept for I/O; none of their pages was seen in the page cache before: cold",
                         plural(s.faults, "fault")
                     ),
@@ -173,7 +173,7 @@ fn title(facts: &Facts<'_>, cause: Cause, evicted: Option<&Evicted>) -> (String,
     let major = faults.map_or(0, |f| f.major.count);
     if let Some(faults) = faults {
         evidence.push(count(
-            format!(
+            format_args!(
                 "{} by the kernel's count, the longest {}",
                 plural(major, "major fault"),
                 human(faults.major.max)
@@ -184,7 +184,7 @@ fn title(facts: &Facts<'_>, cause: Cause, evicted: Option<&Evicted>) -> (String,
         for row in faults.files.iter().filter(|row| row.major > 0).take(3) {
             let name = row.path.clone().unwrap_or_else(|| format!("{} ino {}", row.dev, row.ino));
             evidence.push(count(
-                format!("{} on {name}", plural(row.major, "major fault")),
+                format_args!("{} on {name}", plural(row.major, "major fault")),
                 row.major,
                 "page faults of the step's tasks",
             ));
@@ -195,7 +195,7 @@ fn title(facts: &Facts<'_>, cause: Cause, evicted: Option<&Evicted>) -> (String,
     let device = facts.device(cause).map_or_else(|| "a device".to_owned(), |(name, _)| name);
     if waited + queued > ZERO {
         evidence.push(time(
-            format!("{} on {device}, {} in its queue", human(waited), human(queued)),
+            format_args!("{} on {device}, {} in its queue", human(waited), human(queued)),
             waited + queued,
             "block requests on the critical path",
         ));

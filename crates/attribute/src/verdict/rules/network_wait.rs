@@ -37,7 +37,7 @@ impl Rule for NetworkWait {
         let mut doubts = Vec::new();
         if guessed > ZERO {
             evidence.push(time(
-                format!("{} without a recorded waker", human(guessed)),
+                format_args!("{} without a recorded waker", human(guessed)),
                 guessed,
                 "sched_waking",
             ));
@@ -48,7 +48,7 @@ impl Rule for NetworkWait {
         for w in waits.iter().take(3) {
             if let Some(connection) = w.connection {
                 evidence.push(time(
-                    format!(
+                    format_args!(
                         "{} for {} in {} of {}",
                         human(w.total),
                         connection.words(),

@@ -51,7 +51,7 @@ impl Rule for NumaMigration {
     fn takes<'f>(&self, facts: &'f Facts<'_>) -> Option<Takes<'f>> {
         let cause = if by_faults(&hurt(facts)?) { Cause::MinorFault } else { Cause::RunDelay };
         let root = facts.parts.step.root;
-        Some(Box::new(move |cell: &Cell| cell.cause == cause && cell.task == root))
+        Some(Box::new(move |cell: &Cell<'_>| cell.cause == cause && cell.task == root))
     }
     fn failure_mode(&self, _: Cause) -> &'static str {
         "moved to another NUMA node"
@@ -63,7 +63,7 @@ impl Rule for NumaMigration {
         let index = facts.parts.index;
         let node = |cpu| index.info.topology.node(cpu).map_or("?".to_owned(), |n| n.to_string());
         evidence.push(time(
-            format!(
+            format_args!(
                 "moved from CPU {} (node {}) to CPU {} (node {}) after {}, by {}",
                 m.from,
                 node(m.from),
@@ -79,12 +79,12 @@ impl Rule for NumaMigration {
         let [before, after] = faults;
         for (side, name, each) in [(m.before, "before", before), (m.after, "after", after)] {
             evidence.push(count(
-                format!("{name} it: {} faults, {} each", side.faults, human(each)),
+                format_args!("{name} it: {} faults, {} each", side.faults, human(each)),
                 side.faults,
                 "page faults of the root task",
             ));
             evidence.push(time(
-                format!(
+                format_args!(
                     "{name} it: {} of {} waiting for a CPU",
                     human(side.delay),
                     human(side.length)

@@ -39,7 +39,7 @@ impl Rule for Oom {
         let kills = of_tasks(index, facts.parts.work, step.start, step.end);
         let model = facts.model();
         let victims: Vec<_> = kills.iter().map(|kill| model.task(kill.victim).pid).collect();
-        let of_victim = move |cell: &Cell| victims.contains(&model.task(cell.task).pid);
+        let of_victim = move |cell: &Cell<'_>| victims.contains(&model.task(cell.task).pid);
         (!kills.is_empty()).then(|| Box::new(of_victim) as Takes<'f>)
     }
     fn failure_mode(&self, _: Cause) -> &'static str {
@@ -49,7 +49,7 @@ impl Rule for Oom {
         let (index, step) = (facts.parts.index, facts.parts.step);
         let lost: Nanos = facts.cells.iter().map(|cell| cell.ns).sum();
         let mut evidence = vec![time(
-            format!(
+            format_args!(
                 "{} of {} on the critical path were its work ({})",
                 human(lost),
                 human(facts.wall),
@@ -85,7 +85,7 @@ impl Rule for Oom {
             });
         }
         evidence.push(count(
-            format!(
+            format_args!(
                 "{} just before, which got {}",
                 plural(tried.count, "reclaim"),
                 plural(tried.pages, "page")
@@ -96,7 +96,7 @@ impl Rule for Oom {
         if kills.len() > 1 {
             let all = kills.len() as u64;
             evidence.push(count(
-                format!("{all} processes of the step were killed"),
+                format_args!("{all} processes of the step were killed"),
                 all,
                 "oom:mark_victim",
             ));

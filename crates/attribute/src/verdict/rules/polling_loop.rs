@@ -49,7 +49,7 @@ impl Rule for PollingLoop {
         if loops.is_empty() {
             return None;
         }
-        Some(Box::new(move |cell: &Cell| {
+        Some(Box::new(move |cell: &Cell<'_>| {
             let call = cell
                 .frames
                 .iter()
@@ -79,7 +79,7 @@ impl Rule for PollingLoop {
         let mut evidence = Vec::new();
         for l in loops.iter().take(3) {
             evidence.push(time(
-                format!(
+                format_args!(
                     "{} of {}: {} sleeps in {}, median {}",
                     human(l.total),
                     facts.name_tid(l.owner),

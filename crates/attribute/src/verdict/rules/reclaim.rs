@@ -59,7 +59,7 @@ impl Rule for Reclaim {
                 }
             };
             evidence.push(count(
-                format!(
+                format_args!(
                     "{}: {}{pages}, p50 {}, p99 {}",
                     kind.name(),
                     plural(times.count, "time"),
@@ -71,7 +71,7 @@ impl Rule for Reclaim {
             ));
             if sums.throttles > 0 {
                 evidence.push(time(
-                    format!(
+                    format_args!(
                         "put to sleep {} because reclaim did not get on: {}",
                         plural(sums.throttles, "time"),
                         human(sums.throttled)
@@ -85,7 +85,7 @@ impl Rule for Reclaim {
         if device > ZERO {
             let name = facts.device(cause).map_or_else(|| "a device".to_owned(), |(name, _)| name);
             evidence.push(time(
-                format!("{} of it waited for write-back to {name}", human(device)),
+                format_args!("{} of it waited for write-back to {name}", human(device)),
                 device,
                 "block requests",
             ));
@@ -130,7 +130,7 @@ impl Reclaim {
         let kswapd = background(facts.parts.index, facts.parts.work, step.start, step.end);
         if let Some(kswapd) = kswapd {
             evidence.push(count(
-                format!(
+                format_args!(
                     "kswapd began {} and ran {} meanwhile, in the background",
                     plural(kswapd.wakes, "time"),
                     human(kswapd.ran)

@@ -44,7 +44,7 @@ pub(super) fn evidence(
     };
     vec![
         count(
-            format!(
+            format_args!(
                 "{} {what}; {} of them {had} been in the page cache before, {part}{by}",
                 thousands(all),
                 thousands(again),
@@ -53,7 +53,7 @@ pub(super) fn evidence(
             SOURCE,
         ),
         time(
-            format!(
+            format_args!(
                 "the median page was out of the cache for {}; the last had left at {} of the capture's clock",
                 human(evicted.distance),
                 seconds(evicted.left.0)
@@ -62,7 +62,7 @@ pub(super) fn evidence(
             SOURCE,
         ),
         count(
-            format!(
+            format_args!(
                 "{} ({}) were added to the cache in between",
                 plural(evicted.between, "page"),
                 size(evicted.between.saturating_mul(PAGE))

@@ -13,19 +13,18 @@
 //! # References
 //! Documentation/scheduler/sched-eevdf.rst; sched_setattr(2) (`sched_runtime`, 6.12).
 
-use std::cmp::Reverse;
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use agenttrace_model::TaskId;
-use agenttrace_model::parse::{Cpu, Nanos};
+use agenttrace_model::parse::{Comm, Cpu, Nanos};
 
 use crate::cause::Cause;
 use crate::detail::Words;
-use crate::facts::is_kernel_thread;
 use crate::moves::{Effect, Move, Side};
 use crate::report::Evidence;
 use crate::stats::{human, percent};
-use crate::verdict::{Facts, Finding, Rule, advice, count, hint, shares, time};
+use crate::verdict::{Facts, Finding, Rule, advice, count, hint, named, shares, time};
 
 pub(crate) struct RunDelay;
 
@@ -44,7 +43,7 @@ impl Rule for RunDelay {
         let own = facts.own(cause);
         for (under, ns) in facts.top(cause, |cell| cell.under).into_iter().take(3) {
             evidence.push(time(
-                format!("{} of it would have been {}", human(ns), under.name()),
+                format_args!("{} of it would have been {}", human(ns), under.name()),
                 ns,
                 "critical path",
             ));
@@ -52,7 +51,7 @@ impl Rule for RunDelay {
         let rivals = facts.cpu_rivals();
         for ((task, cpu), ns) in rivals.iter().take(3) {
             evidence.push(time(
-                format!(
+                format_args!(
                     "{} ({}) ran on CPU {cpu} for {} of it",
                     facts.name_tid(*task),
                     whose(facts, *task),
@@ -66,7 +65,7 @@ impl Rule for RunDelay {
         let idle = Nanos(own.0.saturating_sub(seen.0));
         if idle.0.saturating_mul(5) >= own.0 {
             evidence.push(time(
-                format!("for {} of it nothing ran there: the CPU woke from idle", human(idle)),
+                format_args!("for {} of it nothing ran there: the CPU woke from idle", human(idle)),
                 idle,
                 "sched_switch",
             ));
@@ -78,7 +77,7 @@ impl Rule for RunDelay {
         }
         if let Some(wakeups) = facts.inclusive().wakeups.filter(|w| w.count > 0) {
             evidence.push(count(
-                format!(
+                format_args!(
                     "{} wakeups: p50 {}, p99 {} until on a CPU",
                     wakeups.count,
                     human(wakeups.p50),
@@ -88,8 +87,9 @@ impl Rule for RunDelay {
                 "sched_waking, sched_switch",
             ));
         }
-        let named = named(facts, &rivals);
-        let behind = match named.first() {
+        let comms: Vec<Comm> = rivals.iter().map(|((task, _), _)| facts.comm(*task)).collect();
+        let first = most(facts, &rivals, &comms);
+        let behind = match &first {
             Some((seat, (ns, _))) if ns.0.saturating_mul(10) < own.0.saturating_mul(7) => {
                 format!(", {} of it behind {}", percent(*ns, own), seat.text())
             }
@@ -98,7 +98,7 @@ impl Rule for RunDelay {
             None => String::new(),
         };
         let onto = |m: &&Move| {
-            m.on_delay() == Some(Effect::Hurt) && named.first().is_some_and(|(s, _)| s.cpu == m.to)
+            m.on_delay() == Some(Effect::Hurt) && first.as_ref().is_some_and(|(s, _)| s.cpu == m.to)
         };
         let onto = match moves.iter().find(onto) {
             Some(m) => {
@@ -146,8 +146,7 @@ fn quota(facts: &Facts<'_>) -> Option<Words> {
 
 /// Whose a rival is.
 fn whose(facts: &Facts<'_>, task: TaskId) -> &'static str {
-    let model = facts.model();
-    if model.tasks.get(task.0 as usize).is_some_and(|t| is_kernel_thread(model, t)) {
+    if facts.parts.index.block_io().is_kernel_thread(task) {
         "kernel thread"
     } else if facts.parts.windows.is_in_tree(task) {
         "the agent's own"
@@ -161,7 +160,7 @@ fn moved(m: &Move, start: Nanos) -> Evidence {
     let percent = |side: Side| side.delay_share() / 10;
     let effect = if m.on_delay() == Some(Effect::Helped) { "it helped" } else { "it hurt" };
     time(
-        format!(
+        format_args!(
             "moved from CPU {} to {} ({}, by {}) after {}: waiting {} % of the time before, {} % after: {effect}",
             m.from,
             m.to,
@@ -178,28 +177,31 @@ fn moved(m: &Move, start: Nanos) -> Evidence {
 
 /// Where rivals of one name ran.
 #[derive(PartialEq, Eq, PartialOrd, Ord)]
-struct Seat {
-    name: String,
+struct Seat<'n> {
+    name: Cow<'n, str>,
     whose: &'static str,
     cpu: Cpu,
 }
 
-impl Seat {
+impl Seat<'_> {
     fn text(&self) -> String {
         format!("{} ({}) on CPU {}", self.name, self.whose, self.cpu)
     }
 }
 
-/// Rivals of one name on one CPU together: their time and their number, most time first.
-fn named(facts: &Facts<'_>, rivals: &[((TaskId, Cpu), Nanos)]) -> Vec<(Seat, (Nanos, usize))> {
-    let mut sums: BTreeMap<Seat, (Nanos, usize)> = BTreeMap::new();
-    for ((task, cpu), ns) in rivals {
-        let seat = Seat { name: facts.name(*task), whose: whose(facts, *task), cpu: *cpu };
+/// The rivals of one name on one CPU that had most time together: their time and their number.
+fn most<'n>(
+    facts: &Facts<'_>,
+    rivals: &[((TaskId, Cpu), Nanos)],
+    comms: &'n [Comm],
+) -> Option<(Seat<'n>, (Nanos, usize))> {
+    let mut sums: BTreeMap<Seat<'n>, (Nanos, usize)> = BTreeMap::new();
+    for (((task, cpu), ns), comm) in rivals.iter().zip(comms) {
+        let seat = Seat { name: named(comm), whose: whose(facts, *task), cpu: *cpu };
         let sum = sums.entry(seat).or_default();
         sum.0 += *ns;
         sum.1 += 1;
     }
-    let mut rows: Vec<_> = sums.into_iter().collect();
-    rows.sort_by_key(|(_, (ns, _))| Reverse(*ns));
-    rows
+    // Of those that tie the first.
+    sums.into_iter().rev().max_by_key(|(_, (ns, _))| *ns)
 }

@@ -13,7 +13,7 @@
 //! ARCHITECTURE.md (the critical path); unix(7), tcp(7).
 
 use crate::cause::Cause;
-use crate::mechanism::services::{Service, services};
+use crate::mechanism::services::Service;
 use crate::report::Evidence;
 use crate::stats::{human, plural, plural_by};
 use crate::verdict::{Facts, Finding, Rule, ZERO, count, shares, time};
@@ -33,7 +33,8 @@ impl Rule for ServiceWait {
     }
     fn find(&self, facts: &Facts<'_>, cause: Cause) -> Finding {
         let parts = facts.parts;
-        let services = services(parts.index, parts.path, parts.work, parts.step.root);
+        let made = parts.made;
+        let services = made.services(parts.index, parts.path, parts.work, parts.step.root);
         let name = services
             .first()
             .map(|s| s.name.clone())
@@ -90,21 +91,21 @@ pub(super) fn evidence(facts: &Facts<'_>, cause: Cause) -> Vec<Evidence> {
     let mut evidence = shares(facts, cause);
     if let Some((task, ns)) = facts.peer(cause) {
         evidence.push(time(
-            format!("{} waiting for {}", human(ns), facts.name_tid(task)),
+            format_args!("{} waiting for {}", human(ns), facts.name_tid(task)),
             ns,
             "sched_waking",
         ));
     }
     if let Some((call, ns)) = facts.call(cause) {
         evidence.push(time(
-            format!("{} in {call}", human(ns)),
+            format_args!("{} in {call}", human(ns)),
             ns,
             "raw_syscalls on the critical path",
         ));
     }
     let segments = facts.cells.iter().filter(|c| c.cause == cause).map(|c| c.segments).sum();
     evidence.push(count(
-        format!("in {} of the path", plural_by(segments, "stretch", "es")),
+        format_args!("in {} of the path", plural_by(segments, "stretch", "es")),
         segments,
         "critical path",
     ));

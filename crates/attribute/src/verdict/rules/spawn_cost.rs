@@ -55,7 +55,7 @@ impl Rule for SpawnCost {
             return Finding { title, evidence, recommendations, doubts: Vec::new() };
         };
         evidence.push(count(
-            format!(
+            format_args!(
                 "{}, {}",
                 plural_by(spawns.len() as u64, "process", "es"),
                 plural(execs, "exec")
@@ -68,7 +68,7 @@ impl Rule for SpawnCost {
             let (name, how) = (&group.first.program, group.first.how.name());
             let total = human(group.total);
             count(
-                format!(
+                format_args!(
                     "{name} by {how} {}, {total} from call to end",
                     plural(group.count, "time")
                 ),
@@ -82,7 +82,7 @@ impl Rule for SpawnCost {
         let (failed, failed_ns) = sum(|s| s.failed);
         if failed > 0 {
             evidence.push(count(
-                format!(
+                format_args!(
                     "{} before one found its program, {}: a search along PATH",
                     plural(failed, "failed exec"),
                     human(failed_ns)
@@ -94,7 +94,7 @@ impl Rule for SpawnCost {
         let (copies, copies_ns) = sum(|s| s.copies);
         if copies > 0 {
             evidence.push(time(
-                format!(
+                format_args!(
                     "{} after the forks, {}: beside the phases, they may overlap",
                     plural(copies, "copy-on-write fault"),
                     human(copies_ns)
@@ -209,7 +209,7 @@ fn phases(group: &Group) -> impl Iterator<Item = Evidence> {
         .take(5)
         .filter(move |(ns, _)| ns.0.saturating_mul(20) >= cost.0 && *ns > ZERO)
         .map(move |(ns, words)| {
-            time(format!("{program}: {} each in {words}", human(mean(ns, n))), ns, PHASES)
+            time(format_args!("{program}: {} each in {words}", human(mean(ns, n))), ns, PHASES)
         })
 }
 

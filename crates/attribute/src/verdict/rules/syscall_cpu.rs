@@ -40,10 +40,18 @@ impl Rule for SyscallCpu {
         let rows = facts.inclusive().syscalls.as_deref().unwrap_or_default();
         for (nr, ns) in calls.iter().take(3) {
             let name = facts.model().syscalls.name(*nr);
-            evidence.push(time(format!("{} on a CPU in {name}", human(*ns)), *ns, "critical path"));
+            evidence.push(time(
+                format_args!("{} on a CPU in {name}", human(*ns)),
+                *ns,
+                "critical path",
+            ));
             if let Some(row) = rows.iter().find(|row| row.name == name) {
                 evidence.push(count(
-                    format!("{name} {} times, {} in all", thousands(row.count), human(row.total)),
+                    format_args!(
+                        "{name} {} times, {} in all",
+                        thousands(row.count),
+                        human(row.total)
+                    ),
                     row.count,
                     "raw_syscalls of the step's tasks",
                 ));

@@ -58,7 +58,7 @@ impl Rule for TlbFlush {
         for (within, call) in calls.iter().take(3) {
             let waits = stats(&mut call.waits.clone());
             evidence.push(count(
-                format!(
+                format_args!(
                     "{} waited {} for other CPUs: p50 {}, p99 {}",
                     within.name(facts.model()),
                     plural(call.sent, "time"),
@@ -74,7 +74,7 @@ impl Rule for TlbFlush {
         for ((cpu, task), target) in targets.into_iter().take(3) {
             let on = task.map_or_else(|| "no task".to_owned(), |task| facts.name_tid(task));
             evidence.push(time(
-                format!(
+                format_args!(
                     "CPU {cpu}, with {on}, was the last to be done {}: {}",
                     plural(target.flushes, "time"),
                     human(target.waited)
@@ -84,7 +84,7 @@ impl Rule for TlbFlush {
             ));
         }
         evidence.push(count(
-            format!("{} on the own CPU, not counted as waiting", thousands(all.local())),
+            format_args!("{} on the own CPU, not counted as waiting", thousands(all.local())),
             all.local(),
             "tlb_flush",
         ));

@@ -39,7 +39,7 @@ impl Rule for UserCpu {
                 (Some(task), 0) => facts.name_tid(task),
                 (_, more) => format!("{name} ({} tasks)", thousands(more as u64 + 1)),
             };
-            evidence.push(time(format!("{} in {words}", human(*ns)), *ns, "sched_switch"));
+            evidence.push(time(format_args!("{} in {words}", human(*ns)), *ns, "sched_switch"));
         }
         let name = programs.first().map_or_else(|| "the step".to_owned(), |(name, _)| name.clone());
         Finding {

@@ -41,7 +41,7 @@ impl Rule for VfsMetadataStorm {
         let calls = facts.calls(SyscallClass::Metadata);
         for (name, times, total) in calls.iter().take(4) {
             evidence.push(count(
-                format!("{name} {} times, {} in all", thousands(*times), human(*total)),
+                format_args!("{name} {} times, {} in all", thousands(*times), human(*total)),
                 *times,
                 "raw_syscalls of the step's tasks",
             ));
@@ -50,7 +50,7 @@ impl Rule for VfsMetadataStorm {
         let device = facts.device(cause).map_or_else(|| "the disk".to_owned(), |(name, _)| name);
         if waited > ZERO {
             evidence.push(time(
-                format!("{} waiting for {device}", human(waited)),
+                format_args!("{} waiting for {device}", human(waited)),
                 waited,
                 "block requests on the critical path",
             ));
@@ -59,7 +59,7 @@ impl Rule for VfsMetadataStorm {
         let missing: u64 = by_count.iter().map(|(_, sum)| sum.missing).sum();
         if missing > 0 {
             evidence.push(count(
-                format!("{} of them looked for a name that is not there", thousands(missing)),
+                format_args!("{} of them looked for a name that is not there", thousands(missing)),
                 missing,
                 "raw_syscalls that returned ENOENT",
             ));
@@ -69,7 +69,7 @@ impl Rule for VfsMetadataStorm {
         cold.sort_unstable();
         if !cold.is_empty() {
             evidence.push(count(
-                format!(
+                format_args!(
                     "{} read from a device, p50 {}, p99 {}",
                     plural(cold.len() as u64, "call"),
                     human(percentile(&cold, 50)),
@@ -82,7 +82,7 @@ impl Rule for VfsMetadataStorm {
         let uncached: u64 = by_count.iter().map(|(_, sum)| sum.uncached).sum();
         if uncached > 0 {
             evidence.push(count(
-                format!(
+                format_args!(
                     "{} ran for more than ten times the capture's median without a read: not \
                      in the kernel's caches of names and inodes",
                     plural(uncached, "call")

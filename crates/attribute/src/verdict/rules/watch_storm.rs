@@ -118,7 +118,7 @@ impl Rule for WatchStorm {
         let mut evidence = Vec::new();
         for watcher in watchers.iter().take(3) {
             evidence.push(count(
-                format!(
+                format_args!(
                     "{} woken {} times, by {}",
                     facts.name_tid(watcher.task),
                     thousands(watcher.wakeups),
@@ -128,7 +128,7 @@ impl Rule for WatchStorm {
                 "sched_waking from inside calls on files",
             ));
             evidence.push(time(
-                format!(
+                format_args!(
                     "it ran for {} in the step, {} of it on a CPU that the step waited for",
                     human(watcher.ran),
                     human(watcher.delayed)
@@ -143,7 +143,7 @@ impl Rule for WatchStorm {
         for call in &dearer {
             if let Some(other) = call.other {
                 evidence.push(time(
-                    format!(
+                    format_args!(
                         "{} takes {} where it wakes a watcher, {} where it wakes nobody (p50)",
                         model.syscalls.name(call.nr),
                         human(call.p50),

@@ -48,7 +48,7 @@ impl Rule for WritebackThrottle {
             title = named(facts, *writer, device.as_deref(), of, own);
             let times = stats(&mut of.times.clone());
             evidence.push(count(
-                format!(
+                format_args!(
                     "{}: p50 {}, max {}",
                     plural(times.count, "pause"),
                     human(times.p50),

@@ -59,8 +59,8 @@ fn table<W: Write>(j: &mut JsonWriter<'_, W>, detail: Detail<'_>) -> io::Result<
                     j.key(column.key)?;
                     match value {
                         Value::Unknown => j.null()?,
-                        Value::Number(n) => j.number(*n)?,
-                        Value::Text(text) => j.text(text)?,
+                        Value::Number(n) => j.number(n)?,
+                        Value::Text(text) => j.text(&text)?,
                     }
                 }
                 j.end()?;

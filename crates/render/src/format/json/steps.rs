@@ -129,7 +129,7 @@ const START: &[u8] = b"{\"start_ns\":";
 const END: &[u8] = b",\"end_ns\":";
 
 impl Words {
-    fn new(kinds: &[SegmentKind]) -> Self {
+    fn new(kinds: &[Arc<SegmentKind>]) -> Self {
         let mut opening = Vec::new();
         let _: io::Result<_> = JsonWriter::inside(&mut opening, SEGMENTS, false).item().map(|_| ());
         opening.extend_from_slice(START);
