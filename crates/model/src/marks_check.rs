@@ -146,7 +146,12 @@ fn anybody_ran<'m>(model: &'m Model, step: &Step, families: &mut Families<'m>) -
         return None;
     }
     let family = families.entry((step.root, step.pid)).or_insert_with(|| family(model, step));
-    Some(family.iter().any(|task| runs(task)))
+    let running = family.iter().position(|task| runs(task));
+    if let Some(running) = running {
+        // Steps come in time order: the next one is likely to be its as well.
+        family.swap(0, running);
+    }
+    Some(running.is_some())
 }
 
 /// By root and process of a step: the tasks that may work for it.

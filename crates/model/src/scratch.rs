@@ -221,7 +221,23 @@ impl<T: Pod> Rows<T> {
     /// One more.
     #[inline]
     pub(crate) fn push(&mut self, row: T) {
+        self.make_room();
         self.memory.push(row);
+    }
+
+    /// Rows that need more room are copied, so it becomes four times as large; what is not used
+    /// of it takes no memory.
+    #[inline(always)]
+    fn make_room(&mut self) {
+        if self.memory.len() == self.memory.capacity() {
+            self.more_room();
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn more_room(&mut self) {
+        self.memory.reserve_exact(self.memory.len().saturating_mul(3).max(FIRST_ROOM));
     }
 
     /// The row with this index, wherever it is. `None` as well where the file cannot be read.
@@ -244,6 +260,7 @@ impl<T: Pod> Rows<T> {
     /// One more, and its index. Only while they grow.
     #[inline(always)]
     pub(crate) fn grow(&mut self, row: T) -> (usize, Option<&mut T>) {
+        self.make_room();
         let index = self.first.saturating_add(self.memory.len());
         self.memory.push(row);
         (index, self.memory.last_mut())
@@ -332,6 +349,9 @@ impl<T: Pod> Rows<T> {
 
 /// So many of the last rows stay in memory: what is open or changes is among them, nearly always.
 const KEPT: usize = 16;
+
+/// Rows in memory have room for so many at first.
+const FIRST_ROOM: usize = 16;
 
 /// What is less than this is left in memory until there is more.
 const WORTH: usize = 1 << 10;

@@ -10,6 +10,7 @@ use crate::syscall_table::SyscallClass;
 use crate::task::{TaskId, page};
 
 impl Builder {
+    #[inline(never)]
     pub(super) fn fault(&mut self, event: &Event<'_>, task: TaskId, fault: &Fault) {
         match fault {
             Fault::PageFaultUser(e) => {
