@@ -199,7 +199,7 @@ impl Op {
 
     /// After the capture is read: its exit's cost, or where its end was guessed, the end that
     /// the last evidence of it allows.
-    pub(crate) fn settle(&mut self, costs: &Calibration, unit: Nanos) {
+    pub(crate) fn settle(&mut self, costs: &Costs) {
         if self.end == Nanos::MAX {
             return;
         }
@@ -210,8 +210,8 @@ impl Op {
                 self.gap = 0;
                 return;
             }
-            OpKind::Fault(_) => costs.fault_cost,
-            OpKind::Syscall(_) => costs.exit_cost,
+            OpKind::Fault(_) => costs.fault,
+            OpKind::Syscall(_) => costs.call,
             OpKind::Lock { .. }
             | OpKind::Irq(_)
             | OpKind::Softirq(_)
@@ -224,7 +224,7 @@ impl Op {
             | OpKind::DirtyPause(_)
             | OpKind::TlbWait(_) => return,
         };
-        self.gap = cost_within(self.gap, cost, unit);
+        self.gap = cost.within(self.gap);
         self.end += Nanos(u64::from(self.gap));
     }
 
@@ -278,14 +278,51 @@ impl Op {
     }
 }
 
-/// How much of the gap after an exit is the exit's own cost; `gap` is as [`Op::gap`] while
-/// the capture is read, and times are rounded to `unit`.
-pub(crate) fn cost_within(gap: u32, cost: Nanos, unit: Nanos) -> u32 {
-    let Some(gap) = gap.checked_sub(1) else { return 0 };
-    // A gap that the cost may have been rounded up to is all cost.
-    let rounded = cost.0.next_multiple_of(unit.0.max(1));
-    let most = if u64::from(gap) <= rounded { rounded } else { cost.0 };
-    gap.min(u32::try_from(most).unwrap_or(u32::MAX))
+/// What leaving calls and faults costs, made ready for many of them.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Costs {
+    pub(crate) call: Cost,
+    pub(crate) fault: Cost,
+    /// How long after its last evidence a fault may end.
+    fault_reach: Nanos,
+}
+
+/// What leaving one costs, at most.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Cost {
+    exact: u32,
+    /// What it may have been rounded up to.
+    rounded: u32,
+}
+
+impl Costs {
+    /// For times that are rounded to `unit`.
+    pub(crate) fn new(costs: &Calibration, unit: Nanos) -> Self {
+        let cost = |cost| Cost::new(cost, unit);
+        let (call, fault) = (cost(costs.exit_cost), cost(costs.fault_cost));
+        Self { call, fault, fault_reach: costs.fault_reach }
+    }
+}
+
+impl Cost {
+    fn new(cost: Nanos, unit: Nanos) -> Self {
+        let unit = unit.0.max(1);
+        let narrow = |cost: u64| u32::try_from(cost).unwrap_or(u32::MAX);
+        let rounded = cost.0.div_ceil(unit).saturating_mul(unit);
+        Self { exact: narrow(cost.0), rounded: narrow(rounded) }
+    }
+
+    /// How much of the gap after an exit is the exit's own cost; `gap` is as [`Op::gap`] while
+    /// the capture is read.
+    #[inline]
+    pub(crate) fn within(self, gap: u32) -> u32 {
+        match gap.checked_sub(1) {
+            None => 0,
+            // A gap that the cost may have been rounded up to is all cost.
+            Some(gap) if gap <= self.rounded => gap,
+            Some(_) => self.exact,
+        }
+    }
 }
 
 impl SyscallOp {

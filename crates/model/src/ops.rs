@@ -5,6 +5,7 @@
 //! len    to the end; all ones: still open                 gap   cost of the exit
 //! word   kind: 4 bits, three flags, then by kind: flags, number, ...
 //! a b c  by kind:  call   a b  first argument, or a  fd, b  which opening      c  result
+//!                         a  first argument                                    b c  wide result
 //!                  fault  a b  address (48 bits), file                         c  page
 //! ```
 
@@ -14,14 +15,15 @@ use std::io;
 use std::num::NonZeroU32;
 use std::ops::Range;
 
-use agenttrace_parse::{Addr, Calibration, Dev, Nanos};
+use agenttrace_parse::{Addr, Dev, Nanos};
 use bytemuck::{Pod, Zeroable};
 
 use crate::items::{Indexed, Items};
 use crate::lock::LockKind;
-use crate::op::{FaultOp, FdKind, Op, OpKind, SyscallOp, cost_within};
+use crate::op::{Costs, FaultOp, FdKind, Op, OpKind, SyscallOp};
 use crate::scratch::{Rows, Spill};
 use crate::search::first_not;
+use crate::task::page;
 pub use settled::SettledOps;
 
 /// The operations of a task, in the order of their start.
@@ -32,6 +34,15 @@ pub struct Ops {
     whole: Vec<Op>,
     /// What starts are counted from: the first that is not zero.
     base: Nanos,
+}
+
+/// A call that has returned.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Returned {
+    pub(crate) end: Nanos,
+    /// Its number.
+    pub(crate) nr: i32,
+    pub(crate) no_entry: bool,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
@@ -48,6 +59,9 @@ struct Packed {
 
 /// Operations that are calibrated at a time, where a file holds them: 2 MB.
 const AT_ONCE: usize = 1 << 16;
+
+/// Of these so many are looked at before the first is changed: 8 KB.
+const AHEAD: usize = 1 << 8;
 
 /// `len` of an operation that is open.
 const OPEN: u32 = u32::MAX;
@@ -79,8 +93,10 @@ const NO_ENTRY: u32 = 1 << 10;
 const FOR_LOCK: u32 = 1 << 11;
 const RETURNED: u32 = 1 << 12;
 const OPENED: u32 = 1 << 13;
-const FD: u32 = 14;
-const NUMBER: u32 = 18;
+/// What it returned takes 64 bits: `b` is the upper half.
+const WIDE: u32 = 1 << 14;
+const FD: u32 = 15;
+const NUMBER: u32 = 19;
 /// A call's number takes what is left of the word.
 const NUMBERS: u32 = 1 << (32 - NUMBER);
 
@@ -216,8 +232,21 @@ impl Ops {
         }
     }
 
+    /// Whether it is a fault of the page of an address. Looks at one field after the other: they
+    /// have just been written so, and a look at all at once would wait for that.
+    #[inline]
+    pub(crate) fn is_of_page(&self, index: usize, address: Addr) -> bool {
+        match self.packed.near(index).filter(|packed| packed.word & KIND == FAULT) {
+            Some(packed) => packed.is_of_page(address),
+            None => self.is_far(
+                index,
+                |kind| matches!(kind, OpKind::Fault(fault) if page(fault.address) == page(address)),
+            ),
+        }
+    }
+
     #[cold]
-    fn is_far(&self, index: usize, wanted: fn(&OpKind) -> bool) -> bool {
+    fn is_far(&self, index: usize, wanted: impl Fn(&OpKind) -> bool) -> bool {
         self.get(index).is_some_and(|op| wanted(&op.kind))
     }
 
@@ -262,23 +291,29 @@ impl Ops {
         Some(end)
     }
 
-    /// Notes what a call returned.
-    #[inline]
-    pub(crate) fn set_ret(&mut self, index: usize, ret: i64) {
-        if let Some(packed) = self.packed.in_memory(index)
-            && packed.word & KIND == SYSCALL
-            && let Ok(ret) = i32::try_from(ret)
-        {
-            packed.word |= RETURNED;
-            packed.c = ret.cast_unsigned();
-            return;
+    /// Ends an open call, at a time or when it began, with what it returned. `None`: it is not
+    /// packed in memory, or that does not fit, or it is no call; and it is as it was.
+    #[inline(always)]
+    pub(crate) fn end_call(&mut self, index: usize, time: Nanos, ret: i64) -> Option<Returned> {
+        let base = self.base;
+        let packed = self.packed.in_memory(index)?;
+        if packed.word & (KIND | RETURNED) != SYSCALL {
+            return None;
         }
-        self.set_ret_far(index, ret);
+        let start = packed.start(base);
+        let len = u32::try_from((time - start).0).ok().filter(|len| *len != OPEN)?;
+        let (word, b, c) = Packed::of_ret(ret, packed.b)?;
+        (packed.len, packed.b, packed.c) = (len, b, c);
+        packed.word = packed.word & !ESTIMATED | word;
+        Some(Returned {
+            end: start + Nanos(u64::from(len)),
+            nr: packed.number(),
+            no_entry: packed.word & NO_ENTRY != 0,
+        })
     }
 
-    #[cold]
-    #[inline(never)]
-    fn set_ret_far(&mut self, index: usize, ret: i64) {
+    /// Notes what a call returned.
+    pub(crate) fn set_ret(&mut self, index: usize, ret: i64) {
         self.edit_call(index, |call| call.ret = Some(ret));
     }
 
@@ -362,22 +397,35 @@ impl Ops {
     ///
     /// # Errors
     /// Those of the scratch file.
-    pub(crate) fn calibrate(&mut self, costs: &Calibration, unit: Nanos) -> io::Result<()> {
+    pub(crate) fn calibrate(&mut self, costs: &Costs) -> io::Result<()> {
         let mut from = 0;
         while from < self.len() {
             let to = self.packed.hold(from, AT_ONCE)?.min(self.len());
-            for index in from..to {
-                self.calibrate_one(index, costs, unit);
+            while from < to {
+                let next = from.saturating_add(AHEAD).min(to);
+                self.packed.touch(from..next);
+                (from..next).for_each(|index| self.calibrate_one(index, costs));
+                from = next;
             }
-            from = to;
         }
         self.packed.close()
     }
 
-    fn calibrate_one(&mut self, index: usize, costs: &Calibration, unit: Nanos) {
-        self.settle(index, costs, unit);
-        // A nested operation that was closed late, or whose cost was added, never
-        // outlives what is around it.
+    #[inline]
+    fn calibrate_one(&mut self, index: usize, costs: &Costs) {
+        let Some(packed) = self.packed.in_memory(index) else { return };
+        let outermost = packed.is_outermost();
+        if !packed.settle(costs) {
+            self.edit(index, |op| op.settle(costs));
+        }
+        if !outermost {
+            self.end_within(index);
+        }
+    }
+
+    /// A nested operation that was closed late, or whose cost was added, never outlives what is
+    /// around it.
+    fn end_within(&mut self, index: usize) {
         let around = self.parent(index).and_then(|parent| self.end(parent));
         if let (Some(around), Some(end)) = (around, self.end(index))
             && end > around
@@ -388,25 +436,6 @@ impl Ops {
                 op.end = around;
             });
         }
-    }
-
-    fn settle(&mut self, index: usize, costs: &Calibration, unit: Nanos) {
-        let Some(packed) = self.packed.in_memory(index) else { return };
-        let cost = match packed.word & KIND {
-            SYSCALL => costs.exit_cost,
-            FAULT => costs.fault_cost,
-            WHOLE => Nanos::ZERO,
-            _ => return,
-        };
-        // Most ends move by their cost; the others are looked at one by one.
-        if packed.word & KIND != WHOLE && packed.word & ESTIMATED == 0 && packed.len != OPEN {
-            let cost = cost_within(packed.gap, cost, unit);
-            if let Some(len) = packed.len.checked_add(cost).filter(|len| *len != OPEN) {
-                (packed.len, packed.gap) = (len, cost);
-                return;
-            }
-        }
-        self.edit(index, |op| op.settle(costs, unit));
     }
 
     #[cold]
@@ -494,18 +523,40 @@ impl Packed {
             | flag(call.no_entry, NO_ENTRY)
             | flag(call.lock, FOR_LOCK)
             | flag(call.opened.is_some(), OPENED)
-            | flag(call.ret.is_some(), RETURNED)
             | (call.fd as u32) << FD
             | number << NUMBER;
         let (a, b) = match call.opened {
             Some(opened) => (u32::try_from(call.arg0).ok()?, opened.get()),
             None => (call.arg0 as u32, (call.arg0 >> 32) as u32),
         };
-        let c = match call.ret {
-            Some(ret) => i32::try_from(ret).ok()?.cast_unsigned(),
-            None => 0,
+        let (returned, b, c) = match call.ret {
+            Some(ret) => Self::of_ret(ret, b)?,
+            None => (0, b, 0),
         };
-        Some((word, a, b, c))
+        Some((word | returned, a, b, c))
+    }
+
+    /// Flags, b and c of a call with a result, of which b was so: a wide result takes its place.
+    #[inline(always)]
+    fn of_ret(ret: i64, b: u32) -> Option<(u32, u32, u32)> {
+        match i32::try_from(ret) {
+            Ok(ret) => Some((RETURNED, b, ret.cast_unsigned())),
+            Err(_) if b == 0 => {
+                let ret = ret.cast_unsigned();
+                Some((RETURNED | WIDE, (ret >> 32) as u32, ret as u32))
+            }
+            Err(_) => None,
+        }
+    }
+
+    /// What a call that has returned did return.
+    #[inline]
+    fn ret(self) -> i64 {
+        if self.word & WIDE != 0 {
+            (u64::from(self.b) << 32 | u64::from(self.c)).cast_signed()
+        } else {
+            i64::from(self.c.cast_signed())
+        }
     }
 
     /// The same of a fault.
@@ -546,17 +597,55 @@ impl Packed {
         if back == 0 { None } else { index.checked_sub(back) }
     }
 
+    /// Whether a fault's address is on the same page as this one.
+    #[inline]
+    fn is_of_page(&self, address: Addr) -> bool {
+        let (low, high) = (address.0 as u32, (address.0 >> 32) as u32);
+        self.a >> 12 == low >> 12
+            && self.b & 0xffff == high & 0xffff
+            && canonical(address.0) == address.0
+    }
+
+    /// Of a call.
+    #[inline]
+    fn number(self) -> i32 {
+        (self.word >> NUMBER).cast_signed()
+    }
+
+    /// Whether nothing is around it, as far as the row tells.
+    #[inline]
+    fn is_outermost(self) -> bool {
+        self.word & KIND != WHOLE && self.place & 0xffff == 0
+    }
+
+    /// Moves its end by what leaving it costs. `false`: more than that is to be done.
+    #[inline]
+    fn settle(&mut self, costs: &Costs) -> bool {
+        let cost = match self.word & KIND {
+            SYSCALL => costs.call,
+            FAULT => costs.fault,
+            kind => return kind != WHOLE,
+        };
+        if self.word & ESTIMATED != 0 || self.len == OPEN {
+            return false;
+        }
+        let cost = cost.within(self.gap);
+        let Some(len) = self.len.checked_add(cost).filter(|len| *len != OPEN) else { return false };
+        (self.len, self.gap) = (len, cost);
+        true
+    }
+
     /// Always inlined, so that a reader pays for the fields that it looks at.
     #[inline(always)]
     fn unpack(self, base: Nanos, index: usize) -> Op {
         let is = |flag: u32| self.word & flag != 0;
         let kind = match self.word & KIND {
             SYSCALL => OpKind::Syscall(SyscallOp {
-                nr: (self.word >> NUMBER).cast_signed(),
-                arg0: if is(OPENED) { u64::from(self.a) } else { self.ab() },
+                nr: self.number(),
+                arg0: if is(OPENED | WIDE) { u64::from(self.a) } else { self.ab() },
                 fd: FdKind::ALL.get((self.word >> FD & 0xf) as usize).copied().unwrap_or_default(),
                 opened: NonZeroU32::new(self.b).filter(|_| is(OPENED)),
-                ret: is(RETURNED).then(|| i64::from(self.c.cast_signed())),
+                ret: is(RETURNED).then(|| self.ret()),
                 continued: is(CONTINUED),
                 mark: is(MARK),
                 thread: is(THREAD),

@@ -10,6 +10,7 @@
 
 use std::fmt;
 use std::io;
+use std::ops::Range;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
@@ -221,7 +222,23 @@ impl<T: Pod> Rows<T> {
     /// One more.
     #[inline]
     pub(crate) fn push(&mut self, row: T) {
+        self.make_room();
         self.memory.push(row);
+    }
+
+    /// Rows that need more room are copied, so it becomes four times as large; what is not used
+    /// of it takes no memory.
+    #[inline(always)]
+    fn make_room(&mut self) {
+        if self.memory.len() == self.memory.capacity() {
+            self.more_room();
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn more_room(&mut self) {
+        self.memory.reserve_exact(self.memory.len().saturating_mul(3).max(FIRST_ROOM));
     }
 
     /// The row with this index, wherever it is. `None` as well where the file cannot be read.
@@ -244,6 +261,7 @@ impl<T: Pod> Rows<T> {
     /// One more, and its index. Only while they grow.
     #[inline(always)]
     pub(crate) fn grow(&mut self, row: T) -> (usize, Option<&mut T>) {
+        self.make_room();
         let index = self.first.saturating_add(self.memory.len());
         self.memory.push(row);
         (index, self.memory.last_mut())
@@ -259,6 +277,15 @@ impl<T: Pod> Rows<T> {
     #[inline]
     pub(crate) fn in_memory(&mut self, index: usize) -> Option<&mut T> {
         self.memory.get_mut(index.checked_sub(self.first)?)
+    }
+
+    /// Looks at these rows, where they are in memory: side by side they come into the cache
+    /// sooner than one by one.
+    pub(crate) fn touch(&self, rows: Range<usize>) {
+        let place = |index: usize| index.saturating_sub(self.first);
+        let rows = self.memory.get(place(rows.start)..place(rows.end)).unwrap_or_default();
+        let lines = bytemuck::cast_slice::<T, u8>(rows).iter().step_by(LINE);
+        std::hint::black_box(lines.fold(0, |all, byte| all | byte));
     }
 
     /// Puts another in the place of one, if there is one.
@@ -332,6 +359,12 @@ impl<T: Pod> Rows<T> {
 
 /// So many of the last rows stay in memory: what is open or changes is among them, nearly always.
 const KEPT: usize = 16;
+
+/// Bytes of a cache line.
+const LINE: usize = 64;
+
+/// Rows in memory have room for so many at first.
+const FIRST_ROOM: usize = 16;
 
 /// What is less than this is left in memory until there is more.
 const WORTH: usize = 1 << 10;

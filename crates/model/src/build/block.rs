@@ -11,6 +11,7 @@ use crate::syscall_table::SyscallClass;
 use crate::task::TaskId;
 
 impl Builder {
+    #[inline(never)]
     pub(super) fn block(&mut self, event: &Event<'_>, current: Option<TaskId>, block: &Block) {
         let time = event.time;
         // In interrupt context the current task submits nothing.

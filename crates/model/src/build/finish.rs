@@ -7,6 +7,7 @@ use rayon::prelude::*;
 
 use super::Builder;
 use crate::model::Model;
+use crate::op::Costs;
 use crate::task::TaskId;
 
 /// A histogram of short gaps: 16 ns steps up to 64 us.
@@ -100,8 +101,8 @@ impl Builder {
                 self.sleepless_gaps.percentile_rounded(25, self.resolution).0.saturating_mul(4),
             ),
         });
-        let tasks = self.live.par_iter_mut();
-        tasks.try_for_each(|task| task.ops.calibrate(&calibration, self.resolution))?;
+        let costs = Costs::new(&calibration, self.resolution);
+        self.live.par_iter_mut().try_for_each(|task| task.ops.calibrate(&costs))?;
         self.settle()?;
         for (task, live) in self.model.tasks.iter_mut().zip(self.live) {
             task.states = live.states;

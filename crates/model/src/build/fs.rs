@@ -8,6 +8,7 @@ use crate::op::OpKind;
 use crate::task::TaskId;
 
 impl Builder {
+    #[inline(never)]
     pub(super) fn fs(&mut self, event: &Event<'_>, task: TaskId, fs: &Fs) {
         let time = event.time;
         match fs {

@@ -9,6 +9,7 @@ use crate::task::TaskId;
 use crate::timer::TimerFire;
 
 impl Builder {
+    #[inline(never)]
     pub(super) fn irq(&mut self, event: &Event<'_>, current: Option<TaskId>, irq: &Irq<'_>) {
         let time = event.time;
         match irq {

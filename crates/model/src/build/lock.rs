@@ -8,6 +8,7 @@ use crate::op::OpKind;
 use crate::task::TaskId;
 
 impl Builder {
+    #[inline(never)]
     pub(super) fn lock(&mut self, event: &Event<'_>, task: TaskId, lock: &Lock) {
         // A spin inside an interrupt is the interrupt's time.
         if event.context.interrupt() {

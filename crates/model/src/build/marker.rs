@@ -11,6 +11,7 @@ use crate::task::TaskId;
 const SHOWN: usize = 80;
 
 impl Builder {
+    #[inline(never)]
     pub(super) fn marker(
         &mut self,
         event: &Event<'_>,

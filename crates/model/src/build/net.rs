@@ -12,6 +12,7 @@ const SYN_SENT: i32 = 2;
 const CLOSE_WAIT: i32 = 8;
 
 impl Builder {
+    #[inline(never)]
     pub(super) fn net(&mut self, event: &Event<'_>, task: Option<TaskId>, net: &Net<'_>) {
         match net {
             Net::NetifReceiveSkb(packet) => {

@@ -23,6 +23,7 @@ pub(crate) struct OpenPause {
 }
 
 impl Builder {
+    #[inline(never)]
     pub(super) fn reclaim(
         &mut self,
         event: &Event<'_>,

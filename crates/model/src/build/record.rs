@@ -7,6 +7,7 @@ use super::Builder;
 use crate::task::{State, UnknownReason};
 
 impl Builder {
+    #[inline(never)]
     pub(super) fn record(&mut self, event: &Event<'_>, record: &Record<'_>) {
         match record {
             Record::CommRecord(comm) => {

@@ -13,6 +13,7 @@ use crate::task::{Span, State, TaskId, UnknownReason, Wake, WakeSource};
 const COMPLETION_REACH: Nanos = Nanos(1_000_000);
 
 impl Builder {
+    #[inline(never)]
     pub(super) fn switch(&mut self, event: &Event<'_>, switch: &SchedSwitch) {
         let (time, on) = (event.time, event.cpu);
         let before = self.cpu(on).current;
@@ -182,6 +183,7 @@ impl Builder {
         }
     }
 
+    #[inline(never)]
     pub(super) fn sched(&mut self, event: &Event<'_>, current: Option<TaskId>, sched: &Sched<'_>) {
         let time = event.time;
         match sched {

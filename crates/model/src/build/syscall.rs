@@ -3,9 +3,10 @@
 use agenttrace_parse::events::{Event, Syscall};
 use agenttrace_parse::{Args, Nanos, Problem, StepId};
 
-use super::Builder;
+use super::{Builder, Ended};
 use crate::marks::{MarkEdge, RawMark};
 use crate::op::{Op, OpKind, SyscallOp};
+use crate::ops::Returned;
 use crate::syscall_table::{MARK_MAGIC, SyscallClass};
 use crate::task::TaskId;
 
@@ -13,6 +14,7 @@ use crate::task::TaskId;
 const RESTART_SYSCALL: [i32; 2] = [219, 128];
 
 impl Builder {
+    #[inline(never)]
     pub(super) fn syscall(&mut self, event: &Event<'_>, task: TaskId, call: &Syscall) {
         match call {
             Syscall::SysEnter(e) => {
@@ -32,8 +34,9 @@ impl Builder {
             self.out_of_all(event, task);
         }
         let class = self.class(nr);
+        let Some(live) = self.live.get_mut(task.0 as usize) else { return };
         let mut op = SyscallOp::new(nr, args);
-        if let Some(before) = self.live(task).restarting.take()
+        if let Some(before) = live.restarting.take()
             && (before == nr || RESTART_SYSCALL.contains(&nr))
         {
             op.continued = true;
@@ -56,10 +59,13 @@ impl Builder {
                 (0, which) => MarkEdge::End(StepId::Number(which)),
                 (id, _) => MarkEdge::Begin(StepId::Number(id), None),
             };
-            self.mark(RawMark { time, task, edge });
+            self.model.marks.push(RawMark { time, task, edge });
         }
-        self.step_field(task, time, event.agent_step_id);
-        let Some(live) = self.live.get_mut(task.0 as usize) else { return };
+        // The value of a patched kernel's field changed: a mark of its own.
+        let id = event.agent_step_id;
+        if std::mem::replace(&mut live.step_field, id) != id {
+            self.model.step_fields.push((time, task, id));
+        }
         (op.fd, op.opened) = self.fds.look_up(live.pid, &mut live.fds, args.0[0]);
         live.open(time, OpKind::Syscall(op));
         live.args = *args;
@@ -82,8 +88,34 @@ impl Builder {
     }
 
     fn sys_exit(&mut self, event: &Event<'_>, task: TaskId, nr: i32, ret: i64) {
-        let time = event.time;
         // Nearly always the call is all that is open.
+        let Some(live) = self.live.get_mut(task.0 as usize) else { return };
+        let returned = match *live.stack {
+            [only] => live.ops.end_call(only, event.time, ret).inspect(|returned| {
+                live.stack.clear();
+                live.ended = Some(Ended { index: only, end: returned.end, fault: false });
+            }),
+            _ => None,
+        };
+        let Some(returned) = returned.or_else(|| self.leave(event, task, nr, ret)) else { return };
+        let Some(live) = self.live.get_mut(task.0 as usize) else { return };
+        if matches!(ret, -512 | -513 | -514 | -516) {
+            live.restarting = Some(returned.nr);
+        }
+        if returned.no_entry || ret < 0 {
+            return;
+        }
+        let fd_call =
+            usize::try_from(nr).ok().and_then(|nr| self.fd_calls.get(nr).copied().flatten());
+        if let Some(fd_call) = fd_call {
+            self.fds.returned(live.pid, &mut live.fds, fd_call, &live.args, ret);
+        }
+    }
+
+    /// The same where more is open than a call, or nothing is. `None`: no call ends.
+    #[inline(never)]
+    fn leave(&mut self, event: &Event<'_>, task: TaskId, nr: i32, ret: i64) -> Option<Returned> {
+        let time = event.time;
         let live = self.live(task);
         if live.stack.iter().any(|open| !live.ops.is_call(*open)) {
             self.end_faults(task, time, event.cpu);
@@ -99,30 +131,12 @@ impl Builder {
                 op.end = time;
                 live.ops.push(&op);
             }
-            return;
+            return None;
         };
-        let Some(index) = live.close(position, time) else { return };
+        let index = live.close(position, time)?;
         live.ops.set_ret(index, ret);
-        let Some(call) = live.ops.get(index).and_then(|op| op.syscall()) else { return };
-        if matches!(ret, -512 | -513 | -514 | -516) {
-            live.restarting = Some(call.nr);
-        }
-        if call.no_entry || ret < 0 {
-            return;
-        }
-        let fd_call =
-            usize::try_from(nr).ok().and_then(|nr| self.fd_calls.get(nr).copied().flatten());
-        if let Some(fd_call) = fd_call
-            && let Some(live) = self.live.get_mut(task.0 as usize)
-        {
-            self.fds.returned(live.pid, &mut live.fds, fd_call, &live.args, ret);
-        }
-    }
-
-    /// The value of a patched kernel's field changed: a mark of its own.
-    fn step_field(&mut self, task: TaskId, time: Nanos, id: u64) {
-        if std::mem::replace(&mut self.live(task).step_field, id) != id {
-            self.model.step_fields.push((time, task, id));
-        }
+        let op = live.ops.get(index)?;
+        let call = op.syscall()?;
+        Some(Returned { end: op.end, nr: call.nr, no_entry: call.no_entry })
     }
 }

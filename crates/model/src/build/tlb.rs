@@ -56,6 +56,7 @@ pub(crate) struct CpuCalls {
 }
 
 impl Builder {
+    #[inline(never)]
     pub(super) fn tlb(&mut self, event: &Event<'_>, current: Option<TaskId>, tlb: &Tlb) {
         match tlb {
             Tlb::TlbFlush(flush) => {

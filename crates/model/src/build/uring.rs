@@ -10,6 +10,7 @@ use crate::uring::{UringOp, UringRing};
 const SQPOLL: u32 = 2;
 
 impl Builder {
+    #[inline(never)]
     pub(super) fn io_uring(&mut self, event: &Event<'_>, current: Option<TaskId>, uring: &IoUring) {
         let time = event.time;
         // A timer's interrupt may complete a request on top of any task.

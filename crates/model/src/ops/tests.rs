@@ -1,5 +1,7 @@
 //! What goes in comes out, and what fits takes 32 bytes.
 
+use agenttrace_parse::Calibration;
+
 use super::*;
 use crate::reclaim::{DirtyPause, ReclaimKind, ReclaimOp};
 
@@ -112,6 +114,34 @@ fn faults_of_files_and_of_the_kernel_come_out_as_they_went_in() {
 }
 
 #[test]
+fn the_page_of_a_fault_is_told_packed_and_whole() {
+    let fault = |address, file| {
+        let (error_code, major, page) = (4, None, None);
+        let fault = FaultOp { address, error_code, file, major, page, around: false };
+        op(100, 200, None, OpKind::Fault(fault))
+    };
+    let mut ops = Ops::default();
+    let kernel = 0xffff_8880_1234_5678;
+    for op in [
+        fault(Addr(0x7fff_1234_5678), Some(1 << 20)),
+        fault(Addr(kernel), None),
+        fault(Addr(0x7fff_1234_5678), Some(u32::MAX - 1)),
+        op(100, 200, None, OpKind::Lock { addr: Addr(0x7fff_1234_5678), kind: LockKind::Mutex }),
+    ] {
+        ops.push(&op);
+    }
+    assert_eq!(ops.whole.len(), 1);
+    let pages = |address| [0, 1, 2, 3, 4].map(|index| ops.is_of_page(index, Addr(address)));
+    assert_eq!(pages(0x7fff_1234_5fff), [true, false, true, false, false]);
+    assert_eq!(pages(0x7fff_1234_6000), [false; 5]);
+    assert_eq!(pages(0x7ffe_1234_5678), [false; 5]);
+    assert_eq!(pages(kernel & !0xfff), [false, true, false, false, false]);
+    // Not an address: its upper bits differ.
+    assert_eq!(pages(0x1_7fff_1234_5678), [false; 5]);
+    assert_eq!(pages(0x8880_1234_5678), [false; 5]);
+}
+
+#[test]
 fn the_other_kinds_come_out_as_they_went_in() {
     let large = 0xffff_8881_0203_0405;
     let reclaim =
@@ -144,8 +174,10 @@ fn what_does_not_fit_is_kept_whole() {
     let day = 86_400_000_000_000;
     let mut far = call(1, 1 << 40);
     far.opened = NonZeroU32::new(1);
-    let mut address = call(9, 0);
+    let mut address = call(12, 1 << 40);
     address.ret = Some(0x7f00_0000_0000);
+    let mut opened = call(8, 3);
+    (opened.opened, opened.ret) = (NonZeroU32::new(1), Some(1 << 40));
     let odd = [
         op(0, 3, None, c),
         // The base is the first start that is not zero.
@@ -156,11 +188,12 @@ fn what_does_not_fit_is_kept_whole() {
         // Ends before it starts.
         op(14 * day + 2, 14 * day, None, c),
         op(14 * day + 3, 14 * day + 4, None, OpKind::Syscall(call(-1, 0))),
-        op(14 * day + 3, 14 * day + 4, None, OpKind::Syscall(call(1 << 14, 0))),
+        op(14 * day + 3, 14 * day + 4, None, OpKind::Syscall(call(1 << 13, 0))),
         op(14 * day + 3, 14 * day + 4, None, OpKind::Syscall(far)),
         op(14 * day + 3, 14 * day + 4, None, OpKind::Syscall(address)),
+        op(14 * day + 3, 14 * day + 4, None, OpKind::Syscall(opened)),
     ];
-    assert_eq!(kept_whole(&odd), 8);
+    assert_eq!(kept_whole(&odd), 9);
     let near = [
         op(10 * day, 10 * day + u64::from(u32::MAX) - 1, None, c),
         op(13 * day, Nanos::MAX.0, Some(0), c),
@@ -188,12 +221,12 @@ fn a_parent_that_is_far_back_is_kept() {
 #[test]
 fn changes_reach_packed_and_whole_ones_alike() {
     let mut ops = Ops::default();
-    let c = OpKind::Syscall(call(9, 1));
+    let c = OpKind::Syscall(call(9, 1 << 32));
     ops.push(&op(10, Nanos::MAX.0, None, c));
     ops.push(&op(20, 30, Some(0), OpKind::LocalTimer));
     ops.set_gap(1, 5);
     assert_eq!(ops.get(1).map(|op| op.gap), Some(5));
-    // Its result takes more than 32 bits: it moves.
+    // Its result takes more than 32 bits, as its argument does: it moves.
     for (end, ret) in [(40, 0x7f00_0000_0000), (41, 3)] {
         ops.edit(0, |op| {
             op.end = Nanos(end);
@@ -270,6 +303,109 @@ fn what_ends_and_returns_is_changed_where_it_lies() {
     assert_eq!(ops.close(2, Nanos(300), false), Some(Nanos(300)));
     assert_eq!(got(&ops, 2), (300, false, Some(0x7f00_0000_0000), None));
     assert_eq!(ops.close(3, Nanos(300), false), None);
+}
+
+#[test]
+fn a_call_ends_with_what_it_returned() {
+    let mut ops = Ops::default();
+    let mut child = call(56, 0);
+    child.no_entry = true;
+    for call in [call(0, 3), call(9, 0), call(12, 1 << 40), child, call(1, 5)] {
+        ops.push(&op(100, Nanos::MAX.0, None, OpKind::Syscall(call)));
+    }
+    ops.push(&op(100, Nanos::MAX.0, None, OpKind::LocalTimer));
+    let returned = |end, nr, no_entry| Some(Returned { end: Nanos(end), nr, no_entry });
+    assert_eq!(ops.end_call(0, Nanos(150), -11), returned(150, 0, false));
+    let address = 0x7fff_8000_1000;
+    assert_eq!(ops.end_call(1, Nanos(160), address), returned(160, 9, false));
+    // Before its begin it cannot have ended.
+    assert_eq!(ops.end_call(3, Nanos(90), i64::MIN), returned(100, 56, true));
+    let got = |ops: &Ops, index| {
+        let op = ops.get(index).unwrap();
+        (op.end.0, op.syscall().map(|call| (call.arg0, call.ret)))
+    };
+    assert_eq!(got(&ops, 0), (150, Some((3, Some(-11)))));
+    assert_eq!(got(&ops, 1), (160, Some((0, Some(address)))));
+    assert_eq!(got(&ops, 3), (100, Some((0, Some(i64::MIN)))));
+    // A wide result beside a wide argument, one that has returned, more than four seconds,
+    // no call, nothing.
+    let late = 100 + u64::from(u32::MAX);
+    let no = [(2, 150, address), (0, 170, 0), (4, late, 0), (5, 150, 0), (6, 150, 0)];
+    for (index, time, ret) in no {
+        assert_eq!(ops.end_call(index, Nanos(time), ret), None);
+    }
+    let open = Nanos::MAX.0;
+    assert_eq!(got(&ops, 0), (150, Some((3, Some(-11)))));
+    assert_eq!(got(&ops, 2), (open, Some((1 << 40, None))));
+    assert_eq!((got(&ops, 4), got(&ops, 5)), ((open, Some((5, None))), (open, None)));
+    assert_eq!(ops.whole.len(), 0);
+}
+
+#[test]
+fn ends_take_their_cost_and_stay_within_what_is_around_them() {
+    let fault = |estimated, gap| {
+        let address = Addr(0x7000);
+        let fault =
+            FaultOp { address, error_code: 4, file: None, major: None, page: None, around: false };
+        (OpKind::Fault(fault), estimated, gap)
+    };
+    let call = |gap| (OpKind::Syscall(call(0, 3)), false, gap);
+    let list = [
+        // The gap is kept plus one; 0 is none.
+        (100, 200, None, call(0)),
+        (300, 400, None, call(31)),
+        (500, 600, None, call(71)),
+        (700, 800, None, call(91)),
+        // Its child would end at 1010.
+        (900, 1000, None, call(1)),
+        (950, 990, Some(4), fault(false, 21)),
+        (960, 995, Some(4), (OpKind::LocalTimer, false, 0)),
+        (970, 1005, Some(4), (OpKind::LocalTimer, false, 0)),
+        // The last evidence was at 1150.
+        (1100, 1200, None, fault(true, 51)),
+        (1300, Nanos::MAX.0, None, call(0)),
+        (1400, Nanos::MAX.0, Some(9), fault(false, 0)),
+    ];
+    let mut ops = Ops::default();
+    for (start, end, parent, (kind, estimated, gap)) in list {
+        let mut op = op(start, end, parent, kind);
+        (op.estimated, op.gap) = (estimated, gap);
+        ops.push(&op);
+    }
+    let costs = Calibration { exit_cost: Nanos(50), fault_cost: Nanos(20), fault_reach: Nanos(5) };
+    // Of times rounded to 70 ns a gap of 70 may be one of 50.
+    ops.calibrate(&Costs::new(&costs, Nanos(70))).unwrap();
+    let got: Vec<_> = ops.iter().map(|op| (op.end.0, op.gap)).collect();
+    let open = Nanos::MAX.0;
+    let expected = [
+        (200, 0),
+        (430, 30),
+        (670, 70),
+        (850, 50),
+        (1000, 0),
+        (1000, 10),
+        (995, 0),
+        (1000, 0),
+        (1155, 0),
+        (open, 0),
+        (open, 0),
+    ];
+    assert_eq!(got, expected);
+}
+
+#[test]
+fn every_end_of_many_takes_its_cost_once() {
+    let mut ops = Ops::default();
+    for n in 1..=600_u64 {
+        let mut op = op(1000 * n, 1000 * n + 500, None, OpKind::Syscall(call(0, 3)));
+        op.gap = 101;
+        ops.push(&op);
+    }
+    let costs = Calibration { exit_cost: Nanos(60), fault_cost: Nanos(0), fault_reach: Nanos(0) };
+    ops.calibrate(&Costs::new(&costs, Nanos(1))).unwrap();
+    let ends: Vec<_> = ops.iter().map(|op| (op.end.0, op.gap)).collect();
+    let expected: Vec<_> = (1..=600).map(|n| (1000 * n + 560, 60)).collect();
+    assert_eq!(ends, expected);
 }
 
 #[test]
