@@ -132,7 +132,9 @@ impl Digits {
         }
     }
 
-    /// `n / unit`, rounded half up to so many decimals, by integers alone.
+    /// `n / unit`, rounded half up to so many decimals, by integers alone. Units are known
+    /// where it is called: no division is left.
+    #[inline(always)]
     fn fraction(mut self, n: u64, unit: u64, decimals: u32) -> Self {
         let (unit, scale) = (unit.max(1), 10_u64.pow(decimals));
         // Units are at most 2^30, and so is what is left of a division by one.
