@@ -1,7 +1,7 @@
 //! One record to one event, by the plan of its attribute.
 
 use super::PerfData;
-use super::layout::{Found, Front, Trailer};
+use super::layout::{Front, Trailer};
 use super::order::Entry;
 use super::plan::{Action, Plan};
 use super::record::{self, Raw, kind};
@@ -45,11 +45,10 @@ impl<'a> PerfData<'a> {
     /// Appends the event of an entry; nothing, and counted, where there is none.
     #[inline]
     pub(super) fn decode(&self, entry: &Entry, stats: &mut Stats, events: &mut Vec<Event<'a>>) {
-        let sample = if entry.front.size > 0 {
-            let rest = self.data.get(entry.offset..).unwrap_or(&[]);
-            rest.get(..entry.front.size.into()).map(|bytes| (bytes, entry.front))
-        } else {
-            self.other(entry, stats, events)
+        let rest = self.data.get(entry.offset..).unwrap_or(&[]);
+        let sample = match self.sample(rest) {
+            Some(front) => rest.get(..front.size.into()).map(|bytes| (bytes, front)),
+            None => self.other(entry, stats, events),
         };
         let Some((bytes, front)) = sample else { return };
         let Some(plan) = self.plans.get(usize::from(front.attr)) else { return };
@@ -69,7 +68,7 @@ impl<'a> PerfData<'a> {
         }
     }
 
-    /// A record of which the walk tells no front: a sample still, or one that is no sample,
+    /// A record that does not begin as most samples do: a sample still, or one that is none,
     /// whose event is appended.
     #[inline(never)]
     fn other(
@@ -93,16 +92,15 @@ impl<'a> PerfData<'a> {
     /// What the sample tells that `data` begin with. `None` where it does not begin as most
     /// do, or its id is unknown.
     #[inline]
-    pub(super) fn sample(&self, data: &[u8]) -> Option<Found> {
-        let mut found = self.words?.read(data)?;
-        found.front.attr = u16::try_from(self.ids.get(found.id)?).ok()?;
-        Some(found)
+    fn sample(&self, data: &[u8]) -> Option<Front> {
+        let found = self.words?.read(data)?;
+        Some(Front { attr: u16::try_from(self.ids.get(found.id)?).ok()?, ..found.front })
     }
 
     /// The same of any sample. `None` where its id is unknown.
     pub(super) fn front(&self, bytes: &[u8]) -> Option<Front> {
-        if let Some(found) = self.sample(bytes) {
-            return Some(found.front);
+        if let Some(front) = self.sample(bytes) {
+            return Some(front);
         }
         let attr = self.attr_of(bytes)?;
         let layout = &self.head.attrs.get(attr)?.layout;

@@ -89,11 +89,6 @@ pub(crate) struct Front {
     pub(crate) size: u16,
 }
 
-impl Front {
-    /// Of a record that is to be looked at.
-    pub(crate) const UNKNOWN: Self = Self { task: 0, cpu: Cpu::NONE, attr: 0, size: 0 };
-}
-
 /// What [`FrontWords`] find in a sample.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Found {

@@ -5,7 +5,6 @@ use std::collections::BinaryHeap;
 
 use super::PerfData;
 use super::header::DataEnd;
-use super::layout::Front;
 use super::record::{self, Raw, Stop, kind};
 use super::sideband;
 use super::stacks;
@@ -23,8 +22,6 @@ pub(crate) struct Entry {
     pub(crate) offset: usize,
     /// Its number in the file.
     pub(crate) record: u64,
-    /// So that decoding need not look at the record's head again, which is far away by then.
-    pub(crate) front: Front,
 }
 
 /// Which records a walk is for, beside the samples.
@@ -265,9 +262,9 @@ impl<'p, 'a> Walk<'p, 'a> {
             }
             // Nearly all are samples of which the front tells what is asked.
             let rest = data.get(position..).unwrap_or(&[]);
-            if let Some(sample) = self.perf.sample(rest) {
+            if let Some(sample) = self.perf.words.and_then(|words| words.read(rest)) {
                 let (time, cpu) = (sample.time, Some(sample.front.cpu.0));
-                self.add(time, cpu, position, records, sample.front, diagnostics);
+                self.add(time, cpu, position, records, diagnostics);
                 position = position.saturating_add(sample.front.size.into());
                 records = records.saturating_add(1);
                 continue;
@@ -286,7 +283,7 @@ impl<'p, 'a> Walk<'p, 'a> {
             if raw.kind == kind::SAMPLE {
                 // Without: an unknown id, or a record without time; decoding says which.
                 let (time, cpu) = self.sample_time(&raw).unwrap_or((self.newest, None));
-                self.add(time, cpu, offset, record, Front::UNKNOWN, diagnostics);
+                self.add(time, cpu, offset, record, diagnostics);
             } else if raw.kind == kind::FINISHED_ROUND {
                 let settled = self.newest_before;
                 self.newest_before = self.newest;
@@ -295,7 +292,7 @@ impl<'p, 'a> Walk<'p, 'a> {
                 }
             } else if self.pass.wants(raw.kind) {
                 let (time, cpu) = self.sideband_time(&raw);
-                self.add(time, cpu, offset, record, Front::UNKNOWN, diagnostics);
+                self.add(time, cpu, offset, record, diagnostics);
             } else if self.pass == Pass::Events && raw.kind < kind::USER {
                 self.unknown_records = self.unknown_records.saturating_add(1);
             }
@@ -359,7 +356,6 @@ impl<'p, 'a> Walk<'p, 'a> {
         cpu: Option<u32>,
         offset: usize,
         record: u64,
-        front: Front,
         diagnostics: &mut Diagnostics,
     ) {
         let queue = cpu.and_then(|cpu| self.queues.get_mut((cpu as usize).saturating_add(1)));
@@ -367,10 +363,10 @@ impl<'p, 'a> Walk<'p, 'a> {
             Some(queue) if time > 0 && time >= self.delivered && time >= queue.newest => {
                 self.newest = self.newest.max(time);
                 (queue.newest, queue.last) = (time, time);
-                queue.entries.push(Entry { time, offset, record, front });
+                queue.entries.push(Entry { time, offset, record });
                 self.pending = self.pending.saturating_add(1);
             }
-            _ => self.add_other(cpu, Entry { time, offset, record, front }, diagnostics),
+            _ => self.add_other(cpu, Entry { time, offset, record }, diagnostics),
         }
     }
 
