@@ -28,8 +28,7 @@ pub(crate) struct Chunk<E, I> {
 
 impl<E, I> Chunk<E, I> {
     fn new(types: usize) -> Self {
-        let stats = Stats { by_type: vec![0; types], ..Stats::default() };
-        let diagnostics = Diagnostics::default();
+        let (stats, diagnostics) = (Stats::new(types), Diagnostics::default());
         Self { entries: Vec::new(), items: Vec::new(), stats, diagnostics, position: 0 }
     }
 

@@ -55,6 +55,17 @@ pub(crate) fn u64_at(bytes: &[u8], at: usize) -> Option<u64> {
     bytes.get(at..)?.first_chunk().map(|b| u64::from_le_bytes(*b))
 }
 
+/// The six `u64` from byte `at` on.
+#[inline]
+pub(crate) fn words_at(bytes: &[u8], at: usize) -> Option<[u64; 6]> {
+    let bytes: &[u8; 48] = bytes.get(at..)?.first_chunk()?;
+    let mut words = [0; 6];
+    for (word, bytes) in words.iter_mut().zip(bytes.as_chunks().0) {
+        *word = u64::from_le_bytes(*bytes);
+    }
+    Some(words)
+}
+
 /// Bytes `at..at + len` of a file, where both are as hostile as a file can be.
 pub(crate) fn slice_at(bytes: &[u8], at: u64, len: u64) -> Option<&[u8]> {
     let start = usize::try_from(at).ok()?;

@@ -29,6 +29,11 @@ pub(crate) trait Source<'a> {
     fn comm(&self, field: usize) -> Option<Comm> {
         self.text(field).map(Comm::new)
     }
+    /// The same as it was written.
+    #[inline]
+    fn comm_bytes(&self, field: usize) -> Option<CommBytes> {
+        self.comm(field).map(CommBytes::from)
+    }
     /// What `prev_state` of `sched_switch` means in this capture.
     fn switch_state(&self, field: usize) -> Option<SwitchState>;
 }
@@ -134,6 +139,47 @@ impl<'a> Field<'a> for Comm {
     }
     fn write(&self, out: &mut String) {
         quote(self.as_bytes(), out);
+    }
+}
+
+/// A task's name in an event of a kind that comes often, with what lies behind its NUL: most
+/// of these names are never looked at.
+#[derive(Clone, Copy, Default)]
+pub struct CommBytes(pub [u8; 16]);
+
+impl CommBytes {
+    /// The name.
+    #[must_use]
+    pub fn comm(&self) -> Comm {
+        Comm::of_task(&self.0)
+    }
+}
+
+impl From<Comm> for CommBytes {
+    fn from(comm: Comm) -> Self {
+        Self(comm.0)
+    }
+}
+
+impl PartialEq for CommBytes {
+    fn eq(&self, other: &Self) -> bool {
+        self.comm() == other.comm()
+    }
+}
+
+impl std::fmt::Debug for CommBytes {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.comm().fmt(f)
+    }
+}
+
+impl<'a> Field<'a> for CommBytes {
+    #[inline]
+    fn read(source: &impl Source<'a>, field: usize) -> Option<Self> {
+        source.comm_bytes(field)
+    }
+    fn write(&self, out: &mut String) {
+        self.comm().write(out);
     }
 }
 
@@ -443,7 +489,12 @@ mod tests {
             assert_eq!(name.as_bytes().len(), len);
         }
         // Behind a NUL, 1 borrows from nobody.
-        assert_eq!(Comm::of_task(b"a\0\x01\x01\0bcdefghijkl"), Comm::new(b"a"));
+        let behind = *b"a\0\x01\x01\0bcdefghijkl";
+        assert_eq!(Comm::of_task(&behind), Comm::new(b"a"));
+        // Nor is what lies there of a name that was kept as it was written.
+        assert_eq!(CommBytes(behind).comm(), Comm::new(b"a"));
+        assert_eq!(CommBytes(behind), CommBytes(*b"a\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0"));
+        assert_ne!(CommBytes(behind), CommBytes(*b"ab\0\0\0\0\0\0\0\0\0\0\0\0\0\0"));
     }
 
     #[test]

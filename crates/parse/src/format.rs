@@ -7,8 +7,8 @@ use nom::character::complete::{digit1, multispace0, space0};
 use nom::combinator::{map_res, opt};
 use nom::sequence::{delimited, preceded};
 
-use crate::cursor::{u32_at, u64_at, until_nul};
-use crate::fields::{Comm, Source, SwitchState};
+use crate::cursor::{u32_at, u64_at, until_nul, words_at};
+use crate::fields::{Comm, CommBytes, Source, SwitchState};
 use crate::print_fmt::StateTable;
 
 /// One event's `format` file (`trace_events.c`, `f_show`), as text.
@@ -106,21 +106,16 @@ impl Slot {
         if self.place != Place::Here || self.element != 8 || self.size < 48 {
             return None;
         }
-        let bytes: &[u8; 48] = raw.get(self.offset..)?.first_chunk()?;
-        let mut words = [0; 6];
-        for (word, bytes) in words.iter_mut().zip(bytes.as_chunks().0) {
-            *word = u64::from_le_bytes(*bytes);
-        }
-        Some(words)
+        words_at(raw, self.offset)
     }
 
     /// The name of a task, where the record holds it so.
     #[inline]
-    fn comm(&self, raw: &[u8]) -> Option<Comm> {
+    fn comm_bytes(&self, raw: &[u8]) -> Option<CommBytes> {
         if self.place != Place::Here || self.size != 16 {
             return None;
         }
-        raw.get(self.offset..)?.first_chunk().map(Comm::of_task)
+        raw.get(self.offset..)?.first_chunk().copied().map(CommBytes)
     }
 
     #[inline]
@@ -206,7 +201,12 @@ impl<'a> Source<'a> for BinaryFields<'a, '_> {
     #[inline]
     fn comm(&self, field: usize) -> Option<Comm> {
         let slot = self.slot(field)?;
-        slot.comm(self.raw).or_else(|| slot.text(self.raw).map(Comm::new))
+        let whole = slot.comm_bytes(self.raw).map(|bytes| bytes.comm());
+        whole.or_else(|| slot.text(self.raw).map(Comm::new))
+    }
+    #[inline]
+    fn comm_bytes(&self, field: usize) -> Option<CommBytes> {
+        self.slot(field)?.comm_bytes(self.raw).or_else(|| self.comm(field).map(CommBytes::from))
     }
     #[inline]
     fn switch_state(&self, field: usize) -> Option<SwitchState> {

@@ -61,7 +61,7 @@ pub use error::Error;
 pub use events::{Context, Event, Kind};
 pub use events_write::{write_event, write_events_header};
 pub use expand::{Limits, inflated_len, is_packed, plain_reader};
-pub use fields::{Addr, Args, BlockOp, Comm, Ip6, Rwbs, SwitchState, Text};
+pub use fields::{Addr, Args, BlockOp, Comm, CommBytes, Ip6, Rwbs, SwitchState, Text};
 pub use formats::Formats;
 pub use perf_data::{Redactor, Repeat, cut};
 pub use source::{Capture, Progress, ReadOptions};

@@ -60,14 +60,13 @@ const UNSEEN: CpuTotals =
     CpuTotals { cpu: Cpu::NONE, events: 0, first: Nanos::ZERO, last: Nanos::ZERO, lost: 0 };
 
 /// What decoding counted; sums that do not depend on the order of work.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Stats {
-    pub(crate) by_type: Vec<u64>,
+    by_type: Vec<u64>,
     /// By number; [`Cpu::NONE`] in those that were not seen.
-    pub(crate) cpus: Vec<CpuTotals>,
-    pub(crate) events: u64,
-    /// Time of the first and last event.
-    pub(crate) span: Option<(u64, u64)>,
+    cpus: Vec<CpuTotals>,
+    /// Of events that no CPU is told of, or one that no Linux has.
+    elsewhere: CpuTotals,
     /// By LOST_SAMPLES.
     pub(crate) lost_samples: u64,
     /// (problem, CPU, how many, time, file offset), in the order of time; taken out
@@ -78,12 +77,26 @@ pub(crate) struct Stats {
 }
 
 impl Stats {
+    /// Nothing counted, of so many types of events.
+    pub(crate) fn new(types: usize) -> Self {
+        Self {
+            by_type: vec![0; types],
+            cpus: Vec::new(),
+            elsewhere: UNSEEN,
+            lost_samples: 0,
+            problems: Vec::new(),
+            examples: Vec::new(),
+        }
+    }
+
     /// The totals of a CPU; `None` for a number that no Linux has.
-    #[inline]
-    pub(crate) fn cpu(&mut self, cpu: Cpu, time: u64) -> Option<&mut CpuTotals> {
+    fn cpu(&mut self, cpu: Cpu, time: u64) -> Option<&mut CpuTotals> {
         let index = cpu.0 as usize;
+        if index >= MAX_CPUS as usize {
+            return None;
+        }
         if index >= self.cpus.len() {
-            self.grow(index)?;
+            self.cpus.resize(index.saturating_add(1), UNSEEN);
         }
         let totals = self.cpus.get_mut(index)?;
         if totals.cpu != cpu {
@@ -92,31 +105,33 @@ impl Stats {
         Some(totals)
     }
 
-    #[cold]
-    fn grow(&mut self, index: usize) -> Option<()> {
-        if index >= MAX_CPUS as usize {
-            return None;
-        }
-        self.cpus.resize(index.saturating_add(1), UNSEEN);
-        Some(())
-    }
-
-    /// Counts an event.
+    /// Counts an event. Those of one CPU come in the order of time.
     #[inline]
     pub(crate) fn count(&mut self, cpu: Cpu, time: u64, event_type: Option<usize>) {
-        self.events = self.events.saturating_add(1);
-        let first = self.span.map_or(time, |(first, _)| first);
-        self.span = Some((first, time));
         if let Some(count) = event_type.and_then(|t| self.by_type.get_mut(t)) {
             *count = count.saturating_add(1);
         }
-        if let Some(totals) = self.cpu(cpu, time) {
-            if totals.events == 0 {
-                totals.first = Nanos(time);
+        match self.cpus.get_mut(cpu.0 as usize) {
+            Some(totals) if totals.events > 0 => {
+                totals.events = totals.events.saturating_add(1);
+                totals.last = Nanos(time);
             }
-            totals.events = totals.events.saturating_add(1);
-            totals.last = Nanos(time);
+            _ => self.count_other(cpu, time),
         }
+    }
+
+    /// Counts a CPU's first event, or one of none.
+    #[cold]
+    fn count_other(&mut self, cpu: Cpu, time: u64) {
+        let totals = match self.cpu(cpu, time) {
+            Some(totals) => totals,
+            None => &mut self.elsewhere,
+        };
+        if totals.events == 0 {
+            totals.first = Nanos(time);
+        }
+        totals.events = totals.events.saturating_add(1);
+        totals.last = Nanos(time);
     }
 
     /// Counts a line that cannot be read.
@@ -204,12 +219,10 @@ fn totals<'s, E>(
     let types = &info.event_types;
     let mut by_type = vec![0_u64; types.len()];
     let mut cpus: Vec<CpuTotals> = Vec::new();
-    let (mut events, mut lost_samples) = (0_u64, 0_u64);
-    let mut span: Option<(u64, u64)> = None;
+    let (mut whole, mut lost_samples) = (UNSEEN, 0_u64);
     for stats in all {
-        events = events.saturating_add(stats.events);
-        if let Some((first, last)) = stats.span {
-            span = Some(span.map_or((first, last), |(a, b)| (a.min(first), b.max(last))));
+        for part in stats.cpus.iter().chain([&stats.elsewhere]) {
+            whole = join(whole, *part);
         }
         lost_samples = lost_samples.saturating_add(stats.lost_samples);
         for (sum, n) in by_type.iter_mut().zip(&stats.by_type) {
@@ -236,10 +249,10 @@ fn totals<'s, E>(
         diagnostics.add(Problem::LostEvents, Cpu::NONE, lost_samples, None, None);
         lost = lost_samples;
     }
-    let span = span.map(|(first, last)| (Nanos(first), Nanos(last)));
+    let span = (whole.events > 0).then_some((whole.first, whole.last));
     Totals {
         records: walk.as_ref().map_or(0, Walk::records),
-        events,
+        events: whole.events,
         span,
         cpus,
         by_type,

@@ -1,5 +1,6 @@
 //! One tracepoint's format to a plan, decided once; binary payloads to events by it.
 
+use crate::cursor::{u64_at, words_at};
 use crate::events::{Context, Event, Kind, Row, SysEnter, SysExit, Syscall, row};
 use crate::fields::Args;
 use crate::format::{Format, Layout, Place, Slot};
@@ -22,6 +23,11 @@ pub(crate) struct Tracepoint {
 enum Action {
     /// By a row of the table.
     Row(&'static Row, Layout),
+    /// `raw_syscalls:sys_enter`, of which a capture may have a third: where the words of its
+    /// number and of its arguments begin.
+    RawEnter(usize, usize),
+    /// `raw_syscalls:sys_exit`: where the words of its number and of its result begin.
+    RawExit(usize, usize),
     /// `syscalls:sys_enter_X`: number, then the arguments in order.
     SysEnter(Slot, Vec<Slot>),
     /// `syscalls:sys_exit_X`: number and result.
@@ -80,6 +86,17 @@ impl Tracepoint {
         }
         match &self.action {
             Action::Row(row, layout) => (row.decode.binary)(payload, layout, &mut event.kind),
+            Action::RawEnter(id, args) => {
+                let args = Args(words_at(payload, *args)?);
+                let enter = SysEnter { id: u64_at(payload, *id)? as i64, args };
+                event.kind = Kind::Syscall(Syscall::SysEnter(enter));
+                Some(())
+            }
+            Action::RawExit(id, ret) => {
+                let (id, ret) = (u64_at(payload, *id)? as i64, u64_at(payload, *ret)? as i64);
+                event.kind = Kind::Syscall(Syscall::SysExit(SysExit { id, ret }));
+                Some(())
+            }
             Action::SysEnter(..) | Action::SysExit(..) | Action::Unknown => {
                 event.kind = self.syscall(payload)?;
                 Some(())
@@ -103,7 +120,9 @@ impl Tracepoint {
                 let (id, ret) = (nr.int(payload)? as i64, ret.int(payload)? as i64);
                 Syscall::SysExit(SysExit { id, ret })
             }
-            Action::Row(..) | Action::Unknown => return None,
+            Action::Row(..) | Action::RawEnter(..) | Action::RawExit(..) | Action::Unknown => {
+                return None;
+            }
         };
         Some(Kind::Syscall(syscall))
     }
@@ -112,6 +131,9 @@ impl Tracepoint {
 fn action(name: &str, format: &Format<'_>, around: Around<'_>) -> Action {
     if let Some(row) = row(name) {
         let mut layout = Layout::new(format, row.fields);
+        if let Some(raw) = raw_syscall(name, &layout) {
+            return raw;
+        }
         if format.slot("prev_state").is_some() {
             layout.states = Some(StateTable::new(format.print_fmt, around.os_release));
         }
@@ -133,4 +155,18 @@ fn action(name: &str, format: &Format<'_>, around: Around<'_>) -> Action {
         return Action::SysExit(nr, ret);
     }
     Action::Unknown
+}
+
+/// The short way for `raw_syscalls`, where their fields are words, as on machines of 64 bits.
+fn raw_syscall(name: &str, layout: &Layout) -> Option<Action> {
+    let word = |field: usize, size: usize| {
+        let slot = layout.slots.get(field).copied().flatten()?;
+        let words = slot.place == Place::Here && slot.element == 8 && slot.size >= size;
+        words.then_some(slot.offset)
+    };
+    match name {
+        "raw_syscalls:sys_enter" => Some(Action::RawEnter(word(0, 8)?, word(1, 48)?)),
+        "raw_syscalls:sys_exit" => Some(Action::RawExit(word(0, 8)?, word(1, 8)?)),
+        _ => None,
+    }
 }

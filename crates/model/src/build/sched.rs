@@ -1,7 +1,7 @@
 //! Switches, wakeups and the life of tasks.
 
 use agenttrace_parse::events::{Event, Sched, SchedSwitch};
-use agenttrace_parse::{Comm, Cpu, Nanos, Pid, Problem, SwitchState, Tid};
+use agenttrace_parse::{Comm, CommBytes, Cpu, Nanos, Pid, Problem, SwitchState, Tid};
 
 use super::Builder;
 use crate::balancing::{Balancing, BalancingKind};
@@ -61,11 +61,11 @@ impl Builder {
     }
 
     /// A name in a switch is the kernel's own; taken only where none was known.
-    fn name(&mut self, id: TaskId, time: Nanos, comm: Comm) {
+    fn name(&mut self, id: TaskId, time: Nanos, comm: CommBytes) {
         if self.live(id).named {
             return;
         }
-        let task = self.task(id);
+        let (task, comm) = (self.task(id), comm.comm());
         if task.names.is_empty() && !comm.is_empty() {
             task.rename(time, comm);
         }
@@ -389,7 +389,7 @@ impl Builder {
         self.task(id).execs.push((time, path));
     }
 
-    fn waking(&mut self, event: &Event<'_>, current: Option<TaskId>, tid: Tid, comm: Comm) {
+    fn waking(&mut self, event: &Event<'_>, current: Option<TaskId>, tid: Tid, comm: CommBytes) {
         let Some(id) = self.lookup(tid) else { return };
         let time = event.time;
         self.name(id, time, comm);

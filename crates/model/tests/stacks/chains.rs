@@ -194,10 +194,10 @@ fn what_samples_are_of() {
 #[test]
 fn a_switch_belongs_to_the_task_that_leaves() {
     let switch = SchedSwitch {
-        prev_comm: Comm::new(b"sh"),
+        prev_comm: Comm::new(b"sh").into(),
         prev_pid: Tid(9),
         prev_state: SwitchState::Dead,
-        next_comm: Comm::new(b"git"),
+        next_comm: Comm::new(b"git").into(),
         next_pid: Tid(8),
     };
     let kind = Some(Kind::Sched(Sched::SchedSwitch(switch)));

@@ -1,7 +1,7 @@
 //! Scheduler events: switches, wakeups and the life of a task.
 
 use super::tracepoints;
-use crate::fields::{Addr, Comm, SwitchState, Text};
+use crate::fields::{Addr, Comm, CommBytes, SwitchState, Text};
 use crate::units::{Cpu, Tid};
 
 /// The events that tell of a new task, which was not there before them.
@@ -44,13 +44,13 @@ tracepoints! {
             | "prev_comm={prev_comm:s} prev_pid={prev_pid} prev_prio={} prev_state={prev_state:state} next_comm={next_comm:s} next_pid={next_pid} next_prio="
         {
             /// Name of the task that leaves.
-            prev_comm: Comm = "prev_comm",
+            prev_comm: CommBytes = "prev_comm",
             /// The task that leaves.
             prev_pid: Tid = "prev_pid",
             /// Its state: runnable, or why it blocks.
             prev_state: SwitchState = "prev_state",
             /// Name of the task that comes.
-            next_comm: Comm = "next_comm",
+            next_comm: CommBytes = "next_comm",
             /// The task that comes.
             next_pid: Tid = "next_pid",
         }
@@ -60,7 +60,7 @@ tracepoints! {
             | "{comm:s}:{pid} [{}]{:s} CPU:{target_cpu}"
         {
             /// Name of the task woken.
-            comm: Comm = "comm",
+            comm: CommBytes = "comm",
             /// The task woken.
             pid: Tid = "pid",
             /// Its old CPU.
@@ -72,7 +72,7 @@ tracepoints! {
             | "{comm:s}:{pid} [{}]{:s} CPU:{target_cpu}"
         {
             /// Name of the task woken.
-            comm: Comm = "comm",
+            comm: CommBytes = "comm",
             /// The task woken.
             pid: Tid = "pid",
             /// The CPU on whose run queue it is.
@@ -84,7 +84,7 @@ tracepoints! {
             | "{comm:s}:{pid} [{}]{:s} CPU:{target_cpu}"
         {
             /// Name of the new task.
-            comm: Comm = "comm",
+            comm: CommBytes = "comm",
             /// The new task.
             pid: Tid = "pid",
             /// The CPU on whose run queue it is.

@@ -1,7 +1,7 @@
 //! One record to one event, by the plan of its attribute.
 
 use super::PerfData;
-use super::layout::Trailer;
+use super::layout::{Front, Trailer};
 use super::order::Entry;
 use super::plan::{Action, Plan};
 use super::record::{self, Raw, kind};
@@ -22,16 +22,6 @@ pub(super) enum Told {
     Broken,
     /// It is in the event.
     Kind,
-}
-
-/// What every sample tells.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Front {
-    /// Index of its attribute.
-    pub(super) attr: usize,
-    pub(super) cpu: Cpu,
-    /// Process and thread; all bits set where it does not tell.
-    task: u64,
 }
 
 impl Front {
@@ -55,21 +45,13 @@ impl<'a> PerfData<'a> {
     /// Appends the event of an entry; nothing, and counted, where there is none.
     #[inline]
     pub(super) fn decode(&self, entry: &Entry, stats: &mut Stats, events: &mut Vec<Event<'a>>) {
-        let Ok(raw) = record::at(self.data, entry.offset) else { return };
-        if raw.kind == kind::SAMPLE {
-            self.sample(&raw, entry, stats, events);
-        } else {
-            events.extend(self.sideband(&raw, entry, stats));
-        }
-    }
-
-    #[inline]
-    fn sample(&self, raw: &Raw<'a>, entry: &Entry, stats: &mut Stats, events: &mut Vec<Event<'a>>) {
-        let bytes = raw.bytes;
-        let Some(front) = self.front(bytes) else {
-            return self.problem(stats, Problem::UnknownSampleId, Cpu::NONE, 1, entry);
+        let rest = self.data.get(entry.offset..).unwrap_or(&[]);
+        let sample = match self.sample(rest) {
+            Some(front) => rest.get(..front.size.into()).map(|bytes| (bytes, front)),
+            None => self.other(entry, stats, events),
         };
-        let Some(plan) = self.plans.get(front.attr) else { return };
+        let Some((bytes, front)) = sample else { return };
+        let Some(plan) = self.plans.get(usize::from(front.attr)) else { return };
         stats.count(front.cpu, entry.time, plan.event_type);
         if matches!(plan.action, Action::Unknown) {
             return;
@@ -86,19 +68,46 @@ impl<'a> PerfData<'a> {
         }
     }
 
-    /// The attribute of a sample, its CPU and task. `None` where its id is unknown.
-    // Inlined in both passes: left alone, the compiler makes it a call.
-    #[inline(always)]
+    /// A record that does not begin as most samples do: a sample still, or one that is none,
+    /// whose event is appended.
+    #[inline(never)]
+    fn other(
+        &self,
+        entry: &Entry,
+        stats: &mut Stats,
+        events: &mut Vec<Event<'a>>,
+    ) -> Option<(&'a [u8], Front)> {
+        let raw = record::at(self.data, entry.offset).ok()?;
+        if raw.kind != kind::SAMPLE {
+            events.extend(self.sideband(&raw, entry, stats));
+            return None;
+        }
+        let front = self.front(raw.bytes);
+        if front.is_none() {
+            self.problem(stats, Problem::UnknownSampleId, Cpu::NONE, 1, entry);
+        }
+        Some((raw.bytes, front?))
+    }
+
+    /// What the sample tells that `data` begin with. `None` where it does not begin as most
+    /// do, or its id is unknown.
+    #[inline]
+    fn sample(&self, data: &[u8]) -> Option<Front> {
+        let found = self.words?.read(data)?;
+        Some(Front { attr: u16::try_from(self.ids.get(found.id)?).ok()?, ..found.front })
+    }
+
+    /// The same of any sample. `None` where its id is unknown.
     pub(super) fn front(&self, bytes: &[u8]) -> Option<Front> {
-        // The casts take words of two halves apart: `u32 cpu, res` and `u32 pid, tid`.
-        if let Some((id, task, cpu)) = self.front.and_then(|words| words.read(bytes)) {
-            return Some(Front { attr: self.ids.get(id)?, cpu: Cpu(cpu as u32), task });
+        if let Some(front) = self.sample(bytes) {
+            return Some(front);
         }
         let attr = self.attr_of(bytes)?;
         let layout = &self.head.attrs.get(attr)?.layout;
         let cpu = layout.cpu.and_then(|at| u32_at(bytes, at)).map_or(Cpu::NONE, Cpu);
         let task = layout.tid.and_then(|at| u64_at(bytes, at)).unwrap_or(u64::MAX);
-        Some(Front { attr, cpu, task })
+        let (attr, size) = (u16::try_from(attr).ok()?, u16::try_from(bytes.len()).ok()?);
+        Some(Front { task, cpu, attr, size })
     }
 
     /// Fills in what a sample tells, by the plan of its attribute.

@@ -1,6 +1,8 @@
 //! `sample_type` to the offsets of a sample's fields, computed once per attribute.
 
+use super::record::kind;
 use super::tail::Tail;
+use crate::units::Cpu;
 
 /// Bits of `enum perf_event_sample_format`.
 pub(super) mod bit {
@@ -65,13 +67,34 @@ pub(crate) struct SampleLayout {
     pub(crate) trailer: Trailer,
 }
 
-/// Where id, task and CPU of every sample lie, as numbers of words of 8 bytes from the
+/// Where id, task, time and CPU of every sample lie, as numbers of words of 8 bytes from the
 /// record's start, below 8. `perf record` asks so; one check is then enough for all.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct FrontWords {
     id: usize,
     tid: usize,
+    time: usize,
     cpu: usize,
+}
+
+/// What every sample tells.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Front {
+    /// Process in the low half, thread in the high one; all bits set where it does not tell.
+    pub(crate) task: u64,
+    pub(crate) cpu: Cpu,
+    /// Index of its attribute.
+    pub(crate) attr: u16,
+    /// Bytes of the whole record.
+    pub(crate) size: u16,
+}
+
+/// What [`FrontWords`] find in a sample.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Found {
+    pub(crate) time: u64,
+    pub(crate) id: u64,
+    pub(crate) front: Front,
 }
 
 impl FrontWords {
@@ -79,18 +102,29 @@ impl FrontWords {
     pub(crate) fn of<'l>(mut layouts: impl Iterator<Item = &'l SampleLayout>) -> Option<Self> {
         let word = |at: Option<usize>| at.map(|at| at / 8).filter(|word| *word < 8);
         let front = |layout: &SampleLayout| {
-            Some(Self { id: word(layout.id)?, tid: word(layout.tid)?, cpu: word(layout.cpu)? })
+            let (id, tid) = (word(layout.id)?, word(layout.tid)?);
+            Some(Self { id, tid, time: word(layout.time)?, cpu: word(layout.cpu)? })
         };
         let first = front(layouts.next()?)?;
         layouts.all(|layout| front(layout) == Some(first)).then_some(first)
     }
 
-    /// The words of id, task and CPU. `None` in a record of less than 8 words.
+    /// The sample that `data` begin with, its attribute not yet looked up. `None` for any
+    /// other record, for one that is cut off, and for a sample of less than 8 words.
     #[inline]
-    pub(crate) fn read(self, record: &[u8]) -> Option<(u64, u64, u64)> {
-        let (words, _) = record.first_chunk::<64>()?.as_chunks::<8>();
+    pub(crate) fn read(self, data: &[u8]) -> Option<Found> {
+        let (words, _) = data.first_chunk::<64>()?.as_chunks::<8>();
         let word = |at: usize| words.get(at & 7).map(|word| u64::from_le_bytes(*word));
-        Some((word(self.id)?, word(self.tid)?, word(self.cpu)?))
+        // `struct perf_event_header`: u32 type, u16 misc, u16 size; the casts take them
+        // apart, and `u32 cpu, res` below.
+        let header = word(0)?;
+        let size = (header >> 48) as u16;
+        if header as u32 != kind::SAMPLE || size < 64 || usize::from(size) > data.len() {
+            return None;
+        }
+        let cpu = Cpu(word(self.cpu)? as u32);
+        let front = Front { task: word(self.tid)?, cpu, attr: 0, size };
+        Some(Found { time: word(self.time)?, id: word(self.id)?, front })
     }
 }
 
@@ -171,15 +205,34 @@ mod tests {
         let layout = |sample_type| SampleLayout::new(&Asked { sample_type, ..Asked::default() });
         let (with_raw, without) = (layout(0x1_058f), layout(0x1_018f));
         let front = FrontWords::of([&with_raw, &without].into_iter()).unwrap();
-        assert_eq!(front, FrontWords { id: 1, tid: 3, cpu: 6 });
-        let record: Vec<u8> = (0..9_u64).flat_map(|n| (n * 10).to_le_bytes()).collect();
-        assert_eq!(front.read(&record), Some((10, 30, 60)));
-        assert_eq!(front.read(&record[..64]), Some((10, 30, 60)));
-        assert_eq!(front.read(&record[..63]), None);
+        assert_eq!(front, FrontWords { id: 1, tid: 3, time: 4, cpu: 6 });
         // Without ADDR the CPU lies elsewhere; without IDENTIFIER there is no id.
         assert_eq!(FrontWords::of([&with_raw, &layout(0x1_0587)].into_iter()), None);
         assert_eq!(FrontWords::of([&layout(0x58f)].into_iter()), None);
         assert_eq!(FrontWords::of([].into_iter()), None);
+    }
+
+    #[test]
+    fn the_front_is_read_of_whole_samples_alone() {
+        let front = FrontWords { id: 1, tid: 3, time: 4, cpu: 6 };
+        let record = |kind: u64, size: u64| -> Vec<u8> {
+            let words = (0..10_u64).map(|n| if n == 0 { kind | size << 48 } else { n * 10 });
+            words.flat_map(u64::to_le_bytes).collect()
+        };
+        for size in [64, 72, 80] {
+            let data = record(9, size);
+            let tells = Front { task: 30, cpu: Cpu(60), attr: 0, size: size as u16 };
+            let found = Found { time: 40, id: 10, front: tells };
+            assert_eq!(front.read(&data), Some(found), "{size}");
+        }
+        // Less than 8 words; cut off; another record.
+        assert_eq!(front.read(&record(9, 63)), None);
+        assert_eq!(front.read(&record(9, 64)[..63]), None);
+        assert_eq!(front.read(&record(9, 81)), None);
+        assert_eq!(
+            [10, 1 << 8 | 9, 1 << 31 | 9].map(|kind| front.read(&record(kind, 64))),
+            [None; 3]
+        );
     }
 
     #[test]

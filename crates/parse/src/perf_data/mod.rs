@@ -64,7 +64,7 @@ pub(crate) struct PerfData<'a> {
     ids: IdTable,
     attr_by: AttrBy,
     /// Where all samples begin alike.
-    front: Option<FrontWords>,
+    words: Option<FrontWords>,
 }
 
 /// What tells the attribute of a sample.
@@ -115,9 +115,9 @@ impl<'a> PerfData<'a> {
         let attr_by = AttrBy::of(&head.attrs)?;
         let data = made.map_or(head.data, |plain| &plain.data);
         let cut = unpacked.cut || made.is_some_and(|plain| plain.cut);
-        let front = FrontWords::of(head.attrs.iter().map(|attr| &attr.layout));
-        let front = front.filter(|_| matches!(attr_by, AttrBy::Id(_)));
-        let perf = Self { info, head, data, made, cut, plans, ids, attr_by, front };
+        let words = FrontWords::of(head.attrs.iter().map(|attr| &attr.layout));
+        let words = words.filter(|_| matches!(attr_by, AttrBy::Id(_)));
+        let perf = Self { info, head, data, made, cut, plans, ids, attr_by, words };
         if let Some(given) = &given {
             perf.formats_fit(given)?;
         }

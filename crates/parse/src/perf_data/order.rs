@@ -91,7 +91,7 @@ struct Queue {
     entries: Vec<Entry>,
     /// So many are handed on.
     taken: usize,
-    /// Time of the last one.
+    /// The greatest of their times, those handed on included.
     newest: u64,
     unsorted: bool,
     /// Time of the last record of this CPU, as the file has it.
@@ -100,18 +100,16 @@ struct Queue {
 
 impl Queue {
     /// Follows the times of a CPU's records. 1 where time went back.
-    #[inline]
     fn see(&mut self, time: u64) -> u64 {
         let back = time < self.last;
         self.last = time;
         back.into()
     }
 
-    #[inline]
-    fn push(&mut self, time: u64, offset: usize, record: u64) {
-        self.unsorted |= time < self.newest;
-        self.newest = time;
-        self.entries.push(Entry { time, offset, record });
+    fn push(&mut self, entry: Entry) {
+        self.unsorted |= entry.time < self.newest;
+        self.newest = self.newest.max(entry.time);
+        self.entries.push(entry);
     }
 
     fn rest(&self) -> &[Entry] {
@@ -133,7 +131,6 @@ impl Queue {
         {
             // Stable: equal times keep the order of the file.
             rest.sort_by_key(|entry| entry.time);
-            self.newest = rest.last().map_or(0, |entry| entry.time);
         }
     }
 }
@@ -226,8 +223,12 @@ impl<'p, 'a> Walk<'p, 'a> {
                 None => all,
             };
             let before = batch.len();
-            let run = queue.rest().iter().take(most.saturating_sub(before));
-            batch.extend(run.take_while(|entry| (entry.time, entry.record) <= limit));
+            for entry in queue.rest() {
+                if (entry.time, entry.record) > limit || batch.len() >= most {
+                    break;
+                }
+                batch.push(*entry);
+            }
             let taken = batch.len().saturating_sub(before);
             queue.taken = queue.taken.saturating_add(taken);
             self.pending = self.pending.saturating_sub(taken);
@@ -259,6 +260,15 @@ impl<'p, 'a> Walk<'p, 'a> {
             if position >= self.fetched {
                 self.fetched = fetch(data, position);
             }
+            // Nearly all are samples of which the front tells what is asked.
+            let rest = data.get(position..).unwrap_or(&[]);
+            if let Some(sample) = self.perf.words.and_then(|words| words.read(rest)) {
+                let (time, cpu) = (sample.time, Some(sample.front.cpu.0));
+                self.add(time, cpu, position, records, diagnostics);
+                position = position.saturating_add(sample.front.size.into());
+                records = records.saturating_add(1);
+                continue;
+            }
             let raw = match record::at(data, position) {
                 Ok(raw) => raw,
                 Err(stop) => {
@@ -267,13 +277,13 @@ impl<'p, 'a> Walk<'p, 'a> {
                     break u64::MAX;
                 }
             };
-            let number = records;
+            let (offset, record) = (position, records);
             position = raw.next();
             records = records.saturating_add(1);
             if raw.kind == kind::SAMPLE {
                 // Without: an unknown id, or a record without time; decoding says which.
                 let (time, cpu) = self.sample_time(&raw).unwrap_or((self.newest, None));
-                self.add(time, cpu, raw.offset, number, diagnostics);
+                self.add(time, cpu, offset, record, diagnostics);
             } else if raw.kind == kind::FINISHED_ROUND {
                 let settled = self.newest_before;
                 self.newest_before = self.newest;
@@ -282,7 +292,7 @@ impl<'p, 'a> Walk<'p, 'a> {
                 }
             } else if self.pass.wants(raw.kind) {
                 let (time, cpu) = self.sideband_time(&raw);
-                self.add(time, cpu, raw.offset, number, diagnostics);
+                self.add(time, cpu, offset, record, diagnostics);
             } else if self.pass == Pass::Events && raw.kind < kind::USER {
                 self.unknown_records = self.unknown_records.saturating_add(1);
             }
@@ -315,7 +325,6 @@ impl<'p, 'a> Walk<'p, 'a> {
         self.finished = true;
     }
 
-    #[inline]
     fn sample_time(&self, raw: &Raw<'_>) -> Option<(u64, Option<u32>)> {
         let (time, cpu) = match self.uniform {
             Some(places) => places,
@@ -338,6 +347,8 @@ impl<'p, 'a> Walk<'p, 'a> {
         (time, cpu)
     }
 
+    // Field by field: an entry that is passed goes through the stack, and loading it from
+    // there waits for its fields.
     #[inline]
     fn add(
         &mut self,
@@ -349,26 +360,20 @@ impl<'p, 'a> Walk<'p, 'a> {
     ) {
         let queue = cpu.and_then(|cpu| self.queues.get_mut((cpu as usize).saturating_add(1)));
         match queue {
-            Some(queue) if time > 0 && time >= self.delivered => {
+            Some(queue) if time > 0 && time >= self.delivered && time >= queue.newest => {
                 self.newest = self.newest.max(time);
-                self.inversions = self.inversions.saturating_add(queue.see(time));
-                queue.push(time, offset, record);
+                (queue.newest, queue.last) = (time, time);
+                queue.entries.push(Entry { time, offset, record });
                 self.pending = self.pending.saturating_add(1);
             }
-            _ => self.add_other(time, cpu, offset, record, diagnostics),
+            _ => self.add_other(cpu, Entry { time, offset, record }, diagnostics),
         }
     }
 
-    /// Adds an entry of a new CPU or of none, without a time, or too late.
+    /// Adds an entry of a new CPU or of none, without a time, too late, or not in order.
     #[cold]
-    fn add_other(
-        &mut self,
-        mut time: u64,
-        cpu: Option<u32>,
-        offset: usize,
-        record: u64,
-        diagnostics: &mut Diagnostics,
-    ) {
+    fn add_other(&mut self, cpu: Option<u32>, mut entry: Entry, diagnostics: &mut Diagnostics) {
+        let Entry { time, .. } = entry;
         // More CPUs than Linux supports: a broken record.
         let known = cpu.filter(|cpu| *cpu < MAX_CPUS && time > 0);
         let index = known.map_or(0, |cpu| (cpu as usize).saturating_add(1));
@@ -379,20 +384,20 @@ impl<'p, 'a> Walk<'p, 'a> {
         if time == 0 {
             // Made up by perf itself. Late ones (totals of lost samples, synthesis at
             // the end) cannot come first any more, and are no disorder either.
-            time = self.delivered;
+            entry.time = self.delivered;
         } else {
             self.newest = self.newest.max(time);
             if known.is_some() {
                 self.inversions = self.inversions.saturating_add(queue.see(time));
             }
             if time < self.delivered {
-                let at = Some(self.perf.offset(offset));
+                let at = Some(self.perf.offset(entry.offset));
                 let cpu = cpu.map_or(Cpu::NONE, Cpu);
                 diagnostics.add(Problem::OutOfOrder, cpu, 1, Some(Nanos(time)), at);
-                time = self.delivered;
+                entry.time = self.delivered;
             }
         }
-        queue.push(time, offset, record);
+        queue.push(entry);
         self.pending = self.pending.saturating_add(1);
     }
 }

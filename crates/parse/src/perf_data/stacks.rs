@@ -88,7 +88,7 @@ impl<'a> Stacks<'_, 'a> {
             self.0.problem(stats, Problem::UnknownSampleId, Cpu::NONE, 1, entry);
             return None;
         };
-        let plan = self.0.plans.get(front.attr)?;
+        let plan = self.0.plans.get(usize::from(front.attr))?;
         let event_type = plan.event_type?;
         let mut event = front.blank(entry);
         let parts = plan.layout.tail.parts(bytes, crate::cursor::Endian::Little);

@@ -38,6 +38,8 @@ pub(crate) const BRANCH: usize = 24;
 pub(crate) struct Tail {
     /// Where they begin.
     from: usize,
+    /// The same, where RAW is the first of them, as in most captures.
+    raw_first: Option<usize>,
     read: Option<u64>,
     callchain: bool,
     raw: bool,
@@ -104,6 +106,7 @@ impl Tail {
         let behind = [bit::PHYS_ADDR, bit::CGROUP, bit::DATA_PAGE_SIZE, bit::CODE_PAGE_SIZE];
         Self {
             from,
+            raw_first: (has(bit::RAW) && !has(bit::READ) && !has(bit::CALLCHAIN)).then_some(from),
             read: has(bit::READ).then_some(asked.read_format),
             callchain: has(bit::CALLCHAIN),
             raw: has(bit::RAW),
@@ -136,6 +139,16 @@ impl Tail {
     /// every event takes.
     #[inline]
     pub(crate) fn raw_range(&self, record: &[u8]) -> Option<(usize, usize)> {
+        let at = match self.raw_first {
+            Some(at) => at,
+            None => self.raw_at(record)?,
+        };
+        let len = u32_at(record, at)? as usize;
+        Some((at.checked_add(4)?, len))
+    }
+
+    /// Where the length of RAW lies.
+    fn raw_at(&self, record: &[u8]) -> Option<usize> {
         if !self.raw {
             return None;
         }
@@ -147,8 +160,7 @@ impl Tail {
             let frames = usize::try_from(u64_at(record, at)?).ok()?;
             at = at.checked_add(8)?.checked_add(frames.checked_mul(8)?)?;
         }
-        let len = u32_at(record, at)? as usize;
-        Some((at.checked_add(4)?, len))
+        Some(at)
     }
 
     /// Where all fields lie, in a record of either order of bytes. A part that is there
