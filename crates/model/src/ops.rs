@@ -60,9 +60,6 @@ struct Packed {
 /// Operations that are calibrated at a time, where a file holds them: 2 MB.
 const AT_ONCE: usize = 1 << 16;
 
-/// Of these so many are looked at before the first is changed: 8 KB.
-const AHEAD: usize = 1 << 8;
-
 /// `len` of an operation that is open.
 const OPEN: u32 = u32::MAX;
 
@@ -401,12 +398,8 @@ impl Ops {
         let mut from = 0;
         while from < self.len() {
             let to = self.packed.hold(from, AT_ONCE)?.min(self.len());
-            while from < to {
-                let next = from.saturating_add(AHEAD).min(to);
-                self.packed.touch(from..next);
-                (from..next).for_each(|index| self.calibrate_one(index, costs));
-                from = next;
-            }
+            (from..to).for_each(|index| self.calibrate_one(index, costs));
+            from = to;
         }
         self.packed.close()
     }

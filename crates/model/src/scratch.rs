@@ -10,7 +10,6 @@
 
 use std::fmt;
 use std::io;
-use std::ops::Range;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
@@ -279,15 +278,6 @@ impl<T: Pod> Rows<T> {
         self.memory.get_mut(index.checked_sub(self.first)?)
     }
 
-    /// Looks at these rows, where they are in memory: side by side they come into the cache
-    /// sooner than one by one.
-    pub(crate) fn touch(&self, rows: Range<usize>) {
-        let place = |index: usize| index.saturating_sub(self.first);
-        let rows = self.memory.get(place(rows.start)..place(rows.end)).unwrap_or_default();
-        let lines = bytemuck::cast_slice::<T, u8>(rows).iter().step_by(LINE);
-        std::hint::black_box(lines.fold(0, |all, byte| all | byte));
-    }
-
     /// Puts another in the place of one, if there is one.
     #[inline]
     pub(crate) fn replace(&mut self, index: usize, row: T) {
@@ -359,9 +349,6 @@ impl<T: Pod> Rows<T> {
 
 /// So many of the last rows stay in memory: what is open or changes is among them, nearly always.
 const KEPT: usize = 16;
-
-/// Bytes of a cache line.
-const LINE: usize = 64;
 
 /// Rows in memory have room for so many at first.
 const FIRST_ROOM: usize = 16;
