@@ -158,6 +158,8 @@ struct Gathered {
     migrations: u64,
     cross_node: u64,
     spawns: Spawns,
+    /// The task that was looked at last, and the operation that followed.
+    last: Option<(TaskId, usize)>,
     /// Of the stretch at hand: calls that start or end a process.
     spawning: Vec<(Nanos, Nanos)>,
     tlb: TlbFlushes,
@@ -355,13 +357,29 @@ impl Gathered {
         self.spawning = phases;
     }
 
+    /// Which operation is the first that begins in a stretch. Those of one task come in time order.
+    fn first(&self, task: &Task, stretch: Stretch) -> usize {
+        let ops = task.ops.settled();
+        let before = |number: usize| ops.start(number) < stretch.from;
+        match self.last {
+            Some((last, number))
+                if last == stretch.task && number.checked_sub(1).is_none_or(before) =>
+            {
+                first_not(number, ops.len(), before)
+            }
+            _ => task.ops.before(stretch.from),
+        }
+    }
+
     /// What operations, states and requests of a stretch tell.
     fn stretch(&mut self, index: &Index<'_>, task: &Task, stretch: Stretch) {
         let ops = task.ops.settled();
-        for number in task.ops.before(stretch.from)..ops.len() {
-            let Some(op) = ops.get(number).filter(|op| op.start < stretch.to) else { break };
+        let mut number = self.first(task, stretch);
+        while let Some(op) = ops.get(number).filter(|op| op.start < stretch.to) {
             self.op(index.model, (stretch.task, task), number, op);
+            number += 1;
         }
+        self.last = Some((stretch.task, number));
         self.fsyncs.extend(index.uring_syncs(stretch));
         self.states(index.model, task, stretch);
         self.requests(index, stretch.task, stretch);

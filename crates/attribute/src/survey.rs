@@ -1,5 +1,6 @@
 //! All operations of a capture, looked through once: what metadata calls usually take, who changes names, who may watch files.
 
+use std::mem;
 use std::ops::Range;
 
 use agenttrace_model::parse::Nanos;
@@ -30,11 +31,45 @@ struct Piece {
 /// So many operations are one piece.
 const PIECE: usize = 1 << 15;
 
+/// How long calls took, in 4 bytes each: there are millions of them.
+#[derive(Default)]
+struct Times {
+    short: Vec<u32>,
+    /// Those that do not fit.
+    long: Vec<Nanos>,
+}
+
+impl Times {
+    #[inline]
+    fn push(&mut self, ns: Nanos) {
+        match u32::try_from(ns.0) {
+            Ok(ns) => self.short.push(ns),
+            Err(_) => self.long.push(ns),
+        }
+    }
+
+    /// The middle one of all, the lower of two; `None` where there are none.
+    fn median(parts: impl Iterator<Item = Self>) -> Option<Nanos> {
+        let parts: Vec<Self> = parts.collect();
+        let mut short = Vec::with_capacity(parts.iter().map(|part| part.short.len()).sum());
+        let mut long = Vec::new();
+        for mut part in parts {
+            short.append(&mut part.short);
+            long.append(&mut part.long);
+        }
+        let middle = (short.len() + long.len()).checked_sub(1)? / 2;
+        match middle.checked_sub(short.len()) {
+            None => Some(Nanos(u64::from(*short.select_nth_unstable(middle).1))),
+            Some(middle) => Some(*long.select_nth_unstable(middle).1),
+        }
+    }
+}
+
 /// What some pieces tell.
 #[derive(Default)]
 struct Found {
     /// Of each metadata call, how long those took that read nothing.
-    times: Vec<Vec<Nanos>>,
+    times: Vec<Times>,
     changes: Vec<(Nanos, TaskId)>,
     watchers: Vec<TaskId>,
 }
@@ -44,14 +79,14 @@ impl Survey {
     pub(crate) fn new(model: &Model) -> Self {
         let look = Look::new(model);
         let found = pieces(model).iter().fold(Found::default(), |found, p| look.piece(found, p));
-        look.finish(found)
+        look.finish(vec![found])
     }
 
     /// On all threads.
     pub(crate) fn parallel(model: &Model) -> Self {
         let look = Look::new(model);
-        let parts = pieces(model).into_par_iter().fold(Found::default, |f, p| look.piece(f, &p));
-        let found = parts.reduce(Found::default, Found::and);
+        let pieces = pieces(model).into_par_iter();
+        let found = pieces.fold(Found::default, |found, p| look.piece(found, &p)).collect();
         look.finish(found)
     }
 
@@ -66,21 +101,6 @@ fn pieces(model: &Model) -> Vec<Piece> {
         (0..ops).step_by(PIECE).map(move |from| Piece { task, ops: from..ops.min(from + PIECE) })
     };
     model.task_ids().map(|(id, task)| (id, task.ops.len())).flat_map(of).collect()
-}
-
-impl Found {
-    fn and(mut self, more: Self) -> Self {
-        if self.times.is_empty() {
-            self.times = more.times;
-        } else {
-            for (times, more) in self.times.iter_mut().zip(more.times) {
-                times.extend(more);
-            }
-        }
-        self.changes.extend(more.changes);
-        self.watchers.extend(more.watchers);
-        self
-    }
 }
 
 /// What is looked for.
@@ -113,7 +133,7 @@ impl<'m> Look<'m> {
     }
 
     fn piece(&self, mut found: Found, piece: &Piece) -> Found {
-        found.times.resize_with(self.metadata.len(), Vec::new);
+        found.times.resize_with(self.metadata.len(), Times::default);
         let Some(task) = self.model.tasks.get(piece.task.0 as usize) else { return found };
         let ops = task.ops.settled();
         for op in piece.ops.clone().filter_map(|index| ops.get(index)) {
@@ -144,17 +164,24 @@ impl<'m> Look<'m> {
         }
     }
 
-    fn finish(self, mut found: Found) -> Survey {
+    fn finish(self, mut found: Vec<Found>) -> Survey {
         let Self { model, mut metadata, .. } = self;
-        metadata.set_medians(found.times);
-        found.changes.sort_unstable();
+        metadata.set_medians(|place| {
+            let times = found.iter_mut().filter_map(|found| found.times.get_mut(place));
+            Times::median(times.map(mem::take))
+        });
+        let mut changes = Vec::new();
         let mut watches = vec![false; model.tasks.len()];
-        for task in found.watchers {
-            if let Some(slot) = watches.get_mut(task.0 as usize) {
-                *slot = true;
+        for mut found in found {
+            changes.append(&mut found.changes);
+            for task in found.watchers {
+                if let Some(slot) = watches.get_mut(task.0 as usize) {
+                    *slot = true;
+                }
             }
         }
-        Survey { metadata, changes: found.changes, watches }
+        changes.sort_unstable();
+        Survey { metadata, changes, watches }
     }
 }
 
@@ -224,14 +251,37 @@ mod tests {
     }
 
     #[test]
+    fn the_median_of_parts_is_the_lower_middle_of_all() {
+        const MAX: u64 = u32::MAX as u64;
+        let part = |list: &[u64]| {
+            let mut times = Times::default();
+            list.iter().for_each(|ns| times.push(Nanos(*ns)));
+            times
+        };
+        let median = |parts: &[&[u64]]| Times::median(parts.iter().map(|list| part(list)));
+        assert_eq!(median(&[]), None);
+        assert_eq!(median(&[&[], &[]]), None);
+        assert_eq!(median(&[&[9, 2], &[4]]), Some(Nanos(4)));
+        assert_eq!(median(&[&[9], &[2, 4, 7]]), Some(Nanos(4)));
+        // What takes more than 4 bytes is longer than all that does not.
+        let long = [MAX + 3, MAX + 1, MAX + 2];
+        assert_eq!(median(&[&[MAX], &long]), Some(Nanos(MAX + 1)));
+        assert_eq!(median(&[&[5, MAX], &long]), Some(Nanos(MAX + 1)));
+        assert_eq!(median(&[&long, &[5, MAX, 6]]), Some(Nanos(MAX)));
+        assert_eq!(median(&[&long]), Some(Nanos(MAX + 2)));
+        let parts = part(&long);
+        assert_eq!((parts.short.len(), parts.long.len()), (0, 3));
+    }
+
+    #[test]
     fn changes_of_names_come_in_time_order() {
         let model = model();
         let look = Look::new(&model);
         let look = Look { changing: look.changing(), ..look };
         let id = task(&model, 100);
         let ops = |ops| Piece { task: id, ops };
-        let found =
-            look.piece(Found::default(), &ops(6..20)).and(look.piece(Found::default(), &ops(0..6)));
+        let parts = [ops(6..20), ops(0..6)];
+        let found = parts.iter().map(|part| look.piece(Found::default(), part)).collect();
         let survey = look.finish(found);
         assert_eq!(survey.changes, [(Nanos(1_000_000), id), (Nanos(1_050_000), id)]);
         assert_eq!(survey.metadata.median(4), Some(Nanos(4000)));

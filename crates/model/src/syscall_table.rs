@@ -47,7 +47,6 @@ pub enum SyscallClass {
 #[derive(Clone, Debug)]
 struct Entry {
     name: Cow<'static, str>,
-    class: SyscallClass,
     loader: bool,
 }
 
@@ -55,6 +54,8 @@ struct Entry {
 #[derive(Clone, Debug)]
 pub struct SyscallTable {
     entries: Vec<Entry>,
+    /// Of each its class: asked for each call, in few bytes.
+    classes: Vec<SyscallClass>,
 }
 
 impl SyscallTable {
@@ -62,7 +63,7 @@ impl SyscallTable {
     /// known) or `aarch64`.
     #[must_use]
     pub fn new(arch: Option<&str>) -> Self {
-        let entries = (0..512)
+        let (entries, classes) = (0..512)
             .map(|nr| {
                 let name = if arch == Some("aarch64") {
                     syscalls::aarch64::Sysno::new(nr).map(|s| s.name())
@@ -70,20 +71,18 @@ impl SyscallTable {
                     syscalls::x86_64::Sysno::new(nr).map(|s| s.name())
                 };
                 match name {
-                    Some(name) => Entry {
-                        class: classify(name),
-                        loader: LOADER_CALLS.contains(&name),
-                        name: name.into(),
-                    },
-                    None => Entry {
-                        name: format!("sys_{nr}").into(),
-                        class: SyscallClass::Other,
-                        loader: false,
-                    },
+                    Some(name) => {
+                        let loader = LOADER_CALLS.contains(&name);
+                        (Entry { loader, name: name.into() }, classify(name))
+                    }
+                    None => {
+                        let name = format!("sys_{nr}").into();
+                        (Entry { name, loader: false }, SyscallClass::Other)
+                    }
                 }
             })
-            .collect();
-        Self { entries }
+            .unzip();
+        Self { entries, classes }
     }
 
     fn entry(&self, nr: i32) -> Option<&Entry> {
@@ -100,7 +99,8 @@ impl SyscallTable {
     #[must_use]
     #[inline]
     pub fn class(&self, nr: i32) -> SyscallClass {
-        self.entry(nr).map_or(SyscallClass::Other, |e| e.class)
+        let class = usize::try_from(nr).ok().and_then(|nr| self.classes.get(nr));
+        class.copied().unwrap_or(SyscallClass::Other)
     }
 
     /// Whether a call makes a process, or puts a new program into one. A clone of a thread

@@ -16,6 +16,7 @@ use agenttrace_model::{Model, OpKind, State, Task, TaskId, first_not};
 
 use super::{Lock, Wait, futex};
 use crate::cpu_lines::LineCursor;
+use crate::cursor::TaskCursor;
 use crate::inclusive::Index;
 
 /// Holders of holders are followed this deep.
@@ -206,11 +207,13 @@ fn own_waits(
     to: Nanos,
 ) -> Vec<(Nanos, Nanos, TaskId)> {
     let mut found = Vec::new();
+    let mut cursor = TaskCursor::new(task);
     for (index, start, end, span) in task.spans(from, to) {
         if !matches!(span.state, State::Blocked(_)) {
             continue;
         }
-        let waits = task.op_chain(task.op_at(span.start)).any(|(_, op)| {
+        cursor.seek(span.start);
+        let waits = task.op_chain(cursor.inside()).any(|(_, op)| {
             if let OpKind::Lock { addr, kind } = op.kind {
                 return lock.same(Lock::Kernel(addr, kind));
             }
