@@ -138,13 +138,6 @@ impl Claimer<'_> {
             return;
         }
         let step = self.windows.claim_at(waker, time);
-        // At the wakeup's instant it is runnable; just before, it waited.
-        let before = Nanos(time.0.saturating_sub(1));
-        let begun = self.begun(wakee, before);
-        let asleep = self.model.task(wakee).op_among(begun, before);
-        if !birth && self.passes_a_lock(waker, wakee, asleep) {
-            return;
-        }
         if birth {
             if let Some(step) = step {
                 let until = self.model.task(wakee).death().unwrap_or(Nanos::MAX);
@@ -152,6 +145,7 @@ impl Claimer<'_> {
             }
             return;
         }
+        // What a wakeup passes on takes longest to find out, and most change nothing anyway.
         match step {
             Some(step) => {
                 if self.roots.contains(&wakee) {
@@ -165,7 +159,11 @@ impl Claimer<'_> {
                         held != step && self.forked.get(wakee.0 as usize).copied().unwrap_or(false)
                     }
                 };
-                if takes {
+                if !takes {
+                    return;
+                }
+                let (begun, asleep) = self.asleep(wakee, time);
+                if !self.passes_a_lock(waker, wakee, asleep) {
                     let until = self.own_wait_again(wakee, time, begun, asleep);
                     self.add(wakee, Claim { from: time, to: until, step, inferred: false }, false);
                 }
@@ -175,10 +173,21 @@ impl Claimer<'_> {
                     return;
                 }
                 if let Some(step) = self.windows.claim_at(wakee, time) {
-                    self.infer(waker, time, step);
+                    let (_, asleep) = self.asleep(wakee, time);
+                    if !self.passes_a_lock(waker, wakee, asleep) {
+                        self.infer(waker, time, step);
+                    }
                 }
             }
         }
+    }
+
+    /// How many operations of a task begin before its wakeup, and which of them it sleeps in: at
+    /// the wakeup's instant it is runnable.
+    fn asleep(&mut self, id: TaskId, woken: Nanos) -> (usize, Option<usize>) {
+        let before = Nanos(woken.0.saturating_sub(1));
+        let begun = self.begun(id, before);
+        (begun, self.model.task(id).op_among(begun, before))
     }
 
     /// How many operations of a task begin by a time, which is mostly soon after the last one.

@@ -123,19 +123,8 @@ fn lost(model: &Model, step: &Step) -> bool {
 fn anybody_ran<'m>(model: &'m Model, step: &Step, families: &mut Families<'m>) -> Option<bool> {
     let (from, to) = reach(step);
     let root = model.task(step.root);
-    let runs = |task: &Task| {
-        // Most of a family are dead by then, or sleep until the end: their last state tells.
-        let last = task.states.last().filter(|last| last.start <= from);
-        match last {
-            Some(last) if last.state != State::Running => {}
-            _ if task.spans(from, to).any(|(_, _, _, s)| s.state == State::Running) => return true,
-            _ => {}
-        }
-        let last = task.ops.len().checked_sub(1).and_then(|last| task.ops.get(last));
-        last.is_some_and(|op| op.start > from)
-            && task.ops.get(task.ops.up_to(from)).is_some_and(|op| op.start < to)
-    };
-    if runs(root) {
+    let family = families.entry((step.root, step.pid)).or_insert_with(|| Family::new(root));
+    if family.root.runs(from, to) {
         return Some(true);
     }
     let unknown = |task: &Task| {
@@ -145,27 +134,70 @@ fn anybody_ran<'m>(model: &'m Model, step: &Step, families: &mut Families<'m>) -
     if !dead && root.birth.is_none_or(|birth| birth < to) && unknown(root) {
         return None;
     }
-    let family = families.entry((step.root, step.pid)).or_insert_with(|| family(model, step));
-    let running = family.iter().position(|task| runs(task));
+    let members = family.members.get_or_insert_with(|| members(model, step));
+    let running = members.iter_mut().position(|member| member.runs(from, to));
     if let Some(running) = running {
         // Steps come in time order: the next one is likely to be its as well.
-        family.swap(0, running);
+        members.swap(0, running);
     }
     Some(running.is_some())
 }
 
 /// By root and process of a step: the tasks that may work for it.
-type Families<'m> = BTreeMap<(TaskId, Option<Pid>), Vec<&'m Task>>;
+type Families<'m> = BTreeMap<(TaskId, Option<Pid>), Family<'m>>;
+
+struct Family<'m> {
+    root: Member<'m>,
+    /// Looked up when they are first needed.
+    members: Option<Vec<Member<'m>>>,
+}
+
+impl<'m> Family<'m> {
+    fn new(root: &'m Task) -> Self {
+        Self { root: Member::new(root), members: None }
+    }
+}
+
+/// A task that may work for a step.
+struct Member<'m> {
+    task: &'m Task,
+    /// How many of its operations begin by the last time that was asked for.
+    begun: usize,
+}
+
+impl<'m> Member<'m> {
+    fn new(task: &'m Task) -> Self {
+        Self { task, begun: 0 }
+    }
+
+    /// Whether it runs, or an operation of it begins, within `[from, to)`.
+    fn runs(&mut self, from: Nanos, to: Nanos) -> bool {
+        let task = self.task;
+        // Most of a family are dead by then, or sleep until the end: their last state tells.
+        let last = task.states.last().filter(|last| last.start <= from);
+        match last {
+            Some(last) if last.state != State::Running => {}
+            _ if task.spans(from, to).any(|(_, _, _, s)| s.state == State::Running) => return true,
+            _ => {}
+        }
+        let last = task.ops.len().checked_sub(1).and_then(|last| task.ops.start(last));
+        if last.is_none_or(|start| start <= from) {
+            return false;
+        }
+        self.begun = task.ops.up_to_from(self.begun, from);
+        task.ops.start(self.begun).is_some_and(|start| start < to)
+    }
+}
 
 /// The tasks of a step's process, and those below its root.
-fn family<'m>(model: &'m Model, step: &Step) -> Vec<&'m Task> {
+fn members<'m>(model: &'m Model, step: &Step) -> Vec<Member<'m>> {
     let pids: BTreeSet<Pid> = step.pid.into_iter().chain([model.task(step.root).pid]).collect();
     let below = |task: &Task| {
         std::iter::successors(task.parent, |parent| model.task(*parent).parent)
             .take(DEEPEST)
             .any(|parent| parent == step.root)
     };
-    model.tasks.iter().filter(|t| pids.contains(&t.pid) || below(t)).collect()
+    model.tasks.iter().filter(|t| pids.contains(&t.pid) || below(t)).map(Member::new).collect()
 }
 
 /// The window, with the error of its edges.
@@ -235,4 +267,42 @@ fn waits(model: &Model, step: &Step, nr: i32) -> bool {
     [step.start, step.end].into_iter().all(|time| {
         root.states.get(root.span_at(time)).is_some_and(|s| matches!(s.state, State::Blocked(_)))
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use agenttrace_parse::{Cpu, SwitchState, Tid};
+
+    use super::*;
+    use crate::op::{Op, OpKind};
+    use crate::task::{Span, UnknownReason};
+
+    fn task(states: &[(u64, State)]) -> Task {
+        let mut task = Task::new(Tid(7));
+        for (start, state) in states {
+            let (start, state, cpu) = (Nanos(*start), *state, Cpu(0));
+            task.states.push(Span { start, state, cpu, wake: None, inferred: false });
+        }
+        for start in [110, 150, 250] {
+            task.ops.push(&Op::new(Nanos(start), None, OpKind::Exit));
+        }
+        task
+    }
+
+    fn runs<const N: usize>(task: &Task, windows: [(u64, u64); N]) -> [bool; N] {
+        let mut member = Member::new(task);
+        windows.map(|(from, to)| member.runs(Nanos(from), Nanos(to)))
+    }
+
+    #[test]
+    fn a_task_runs_by_its_states_or_where_an_operation_begins() {
+        let asleep = State::Blocked(SwitchState::Interruptible);
+        let known = task(&[(0, asleep), (100, State::Running), (200, asleep)]);
+        let windows = [(0, 50), (0, 101), (199, 300), (200, 250), (200, 251), (250, 300), (0, 111)];
+        assert_eq!(runs(&known, windows), [false, true, true, false, true, false, true]);
+        // Without switches the operations alone tell, whatever order they are asked in.
+        let unknown = task(&[(0, State::Unknown(UnknownReason::BeforeFirstEvent))]);
+        let windows = [(120, 150), (120, 151), (200, 260), (250, 260), (111, 150), (100, 111)];
+        assert_eq!(runs(&unknown, windows), [false, true, true, false, false, true]);
+    }
 }

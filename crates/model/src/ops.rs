@@ -21,6 +21,7 @@ use crate::lock::LockKind;
 use crate::op::{Costs, FaultOp, FdKind, Op, OpKind, SyscallOp};
 use crate::scratch::{Rows, Spill};
 use crate::search::first_not;
+use crate::task::page;
 
 /// The operations of a task, in the order of their start.
 #[derive(Clone, Debug, Default)]
@@ -225,8 +226,21 @@ impl Ops {
         }
     }
 
+    /// Whether it is a fault of the page of an address. Looks at one field after the other: they
+    /// have just been written so, and a look at all at once would wait for that.
+    #[inline]
+    pub(crate) fn is_of_page(&self, index: usize, address: Addr) -> bool {
+        match self.packed.near(index).filter(|packed| packed.word & KIND == FAULT) {
+            Some(packed) => packed.is_of_page(address),
+            None => self.is_far(
+                index,
+                |kind| matches!(kind, OpKind::Fault(fault) if page(fault.address) == page(address)),
+            ),
+        }
+    }
+
     #[cold]
-    fn is_far(&self, index: usize, wanted: fn(&OpKind) -> bool) -> bool {
+    fn is_far(&self, index: usize, wanted: impl Fn(&OpKind) -> bool) -> bool {
         self.get(index).is_some_and(|op| wanted(&op.kind))
     }
 
@@ -381,19 +395,22 @@ impl Ops {
         let mut from = 0;
         while from < self.len() {
             let to = self.packed.hold(from, AT_ONCE)?.min(self.len());
-            for index in from..to {
-                let Some(packed) = self.packed.in_memory(index) else { continue };
-                let outermost = packed.is_outermost();
-                if !packed.settle(costs) {
-                    self.edit(index, |op| op.settle(costs));
-                }
-                if !outermost {
-                    self.end_within(index);
-                }
-            }
+            (from..to).for_each(|index| self.calibrate_one(index, costs));
             from = to;
         }
         self.packed.close()
+    }
+
+    #[inline]
+    fn calibrate_one(&mut self, index: usize, costs: &Costs) {
+        let Some(packed) = self.packed.in_memory(index) else { return };
+        let outermost = packed.is_outermost();
+        if !packed.settle(costs) {
+            self.edit(index, |op| op.settle(costs));
+        }
+        if !outermost {
+            self.end_within(index);
+        }
     }
 
     /// A nested operation that was closed late, or whose cost was added, never outlives what is
@@ -568,6 +585,15 @@ impl Packed {
     fn parent(self, index: usize) -> Option<usize> {
         let back = (self.place & 0xffff) as usize;
         if back == 0 { None } else { index.checked_sub(back) }
+    }
+
+    /// Whether a fault's address is on the same page as this one.
+    #[inline]
+    fn is_of_page(&self, address: Addr) -> bool {
+        let (low, high) = (address.0 as u32, (address.0 >> 32) as u32);
+        self.a >> 12 == low >> 12
+            && self.b & 0xffff == high & 0xffff
+            && canonical(address.0) == address.0
     }
 
     /// Of a call.

@@ -77,12 +77,11 @@ impl Builder {
     fn completed(&mut self, task: TaskId, time: Nanos, addr: Addr, major: bool) {
         let live = self.live(task);
         let Some(index) = live.fault() else { return };
-        let Some(fault) = live.ops.get(index).and_then(|op| op.fault()) else { return };
         // A completion of another page is not this fault's: a retry, or a
         // fault whose entry was not recorded. Huge pages report the address as
         // given, so the page is compared. Some recordings have no address (perf
         // without -d, most text of perf script): the open fault is then the best guess.
-        if addr != Addr(0) && page(fault.address) != page(addr) {
+        if addr != Addr(0) && !live.ops.is_of_page(index, addr) {
             return;
         }
         live.ops.set_major(index, major);

@@ -14,7 +14,7 @@ use crate::task::TaskId;
 const RESTART_SYSCALL: [i32; 2] = [219, 128];
 
 impl Builder {
-    #[inline(never)]
+    #[inline(always)]
     pub(super) fn syscall(&mut self, event: &Event<'_>, task: TaskId, call: &Syscall) {
         match call {
             Syscall::SysEnter(e) => {
@@ -28,6 +28,7 @@ impl Builder {
         }
     }
 
+    #[inline(never)]
     fn sys_enter(&mut self, event: &Event<'_>, task: TaskId, nr: i32, args: &Args) {
         let time = event.time;
         if !self.live(task).stack.is_empty() {
@@ -87,6 +88,7 @@ impl Builder {
         self.close_all(task, time, true);
     }
 
+    #[inline(never)]
     fn sys_exit(&mut self, event: &Event<'_>, task: TaskId, nr: i32, ret: i64) {
         // Nearly always the call is all that is open.
         let Some(live) = self.live.get_mut(task.0 as usize) else { return };

@@ -105,6 +105,34 @@ fn faults_of_files_and_of_the_kernel_come_out_as_they_went_in() {
 }
 
 #[test]
+fn the_page_of_a_fault_is_told_packed_and_whole() {
+    let fault = |address, file| {
+        let (error_code, major, page) = (4, None, None);
+        let fault = FaultOp { address, error_code, file, major, page, around: false };
+        op(100, 200, None, OpKind::Fault(fault))
+    };
+    let mut ops = Ops::default();
+    let kernel = 0xffff_8880_1234_5678;
+    for op in [
+        fault(Addr(0x7fff_1234_5678), Some(1 << 20)),
+        fault(Addr(kernel), None),
+        fault(Addr(0x7fff_1234_5678), Some(u32::MAX - 1)),
+        op(100, 200, None, OpKind::Lock { addr: Addr(0x7fff_1234_5678), kind: LockKind::Mutex }),
+    ] {
+        ops.push(&op);
+    }
+    assert_eq!(ops.whole.len(), 1);
+    let pages = |address| [0, 1, 2, 3, 4].map(|index| ops.is_of_page(index, Addr(address)));
+    assert_eq!(pages(0x7fff_1234_5fff), [true, false, true, false, false]);
+    assert_eq!(pages(0x7fff_1234_6000), [false; 5]);
+    assert_eq!(pages(0x7ffe_1234_5678), [false; 5]);
+    assert_eq!(pages(kernel & !0xfff), [false, true, false, false, false]);
+    // Not an address: its upper bits differ.
+    assert_eq!(pages(0x1_7fff_1234_5678), [false; 5]);
+    assert_eq!(pages(0x8880_1234_5678), [false; 5]);
+}
+
+#[test]
 fn the_other_kinds_come_out_as_they_went_in() {
     let large = 0xffff_8881_0203_0405;
     let reclaim =
@@ -354,6 +382,21 @@ fn ends_take_their_cost_and_stay_within_what_is_around_them() {
         (open, 0),
     ];
     assert_eq!(got, expected);
+}
+
+#[test]
+fn every_end_of_many_takes_its_cost_once() {
+    let mut ops = Ops::default();
+    for n in 1..=600_u64 {
+        let mut op = op(1000 * n, 1000 * n + 500, None, OpKind::Syscall(call(0, 3)));
+        op.gap = 101;
+        ops.push(&op);
+    }
+    let costs = Calibration { exit_cost: Nanos(60), fault_cost: Nanos(0), fault_reach: Nanos(0) };
+    ops.calibrate(&Costs::new(&costs, Nanos(1))).unwrap();
+    let ends: Vec<_> = ops.iter().map(|op| (op.end.0, op.gap)).collect();
+    let expected: Vec<_> = (1..=600).map(|n| (1000 * n + 560, 60)).collect();
+    assert_eq!(ends, expected);
 }
 
 #[test]
