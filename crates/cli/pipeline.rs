@@ -22,8 +22,8 @@ use crate::progress::ProgressLine;
 use crate::temp_file::{TempFile, in_memory};
 
 /// A capture that has been read.
-pub(crate) struct Loaded<'a> {
-    pub(crate) capture: Capture<'a>,
+pub(crate) struct Loaded {
+    pub(crate) info: CaptureInfo,
     pub(crate) totals: Totals,
     pub(crate) diagnostics: Diagnostics,
     pub(crate) model: Model,
@@ -46,16 +46,15 @@ struct MarkedHead {
     error: Option<agenttrace_model::parse::Nanos>,
 }
 
-/// Sets the number of threads for everything that follows.
+/// Sets the number of threads for everything that follows; this one is one of them, so that
+/// memory which reading has left is used again.
 pub(crate) fn use_threads(threads: Option<usize>) -> Result<()> {
-    if let Some(threads) = threads {
-        anyhow::ensure!(threads > 0, "--threads must be 1 or more");
-        rayon::ThreadPoolBuilder::new()
-            .num_threads(threads)
-            .build_global()
-            .context("cannot start threads")?;
-    }
-    Ok(())
+    anyhow::ensure!(threads != Some(0), "--threads must be 1 or more");
+    rayon::ThreadPoolBuilder::new()
+        .num_threads(threads.unwrap_or(0))
+        .use_current_thread()
+        .build_global()
+        .context("cannot start threads")
 }
 
 /// A capture's bytes without compression.
@@ -101,15 +100,13 @@ fn formats(path: &Path) -> Result<Formats> {
     formats.map_err(|e| anyhow!("{}: {e}", path.display()))
 }
 
-/// Reads a whole capture.
-pub(crate) fn load<'a>(
-    unpacked: &'a Unpacked<'_>,
+/// Reads a capture, whole or to a moment.
+pub(crate) fn load(
+    capture: &Capture<'_>,
     args: &ReadArgs,
     file: Option<&StepFile>,
-    enough: impl Fn(&CaptureInfo) -> Option<Nanos>,
-) -> Result<Loaded<'a>> {
-    let capture = open(unpacked, args)?;
-    let until = enough(capture.info());
+    until: Option<Nanos>,
+) -> Result<Loaded> {
     let mut stopped = None;
     let mut progress = ProgressLine::new();
     let mut diagnostics = Diagnostics::default();
@@ -152,7 +149,8 @@ pub(crate) fn load<'a>(
         notes.push(note);
     }
     diagnostics.merge(&model.diagnostics);
-    Ok(Loaded { capture, totals, diagnostics, model, notes, stopped: stopped.is_some() })
+    let info = capture.info().clone();
+    Ok(Loaded { info, totals, diagnostics, model, notes, stopped: stopped.is_some() })
 }
 
 /// Reads the step marks, where there is a file of them.
@@ -163,12 +161,8 @@ pub(crate) fn markers(args: &CaptureArgs) -> Result<Option<StepFile>> {
 }
 
 /// Finds the steps and who works for them.
-pub(crate) fn place(
-    loaded: &Loaded<'_>,
-    args: &CaptureArgs,
-    file: Option<StepFile>,
-) -> Result<Placed> {
-    if loaded.capture.info().formats_missing {
+pub(crate) fn place(loaded: &Loaded, args: &CaptureArgs, file: Option<StepFile>) -> Result<Placed> {
+    if loaded.info.formats_missing {
         bail!(
             "{}: the recorder was killed, or the file's end is missing, and the formats of the \
              tracepoints with it: pass --formats with a finished perf.data of the same events and \
@@ -190,8 +184,8 @@ pub(crate) fn place(
         pid_map,
         clock_offset: args.clock_offset,
     };
-    let mut marked: Marked = place_marks(&loaded.model, loaded.capture.info(), &options)
-        .map_err(|text| anyhow!("{text}"))?;
+    let mut marked: Marked =
+        place_marks(&loaded.model, &loaded.info, &options).map_err(|text| anyhow!("{text}"))?;
     marked.keep_between(args.from, args.to);
     if loaded.stopped {
         marked.keep(|step| step.clipped.is_none());
@@ -224,7 +218,7 @@ fn pid_map(path: &Path) -> Result<BTreeMap<i32, i32>> {
 /// Walks the critical paths and computes every number. Stacks add evidence.
 /// `asked`: these steps alone, where there are any.
 pub(crate) fn report(
-    loaded: &Loaded<'_>,
+    loaded: &Loaded,
     placed: &Placed,
     stacks: Option<Named<'_>>,
     asked: Option<BTreeSet<usize>>,
@@ -239,7 +233,7 @@ pub(crate) fn report(
         stacks,
         outside_cut: placed.file.as_ref().is_some_and(|f| f.calibration.is_some()),
         asked,
-        ..Input::new(model, &placed.windows, loaded.capture.info(), totals, diagnostics)
+        ..Input::new(model, &placed.windows, &loaded.info, totals, diagnostics)
     };
     analyze::report(&input)
 }
@@ -249,20 +243,22 @@ pub(crate) fn analyze(args: &CaptureArgs) -> Result<Report> {
     use_threads(args.threads)?;
     let files = Files::open(&args.read.path)?;
     let unpacked = unpack(&files, &args.read)?;
-    let (loaded, placed) = load_placed(&unpacked, args, None)?;
+    let capture = open(&unpacked, &args.read)?;
+    let (loaded, placed) = load_placed(&capture, args, None)?;
     Ok(report(&loaded, &placed, None, None))
 }
 
 /// Reads a capture and places its steps. With `asked`, of a large one no more than these
 /// steps need, or where it is empty, those that begin before `--to`.
-pub(crate) fn load_placed<'a>(
-    unpacked: &'a Unpacked<'_>,
+pub(crate) fn load_placed(
+    capture: &Capture<'_>,
     args: &CaptureArgs,
     asked: Option<&[String]>,
-) -> Result<(Loaded<'a>, Placed)> {
+) -> Result<(Loaded, Placed)> {
     let mut file = markers(args)?;
-    let enough = |info: &CaptureInfo| enough(file.as_ref()?, info, args, asked?);
-    let loaded = load(unpacked, &args.read, file.as_ref(), enough)?;
+    let until = file.as_ref().zip(asked);
+    let until = until.and_then(|(file, asked)| enough(file, capture.info(), args, asked));
+    let loaded = load(capture, &args.read, file.as_ref(), until)?;
     if loaded.stopped
         && let Some(file) = &mut file
     {

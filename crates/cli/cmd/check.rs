@@ -10,7 +10,7 @@ use agenttrace_attribute::{
     record_command::record_command,
 };
 use agenttrace_model::parse::stack::{StackEvent, StackRecord};
-use agenttrace_model::parse::{CaptureInfo, ClockId, Severity};
+use agenttrace_model::parse::{Capture, CaptureInfo, ClockId, Severity};
 use anyhow::Result;
 
 use crate::args::CheckArgs;
@@ -24,8 +24,9 @@ const SHOWN_LOSSES: usize = 8;
 pub(crate) fn run(args: &CheckArgs) -> Result<ExitCode> {
     let files = Files::open(&args.read.path)?;
     let unpacked = pipeline::unpack(&files, &args.read)?;
-    let loaded = pipeline::load(&unpacked, &args.read, None, |_| None)?;
-    let (info, totals, model) = (loaded.capture.info(), &loaded.totals, &loaded.model);
+    let capture = pipeline::open(&unpacked, &args.read)?;
+    let loaded = pipeline::load(&capture, &args.read, None, None)?;
+    let (info, totals, model) = (&loaded.info, &loaded.totals, &loaded.model);
     let mut text = String::new();
     let packed = info.compression.map(|name| format!(" of {name}")).unwrap_or_default();
     let _ =
@@ -188,7 +189,7 @@ pub(crate) fn run(args: &CheckArgs) -> Result<ExitCode> {
         };
         let _ = writeln!(text, "  {count:>10} {}{note}", safe(name));
     }
-    text.push_str(&stacks(args, &loaded)?);
+    text.push_str(&stacks(args, &capture)?);
     let _ =
         writeln!(text, "\nto record everything that this kernel offers\n{}", record_command(info));
     let _ = writeln!(
@@ -201,8 +202,8 @@ pub(crate) fn run(args: &CheckArgs) -> Result<ExitCode> {
 }
 
 /// Which event types have stacks, and which modules' names are there or missing.
-fn stacks(args: &CheckArgs, loaded: &pipeline::Loaded<'_>) -> Result<String> {
-    let info = loaded.capture.info();
+fn stacks(args: &CheckArgs, capture: &Capture<'_>) -> Result<String> {
+    let info = capture.info();
     let tallies = RefCell::new(vec![Tally::default(); info.event_types.len()]);
     let wanted = |event: &StackEvent<'_>| {
         if let StackRecord::Sample(sample) = &event.what
@@ -212,7 +213,7 @@ fn stacks(args: &CheckArgs, loaded: &pipeline::Loaded<'_>) -> Result<String> {
         }
         true
     };
-    let data = symbols::load(&loaded.capture, &args.read, &args.symbols, &wanted)?;
+    let data = symbols::load(capture, &args.read, &args.symbols, &wanted)?;
     let text = |data| symbols::check(&data, info, &tallies.borrow(), &args.read.path);
     Ok(data.map(text).unwrap_or_default())
 }

@@ -17,8 +17,9 @@ pub(crate) fn run(args: &CutArgs) -> Result<ExitCode> {
     let path = &args.capture.read.path;
     let files = Files::open(path)?;
     let unpacked = pipeline::unpack(&files, &args.capture.read)?;
-    let (loaded, placed) = pipeline::load_placed(&unpacked, &args.capture, None)?;
-    if loaded.capture.info().format != "perf.data" {
+    let capture = pipeline::open(&unpacked, &args.capture.read)?;
+    let (loaded, placed) = pipeline::load_placed(&capture, &args.capture, None)?;
+    if loaded.info.format != "perf.data" {
         bail!("{}: only perf.data can be cut", path.display());
     }
     let windows = &placed.windows;
@@ -36,8 +37,7 @@ pub(crate) fn run(args: &CutArgs) -> Result<ExitCode> {
     let mut keep: Vec<bool> = Vec::new();
     let mut names = Names::new(&loaded.model, windows, args.keep_stacks);
     let mut diagnostics = Diagnostics::default();
-    loaded
-        .capture
+    capture
         .read(&mut diagnostics, &mut |batch| {
             for event in batch {
                 names.seen(event);
@@ -48,9 +48,8 @@ pub(crate) fn run(args: &CutArgs) -> Result<ExitCode> {
         })
         .map_err(|e| anyhow!("{}: {e}", path.display()))?;
     // Samples that are no events but have a stack, and where code was mapped.
-    if loaded.capture.has_stacks() {
-        loaded
-            .capture
+    if capture.has_stacks() {
+        capture
             .read_stacks(&mut Diagnostics::default(), &mut |batch| {
                 let wanted = batch.iter().filter(|event| selection.keeps_stack(event));
                 wanted.for_each(|event| mark(&mut keep, event.record));
@@ -70,7 +69,7 @@ pub(crate) fn run(args: &CutArgs) -> Result<ExitCode> {
     output::say(format_args!(
         "{} of {} bytes, {} of {} records, {} steps",
         small.len(),
-        loaded.capture.info().bytes,
+        loaded.info.bytes,
         keep.iter().filter(|k| **k).count(),
         loaded.totals.records,
         steps.len()

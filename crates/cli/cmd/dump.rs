@@ -47,7 +47,8 @@ pub(crate) fn run(args: &DumpArgs) -> Result<ExitCode> {
         }
         Stage::Timelines => {
             let file = pipeline::markers(&args.capture)?;
-            let loaded = pipeline::load(&unpacked, &args.capture.read, file.as_ref(), |_| None)?;
+            let capture = pipeline::open(&unpacked, &args.capture.read)?;
+            let loaded = pipeline::load(&capture, &args.capture.read, file.as_ref(), None)?;
             let mut out = Pieces::default();
             for (id, task) in loaded.model.task_ids() {
                 if args.task.is_empty() || args.task.contains(&task.tid.0) {
@@ -57,7 +58,8 @@ pub(crate) fn run(args: &DumpArgs) -> Result<ExitCode> {
             out.end()?;
         }
         Stage::Windows | Stage::Attribution | Stage::Verdicts => {
-            let (loaded, placed) = pipeline::load_placed(&unpacked, &args.capture, None)?;
+            let capture = pipeline::open(&unpacked, &args.capture.read)?;
+            let (loaded, placed) = pipeline::load_placed(&capture, &args.capture, None)?;
             let wanted = args.step.as_deref().map(pipeline::step_id);
             if args.stage == Stage::Windows {
                 let text = windows(&loaded.model, &placed.windows, wanted.as_ref());

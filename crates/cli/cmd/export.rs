@@ -8,14 +8,14 @@ use std::process::ExitCode;
 use agenttrace_attribute::report::{Report, StepReport};
 use agenttrace_attribute::stacks::PathStacks;
 use agenttrace_attribute::timeline::{Timeline, samples, sched};
+use agenttrace_model::Model;
 use agenttrace_model::parse::stack::StackEvent;
-use agenttrace_model::parse::{StepId, Tid};
+use agenttrace_model::parse::{Capture, StepId, Tid};
 use agenttrace_render::{EXPORTS, ExportJob, ExportStacks};
 use anyhow::{Context as _, Result, bail};
 
 use crate::args::ExportArgs;
 use crate::input::Files;
-use crate::pipeline::Loaded;
 use crate::symbols::StackData;
 use crate::{output, pipeline, symbols};
 
@@ -28,14 +28,15 @@ pub(crate) fn run(args: &ExportArgs) -> Result<ExitCode> {
     pipeline::use_threads(args.capture.threads)?;
     let files = Files::open(&args.capture.read.path)?;
     let unpacked = pipeline::unpack(&files, &args.capture.read)?;
-    let (loaded, placed) = pipeline::load_placed(&unpacked, &args.capture, None)?;
+    let capture = pipeline::open(&unpacked, &args.capture.read)?;
+    let (loaded, placed) = pipeline::load_placed(&capture, &args.capture, None)?;
     let report = pipeline::report(&loaded, &placed, None, None);
     let steps = chosen(&report, &args.step)?;
     let timeline = Timeline::new(&loaded.model, &placed.windows, &steps);
     let sched = sched(&loaded.model, timeline.from, timeline.to);
-    let data = stacks(args, &loaded, &timeline)?;
+    let data = stacks(args, &capture, &loaded.model, &timeline)?;
     let named = data.as_ref().map(StackData::named);
-    let info = loaded.capture.info();
+    let info = &loaded.info;
     let samples = named.map(|named| samples(&loaded.model, info, &timeline, named.stacks));
     let path = named.map(|named| {
         let event = samples.as_ref().and_then(|samples| samples.event);
@@ -62,16 +63,17 @@ pub(crate) fn run(args: &ExportArgs) -> Result<ExitCode> {
 /// The stacks of the tasks that are shown, in the time of their steps.
 fn stacks(
     args: &ExportArgs,
-    loaded: &Loaded<'_>,
+    capture: &Capture<'_>,
+    model: &Model,
     timeline: &Timeline,
 ) -> Result<Option<StackData>> {
     let shown: HashSet<Tid> =
-        timeline.tasks.iter().map(|shown| loaded.model.task(shown.task).tid).collect();
+        timeline.tasks.iter().map(|shown| model.task(shown.task).tid).collect();
     let wanted = |event: &StackEvent<'_>| {
         timeline.from <= event.time && event.time < timeline.to && shown.contains(&event.tid)
     };
     let read = &args.capture.read;
-    let data = symbols::load(&loaded.capture, read, &args.symbols, &wanted)?;
+    let data = symbols::load(capture, read, &args.symbols, &wanted)?;
     for line in data.iter().flat_map(|data| symbols::summary(data, &read.path)) {
         output::say(format_args!("{line}"));
     }

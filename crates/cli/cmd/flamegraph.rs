@@ -122,30 +122,29 @@ impl<'a> Job<'a> {
     ) -> Result<[StackGraph; N]> {
         let files = Files::open(&args.read.path)?;
         let unpacked = pipeline::unpack(&files, &args.read)?;
+        let capture = &pipeline::open(&unpacked, &args.read)?;
         // Without marks a name selects tasks; of a path it makes a step.
         let by_name = args.comm.is_some() && args.markers.is_none() && self.kind != StackKind::Wall;
         let unmarked = args.markers.is_none() && args.pid.is_none();
         let samples = matches!(self.kind, StackKind::Cpu | StackKind::Faults);
         if samples && unmarked {
-            let capture = pipeline::open(&unpacked, &args.read)?;
             // Marks are events that the analysis knows.
             let whole = self.args.whole_capture
                 || by_name
                 || capture.info().event_types.iter().all(|t| !t.known);
             if whole {
-                return self.draw(&capture, &args.read, scene(capture.info()), filters);
+                return self.draw(capture, &args.read, scene(capture.info()), filters);
             }
         }
         let marks = pipeline::markers(args)?;
-        let loaded = pipeline::load(&unpacked, &args.read, marks.as_ref(), |_| None)?;
+        let loaded = pipeline::load(capture, &args.read, marks.as_ref(), None)?;
         for note in &loaded.notes {
             output::say(format_args!("note: {}", note.escape_debug()));
         }
         let whole = self.kind != StackKind::Wall
             && unmarked
             && (self.args.whole_capture || by_name || !marked(&loaded));
-        let Loaded { capture, model, .. } = &loaded;
-        let scene = Scene { model: Some(model), ..scene(capture.info()) };
+        let scene = Scene { model: Some(&loaded.model), ..scene(&loaded.info) };
         if whole {
             return self.draw(capture, &args.read, scene, filters);
         }
@@ -198,6 +197,6 @@ fn scene(info: &CaptureInfo) -> Scene<'_> {
 }
 
 /// Whether the capture itself tells where steps begin.
-fn marked(loaded: &Loaded<'_>) -> bool {
+fn marked(loaded: &Loaded) -> bool {
     !loaded.model.marks.is_empty() || !loaded.model.step_fields.is_empty()
 }
