@@ -1,7 +1,7 @@
 //! One tracepoint's format to a plan, decided once; binary payloads to events by it.
 
 use crate::cursor::{u64_at, words_at};
-use crate::events::{Context, Event, Kind, Row, SysEnter, SysExit, Syscall, row};
+use crate::events::{Context, Event, Kind, RawCall, Row, SysEnter, SysExit, Syscall, row};
 use crate::fields::Args;
 use crate::format::{Format, Layout, Place, Slot};
 use crate::print_fmt::StateTable;
@@ -164,9 +164,8 @@ fn raw_syscall(name: &str, layout: &Layout) -> Option<Action> {
         let words = slot.place == Place::Here && slot.element == 8 && slot.size >= size;
         words.then_some(slot.offset)
     };
-    match name {
-        "raw_syscalls:sys_enter" => Some(Action::RawEnter(word(0, 8)?, word(1, 48)?)),
-        "raw_syscalls:sys_exit" => Some(Action::RawExit(word(0, 8)?, word(1, 8)?)),
-        _ => None,
+    match RawCall::named(name)? {
+        RawCall::Enter => Some(Action::RawEnter(word(0, 8)?, word(1, 48)?)),
+        RawCall::Exit => Some(Action::RawExit(word(0, 8)?, word(1, 8)?)),
     }
 }

@@ -28,3 +28,20 @@ tracepoints! {
         }
     }
 }
+
+/// The two events of any call, of which many captures have more than of all others.
+pub(crate) enum RawCall {
+    Enter,
+    Exit,
+}
+
+impl RawCall {
+    /// By the event's name; `None` for any other.
+    pub(crate) fn named(name: &str) -> Option<Self> {
+        match name {
+            "raw_syscalls:sys_enter" => Some(Self::Enter),
+            "raw_syscalls:sys_exit" => Some(Self::Exit),
+            _ => None,
+        }
+    }
+}
