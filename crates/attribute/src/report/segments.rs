@@ -138,12 +138,13 @@ impl Segments {
         std::iter::from_fn(move || {
             let mut chunk = rest.clone();
             chunk.left = chunk.left.min(size.max(1));
-            if chunk.left == 0 {
-                return None;
+            if chunk.left == rest.left {
+                rest.left = 0;
+            } else {
+                // What is beyond this piece begins where it ends.
+                rest.by_ref().take(chunk.left).for_each(drop);
             }
-            // What is beyond this piece begins where it ends.
-            rest.by_ref().take(chunk.left).for_each(drop);
-            Some(chunk)
+            (chunk.left > 0).then_some(chunk)
         })
     }
 }

@@ -16,9 +16,11 @@ use crate::json_writer::JsonWriter;
 const STEPS: &[u8] = b"}]";
 const SEGMENTS: &[u8] = b"}]}]";
 
-/// About so many segments are written at a time: 0.7 MB. All threads' buffers, those that are
-/// handed on and those that are filled, fit into second-level caches then.
-const PIECE: usize = 1 << 12;
+/// About so many segments are a piece: 0.35 MB.
+const PIECE: usize = 1 << 11;
+/// So many pieces are written for each thread before the next are begun; fewer, and threads
+/// wait for each other. With those that are handed on meanwhile they fit into caches.
+const FOR_EACH_THREAD: usize = 4;
 /// What surrounds a step's segments is as long as some of them.
 const HEAD: usize = 16;
 const TAIL: usize = 128;
@@ -46,7 +48,7 @@ pub(super) fn steps<W: Write>(j: &mut JsonWriter<'_, W>, steps: &[&StepReport]) 
     let task = |(i, step)| Task { step, first: i == 0, words: OnceLock::new() };
     let tasks = steps.iter().copied().enumerate().map(task);
     let mut parts = tasks.flat_map(|task| parts(Arc::new(task))).peekable();
-    let at_once = rayon::current_num_threads().saturating_mul(2);
+    let at_once = rayon::current_num_threads().saturating_mul(FOR_EACH_THREAD);
     let mut ready: Vec<Vec<u8>> = Vec::new();
     let mut next: Vec<Vec<u8>> = Vec::new();
     loop {
