@@ -237,10 +237,12 @@ mod tests {
         let second = step(vec![segment(9, 10, Some(Reason::NoWaker))], None);
         let broken = step(vec![segment(10, 11, None)], Some("not whole"));
         let third = step(vec![segment(11, 12, None)], None);
+        let inferred = step(vec![PathSegment { inferred: true, ..segment(12, 13, None) }], None);
         assert_eq!((first.kinds().len(), second.kinds().len()), (2, 1));
         assert!(Arc::ptr_eq(&first.kinds()[1], &second.kinds()[0]));
         assert!(Arc::ptr_eq(&first.kinds()[0], &third.kinds()[0]));
         assert!(Arc::ptr_eq(&first.kinds()[0].stack, &second.kinds()[0].stack));
+        assert!(inferred.kinds()[0].inferred && !third.kinds()[0].inferred);
         let reason = |s: &Segments| s.kinds()[0].reason.clone().unwrap_or_default();
         assert_eq!(reason(&second), "no waker recorded");
         assert_eq!(reason(&broken), "not whole");

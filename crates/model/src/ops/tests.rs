@@ -134,6 +134,7 @@ fn the_page_of_a_fault_is_told_packed_and_whole() {
     let pages = |address| [0, 1, 2, 3, 4].map(|index| ops.is_of_page(index, Addr(address)));
     assert_eq!(pages(0x7fff_1234_5fff), [true, false, true, false, false]);
     assert_eq!(pages(0x7fff_1234_6000), [false; 5]);
+    assert_eq!(pages(0x7fff_1234_4fff), [false; 5]);
     assert_eq!(pages(0x7ffe_1234_5678), [false; 5]);
     assert_eq!(pages(kernel & !0xfff), [false, true, false, false, false]);
     // Not an address: its upper bits differ.
