@@ -257,9 +257,7 @@ impl Gathered {
                     self.lock_ops.extend(place());
                 } else if class == SyscallClass::Metadata {
                     self.metadata_ops.extend(place());
-                } else if class == SyscallClass::Exec
-                    || (class == SyscallClass::Fork && !call.thread)
-                {
+                } else if class.starts_process(call.thread) {
                     self.spawning(op.start, op.end);
                 }
             }

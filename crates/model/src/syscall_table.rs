@@ -43,6 +43,16 @@ pub enum SyscallClass {
     Other,
 }
 
+impl SyscallClass {
+    /// Whether a call of this class makes a process, or puts a new program into one. `thread`:
+    /// it made a thread, which is none.
+    #[must_use]
+    #[inline]
+    pub fn starts_process(self, thread: bool) -> bool {
+        self == Self::Exec || (self == Self::Fork && !thread)
+    }
+}
+
 /// One system call of an architecture.
 #[derive(Clone, Debug)]
 struct Entry {
@@ -107,8 +117,7 @@ impl SyscallTable {
     /// does not.
     #[must_use]
     pub fn starts_process(&self, call: &SyscallOp) -> bool {
-        let class = self.class(call.nr);
-        class == SyscallClass::Exec || (class == SyscallClass::Fork && !call.thread)
+        self.class(call.nr).starts_process(call.thread)
     }
 
     /// The number of a name; linear, for set-up.

@@ -100,11 +100,12 @@ impl Texts {
         }
         let words: Vec<Words> = frames.iter().map(|frame| frame.text(model, at)).collect();
         // Tasks of one name have their stacks in common.
-        let words = match self.words.get(words.as_slice()) {
-            Some(known) => Arc::clone(known),
-            None => Arc::from(words),
-        };
-        self.words.insert(Arc::clone(&words));
+        let known = self.words.get(words.as_slice()).map(Arc::clone);
+        let words = known.unwrap_or_else(|| {
+            let words: Arc<[Words]> = words.into();
+            self.words.insert(Arc::clone(&words));
+            words
+        });
         let object = frames.iter().rev().find_map(|frame| object(model, *frame)).map(Arc::from);
         let stack = Stack { words, object };
         if lasting {

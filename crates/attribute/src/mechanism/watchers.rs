@@ -8,9 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
 use agenttrace_model::parse::Nanos;
-use agenttrace_model::{
-    FdKind, Model, OpKind, State, SyscallClass, SyscallOp, Task, TaskId, WakeSource,
-};
+use agenttrace_model::{FdKind, Model, State, SyscallClass, SyscallOp, Task, TaskId, WakeSource};
 use rayon::prelude::*;
 use rustc_hash::FxHashMap;
 
@@ -172,15 +170,8 @@ fn found(model: &Model, survey: &Survey, wakes: Range<usize>) -> Vec<WatchWake> 
 }
 
 /// The innermost system call around an operation, itself included.
-fn call_in(task: &Task, mut op: Option<usize>) -> Option<(usize, SyscallOp)> {
-    let ops = task.ops.settled();
-    while let Some(index) = op {
-        if let OpKind::Syscall(call) = ops.get(index)?.kind {
-            return Some((index, call));
-        }
-        op = ops.parent(index);
-    }
-    None
+fn call_in(task: &Task, op: Option<usize>) -> Option<(usize, SyscallOp)> {
+    task.op_chain(op).find_map(|(index, op)| Some((index, op.syscall()?)))
 }
 
 /// So many calls are needed to tell what one costs.
