@@ -242,6 +242,15 @@ impl Details {
         })
     }
 
+    /// The tables that hold something, each with the place of its head.
+    pub fn filled(&self) -> impl Iterator<Item = (usize, Detail<'_>)> {
+        let detail = |filled: &Filled| {
+            let place = filled.place as usize;
+            Some((place, self.detail(self.heads.get(place)?, Some(filled))))
+        };
+        self.filled.iter().filter_map(detail).filter(|(_, detail)| !detail.is_empty())
+    }
+
     /// A table by its id.
     #[must_use]
     pub fn get(&self, id: &str) -> Option<Detail<'_>> {

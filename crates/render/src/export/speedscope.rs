@@ -30,36 +30,37 @@ impl Export for Speedscope {
         false
     }
     fn write(&self, job: &ExportJob<'_>, out: &mut dyn io::Write) -> io::Result<Vec<String>> {
-        let mut out = out;
-        let mut json = JsonWriter::new(&mut out);
-        json.object(true)?;
-        json.key("$schema")?.text("https://www.speedscope.app/file-format-schema.json")?;
-        json.key("exporter")?.text("agenttrace")?;
-        json.key("name")?
-            .text(&visible(job.report.session.name.as_deref().unwrap_or("agenttrace")))?;
-        json.key("activeProfileIndex")?.number(0)?;
+        let mut text = Vec::new();
+        let mut json = JsonWriter::new(&mut text);
+        json.object(true);
+        json.key("$schema").text("https://www.speedscope.app/file-format-schema.json");
+        json.key("exporter").text("agenttrace");
+        json.key("name").text(&visible(job.report.session.name.as_deref().unwrap_or("agenttrace")));
+        json.key("activeProfileIndex").number(0);
         let mut frames = Frames::default();
-        json.key("profiles")?.array(true)?;
+        json.key("profiles").array(true);
         for step in job.steps {
-            json.item()?;
-            path(job, step, &mut frames, &mut json)?;
+            json.item();
+            path(job, step, &mut frames, &mut json);
+            json.hand_on(out)?;
         }
         if let Some(stacks) = &job.stacks {
             for task in &stacks.samples.tasks {
-                cpu(job, stacks.named, task, stacks.samples.timed, &mut frames, &mut json)?;
+                cpu(job, stacks.named, task, stacks.samples.timed, &mut frames, &mut json);
+                json.hand_on(out)?;
             }
         }
-        json.end()?;
-        json.key("shared")?.object(false)?.key("frames")?.array(true)?;
+        json.end();
+        json.key("shared").object(false).key("frames").array(true);
         for frame in &frames.list {
-            json.item()?.object(false)?.key("name")?.text(&frame.name)?;
+            json.item().object(false).key("name").text(&frame.name);
             if let Some(file) = &frame.file {
-                json.key("file")?.text(file)?;
+                json.key("file").text(file);
             }
-            json.end()?;
+            json.end();
         }
-        json.end()?.end()?.end()?;
-        json.finish()?;
+        json.end().end().end();
+        json.finish(out)?;
         Ok(Vec::new())
     }
 }
@@ -113,7 +114,7 @@ impl Frames {
 }
 
 fn module(named: Named<'_>, frame: FrameId) -> Option<String> {
-    let module = named.stacks.frame(frame)?.module?;
+    let module = named.stacks.frame(frame).module?;
     named.stacks.module(module).map(|module| visible(&module.path))
 }
 
@@ -126,38 +127,32 @@ fn file_of(text: &FrameText, module: Option<&str>) -> Option<String> {
 }
 
 /// A step's critical path: a sample a stretch, as long as it took.
-fn path<W: io::Write>(
-    job: &ExportJob<'_>,
-    step: &StepReport,
-    frames: &mut Frames,
-    json: &mut JsonWriter<'_, W>,
-) -> io::Result<()> {
+fn path(job: &ExportJob<'_>, step: &StepReport, frames: &mut Frames, json: &mut JsonWriter<'_>) {
     let name = format!("{} ({})", words::step(step), human(step.wall));
-    head(&name, "nanoseconds", step.wall.0, json)?;
+    head(&name, "nanoseconds", step.wall.0, json);
     let pieces = pieces(job, step);
     let segments: Vec<Segment<'_>> = step.segments.iter().collect();
-    json.key("samples")?.array(false)?;
+    json.key("samples").array(false);
     for piece in &pieces {
         let Some(segment) = segments.get(piece.segment) else { continue };
-        json.item()?.array(false)?;
+        json.item().array(false);
         for frame in segment.stack.iter() {
-            json.item()?.number(frames.place(frame, None))?;
+            json.item().number(frames.place(frame, None));
         }
-        json.item()?.number(frames.place(&words::leaf(segment), None))?;
+        json.item().number(frames.place(&words::leaf(segment), None));
         if let Some(stacks) = &job.stacks {
             for place in frames.chain(stacks.named, piece.chain) {
-                json.item()?.number(place)?;
+                json.item().number(place);
             }
         }
-        json.end()?;
+        json.end();
     }
-    json.end()?;
-    json.key("weights")?.array(false)?;
+    json.end();
+    json.key("weights").array(false);
     for piece in &pieces {
-        json.item()?.number((piece.end - piece.start).0)?;
+        json.item().number((piece.end - piece.start).0);
     }
-    json.end()?.end()?;
-    Ok(())
+    json.end().end();
 }
 
 /// The stretches of a path; without stacks they are its segments.
@@ -172,14 +167,14 @@ fn pieces(job: &ExportJob<'_>, step: &StepReport) -> Vec<Piece> {
 }
 
 /// The running samples of one task.
-fn cpu<W: io::Write>(
+fn cpu(
     job: &ExportJob<'_>,
     named: Named<'_>,
     task: &TaskSamples,
     timed: bool,
     frames: &mut Frames,
-    json: &mut JsonWriter<'_, W>,
-) -> io::Result<()> {
+    json: &mut JsonWriter<'_>,
+) {
     let running: Vec<(Option<ChainId>, u64)> = task
         .samples
         .iter()
@@ -189,44 +184,38 @@ fn cpu<W: io::Write>(
         })
         .collect();
     if running.is_empty() {
-        return Ok(());
+        return;
     }
     let shown = job.model.task(task.task);
     let name = format!("CPU samples of {} ({})", words::task(shown, job.timeline.to), shown.tid);
     let total = running.iter().fold(0_u64, |sum, (_, period)| sum.saturating_add(*period));
-    json.item()?;
-    head(&name, if timed { "nanoseconds" } else { "none" }, total, json)?;
-    json.key("samples")?.array(false)?;
+    json.item();
+    head(&name, if timed { "nanoseconds" } else { "none" }, total, json);
+    json.key("samples").array(false);
     for (chain, _) in &running {
-        json.item()?.array(false)?;
+        json.item().array(false);
         let places = frames.chain(named, *chain);
         if places.is_empty() {
-            json.item()?.number(frames.place("[no stack]", None))?;
+            json.item().number(frames.place("[no stack]", None));
         }
         for place in places {
-            json.item()?.number(place)?;
+            json.item().number(place);
         }
-        json.end()?;
+        json.end();
     }
-    json.end()?;
-    json.key("weights")?.array(false)?;
+    json.end();
+    json.key("weights").array(false);
     for (_, period) in &running {
-        json.item()?.number(*period)?;
+        json.item().number(*period);
     }
-    json.end()?.end()?;
-    Ok(())
+    json.end().end();
 }
 
-fn head<W: io::Write>(
-    name: &str,
-    unit: &str,
-    end: u64,
-    json: &mut JsonWriter<'_, W>,
-) -> io::Result<()> {
-    json.object(false)?;
-    json.key("type")?.text("sampled")?;
-    json.key("name")?.text(name)?;
-    json.key("unit")?.text(unit)?;
-    json.key("startValue")?.number(0)?;
-    json.key("endValue")?.number(end)
+fn head(name: &str, unit: &str, end: u64, json: &mut JsonWriter<'_>) {
+    json.object(false);
+    json.key("type").text("sampled");
+    json.key("name").text(name);
+    json.key("unit").text(unit);
+    json.key("startValue").number(0);
+    json.key("endValue").number(end)
 }

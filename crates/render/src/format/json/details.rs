@@ -1,89 +1,106 @@
 //! The tables of mechanisms to JSON: an object by id, `rows` null where not captured.
 
-use std::io::{self, Write};
+use std::ops::Range;
 
 use agenttrace_attribute::detail::{Detail, Details, Head, Value};
 
 use crate::json_writer::JsonWriter;
 
-/// Texts of tables that hold nothing: the same in every step, so written once and copied.
+/// What is the same for all steps, so made once: the texts of tables that hold nothing, and
+/// what stands between the values of a row.
 #[derive(Default)]
-pub(super) struct Empty<'r> {
+pub(super) struct Tables<'r> {
     /// Of tables with these heads.
     heads: &'r [Head],
-    /// By place of the head; empty where none was written yet.
-    texts: Vec<Vec<u8>>,
+    /// Tables that hold nothing, one after the other, each after a comma.
+    bare: Vec<u8>,
+    /// By place of the head.
+    shapes: Vec<Shape>,
 }
 
-impl<'r> Empty<'r> {
-    /// The place of a table's text.
-    fn of(&mut self, heads: &'r [Head], place: usize) -> Option<&mut Vec<u8>> {
-        if !std::ptr::eq(self.heads, heads) {
-            (self.heads, self.texts) = (heads, vec![Vec::new(); heads.len()]);
+#[derive(Default)]
+struct Shape {
+    /// Where the text without rows ends.
+    end: usize,
+    /// What comes before each value of a row.
+    keys: Vec<String>,
+}
+
+impl<'r> Tables<'r> {
+    fn learn(&mut self, j: &JsonWriter<'_>, all: &'r Details) {
+        if std::ptr::eq(self.heads, all.heads()) {
+            return;
         }
-        self.texts.get_mut(place)
+        *self = Self { heads: all.heads(), ..Self::default() };
+        for detail in Details::new(self.heads.into()).iter() {
+            let before = std::iter::once('{').chain(std::iter::repeat(','));
+            let columns = before.zip(detail.columns);
+            let keys = columns.map(|(before, c)| format!("{before}\"{}\":", c.key)).collect();
+            let mut shape = Shape { end: 0, keys };
+            table(&mut j.beside(&mut self.bare), detail, &shape);
+            shape.end = self.bare.len();
+            self.shapes.push(shape);
+        }
+    }
+
+    /// The texts of neighbouring tables that hold nothing.
+    fn bare(&self, places: Range<usize>) -> &[u8] {
+        let end = |place: Option<usize>| Some(self.shapes.get(place?)?.end);
+        let from = end(places.start.checked_sub(1)).unwrap_or(0);
+        let to = end(places.end.checked_sub(1)).unwrap_or(0);
+        self.bare.get(from..to).unwrap_or_default()
     }
 }
 
-pub(super) fn details<'r, W: Write>(
-    j: &mut JsonWriter<'_, W>,
-    all: &'r Details,
-    empty: &mut Empty<'r>,
-) -> io::Result<()> {
-    j.key("details")?.object(true)?;
-    for (place, detail) in all.iter().enumerate() {
-        match empty.of(all.heads(), place).filter(|_| detail.is_empty()) {
-            Some(text) => {
-                if text.is_empty() {
-                    table(&mut j.beside(text), detail)?;
-                }
-                j.items(text)?;
-            }
-            None => table(j, detail)?,
-        }
+pub(super) fn details<'r>(j: &mut JsonWriter<'_>, all: &'r Details, tables: &mut Tables<'r>) {
+    j.key("details").object(true);
+    tables.learn(j, all);
+    let mut next = 0;
+    for (place, detail) in all.filled() {
+        let Some(shape) = tables.shapes.get(place) else { continue };
+        j.items(tables.bare(next..place));
+        table(j, detail, shape);
+        next = place + 1;
     }
-    j.end().map(|_| ())
+    j.items(tables.bare(next..tables.shapes.len()));
+    j.end();
 }
 
-fn table<W: Write>(j: &mut JsonWriter<'_, W>, detail: Detail<'_>) -> io::Result<()> {
-    j.key(detail.id)?.object(true)?;
-    j.key("title")?.text(detail.title)?;
-    j.key("rows")?;
+fn table(j: &mut JsonWriter<'_>, detail: Detail<'_>, shape: &Shape) {
+    j.key(detail.id).object(true);
+    j.key("title").text(detail.title);
+    j.key("rows");
     match detail.rows {
-        None => j.null()?,
+        None => j.null(),
         Some(rows) => {
-            j.array(true)?;
+            j.array(true);
             for row in rows.iter() {
-                j.item()?.object(false)?;
-                for (column, value) in detail.columns.iter().zip(row) {
-                    j.key(column.key)?;
+                j.item();
+                for (key, value) in shape.keys.iter().zip(row) {
+                    j.raw(key.as_bytes());
                     match value {
-                        Value::Unknown => j.null()?,
-                        Value::Number(n) => j.number(n)?,
-                        Value::Text(text) => j.text(&text)?,
+                        Value::Unknown => j.null(),
+                        Value::Number(n) => j.number(n),
+                        Value::Text(text) => j.text(&text),
                     }
                 }
-                j.end()?;
+                j.raw(b"}");
             }
-            j.end()?;
+            j.end();
         }
     }
-    j.key("more")?.number(detail.more as u64)?;
-    texts(j, "missing", detail.missing.iter().copied())?;
-    texts(j, "notes", detail.notes.iter().map(AsRef::as_ref))?;
-    j.end().map(|_| ())
+    j.key("more").number(detail.more as u64);
+    texts(j, "missing", detail.missing.iter().copied());
+    texts(j, "notes", detail.notes.iter().map(AsRef::as_ref));
+    j.end();
 }
 
-fn texts<'t, W: Write>(
-    j: &mut JsonWriter<'_, W>,
-    key: &'static str,
-    texts: impl Iterator<Item = &'t str>,
-) -> io::Result<()> {
-    j.key(key)?.array(false)?;
+fn texts<'t>(j: &mut JsonWriter<'_>, key: &'static str, texts: impl Iterator<Item = &'t str>) {
+    j.key(key).array(false);
     for text in texts {
-        j.item()?.text(text)?;
+        j.item().text(text);
     }
-    j.end().map(|_| ())
+    j.end();
 }
 
 #[cfg(test)]
@@ -105,13 +122,13 @@ mod tests {
         full.set(0, Table::from_iter([[Value::Number(7)]]).with_notes(["so".into()]));
         let other = Details::new(heads("d"));
         let write = |details: &[&Details]| {
-            let (mut empty, mut texts) = (Empty::default(), Vec::new());
+            let (mut tables, mut texts) = (Tables::default(), Vec::new());
             for one in details {
                 let mut out = Vec::new();
                 let mut j = JsonWriter::new(&mut out);
-                j.object(true).unwrap();
-                super::details(&mut j, one, &mut empty).unwrap();
-                j.end().unwrap();
+                j.object(true);
+                super::details(&mut j, one, &mut tables);
+                j.end();
                 texts.push(String::from_utf8(out).unwrap());
             }
             texts

@@ -1,14 +1,16 @@
 //! The steps of a report to JSON, on all threads: pieces of about the same size are written
 //! side by side, and go out in their order.
 
+use std::collections::VecDeque;
 use std::io::{self, Write};
 use std::ops::Range;
-use std::sync::{Arc, OnceLock};
+use std::sync::mpsc::{Receiver, TryRecvError, channel};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use agenttrace_attribute::report::{SegmentIter, SegmentKind, StepReport};
-use rayon::prelude::*;
+use rustc_hash::FxHashMap;
 
-use super::{Empty, step_head, step_tail, under};
+use super::{Tables, step_head, step_tail, under};
 use crate::json_writer::JsonWriter;
 
 /// The document, the array of steps, a step, the array of its segments: each on lines of
@@ -18,190 +20,305 @@ const SEGMENTS: &[u8] = b"}]}]";
 
 /// About so many segments are a piece: 0.35 MB.
 const PIECE: usize = 1 << 11;
-/// So many pieces are written for each thread before the next are begun; fewer, and threads
-/// wait for each other. With those that are handed on meanwhile they fit into caches.
+/// So many pieces are begun for each thread before the first is handed on; fewer, and threads
+/// wait for each other. They fit into caches.
 const FOR_EACH_THREAD: usize = 4;
 /// What surrounds a step's segments is as long as some of them.
 const HEAD: usize = 16;
 const TAIL: usize = 128;
 
-/// A step, and the words of its segments once they are needed; gone with its last part.
-struct Task<'r> {
-    step: &'r StepReport,
-    first: bool,
-    words: OnceLock<Words>,
-}
+/// What a full piece takes; long names may make it more.
+const ROOM: usize = PIECE * 192;
 
 /// A part of a step's text.
 enum Part<'r> {
-    Head,
+    /// Up to its segments; whether it is the first step.
+    Head(&'r StepReport, bool),
     /// Some segments; whether they are its first.
-    Segments(SegmentIter<'r>, bool),
-    Tail,
+    Segments(&'r StepReport, SegmentIter<'r>, bool),
+    /// What follows its segments.
+    Tail(&'r StepReport),
 }
 
 /// Parts that are written by one thread into one buffer.
-type Piece<'r> = Vec<(Arc<Task<'r>>, Part<'r>)>;
+type Piece<'r> = Vec<Part<'r>>;
+
+/// What one piece leaves for the next: texts that many steps have in common.
+#[derive(Default)]
+struct Known<'r> {
+    words: Words<'r>,
+    tables: Tables<'r>,
+}
 
 /// Writes the items of the array of steps, which is open.
-pub(super) fn steps<W: Write>(j: &mut JsonWriter<'_, W>, steps: &[&StepReport]) -> io::Result<()> {
-    let task = |(i, step)| Task { step, first: i == 0, words: OnceLock::new() };
-    let tasks = steps.iter().copied().enumerate().map(task);
-    let mut parts = tasks.flat_map(|task| parts(Arc::new(task))).peekable();
-    let at_once = rayon::current_num_threads().saturating_mul(FOR_EACH_THREAD);
-    let mut ready: Vec<Vec<u8>> = Vec::new();
-    let mut next: Vec<Vec<u8>> = Vec::new();
+pub(super) fn steps(
+    j: &mut JsonWriter<'_>,
+    steps: &[&StepReport],
+    to: &mut impl Write,
+) -> io::Result<()> {
+    let mut parts = steps.iter().enumerate().flat_map(|(i, step)| parts(step, i == 0));
+    let known: Mutex<Vec<Known<'_>>> = Mutex::default();
+    let lock = || known.lock().unwrap_or_else(PoisonError::into_inner);
+    let ahead = rayon::current_num_threads().saturating_mul(FOR_EACH_THREAD);
+    rayon::in_place_scope_fifo(|scope| {
+        // Those that are begun and not handed on, in their order.
+        let mut begun: VecDeque<Receiver<Vec<u8>>> = VecDeque::new();
+        let mut begin = |begun: &mut VecDeque<_>, mut out: Vec<u8>| {
+            let piece = piece(&mut parts);
+            if !piece.is_empty() {
+                let (ready, text) = channel();
+                scope.spawn_fifo(move |_| {
+                    let mut known = lock().pop().unwrap_or_default();
+                    write(piece, &mut known, &mut out);
+                    lock().push(known);
+                    // Nobody waits for it where the writer failed.
+                    let _: Result<(), _> = ready.send(out);
+                });
+                begun.push_back(text);
+            }
+        };
+        (0..ahead).for_each(|_| begin(&mut begun, Vec::new()));
+        while let Some(text) = begun.pop_front() {
+            let Some(text) = wait(&text) else { break };
+            j.hand_on_items(&text, to)?;
+            begin(&mut begun, text);
+        }
+        Ok(())
+    })
+}
+
+/// The text of a piece when it is written. Until then this thread writes others. `None` where
+/// writing panicked.
+fn wait(text: &Receiver<Vec<u8>>) -> Option<Vec<u8>> {
     loop {
-        let mut pieces: Vec<Piece<'_>> = Vec::new();
-        while parts.peek().is_some() && pieces.len() < at_once {
-            pieces.push(piece(&mut parts));
+        match text.try_recv() {
+            Ok(text) => return Some(text),
+            Err(TryRecvError::Disconnected) => return None,
+            // With nothing left to take, others are at it.
+            Err(TryRecvError::Empty) if rayon::yield_now() != Some(rayon::Yield::Executed) => {
+                return text.recv().ok();
+            }
+            Err(TryRecvError::Empty) => {}
         }
-        let done = pieces.is_empty();
-        let mut wrote = Ok(());
-        next.resize_with(pieces.len(), Vec::new);
-        // This thread hands on what is ready; the others write what follows.
-        rayon::in_place_scope(|scope| {
-            let next = &mut next;
-            scope.spawn(move |_| {
-                next.par_iter_mut().zip(pieces).for_each(|(out, piece)| write(piece, out));
-            });
-            wrote = ready.iter().try_for_each(|text| j.items(text));
-        });
-        wrote?;
-        if done {
-            return Ok(());
-        }
-        std::mem::swap(&mut ready, &mut next);
     }
 }
 
-fn parts(task: Arc<Task<'_>>) -> impl Iterator<Item = (Arc<Task<'_>>, Part<'_>)> {
-    let chunks = task.step.segments.chunks(PIECE).enumerate();
-    let segments = chunks.map(|(i, chunk)| Part::Segments(chunk, i == 0));
-    let all = std::iter::once(Part::Head).chain(segments).chain(std::iter::once(Part::Tail));
-    all.map(move |part| (Arc::clone(&task), part))
+fn parts(step: &StepReport, first: bool) -> impl Iterator<Item = Part<'_>> {
+    let chunks = step.segments.chunks(PIECE).enumerate();
+    let segments = chunks.map(move |(i, chunk)| Part::Segments(step, chunk, i == 0));
+    std::iter::once(Part::Head(step, first)).chain(segments).chain([Part::Tail(step)])
 }
 
 /// The next parts, of about [`PIECE`] segments together.
-fn piece<'r>(parts: &mut impl Iterator<Item = (Arc<Task<'r>>, Part<'r>)>) -> Piece<'r> {
+fn piece<'r>(parts: &mut impl Iterator<Item = Part<'r>>) -> Piece<'r> {
     let mut piece = Vec::new();
     let mut size = 0_usize;
     while size < PIECE
-        && let Some((task, part)) = parts.next()
+        && let Some(part) = parts.next()
     {
         size = size.saturating_add(match &part {
-            Part::Head => HEAD,
-            Part::Segments(segments, _) => segments.len(),
-            Part::Tail => TAIL,
+            Part::Head(..) => HEAD,
+            Part::Segments(_, segments, _) => segments.len(),
+            Part::Tail(_) => TAIL,
         });
-        piece.push((task, part));
+        piece.push(part);
     }
     piece
 }
 
-fn write(piece: Piece<'_>, out: &mut Vec<u8>) {
+fn write<'r>(piece: Piece<'r>, known: &mut Known<'r>, out: &mut Vec<u8>) {
     out.clear();
-    let mut empty = Empty::default();
-    for (task, part) in piece {
-        // Memory takes whatever is written to it.
-        let _: io::Result<()> = match part {
-            Part::Head => step_head(&mut JsonWriter::inside(out, STEPS, task.first), task.step),
-            Part::Segments(segments, first) => {
-                let words = task.words.get_or_init(|| Words::new(task.step.segments.kinds()));
-                words.write(segments, first, out)
+    out.reserve(ROOM);
+    for part in piece {
+        match part {
+            Part::Head(step, first) => {
+                step_head(&mut JsonWriter::inside(out, STEPS, first), step);
             }
-            Part::Tail => {
-                let none = task.step.segments.is_empty();
-                step_tail(&mut JsonWriter::inside(out, SEGMENTS, none), task.step, &mut empty)
+            Part::Segments(step, segments, first) => {
+                known.words.learn(step.segments.kinds());
+                known.words.write(segments, first, out);
             }
-        };
+            Part::Tail(step) => {
+                let none = step.segments.is_empty();
+                let mut j = JsonWriter::inside(out, SEGMENTS, none);
+                step_tail(&mut j, step, &mut known.tables);
+            }
+        }
     }
 }
 
-/// What follows the times of a segment, for each kind, up to the next segment's start.
-struct Words {
+/// What follows the times of a segment, for each kind, up to the next segment's start. Steps
+/// share their kinds, so a text is kept for the steps that follow.
+#[derive(Default)]
+struct Words<'r> {
     text: Vec<u8>,
-    /// Where each kind's text ends.
-    ends: Vec<usize>,
-    /// How long that is which opens the next segment.
-    opening: usize,
+    /// Where the text of a kind is, by the kind's address.
+    places: FxHashMap<usize, Range<usize>>,
+    /// What opens the next segment.
+    opening: Vec<u8>,
+    /// The kinds of one step, and where their texts are.
+    kinds: &'r [Arc<SegmentKind>],
+    of_step: Vec<Range<usize>>,
 }
 
 const START: &[u8] = b"{\"start_ns\":";
 const END: &[u8] = b",\"end_ns\":";
+/// With more text than this, kinds that were long ago are forgotten.
+const MOST_TEXT: usize = 1 << 20;
 
-impl Words {
-    fn new(kinds: &[Arc<SegmentKind>]) -> Self {
-        let mut opening = Vec::new();
-        let _: io::Result<_> = JsonWriter::inside(&mut opening, SEGMENTS, false).item().map(|_| ());
-        opening.extend_from_slice(START);
-        let ends = Vec::with_capacity(kinds.len());
-        let mut words = Self { text: Vec::new(), ends, opening: opening.len() };
-        for kind in kinds {
-            let from = words.text.len();
-            // Memory takes whatever is written to it.
-            let _: io::Result<()> = members_of(&mut JsonWriter::new(&mut words.text), kind);
-            // An object of its own becomes the rest of one that has begun.
-            if let Some(first) = words.text.get_mut(from) {
-                *first = b',';
-            }
-            words.text.extend_from_slice(&opening);
-            words.ends.push(words.text.len());
+impl<'r> Words<'r> {
+    /// The kinds of the step that follows.
+    fn learn(&mut self, kinds: &'r [Arc<SegmentKind>]) {
+        if std::ptr::eq(self.kinds, kinds) {
+            return;
         }
-        words
+        if self.opening.is_empty() {
+            JsonWriter::inside(&mut self.opening, SEGMENTS, false).item().raw(START);
+        }
+        if self.text.len() > MOST_TEXT {
+            self.text.clear();
+            self.places.clear();
+        }
+        self.kinds = kinds;
+        self.of_step.clear();
+        let Self { text, places, opening, .. } = self;
+        self.of_step.extend(kinds.iter().map(|kind| {
+            let place = places.entry(Arc::as_ptr(kind).addr()).or_insert_with(|| {
+                let from = text.len();
+                members_of(&mut JsonWriter::new(text), kind);
+                // An object of its own becomes the rest of one that has begun.
+                if let Some(first) = text.get_mut(from) {
+                    *first = b',';
+                }
+                text.extend_from_slice(opening);
+                from..text.len()
+            });
+            place.clone()
+        }));
     }
 
     fn of(&self, kind: usize) -> &[u8] {
-        let from = kind.checked_sub(1).and_then(|before| self.ends.get(before));
-        let to = self.ends.get(kind).copied().unwrap_or_default();
-        self.text.get(from.copied().unwrap_or_default()..to).unwrap_or_default()
+        let place = self.of_step.get(kind).cloned().unwrap_or_default();
+        self.text.get(place).unwrap_or_default()
     }
 
-    fn write(&self, segments: SegmentIter<'_>, first: bool, out: &mut Vec<u8>) -> io::Result<()> {
-        JsonWriter::inside(out, SEGMENTS, first).item()?;
-        out.extend_from_slice(START);
-        let mut digits = itoa::Buffer::new();
-        // One segment's end is the next one's start.
-        let mut before: Option<Range<usize>> = None;
+    fn write(&self, segments: SegmentIter<'_>, first: bool, out: &mut Vec<u8>) {
+        JsonWriter::inside(out, SEGMENTS, first).item().raw(START);
+        let mut time: Option<Digits> = None;
         for segment in segments {
-            match before {
-                Some(end) => out.extend_from_within(end),
-                None => out.extend_from_slice(digits.format(segment.start.0).as_bytes()),
-            }
+            // One segment's end is the next one's start.
+            let time = time.get_or_insert_with(|| Digits::of(segment.start.0));
+            time.write(out);
             out.extend_from_slice(END);
-            let end = out.len();
-            out.extend_from_slice(digits.format(segment.end.0).as_bytes());
-            before = Some(end..out.len());
+            time.set(segment.end.0);
+            time.write(out);
             out.extend_from_slice(self.of(segment.kind_index));
         }
         // No segment follows the last.
-        out.truncate(out.len().saturating_sub(self.opening));
-        Ok(())
+        out.truncate(out.len().saturating_sub(self.opening.len()));
     }
 }
 
-/// What a segment is, as an object.
-fn members_of<W: Write>(j: &mut JsonWriter<'_, W>, s: &SegmentKind) -> io::Result<()> {
-    j.object(false)?;
-    j.key("tid")?.signed(s.tid.0.into())?;
-    j.key("pid")?.signed(s.pid.0.into())?;
-    j.key("comm")?.text(&s.comm)?;
-    j.key("cause")?.text(s.cause.name())?;
-    j.key("resource")?.text(s.resource.name())?;
-    under(j, s.under)?;
-    j.key("stack")?.array(false)?;
-    for frame in s.stack.iter() {
-        j.item()?.text(frame)?;
+/// A time in digits. Those before the last eight are nearly always those of the time before.
+struct Digits {
+    high: u64,
+    text: [u8; 20],
+    length: usize,
+}
+
+/// Ten to the power of eight.
+const LOW: u64 = 100_000_000;
+
+impl Digits {
+    fn of(time: u64) -> Self {
+        let mut digits = Self { high: 0, text: [0; 20], length: 0 };
+        digits.set(time);
+        digits
     }
-    j.end()?;
+
+    fn set(&mut self, time: u64) {
+        let high = time / LOW;
+        if high == self.high
+            && high > 0
+            && let Some(low) = self.text.get_mut(..self.length).and_then(<[u8]>::last_chunk_mut)
+        {
+            *low = eight(time % LOW);
+            return;
+        }
+        let mut digits = itoa::Buffer::new();
+        let digits = digits.format(time).as_bytes();
+        self.text.iter_mut().zip(digits).for_each(|(to, digit)| *to = *digit);
+        (self.high, self.length) = (high, digits.len());
+    }
+
+    fn write(&self, out: &mut Vec<u8>) {
+        let end = out.len() + self.length;
+        // A copy of known length, then cut, takes no call.
+        out.extend_from_slice(&self.text);
+        out.truncate(end);
+    }
+}
+
+/// The eight digits of a number below [`LOW`]: two halves, four pairs, then eight digits, each
+/// in bits of its own, are divided side by side.
+fn eight(number: u64) -> [u8; 8] {
+    let halves = number / 10_000 | (number % 10_000) << 32;
+    // A hundredth of what is below 10,000; a tenth of what is below 100.
+    let hundreds = (halves * 5243 >> 19) & 0x007f_0000_007f;
+    let pairs = hundreds | (halves - hundreds * 100) << 16;
+    let tens = (pairs * 103 >> 10) & 0x000f_000f_000f_000f;
+    let digits = tens | (pairs - tens * 10) << 8;
+    (digits + 0x3030_3030_3030_3030).to_le_bytes()
+}
+
+/// What a segment is, as an object.
+fn members_of(j: &mut JsonWriter<'_>, s: &SegmentKind) {
+    j.object(false);
+    j.key("tid").signed(s.tid.0.into());
+    j.key("pid").signed(s.pid.0.into());
+    j.key("comm").text(&s.comm);
+    j.key("cause").text(s.cause.name());
+    j.key("resource").text(s.resource.name());
+    under(j, s.under);
+    j.key("stack").array(false);
+    for frame in s.stack.iter() {
+        j.item().text(frame);
+    }
+    j.end();
     if let Some(object) = &s.object {
-        j.key("object")?.text(object)?;
+        j.key("object").text(object);
     }
     if let Some(reason) = &s.reason {
-        j.key("reason")?.text(reason)?;
+        j.key("reason").text(reason);
     }
     if s.inferred {
-        j.key("inferred")?.bool(true)?;
+        j.key("inferred").bool(true);
     }
-    j.end().map(|_| ())
+    j.end();
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn digits_of_times_follow_each_other() {
+        let mut at = Digits::of(7);
+        let times = [7, 99, 99_999_999, 100_000_000, 100_000_001, 123_456_789, 123_450_000];
+        let later = [199_999_999, 200_000_000, 9_999_999_999, 35_333_027_334_845, u64::MAX, 0];
+        for time in times.into_iter().chain(later) {
+            let mut out = b"x".to_vec();
+            at.set(time);
+            at.write(&mut out);
+            assert_eq!(String::from_utf8(out).unwrap(), format!("x{time}"));
+        }
+    }
+
+    #[test]
+    fn eight_digits_are_those_of_the_number() {
+        let numbers = (0..10_000).chain((0..LOW).step_by(7_919)).chain([LOW - 1]);
+        for number in numbers {
+            assert_eq!(eight(number).as_slice(), format!("{number:08}").as_bytes());
+        }
+    }
 }
