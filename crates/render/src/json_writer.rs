@@ -25,9 +25,19 @@ const FIRST_LINE: &[u8; 16] = b"\n               ";
 
 /// Needs no escape in a string.
 fn plain(text: &str) -> bool {
-    // Without a way out on the first that does, many are looked at side by side.
-    let plain = |b: u8| matches!(b, b' '..=b'~') & (b != b'"') & (b != b'\\');
-    text.bytes().fold(true, |all, byte| all & plain(byte))
+    /// As many are looked at side by side.
+    const STRIDE: usize = 16;
+    // Without a way out on the first that is not.
+    let all = |bytes: &[u8]| {
+        let plain = |b: u8| matches!(b, b' '..=b'~') & (b != b'"') & (b != b'\\');
+        bytes.iter().fold(true, |all, byte| all & plain(*byte))
+    };
+    let (strides, rest) = text.as_bytes().as_chunks::<STRIDE>();
+    match text.as_bytes().last_chunk::<STRIDE>() {
+        // What is left over is looked at with what is before it.
+        Some(last) => strides.iter().fold(all(last), |plain, stride| plain & all(stride)),
+        None => all(rest),
+    }
 }
 
 const MILLION: u64 = 1_000_000;
@@ -362,6 +372,22 @@ mod tests {
             assert_eq!(text, format!("{value:.6}"), "{value:e}");
         }
         assert_eq!((millionths(-1.0), millionths(-0.0), millionths(1e19)), (None, None, None));
+    }
+
+    #[test]
+    fn one_character_anywhere_needs_an_escape() {
+        for length in [1, 7, 15, 16, 17, 31, 32, 33, 40] {
+            let text = "a ~!#[]b".repeat(5);
+            assert!(plain(&text[..length]));
+            for place in 0..length {
+                for hostile in ["\"", "\\", "\u{1f}", "\u{7f}", "\u{e9}"] {
+                    let mut text = text[..length].to_owned();
+                    text.replace_range(place..=place, hostile);
+                    assert!(!plain(&text), "{text:?}");
+                }
+            }
+        }
+        assert!(plain(""));
     }
 
     #[test]

@@ -114,7 +114,7 @@ impl Frames {
 }
 
 fn module(named: Named<'_>, frame: FrameId) -> Option<String> {
-    let module = named.stacks.frame(frame).module?;
+    let module = named.stacks.frame(frame)?.module?;
     named.stacks.module(module).map(|module| visible(&module.path))
 }
 
