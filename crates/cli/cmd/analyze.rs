@@ -36,12 +36,12 @@ pub(crate) fn run(args: &AnalyzeArgs) -> Result<ExitCode> {
         let data = symbols::load(&capture, &args.capture.read, &args.symbols, &wanted)?;
         drop(capture);
         drop(unpacked);
-        rayon::spawn(|| files.release());
+        rayon::spawn(|| drop(files));
         (placed, data)
     } else {
         drop(capture);
         drop(unpacked);
-        rayon::spawn(|| files.release());
+        rayon::spawn(|| drop(files));
         (place(marks)?, None)
     };
     for line in data.iter().flat_map(|d| symbols::brief(d, &args.capture.read.path)) {
