@@ -448,7 +448,7 @@ pub fn conservation(
 /// Cause x resource x under, the largest cause first, the rows of one cause together.
 fn exclusive(path: &Cells) -> Vec<ExclusiveRow> {
     // There are few kinds of time, however many cells.
-    let mut rows: Vec<ExclusiveRow> = Vec::new();
+    let mut rows: Vec<ExclusiveRow> = Vec::with_capacity(8);
     let mut causes = [Nanos::ZERO; Cause::ALL.len()];
     for CellSum { key: CellKey { cause, resource, under, .. }, ns, .. } in path.iter() {
         let same =
@@ -537,7 +537,7 @@ fn step_report(
         made: &made,
         tracing: &tracing,
     };
-    let verdicts = verdict::verdicts(&Facts::new(&parts, &cells));
+    let verdicts = verdict::verdicts(Facts::new(&parts, &cells));
     Some(StepReport {
         id: step.id.clone(),
         tool: step.tool.clone(),

@@ -164,7 +164,6 @@ impl Packed {
     }
 
     fn append(&mut self, more: &Self) {
-        self.reserve();
         self.numbers.extend_from_slice(&more.numbers);
         self.texts.push_str(&more.texts);
     }
@@ -209,7 +208,7 @@ impl Details {
 
     /// Gives a table that has nothing yet, by the place of its head, its rows and notes.
     pub fn set(&mut self, place: usize, table: Table) {
-        if table.is_empty() && table.notes.is_empty() {
+        if table.says_nothing() {
             return;
         }
         let (at, first) = (self.cells.end(), small(self.notes.len()));
@@ -226,12 +225,22 @@ impl Details {
         self.filled.insert(after, filled);
     }
 
-    /// Gives memory back that was kept for further tables.
-    pub fn shrink_to_fit(&mut self) {
-        self.filled.shrink_to_fit();
-        self.cells.numbers.shrink_to_fit();
-        self.cells.texts.shrink_to_fit();
-        self.notes.shrink_to_fit();
+    /// Tables with these heads, of which these, by the place of the head and in that order,
+    /// have something: in no more memory than they need.
+    #[must_use]
+    pub fn of(heads: Arc<[Head]>, tables: Vec<(usize, Table)>) -> Self {
+        let sum = |of: fn(&Table) -> usize| tables.iter().map(|(_, table)| of(table)).sum();
+        let cells = Packed {
+            numbers: Vec::with_capacity(sum(|table| table.cells.numbers.len())),
+            texts: String::with_capacity(sum(|table| table.cells.texts.len())),
+        };
+        let notes = Vec::with_capacity(sum(|table| table.notes.len()));
+        let filled = Vec::with_capacity(tables.len());
+        let mut details = Self { heads, filled, cells, notes };
+        for (place, table) in tables {
+            details.set(place, table);
+        }
+        details
     }
 
     /// All tables, in the order of reports.
@@ -355,6 +364,12 @@ impl Table {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.values == 0
+    }
+
+    /// Whether there are neither rows nor notes.
+    #[must_use]
+    pub fn says_nothing(&self) -> bool {
+        self.is_empty() && self.notes.is_empty()
     }
 }
 
@@ -487,7 +502,6 @@ mod tests {
         assert_eq!(details.iter().map(Detail::is_empty).collect::<Vec<_>>(), [true, true, false]);
         // Earlier in the order, though it comes later.
         details.set(0, Table::from_iter([["w".into(), Value::Unknown]]));
-        details.shrink_to_fit();
         let rows = |id| -> Vec<Vec<Value<'_>>> {
             details.get(id).and_then(|d| d.rows).unwrap().iter().map(Iterator::collect).collect()
         };
@@ -496,6 +510,24 @@ mod tests {
         assert_eq!(details.get("a").unwrap().notes, [] as [Words; 0]);
         assert_eq!(details.get("c").unwrap().notes, [Words::from("so")]);
         assert_eq!(details.get("d"), None);
+        let filled: Vec<_> = details.filled().map(|(place, detail)| (place, detail.id)).collect();
+        assert_eq!(filled, [(0, "a"), (2, "c")]);
+    }
+
+    #[test]
+    fn tables_at_once_are_those_one_after_the_other() {
+        let heads: Arc<[Head]> = [head("a", vec![]), head("b", vec![])].into();
+        let some = || Table::from_iter([["wide".into(), Value::Number(300)]]);
+        let tables = || vec![(0, some()), (1, some().with_notes(["so".into()]))];
+        let mut one_by_one = Details::new(Arc::clone(&heads));
+        for (place, table) in tables() {
+            one_by_one.set(place, table);
+        }
+        let details = Details::of(heads, tables());
+        assert_eq!(details, one_by_one);
+        // Of each 4 and then 1 and 2 bytes for its values.
+        assert_eq!((details.cells.numbers.capacity(), details.cells.texts.capacity()), (8, 8));
+        assert_eq!((details.filled.capacity(), details.notes.capacity()), (2, 1));
     }
 
     #[test]

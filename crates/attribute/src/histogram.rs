@@ -72,12 +72,10 @@ fn classes(samples: &Samples, mechanism: Distribution) -> Vec<HistogramClass> {
 
 /// All mechanisms, in the order of [`Distribution::ALL`].
 pub(crate) fn histograms(mut samples: Samples) -> Vec<Histogram> {
-    Distribution::ALL
-        .map(|mechanism| Histogram {
-            classes: classes(&samples, mechanism),
-            ..histogram(mechanism, samples.take(mechanism))
-        })
-        .to_vec()
+    Vec::from(Distribution::ALL.map(|mechanism| Histogram {
+        classes: classes(&samples, mechanism),
+        ..histogram(mechanism, samples.take(mechanism))
+    }))
 }
 
 #[cfg(test)]

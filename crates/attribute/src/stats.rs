@@ -105,11 +105,14 @@ struct Digits {
 impl Digits {
     /// Ends in this; less than ten bytes.
     fn new(end: &str) -> Self {
-        let empty = Self { bytes: [0; 40], from: 40 };
-        end.bytes().rev().fold(empty, Self::byte)
+        let mut digits = Self { bytes: [0; 40], from: 40 };
+        for byte in end.bytes().rev() {
+            digits.byte(byte);
+        }
+        digits
     }
 
-    fn byte(mut self, byte: u8) -> Self {
+    fn byte(&mut self, byte: u8) -> &mut Self {
         self.from = self.from.saturating_sub(1);
         if let Some(place) = self.bytes.get_mut(self.from) {
             *place = byte;
@@ -118,13 +121,13 @@ impl Digits {
     }
 
     /// The lowest digit of a number.
-    fn digit(self, n: u64) -> Self {
+    fn digit(&mut self, n: u64) -> &mut Self {
         self.byte(b'0' + (n % 10) as u8)
     }
 
-    fn number(mut self, mut n: u64) -> Self {
+    fn number(&mut self, mut n: u64) -> &mut Self {
         loop {
-            self = self.digit(n);
+            self.digit(n);
             n /= 10;
             if n == 0 {
                 return self;
@@ -135,22 +138,22 @@ impl Digits {
     /// `n / unit`, rounded half up to so many decimals, by integers alone. Units are known
     /// where it is called: no division is left.
     #[inline(always)]
-    fn fraction(mut self, n: u64, unit: u64, decimals: u32) -> Self {
+    fn fraction(&mut self, n: u64, unit: u64, decimals: u32) -> &mut Self {
         let (unit, scale) = (unit.max(1), 10_u64.pow(decimals));
         // Units are at most 2^30, and so is what is left of a division by one.
         let mut part = ((n % unit).saturating_mul(scale) + unit / 2) / unit;
         let whole = n / unit + part / scale;
         for _ in 0..decimals {
-            self = self.digit(part);
+            self.digit(part);
             part /= 10;
         }
         self.byte(b'.').number(whole)
     }
 
     /// With its thousands separated.
-    fn thousands(mut self, mut n: u64) -> Self {
+    fn thousands(&mut self, mut n: u64) -> &mut Self {
         while n >= 1000 {
-            self = self.digit(n).digit(n / 10).digit(n / 100).byte(b',');
+            self.digit(n).digit(n / 10).digit(n / 100).byte(b',');
             n /= 1000;
         }
         self.number(n)

@@ -25,11 +25,12 @@ struct Known {
 pub(super) fn segments(model: &Model, checked: &Checked, texts: &mut Texts) -> Segments {
     let path = &checked.path.segments;
     let start = path.first().map_or(Nanos::ZERO, |s| s.start);
-    let mut out = Segments::with_capacity(start, path.len());
-    let mut kinds = Kinds { model, checked, texts };
+    let (mut out, mut known) = std::mem::take(&mut texts.draft);
+    out.begin(start);
     // As long as no task is renamed, a segment's cell and whether its state was inferred tell
     // its kind.
-    let mut known: Vec<Option<Known>> = Vec::new();
+    known.clear();
+    let mut kinds = Kinds { model, checked, texts };
     for (s, cell) in path.iter().zip(&checked.path.places) {
         let place = cell.index() * 2 + usize::from(s.inferred);
         if place >= known.len() {
@@ -48,8 +49,9 @@ pub(super) fn segments(model: &Model, checked: &Checked, texts: &mut Texts) -> S
         };
         out.push(kind, s.end - s.start);
     }
-    out.shrink_to_fit();
-    out
+    let segments = out.take();
+    kinds.texts.draft = (out, known);
+    segments
 }
 
 /// Names, stacks and kinds that many steps have in common, made once for each thread.
@@ -62,6 +64,8 @@ pub(super) struct Texts {
     kinds: FxHashMap<Told, Arc<SegmentKind>>,
     /// The stack that is looked for; its memory is used again.
     wanted: Vec<(Frame, Comm)>,
+    /// The segments in the making, and what is known of the path's cells: memory to use again.
+    draft: (Segments, Vec<Option<Known>>),
 }
 
 /// What tells a kind, as long as the names and stacks that it is made of are kept.

@@ -112,6 +112,9 @@ pub(crate) struct SessionView<'a> {
 /// A table keeps at most this many rows; [`Detail::more`] tells of the others.
 const MOST_ROWS: usize = 500;
 
+/// Hardly a step fills more tables than these.
+const MOST_FILLED: usize = 16;
+
 /// Every mechanism, in the order of reports.
 pub(crate) const ALL: &[&dyn Mechanism] = &[
     &delayed_by::DelayedBy,
@@ -150,15 +153,16 @@ pub(crate) const ALL: &[&dyn Mechanism] = &[
 /// an empty table; one that was not captured gives none.
 pub(crate) fn of_step(view: &StepView<'_>) -> Details {
     let heads = view.index.heads();
-    let mut details = Details::new(Arc::clone(heads));
+    let mut tables = Vec::with_capacity(MOST_FILLED);
     for (place, (mechanism, head)) in ALL.iter().zip(heads.iter()).enumerate() {
         if head.missing.is_empty() {
             let table = mechanism.step(view);
-            details.set(place, table.at_most(MOST_ROWS, head.columns.len()));
+            if !table.says_nothing() {
+                tables.push((place, table.at_most(MOST_ROWS, head.columns.len())));
+            }
         }
     }
-    details.shrink_to_fit();
-    details
+    Details::of(Arc::clone(heads), tables)
 }
 
 /// Adds to the tables of a step what is told relative to the other steps of its tool.
@@ -178,11 +182,7 @@ pub(crate) fn of_session(view: &SessionView<'_>) -> Details {
         })
         .filter(|(_, table)| !table.is_empty())
         .unzip();
-    let mut details = Details::new(heads.into());
-    for (place, table) in tables.into_iter().enumerate() {
-        details.set(place, table);
-    }
-    details
+    Details::of(heads.into(), tables.into_iter().enumerate().collect())
 }
 
 /// The heads of the tables of steps: what each of [`ALL`] is, and what it needs and a

@@ -76,12 +76,6 @@ impl Segments {
         Self { start, ..Self::default() }
     }
 
-    /// As [`Segments::new`], with room for so many.
-    #[must_use]
-    pub fn with_capacity(start: Nanos, segments: usize) -> Self {
-        Self { parts: Vec::with_capacity(segments.saturating_mul(4)), ..Self::new(start) }
-    }
-
     /// Adds a kind; gives its place in [`Segments::kinds`], for [`Segments::push`].
     /// Steps may share it.
     pub fn add_kind(&mut self, kind: impl Into<Arc<SegmentKind>>) -> usize {
@@ -96,10 +90,24 @@ impl Segments {
         self.count += 1;
     }
 
-    /// Gives memory back that was kept for more.
-    pub fn shrink_to_fit(&mut self) {
-        self.kinds.shrink_to_fit();
-        self.parts.shrink_to_fit();
+    /// The first will begin at `start`; there is none yet.
+    pub fn begin(&mut self, start: Nanos) {
+        self.start = start;
+    }
+
+    /// Takes all out, in no more memory than they need. The memory they were made in is kept
+    /// for others.
+    #[must_use]
+    pub fn take(&mut self) -> Self {
+        let taken = Self {
+            start: self.start,
+            kinds: self.kinds.drain(..).collect(),
+            parts: self.parts.as_slice().into(),
+            count: self.count,
+        };
+        self.parts.clear();
+        self.count = 0;
+        taken
     }
 
     /// How many there are.
@@ -231,6 +239,14 @@ mod tests {
             assert_eq!(pieces, expected, "in pieces of {size}");
         }
         assert_eq!((segments.len(), segments.iter().len()), (5, 5));
+        let taken = segments.take();
+        segments.begin(Nanos(7));
+        assert_eq!(taken.iter().map(told).collect::<Vec<_>>(), expected);
+        assert_eq!((taken.parts.capacity(), segments.kinds().len()), (23, 0));
+        let only = segments.add_kind(kind("c"));
+        segments.push(only, Nanos(2));
+        assert_eq!(segments.iter().map(told).collect::<Vec<_>>(), [(7, 9, "c".to_owned())]);
+        let segments = taken;
         // 1 and 1 byte; 1 and 5 twice; 1 and 6; 1 and 1.
         assert_eq!(segments.parts.len(), 2 + 6 + 6 + 7 + 2);
     }

@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::cell::OnceCell;
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::{self, Display, Formatter};
 
 use agenttrace_model::parse::{CaptureInfo, Comm, Cpu, Dev, Diagnostics, Nanos, Problem, Tid};
 use agenttrace_model::{Model, Step, SyscallClass, TaskId, UringOp, Windows};
@@ -259,9 +260,8 @@ impl<'a> Facts<'a> {
     }
 
     /// Name and thread id of a task.
-    pub(crate) fn name_tid(&self, task: TaskId) -> String {
-        let tid = self.model().tasks.get(task.0 as usize).map_or(0, |t| t.tid.0);
-        format!("{} (tid {tid})", named(&self.comm(task)))
+    pub(crate) fn name_tid(&self, task: TaskId) -> NameTid {
+        NameTid { comm: self.comm(task), tid: self.tid(task).unwrap_or(Tid(0)) }
     }
 
     /// The counted system calls of one class: (name, count, total), most total first.
@@ -304,6 +304,19 @@ impl<'a> Facts<'a> {
         let mut rows: Vec<_> = sums.into_iter().collect();
         rows.sort_by_key(|(_, ns)| Reverse(*ns));
         rows
+    }
+}
+
+/// Name and thread id of a task: `python (tid 7)`.
+#[derive(Clone, Copy)]
+pub(crate) struct NameTid {
+    comm: Comm,
+    tid: Tid,
+}
+
+impl Display for NameTid {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        write!(f, "{} (tid {})", named(&self.comm), self.tid.0)
     }
 }
 

@@ -1,5 +1,12 @@
 //! Rules that turn a step's sums into sentences: what made it slow, how sure, what to do.
 
+/// A sentence as [`sentence`] makes it.
+macro_rules! sentence {
+    ($($text:tt)*) => {
+        $crate::verdict::sentence(format_args!($($text)*))
+    };
+}
+
 mod facts;
 mod fidelity;
 mod kernel;
@@ -103,11 +110,8 @@ impl<'c> Topic<'c> {
 
 /// The path in topics: what special rules take, then the rest by cause; the largest first,
 /// at least one. And that rest.
-fn topics<'c>(
-    facts: &Facts<'c>,
-    rules: &[&'static dyn Rule],
-) -> (Vec<Topic<'c>>, Vec<&'c Cell<'c>>) {
-    let mut rest = facts.only(facts.cells.clone());
+fn topics<'c>(facts: Facts<'c>, rules: &[&'static dyn Rule]) -> (Vec<Topic<'c>>, Facts<'c>) {
+    let mut rest = facts;
     let mut topics: Vec<Topic<'c>> = Vec::new();
     for rule in rules.iter().copied().take_while(|rule| rule.special()) {
         let Some(takes) = rule.takes(&rest) else { continue };
@@ -115,37 +119,36 @@ fn topics<'c>(
             rest.cells.iter().partition(|c| takes(c));
         drop(takes);
         let sums = sums(taken.iter().copied());
-        let largest = sums.iter().max_by_key(|(cause, ns)| (*ns, Reverse(*cause)));
+        let largest = sums.clone().max_by_key(|(cause, ns)| (*ns, Reverse(*cause)));
         if let Some((cause, _)) = largest {
-            let ns = sums.iter().map(|(_, ns)| *ns).sum();
-            topics.push(Topic { rule, cause: *cause, ns, taken });
+            let ns = sums.map(|(_, ns)| ns).sum();
+            topics.push(Topic { rule, cause, ns, taken });
             rest.cells = others;
         }
     }
     // Run delay of a cause belongs to the view, for evidence, and not to its time.
-    let mut by_cause = sums(rest.cells.iter().copied());
-    by_cause.retain(|(_, ns)| *ns > ZERO);
-    let none = (Cause::ALL[0], ZERO);
-    let none = (topics.is_empty() && by_cause.is_empty()).then_some(none);
-    topics.extend(by_cause.into_iter().chain(none).filter_map(|(cause, ns)| {
-        Some(Topic { rule: rule(cause)?, cause, ns, taken: Vec::new() })
-    }));
+    let by_cause = sums(rest.cells.iter().copied()).filter(|(_, ns)| *ns > ZERO);
+    let topic = |(cause, ns)| Some(Topic { rule: rule(cause)?, cause, ns, taken: Vec::new() });
+    topics.extend(by_cause.filter_map(topic));
+    if topics.is_empty() {
+        topics.extend(topic((Cause::ALL[0], ZERO)));
+    }
     // Stable: special rules before causes, causes in their order.
     topics.sort_by_key(|topic| Reverse(topic.ns));
-    (topics, rest.cells)
+    (topics, rest)
 }
 
 /// The time of cells by cause, in the order of causes.
-fn sums<'c>(cells: impl Iterator<Item = &'c Cell<'c>>) -> Vec<(Cause, Nanos)> {
-    let mut sums: Vec<(Cause, Nanos)> = Vec::new();
+fn sums<'c>(
+    cells: impl Iterator<Item = &'c Cell<'c>>,
+) -> impl Iterator<Item = (Cause, Nanos)> + Clone {
+    let mut sums = [None; Cause::ALL.len()];
     for cell in cells {
-        match sums.iter_mut().find(|(cause, _)| *cause == cell.cause) {
-            Some((_, ns)) => *ns += cell.ns,
-            None => sums.push((cell.cause, cell.ns)),
+        if let Some(sum) = sums.get_mut(cell.cause as usize) {
+            *sum.get_or_insert(ZERO) += cell.ns;
         }
     }
-    sums.sort_unstable_by_key(|(cause, _)| *cause);
-    sums
+    Cause::ALL.into_iter().zip(sums).filter_map(|(cause, ns)| Some((cause, ns?)))
 }
 
 /// The failure mode of a cause that no verdict of the session is about.
@@ -155,18 +158,18 @@ pub(crate) fn general_failure_mode(cause: Cause) -> &'static str {
 
 /// The verdicts on a step, the largest cause's first; further ones for causes of
 /// at least a tenth of the wall time. At least one.
-pub(crate) fn verdicts(facts: &Facts<'_>) -> Vec<Verdict> {
+pub(crate) fn verdicts(facts: Facts<'_>) -> Vec<Verdict> {
     let (topics, rest) = topics(facts, RULES);
     let second = topics.get(1).map_or(("", ZERO), |topic| (topic.name(), topic.ns));
-    let mut verdicts: Vec<Verdict> = Vec::new();
-    for topic in topics {
+    let large = |topic: &&Topic<'_>| topic.ns.0.saturating_mul(10) >= rest.wall.0.max(1);
+    let told = 1 + topics.iter().skip(1).take_while(large).count();
+    // There are ten thousands of them, kept until the end: in no more memory than they need.
+    let mut verdicts: Vec<Verdict> = Vec::with_capacity(told);
+    for topic in topics.into_iter().take(told) {
         let Topic { rule, cause, ns, .. } = topic;
         let first = verdicts.is_empty();
-        if !first && ns.0.saturating_mul(10) < facts.wall.0.max(1) {
-            break;
-        }
         let special = rule.special();
-        let view = &facts.only(topic.cells(&rest));
+        let view = &rest.only(topic.cells(&rest.cells));
         let mut finding = rule.find(view, cause);
         if first {
             finding.doubts.extend(stolen(view));
@@ -181,10 +184,10 @@ pub(crate) fn verdicts(facts: &Facts<'_>) -> Vec<Verdict> {
             finding.title = format!("cannot say; as far as recorded, {}", finding.title);
             finding.recommendations = vec![again(view, cause)];
         }
-        let mut causes = sums(view.cells.iter().filter(|c| special || c.cause == cause).copied());
+        let sums = sums(view.cells.iter().filter(|c| special || c.cause == cause).copied());
+        let mut causes = Vec::with_capacity(sums.clone().count());
+        causes.extend(sums);
         let held = if !special && cause.is_kernel() { view.held(cause) } else { ns };
-        // There are ten thousands of them, kept until the end.
-        causes.shrink_to_fit();
         reasons.shrink_to_fit();
         finding.evidence.shrink_to_fit();
         finding.recommendations.shrink_to_fit();
@@ -195,14 +198,13 @@ pub(crate) fn verdicts(facts: &Facts<'_>) -> Vec<Verdict> {
             cause,
             causes,
             ns: held,
-            share: ratio(held, facts.wall),
+            share: ratio(held, rest.wall),
             confidence,
             reasons,
             evidence: finding.evidence,
             recommendations: finding.recommendations,
         });
     }
-    verdicts.shrink_to_fit();
     verdicts
 }
 

@@ -91,12 +91,12 @@ fn split(cells: &[Cell<'_>], rules: &[&'static dyn Rule]) -> Vec<(&'static str, 
         made: &Made::default(),
     };
     let facts = Facts::new(&parts, cells);
-    let (all, rest) = topics(&facts, rules);
+    let (all, rest) = topics(facts, rules);
     let sum: Nanos = all.iter().map(|t| t.ns).sum();
-    assert_eq!(sum, facts.wall, "topics add up to the step");
+    assert_eq!(sum, rest.wall, "topics add up to the step");
     all.iter()
         .filter(|t| t.ns > ZERO)
-        .map(|t| (t.name(), t.ns.0, t.cells(&rest).iter().map(|c| c.ns.0).collect()))
+        .map(|t| (t.name(), t.ns.0, t.cells(&rest.cells).iter().map(|c| c.ns.0).collect()))
         .collect()
 }
 

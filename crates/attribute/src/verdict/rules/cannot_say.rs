@@ -56,7 +56,7 @@ impl Rule for CannotSay {
             ));
         }
         Finding {
-            title: format!(
+            title: sentence!(
                 "cannot say: {} of the step ({}) is not explained: {why}",
                 percent(own, facts.wall),
                 human(own)

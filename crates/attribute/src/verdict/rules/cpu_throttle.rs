@@ -73,7 +73,7 @@ impl Rule for CpuThrottle {
             ));
         }
         let of = match found.iter().next() {
-            Some((task, _)) if found.len() == 1 => facts.name_tid(*task),
+            Some((task, _)) if found.len() == 1 => facts.name_tid(*task).to_string(),
             _ => format!("{} tasks", found.len()),
         };
         if let Some(period) = period(&all) {
@@ -98,7 +98,7 @@ impl Rule for CpuThrottle {
             doubts.push("no timer shows the end of the quota's period".into());
         }
         Finding {
-            title: format!("a CPU quota held {of} {held}: {}", human(facts.own(cause))),
+            title: sentence!("a CPU quota held {of} {held}: {}", human(facts.own(cause))),
             evidence,
             recommendations: vec![
                 advice(

@@ -152,7 +152,7 @@ impl Rule for DirectoryContention {
             }
         };
         Finding {
-            title: format!(
+            title: sentence!(
                 "directory contention: {} waited {}{by}",
                 names.join(" and "),
                 human(held)

@@ -42,7 +42,7 @@ impl Rule for Interrupt {
             .first()
             .map_or_else(String::new, |(frame, _)| format!(", most in {}", text(*frame)));
         Finding {
-            title: format!("interrupts on the step's CPU: {}{most}", human(facts.own(cause))),
+            title: sentence!("interrupts on the step's CPU: {}{most}", human(facts.own(cause))),
             evidence,
             recommendations: vec![advice(
                 facts,

@@ -29,11 +29,12 @@ impl Rule for IpcWait {
         "not the kernel: waits for a task of the agent"
     }
     fn find(&self, facts: &Facts<'_>, cause: Cause) -> Finding {
-        let name = facts
-            .peer(cause)
-            .map_or_else(|| "another task".to_owned(), |(task, _)| facts.name_tid(task));
+        let name = facts.peer(cause).map_or_else(
+            || "another task".to_owned(),
+            |(task, _)| facts.name_tid(task).to_string(),
+        );
         Finding {
-            title: format!(
+            title: sentence!(
                 "not the kernel: waits for {name} of the agent's own tree, {}",
                 human(facts.own(cause))
             ),

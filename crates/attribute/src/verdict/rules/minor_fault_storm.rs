@@ -80,7 +80,7 @@ impl Rule for MinorFaultStorm {
         let name = if storm { "minor fault storm" } else { "page faults without I/O" };
         let kind = kinds.first().map(|k| k.first.kind);
         Finding {
-            title: format!("{name}: {what}, {own} on the critical path"),
+            title: sentence!("{name}: {what}, {own} on the critical path"),
             evidence,
             recommendations: recommendations(facts, cause, kind),
             doubts: Vec::new(),

@@ -67,7 +67,7 @@ impl Rule for NetworkWait {
             None => "the network".to_owned(),
         };
         Finding {
-            title: format!("not the kernel: waits for {whom}{call}, {}", human(facts.own(cause))),
+            title: sentence!("not the kernel: waits for {whom}{call}, {}", human(facts.own(cause))),
             evidence,
             recommendations: Vec::new(),
             doubts,

@@ -108,7 +108,7 @@ impl Rule for NumaMigration {
         };
         let held: Nanos = facts.cells.iter().map(|cell| cell.ns).sum();
         Finding {
-            title: format!("moved to NUMA node {} by {}: {what}", node(m.to), m.by),
+            title: sentence!("moved to NUMA node {} by {}: {what}", node(m.to), m.by),
             evidence,
             recommendations: vec![
                 Recommendation {

@@ -120,7 +120,7 @@ impl Rule for Oom {
             "cgroup v2",
         ));
         Finding {
-            title: format!(
+            title: sentence!(
                 "OOM kill: {victim} was killed, for {whose}{by}: {} of work lost",
                 human(lost)
             ),

@@ -91,10 +91,10 @@ impl Rule for RunDelay {
         let first = most(facts, &rivals, &comms);
         let behind = match &first {
             Some((seat, (ns, _))) if ns.0.saturating_mul(10) < own.0.saturating_mul(7) => {
-                format!(", {} of it behind {}", percent(*ns, own), seat.text())
+                sentence!(", {} of it behind {}", percent(*ns, own), seat.text())
             }
-            Some((seat, (_, 1))) => format!(" behind {}", seat.text()),
-            Some((seat, (_, tasks))) => format!(" behind {tasks} tasks {}", seat.text()),
+            Some((seat, (_, 1))) => sentence!(" behind {}", seat.text()),
+            Some((seat, (_, tasks))) => sentence!(" behind {tasks} tasks {}", seat.text()),
             None => String::new(),
         };
         let onto = |m: &&Move| {
@@ -103,12 +103,12 @@ impl Rule for RunDelay {
         let onto = match moves.iter().find(onto) {
             Some(m) => {
                 let at = m.time.max(facts.parts.step.start) - facts.parts.step.start;
-                format!(", moved there after {}", human(at))
+                sentence!(", moved there after {}", human(at))
             }
             None => String::new(),
         };
         Finding {
-            title: format!("waits for CPU: {}{behind}{onto}", human(own)),
+            title: sentence!("waits for CPU: {}{behind}{onto}", human(own)),
             evidence,
             recommendations: vec![
                 advice(
@@ -185,7 +185,7 @@ struct Seat<'n> {
 
 impl Seat<'_> {
     fn text(&self) -> String {
-        format!("{} ({}) on CPU {}", self.name, self.whose, self.cpu)
+        sentence!("{} ({}) on CPU {}", self.name, self.whose, self.cpu)
     }
 }
 

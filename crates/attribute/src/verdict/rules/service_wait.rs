@@ -46,7 +46,7 @@ impl Rule for ServiceWait {
         }
         let most = services.first().map_or_else(String::new, mostly);
         Finding {
-            title: format!(
+            title: sentence!(
                 "not the kernel: waits for {name} (service), {}{most}",
                 human(facts.own(cause))
             ),

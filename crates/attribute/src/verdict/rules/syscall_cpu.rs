@@ -68,7 +68,7 @@ impl Rule for SyscallCpu {
             (None, _) => String::new(),
         };
         Finding {
-            title: format!("kernel CPU in system calls: {}{what}", human(facts.own(cause))),
+            title: sentence!("kernel CPU in system calls: {}{what}", human(facts.own(cause))),
             evidence,
             recommendations: vec![advice(
                 facts,

@@ -72,7 +72,8 @@ impl Rule for TlbFlush {
         let mut targets: Vec<_> = all.targets.iter().collect();
         targets.sort_by_key(|(_, target)| Reverse(target.waited));
         for ((cpu, task), target) in targets.into_iter().take(3) {
-            let on = task.map_or_else(|| "no task".to_owned(), |task| facts.name_tid(task));
+            let on =
+                task.map_or_else(|| "no task".to_owned(), |task| facts.name_tid(task).to_string());
             evidence.push(time(
                 format_args!(
                     "CPU {cpu}, with {on}, was the last to be done {}: {}",

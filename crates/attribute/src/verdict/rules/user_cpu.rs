@@ -36,14 +36,14 @@ impl Rule for UserCpu {
         for (name, ns) in programs.iter().take(3) {
             let mut of = tasks.iter().filter(|((n, _), _)| n == name).map(|((_, task), _)| *task);
             let words = match (of.next(), of.count()) {
-                (Some(task), 0) => facts.name_tid(task),
+                (Some(task), 0) => facts.name_tid(task).to_string(),
                 (_, more) => format!("{name} ({} tasks)", thousands(more as u64 + 1)),
             };
             evidence.push(time(format_args!("{} in {words}", human(*ns)), *ns, "sched_switch"));
         }
         let name = programs.first().map_or_else(|| "the step".to_owned(), |(name, _)| name.clone());
         Finding {
-            title: format!("not the kernel: {name} computes for {}", human(facts.own(cause))),
+            title: sentence!("not the kernel: {name} computes for {}", human(facts.own(cause))),
             evidence,
             recommendations: Vec::new(),
             doubts: Vec::new(),

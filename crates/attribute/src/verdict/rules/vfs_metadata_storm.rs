@@ -138,7 +138,7 @@ impl Rule for VfsMetadataStorm {
             ""
         };
         Finding {
-            title: format!("{kind}{what}{places}: {}{temperature}", human(own)),
+            title: sentence!("{kind}{what}{places}: {}{temperature}", human(own)),
             evidence,
             recommendations: vec![
                 advice(

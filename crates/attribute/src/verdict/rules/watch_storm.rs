@@ -154,7 +154,8 @@ impl Rule for WatchStorm {
                 ));
             }
         }
-        let names: Vec<String> = watchers.iter().take(2).map(|w| facts.name_tid(w.task)).collect();
+        let names: Vec<String> =
+            watchers.iter().take(2).map(|w| facts.name_tid(w.task).to_string()).collect();
         let more = match watchers.len().saturating_sub(2) {
             0 => String::new(),
             n => format!(" and {n} more"),
@@ -171,7 +172,7 @@ impl Rule for WatchStorm {
             doubts.push("the watched fd was opened before the capture".into());
         }
         Finding {
-            title: format!(
+            title: sentence!(
                 "watch storm: {} of {}{more}, {}",
                 plural(wakeups, "wakeup"),
                 names.join(" and "),
