@@ -312,6 +312,11 @@ impl<'d> Rows<'d> {
         self.values == 0
     }
 
+    /// The values of all, row after row.
+    pub fn values(self) -> impl Iterator<Item = Value<'d>> {
+        self.cells.since(self.at).take(self.values)
+    }
+
     /// Each as its values, one for each column.
     pub fn iter(self) -> impl ExactSizeIterator<Item = Row<'d>> {
         let mut cells = self.cells.since(self.at);
@@ -507,6 +512,8 @@ mod tests {
         };
         assert_eq!(rows("a"), [["w".into(), Value::Unknown]]);
         assert_eq!(rows("c"), [["x".into(), Value::Number(3)], ["y".into(), Value::Number(2)]]);
+        let values: Vec<_> = details.get("a").and_then(|d| d.rows).unwrap().values().collect();
+        assert_eq!(values, ["w".into(), Value::Unknown], "and nothing of other tables");
         assert_eq!(details.get("a").unwrap().notes, [] as [Words; 0]);
         assert_eq!(details.get("c").unwrap().notes, [Words::from("so")]);
         assert_eq!(details.get("d"), None);

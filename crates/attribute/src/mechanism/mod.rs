@@ -112,8 +112,8 @@ pub(crate) struct SessionView<'a> {
 /// A table keeps at most this many rows; [`Detail::more`] tells of the others.
 const MOST_ROWS: usize = 500;
 
-/// Hardly a step fills more tables than these.
-const MOST_FILLED: usize = 16;
+/// Hardly a step fills more tables.
+const MOST_FILLED: usize = 10;
 
 /// Every mechanism, in the order of reports.
 pub(crate) const ALL: &[&dyn Mechanism] = &[
