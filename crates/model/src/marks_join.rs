@@ -210,7 +210,7 @@ pub fn place_marks(
         let of_tid = tasks.get(&tid).map(Vec::as_slice).unwrap_or_default();
         model.latest(of_tid.iter().copied(), time)
     };
-    let mut raws = Vec::new();
+    let mut raws = Vec::with_capacity(file.steps.len());
     let mut joined = 0_usize;
     let mut unmapped = 0_usize;
     for mark in &file.steps {
@@ -492,8 +492,8 @@ fn root_tid(pid: Option<Pid>, tid: Option<Tid>, options: &MarkOptions<'_>) -> Op
 /// Clips the steps to the capture, orders them, and finds their parents.
 fn clip(model: &Model, raws: Vec<Raw>, notes: &mut Vec<String>) -> Vec<Step> {
     let (first, last) = model.span;
-    let mut steps = Vec::new();
-    let mut parents = Vec::new();
+    let mut steps = Vec::with_capacity(raws.len());
+    let mut parents = Vec::with_capacity(raws.len());
     for raw in raws {
         let (start, end) = (raw.start.unwrap_or(first), raw.end.unwrap_or(last));
         if start >= end {
@@ -540,7 +540,8 @@ fn clip(model: &Model, raws: Vec<Raw>, notes: &mut Vec<String>) -> Vec<Step> {
             },
         ));
     }
-    steps.sort_by_key(|(order, step)| (step.start, *order));
+    // A step is long: keys are sorted, and each step moves once.
+    steps.sort_by_cached_key(|(order, step)| (step.start, *order));
     let named: BTreeMap<StepId, usize> =
         steps.iter().enumerate().map(|(i, (_, s))| (s.id.clone(), i)).collect();
     let mut found: Vec<Option<usize>> = Vec::new();

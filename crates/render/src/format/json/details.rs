@@ -74,9 +74,10 @@ fn table(j: &mut JsonWriter<'_>, detail: Detail<'_>, shape: &Shape) {
         None => j.null(),
         Some(rows) => {
             j.array(true);
-            for row in rows.iter() {
+            let mut values = rows.values();
+            for _ in 0..rows.len() {
                 j.item();
-                for (key, value) in shape.keys.iter().zip(row) {
+                for (key, value) in shape.keys.iter().zip(&mut values) {
                     j.raw(key.as_bytes());
                     match value {
                         Value::Unknown => j.null(),

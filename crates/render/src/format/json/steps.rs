@@ -221,9 +221,11 @@ impl<'r> Words<'r> {
 
 /// A time in digits. Those before the last eight are nearly always those of the time before.
 struct Digits {
-    high: u64,
-    text: [u8; 20],
+    time: u64,
+    /// Those before the last eight, and how many they are: none where all are fewer than nine.
+    high: [u8; 12],
     length: usize,
+    low: [u8; 8],
 }
 
 /// Ten to the power of eight.
@@ -231,31 +233,31 @@ const LOW: u64 = 100_000_000;
 
 impl Digits {
     fn of(time: u64) -> Self {
-        let mut digits = Self { high: 0, text: [0; 20], length: 0 };
+        let mut digits = Self { time: 0, high: [0; 12], length: 0, low: [0; 8] };
         digits.set(time);
         digits
     }
 
     fn set(&mut self, time: u64) {
-        let high = time / LOW;
-        if high == self.high
-            && high > 0
-            && let Some(low) = self.text.get_mut(..self.length).and_then(<[u8]>::last_chunk_mut)
-        {
-            *low = eight(time % LOW);
-            return;
+        if time / LOW != self.time / LOW {
+            let mut digits = itoa::Buffer::new();
+            let digits = digits.format(time / LOW).as_bytes();
+            self.high.iter_mut().zip(digits).for_each(|(to, digit)| *to = *digit);
+            self.length = if time < LOW { 0 } else { digits.len() };
         }
-        let mut digits = itoa::Buffer::new();
-        let digits = digits.format(time).as_bytes();
-        self.text.iter_mut().zip(digits).for_each(|(to, digit)| *to = *digit);
-        (self.high, self.length) = (high, digits.len());
+        self.low = eight(time % LOW);
+        self.time = time;
     }
 
     fn write(&self, out: &mut Vec<u8>) {
-        let end = out.len() + self.length;
+        if self.length == 0 {
+            return out.extend_from_slice(itoa::Buffer::new().format(self.time).as_bytes());
+        }
+        let high = out.len() + self.length;
         // A copy of known length, then cut, takes no call.
-        out.extend_from_slice(&self.text);
-        out.truncate(end);
+        out.extend_from_slice(&self.high);
+        out.truncate(high);
+        out.extend_from_slice(&self.low);
     }
 }
 
