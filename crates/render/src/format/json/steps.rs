@@ -22,10 +22,10 @@ const SEGMENTS: &[u8] = b"}]}]";
 const PIECE: usize = 1 << 11;
 /// So many pieces are begun for each thread before the first is handed on; fewer, and threads
 /// wait for each other. They fit into caches.
-const FOR_EACH_THREAD: usize = 4;
+const FOR_EACH_THREAD: usize = 2;
 /// What surrounds a step's segments is as long as some of them.
 const HEAD: usize = 16;
-const TAIL: usize = 128;
+const TAIL: usize = 48;
 
 /// What a full piece takes; long names may make it more.
 const ROOM: usize = PIECE * 192;
