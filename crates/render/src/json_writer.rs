@@ -25,18 +25,14 @@ const FIRST_LINE: &[u8; 16] = b"\n               ";
 
 /// Needs no escape in a string.
 fn plain(text: &str) -> bool {
-    /// As many are looked at side by side.
-    const STRIDE: usize = 16;
-    // Without a way out on the first that is not.
-    let all = |bytes: &[u8]| {
-        let plain = |b: u8| matches!(b, b' '..=b'~') & (b != b'"') & (b != b'\\');
-        bytes.iter().fold(true, |all, byte| all & plain(*byte))
-    };
-    let (strides, rest) = text.as_bytes().as_chunks::<STRIDE>();
-    match text.as_bytes().last_chunk::<STRIDE>() {
+    let plain = |b: u8| matches!(b, b' '..=b'~') & (b != b'"') & (b != b'\\');
+    // Without a way out on the first that is not, they are looked at side by side.
+    let all = |bytes: &[u8; 16]| bytes.iter().fold(true, |all, byte| all & plain(*byte));
+    let bytes = text.as_bytes();
+    match bytes.last_chunk() {
         // What is left over is looked at with what is before it.
-        Some(last) => strides.iter().fold(all(last), |plain, stride| plain & all(stride)),
-        None => all(rest),
+        Some(last) => all(last) && bytes.as_chunks().0.iter().all(all),
+        None => bytes.iter().all(|byte| plain(*byte)),
     }
 }
 
