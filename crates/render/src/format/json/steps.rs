@@ -305,7 +305,7 @@ mod tests {
 
     #[test]
     fn digits_of_times_follow_each_other() {
-        let mut at = Digits::of(7);
+        let mut at = Digits::of(35_333_027_334_844);
         let times = [7, 99, 99_999_999, 100_000_000, 100_000_001, 123_456_789, 123_450_000];
         let later = [199_999_999, 200_000_000, 9_999_999_999, 35_333_027_334_845, u64::MAX, 0];
         for time in times.into_iter().chain(later) {
