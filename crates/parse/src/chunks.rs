@@ -1,6 +1,8 @@
 //! A walk's entries to chunks of items: decoded on all threads, handed on in order.
 
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::collections::VecDeque;
+use std::ops::Range;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use crate::diagnostics::Diagnostics;
 use crate::stream::{Stats, Walk};
@@ -13,10 +15,39 @@ pub(crate) const CHUNK: usize = 1 << 12;
 /// the walk takes in a round of perf.data, which can hold as many.
 const AHEAD: usize = 16;
 
+/// How many batches of a walk may have entries that nobody has taken: one to go on with, and
+/// one that is walked meanwhile.
+const BATCHES: usize = 2;
+
+/// What a walk had come to behind a batch.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Walked {
+    /// Records of any type.
+    pub(crate) records: u64,
+    /// Neighbouring records of one CPU that were not in time order.
+    pub(crate) inversions: u64,
+    /// In bytes.
+    position: u64,
+}
+
+/// What a walk gave at one go.
+#[derive(Debug)]
+struct Batch<E> {
+    entries: Arc<Vec<E>>,
+    /// How many of them are taken.
+    taken: usize,
+    /// What the walk found wrong on the way to them; goes with the first that are taken.
+    diagnostics: Diagnostics,
+    walked: Walked,
+    /// There are none, nor will there be any.
+    last: bool,
+}
+
 /// Up to [`CHUNK`] entries of a walk, and what is made of them. Used again for later ones.
 #[derive(Debug)]
-pub(crate) struct Chunk<E, I> {
-    entries: Vec<E>,
+pub(crate) struct Chunk<I> {
+    /// How many entries.
+    length: usize,
     pub(crate) items: Vec<I>,
     /// What was counted; sums of all chunks that used the same memory.
     pub(crate) stats: Stats,
@@ -26,67 +57,38 @@ pub(crate) struct Chunk<E, I> {
     pub(crate) position: u64,
 }
 
-impl<E, I> Chunk<E, I> {
+impl<I> Chunk<I> {
     fn new(types: usize) -> Self {
         let (stats, diagnostics) = (Stats::new(types), Diagnostics::default());
-        Self { entries: Vec::new(), items: Vec::new(), stats, diagnostics, position: 0 }
+        Self { length: 0, items: Vec::new(), stats, diagnostics, position: 0 }
     }
 
     /// Whether a small capture is done with it.
     pub(crate) fn small(&self) -> bool {
-        self.entries.len() < CHUNK
-    }
-}
-
-/// The serial part: a walk, and those of its entries that nobody has taken yet.
-#[derive(Debug)]
-struct Source<E, W> {
-    walk: W,
-    batch: Vec<E>,
-    /// How many of `batch` are taken.
-    taken: usize,
-}
-
-impl<E: Copy, W: Walk<E>> Source<E, W> {
-    /// Fills in the entries of the next chunk. False, and none, when there are none left.
-    fn fill<I>(&mut self, chunk: &mut Chunk<E, I>) -> bool {
-        chunk.entries.clear();
-        chunk.diagnostics = Diagnostics::default();
-        let mut more = true;
-        if self.taken >= self.batch.len() {
-            self.taken = 0;
-            more = self.walk.next(&mut self.batch, &mut chunk.diagnostics);
-        }
-        chunk.position = self.walk.position();
-        if !more {
-            self.batch.clear();
-        } else if self.taken == 0 && self.batch.len() <= CHUNK {
-            std::mem::swap(&mut self.batch, &mut chunk.entries);
-            self.batch.clear();
-        } else {
-            let rest = self.batch.get(self.taken..).unwrap_or(&[]);
-            chunk.entries.extend_from_slice(rest.get(..CHUNK).unwrap_or(rest));
-            self.taken = self.taken.saturating_add(chunk.entries.len());
-        }
-        more
+        self.length < CHUNK
     }
 }
 
 /// Who does what, under a lock that is never held for long.
 #[derive(Debug)]
 struct State<E, I, W> {
-    /// `None` while somebody walks.
-    source: Option<Source<E, W>>,
-    /// Number of the next chunk to take from the walk.
+    /// `None` while somebody walks, and when all is walked.
+    walk: Option<W>,
+    /// Those that have entries that nobody has taken, or none at all.
+    batches: VecDeque<Batch<E>>,
+    /// What the walk had come to behind the last batch of which entries are taken.
+    walked: Walked,
+    /// Number of the next chunk to take.
     taken: usize,
     /// Number of the chunk that the sink has, or waits for.
     first: usize,
     /// How many chunks there will be, as far as is known.
     end: usize,
     /// Decoded ones, by number modulo [`AHEAD`].
-    ready: [Option<Chunk<E, I>>; AHEAD],
+    ready: [Option<Chunk<I>>; AHEAD],
     /// Used, and to be used again.
-    free: Vec<Chunk<E, I>>,
+    free: Vec<Chunk<I>>,
+    spare: Vec<Vec<E>>,
 }
 
 impl<E, I, W> State<E, I, W> {
@@ -94,7 +96,35 @@ impl<E, I, W> State<E, I, W> {
     /// number, whoever is fast: where a pass that is stopped ends must not depend on that.
     fn can_take(&self) -> bool {
         let limit = self.end.min(self.first.saturating_add(AHEAD));
-        self.source.is_some() && self.taken < limit
+        !self.batches.is_empty() && self.taken < limit
+    }
+
+    fn can_walk(&self) -> bool {
+        self.walk.is_some() && self.batches.len() < BATCHES
+    }
+
+    /// The next chunk, its number and its entries.
+    fn take(&mut self, types: usize) -> Option<(Chunk<I>, usize, Arc<Vec<E>>, Range<usize>)> {
+        let batch = self.batches.front_mut()?;
+        let from = batch.taken;
+        let to = from.saturating_add(CHUNK).min(batch.entries.len());
+        batch.taken = to;
+        let mut chunk = self.free.pop().unwrap_or_else(|| Chunk::new(types));
+        chunk.length = to.saturating_sub(from);
+        chunk.diagnostics = std::mem::take(&mut batch.diagnostics);
+        chunk.position = batch.walked.position;
+        let number = self.taken;
+        self.taken = number.saturating_add(1);
+        self.walked = batch.walked;
+        if batch.last {
+            self.end = self.end.min(self.taken);
+        }
+        let entries = if to < batch.entries.len() {
+            Arc::clone(&batch.entries)
+        } else {
+            self.batches.pop_front()?.entries
+        };
+        Some((chunk, number, entries, from..to))
     }
 }
 
@@ -103,39 +133,41 @@ impl<E, I, W> State<E, I, W> {
 /// has done by then:
 ///
 /// ```text
-/// decoder   walk 1 | decode 1   | walk 3 | decode 3 | walk 4 | decode 4 | ...
-/// sink      walk 0 | decode 0 | sink 0 | walk 2 | decode 2 | sink 1 | sink 2 | sink 3 ...
+/// decoder   walk 1 | walk 2 | decode 1 | decode 3 | walk 3 | decode 4 | decode 5 | ...
+/// sink      decode 0 | sink 0 | sink 1 | decode 2 | sink 2 | sink 3 | sink 4 ...
 /// ```
 ///
-/// One thread walks at a time. So nobody waits for long but where there is nothing to do: no
-/// decoder unless the sink is the slowest, no sink unless walking is.
+/// One thread walks at a time, up to one batch ahead of those of which entries are taken. So
+/// nobody waits for long but where there is nothing to do: no decoder unless the sink is the
+/// slowest, no sink unless walking is.
 #[derive(Debug)]
 pub(crate) struct Chunks<E, I, W, D> {
     decode: D,
     types: usize,
     state: Mutex<State<E, I, W>>,
-    /// For the thread with the sink: a chunk is ready, or can be taken.
+    /// For the thread with the sink: a chunk is ready, or there is something to do.
     news: Condvar,
-    /// For all others: a chunk can be taken, or all is done.
+    /// For all others: there is something to do, or all is done.
     room: Condvar,
 }
 
 impl<E, I, W, D> Chunks<E, I, W, D>
 where
-    E: Copy,
     W: Walk<E>,
     D: Fn(&E, &mut Stats, &mut Vec<I>),
 {
     /// `types` is how many types of events there are to count.
     pub(crate) fn new(walk: W, decode: D, types: usize) -> Self {
-        let source = Source { walk, batch: Vec::new(), taken: 0 };
         let state = State {
-            source: Some(source),
+            walk: Some(walk),
+            batches: VecDeque::new(),
+            walked: Walked::default(),
             taken: 0,
             first: 0,
             end: usize::MAX,
             ready: [const { None }; AHEAD],
             free: Vec::new(),
+            spare: Vec::new(),
         };
         let (news, room) = (Condvar::new(), Condvar::new());
         Self { decode, types, state: Mutex::new(state), news, room }
@@ -145,12 +177,14 @@ where
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Decodes chunks until all are taken.
+    /// Walks ahead and decodes chunks until all are taken.
     pub(crate) fn work(&self) {
         let _leave = self.leave();
         let mut state = self.lock();
         while state.taken < state.end {
-            state = if state.can_take() {
+            state = if state.can_walk() {
+                self.walk(state)
+            } else if state.can_take() {
                 self.make(state)
             } else {
                 self.room.wait(state).unwrap_or_else(PoisonError::into_inner)
@@ -159,7 +193,7 @@ where
     }
 
     /// The next chunk in order; `None` behind the last. To be given [back](Self::back).
-    pub(crate) fn next(&self) -> Option<Chunk<E, I>> {
+    pub(crate) fn next(&self) -> Option<Chunk<I>> {
         let mut state = self.lock();
         loop {
             let slot = state.first % AHEAD;
@@ -169,8 +203,11 @@ where
             if state.first >= state.end {
                 return None;
             }
+            // Others walk ahead; this thread does where nothing else is left.
             state = if state.can_take() {
                 self.make(state)
+            } else if state.can_walk() {
+                self.walk(state)
             } else {
                 self.news.wait(state).unwrap_or_else(PoisonError::into_inner)
             };
@@ -179,7 +216,7 @@ where
 
     /// Takes back what [`Chunks::next`] gave. `stop`: there shall be no more than those that
     /// can have been taken by now.
-    pub(crate) fn back(&self, chunk: Chunk<E, I>, stop: bool) {
+    pub(crate) fn back(&self, chunk: Chunk<I>, stop: bool) {
         let mut state = self.lock();
         state.free.push(chunk);
         if stop {
@@ -194,31 +231,55 @@ where
         }
     }
 
+    /// Walks over the next batch. Where it [can be](State::can_walk).
+    fn walk<'s>(
+        &'s self,
+        mut state: MutexGuard<'s, State<E, I, W>>,
+    ) -> MutexGuard<'s, State<E, I, W>> {
+        let Some(mut walk) = state.walk.take() else { return state };
+        let mut entries = state.spare.pop().unwrap_or_default();
+        drop(state);
+        let mut diagnostics = Diagnostics::default();
+        let last = !walk.next(&mut entries, &mut diagnostics);
+        if last {
+            entries.clear();
+        }
+        let walked = Walked {
+            records: walk.records(),
+            inversions: walk.inversions(),
+            position: walk.position(),
+        };
+        let mut state = self.lock();
+        state.walk = (!last).then_some(walk);
+        let entries = Arc::new(entries);
+        state.batches.push_back(Batch { entries, taken: 0, diagnostics, walked, last });
+        self.room.notify_one();
+        self.news.notify_one();
+        state
+    }
+
     /// Takes a chunk, decodes it and lays it down. Where one [can be taken](State::can_take).
     fn make<'s>(
         &'s self,
         mut state: MutexGuard<'s, State<E, I, W>>,
     ) -> MutexGuard<'s, State<E, I, W>> {
-        let Some(mut source) = state.source.take() else { return state };
-        let number = state.taken;
-        state.taken = number.saturating_add(1);
-        let mut chunk = state.free.pop().unwrap_or_else(|| Chunk::new(self.types));
+        let Some((mut chunk, number, entries, range)) = state.take(self.types) else {
+            return state;
+        };
+        let more = state.can_walk() || state.can_take();
         drop(state);
-        let more = source.fill(&mut chunk);
-        let mut state = self.lock();
-        state.source = Some(source);
-        if !more {
-            state.end = state.end.min(state.taken);
+        if more {
+            self.room.notify_one();
+            self.news.notify_one();
         }
-        drop(state);
-        self.room.notify_one();
-        self.news.notify_one();
         chunk.items.clear();
-        chunk.items.reserve(chunk.entries.len());
-        for entry in &chunk.entries {
+        chunk.items.reserve(chunk.length);
+        for entry in entries.get(range).unwrap_or_default() {
             (self.decode)(entry, &mut chunk.stats, &mut chunk.items);
         }
+        let spare = Arc::into_inner(entries);
         let mut state = self.lock();
+        state.spare.extend(spare);
         if let Some(slot) = state.ready.get_mut(number % AHEAD) {
             *slot = Some(chunk);
         }
@@ -231,10 +292,10 @@ where
         Leave(self)
     }
 
-    /// The walk, and all chunks, when all is done.
-    pub(crate) fn into_parts(self) -> (Option<W>, Vec<Chunk<E, I>>) {
+    /// What the walk has come to, and all chunks, when all is done.
+    pub(crate) fn into_parts(self) -> (Walked, Vec<Chunk<I>>) {
         let state = self.state.into_inner().unwrap_or_else(PoisonError::into_inner);
-        (state.source.map(|source| source.walk), state.free)
+        (state.walked, state.free)
     }
 }
 
@@ -255,6 +316,8 @@ impl<E, I, W, D> Drop for Leave<'_, E, I, W, D> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
     use super::*;
     use crate::diagnostics::Problem;
     use crate::stream::{self, Course};
@@ -266,16 +329,22 @@ mod tests {
         sizes: Vec<usize>,
         batch: usize,
         given: u64,
+        /// How many batches were asked for.
+        walked: &'static AtomicUsize,
     }
+
+    static WALKED: AtomicUsize = AtomicUsize::new(0);
 
     impl Numbers {
         fn new(sizes: &[usize]) -> Self {
-            Self { sizes: sizes.to_vec(), batch: 0, given: 0 }
+            static OTHERS: AtomicUsize = AtomicUsize::new(0);
+            Self { sizes: sizes.to_vec(), batch: 0, given: 0, walked: &OTHERS }
         }
     }
 
     impl Walk<u64> for Numbers {
         fn next(&mut self, batch: &mut Vec<u64>, diagnostics: &mut Diagnostics) -> bool {
+            self.walked.fetch_add(1, Ordering::SeqCst);
             let at = Some(self.given);
             diagnostics.add(Problem::BadRecord, Cpu(self.batch as u32), 1, at.map(Nanos), at);
             batch.clear();
@@ -348,6 +417,29 @@ mod tests {
         }
     }
 
+    /// The sink holds the first chunk of 20 until the second batch is walked, of which no
+    /// entry can be taken yet.
+    #[test]
+    fn the_next_batch_is_walked_while_entries_are_left() {
+        let sink = &mut |items: &[u64], course: &Course| {
+            if items[0] == 1 {
+                let begin = std::time::Instant::now();
+                while WALKED.load(Ordering::SeqCst) < 2 {
+                    assert!(begin.elapsed().as_secs() < 60, "nobody walks");
+                    std::thread::yield_now();
+                }
+                course.stop.store(true, Ordering::Relaxed);
+            }
+        };
+        let mut walk = Numbers::new(&[20 * CHUNK; 3]);
+        walk.walked = &WALKED;
+        let (totals, diagnostics, walked) = read(2, walk, sink);
+        // What the walk came to behind entries that nobody took does not count.
+        assert_eq!((totals.events, totals.records), (16 * CHUNK as u64, 20 * CHUNK as u64));
+        assert_eq!((walked, totals.inversions), (20 * CHUNK as u64 * 10, 1));
+        assert_eq!(diagnostics.count(Problem::BadRecord), 1);
+    }
+
     #[test]
     fn nothing_is_read_of_nothing() {
         for sizes in [&[][..], &[0, 0]] {
@@ -367,7 +459,7 @@ mod tests {
                 let sink = &mut |items: &[u64], course: &Course| {
                     calls += 1;
                     last = *items.last().unwrap();
-                    course.stop.store(calls == 4, std::sync::atomic::Ordering::Relaxed);
+                    course.stop.store(calls == 4, Ordering::Relaxed);
                     if slow {
                         std::thread::sleep(std::time::Duration::from_millis(2));
                     }

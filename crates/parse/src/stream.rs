@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use crate::capture::{CaptureInfo, CpuTotals, Totals};
-use crate::chunks::Chunks;
+use crate::chunks::{Chunks, Walked};
 use crate::diagnostics::{Diagnostics, EXAMPLES, Problem};
 use crate::units::{Cpu, Nanos};
 
@@ -170,7 +170,7 @@ pub(crate) struct Course {
 /// [`Event`](crate::Event), say, or a [`StackEvent`](crate::stack::StackEvent). It appends
 /// to the items, on any thread; nothing, and counted, for an entry that says nothing.
 /// `course` follows the walk's position, and may end the pass.
-pub(crate) fn read<E: Copy + Send, I: Send>(
+pub(crate) fn read<E: Send + Sync, I: Send>(
     info: &CaptureInfo,
     walk: impl Walk<E> + Send,
     decode: impl Fn(&E, &mut Stats, &mut Vec<I>) + Sync,
@@ -206,13 +206,13 @@ pub(crate) fn read<E: Copy + Send, I: Send>(
             chunks.back(chunk, course.stop.load(Ordering::Relaxed));
         }
     });
-    let (walk, chunks) = chunks.into_parts();
-    totals(info, walk, chunks.iter().map(|chunk| &chunk.stats), diagnostics)
+    let (walked, chunks) = chunks.into_parts();
+    totals(info, walked, chunks.iter().map(|chunk| &chunk.stats), diagnostics)
 }
 
-fn totals<'s, E>(
+fn totals<'s>(
     info: &CaptureInfo,
-    walk: Option<impl Walk<E>>,
+    walked: Walked,
     all: impl Iterator<Item = &'s Stats>,
     diagnostics: &mut Diagnostics,
 ) -> Totals {
@@ -251,12 +251,12 @@ fn totals<'s, E>(
     }
     let span = (whole.events > 0).then_some((whole.first, whole.last));
     Totals {
-        records: walk.as_ref().map_or(0, Walk::records),
+        records: walked.records,
         events: whole.events,
         span,
         cpus,
         by_type,
-        inversions: walk.as_ref().map_or(0, Walk::inversions),
+        inversions: walked.inversions,
         lost,
     }
 }
