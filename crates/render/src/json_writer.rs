@@ -45,12 +45,12 @@ fn millionths(value: f64) -> Option<u64> {
     let (bits, exponent) = (value.to_bits(), value.to_bits() >> 52);
     let (hidden, biased) = if exponent == 0 { (0, 1) } else { (1 << 52, exponent) };
     let places = 1075_u64.checked_sub(biased).filter(|places| *places > 0)?;
-    let scaled = u128::from(hidden | bits & ((1 << 52) - 1)) * u128::from(MILLION);
+    let scaled = u128::from(hidden | (bits & ((1 << 52) - 1))) * u128::from(MILLION);
     // Of more than 74 places nothing is left.
     let places = places.min(100);
     let (whole, rest) = (scaled >> places, scaled & ((1 << places) - 1));
     let half = 1 << (places - 1);
-    let up = rest > half || rest == half && whole % 2 == 1;
+    let up = rest > half || (rest == half && whole % 2 == 1);
     u64::try_from(whole + u128::from(up)).ok()
 }
 

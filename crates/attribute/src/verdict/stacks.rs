@@ -149,7 +149,7 @@ fn holding(facts: &Facts<'_>, samples: &SampleIndex<'_>) -> Option<Evidence> {
         "{} of {} times the holder, {}, {how} {name}",
         thousands(n),
         thousands(waits.len() as u64),
-        facts.name_tid(holder).to_string()
+        facts.name_tid(holder)
     );
     Some(count(text, n, "call chains of the task that released the lock"))
 }

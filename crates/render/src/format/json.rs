@@ -294,9 +294,8 @@ fn step_tail<'r>(j: &mut JsonWriter<'_>, step: &'r StepReport, tables: &mut Tabl
 }
 
 fn under(j: &mut JsonWriter<'_>, under: Option<Cause>) {
-    match under {
-        Some(cause) => j.key("under").text(cause.name()),
-        None => {}
+    if let Some(cause) = under {
+        j.key("under").text(cause.name());
     }
 }
 

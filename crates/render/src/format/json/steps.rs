@@ -264,12 +264,12 @@ impl Digits {
 /// The eight digits of a number below [`LOW`]: two halves, four pairs, then eight digits, each
 /// in bits of its own, are divided side by side.
 fn eight(number: u64) -> [u8; 8] {
-    let halves = number / 10_000 | (number % 10_000) << 32;
+    let halves = (number / 10_000) | ((number % 10_000) << 32);
     // A hundredth of what is below 10,000; a tenth of what is below 100.
-    let hundreds = (halves * 5243 >> 19) & 0x007f_0000_007f;
-    let pairs = hundreds | (halves - hundreds * 100) << 16;
-    let tens = (pairs * 103 >> 10) & 0x000f_000f_000f_000f;
-    let digits = tens | (pairs - tens * 10) << 8;
+    let hundreds = ((halves * 5243) >> 19) & 0x007f_0000_007f;
+    let pairs = hundreds | ((halves - hundreds * 100) << 16);
+    let tens = ((pairs * 103) >> 10) & 0x000f_000f_000f_000f;
+    let digits = tens | ((pairs - tens * 10) << 8);
     (digits + 0x3030_3030_3030_3030).to_le_bytes()
 }
 
