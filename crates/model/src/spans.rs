@@ -120,6 +120,18 @@ impl Spans {
         self.rows.read(index).map(Row::span)
     }
 
+    /// Where a task ran on a CPU that is known: (CPU, from, to), in time order; what it does last
+    /// lasts until `end`.
+    pub fn runs(&self, end: Nanos) -> impl Iterator<Item = (Cpu, Nanos, Nanos)> + '_ {
+        let rows = self.rows.settled();
+        let ends = rows.iter().skip(1).map(|row| Nanos(row.start)).chain([end]);
+        rows.iter().zip(ends).filter_map(|(row, end)| {
+            let span = row.span();
+            let ran = span.state == State::Running && span.cpu != Cpu::NONE;
+            ran.then_some((span.cpu, span.start, end))
+        })
+    }
+
     /// The first.
     #[must_use]
     #[inline]

@@ -67,6 +67,18 @@ impl Windows {
         (time < claim.to).then_some(claim.step)
     }
 
+    /// Where a claim of a task begins or ends next; [`Nanos::MAX`] where none does.
+    #[must_use]
+    pub fn claim_edge(&self, task: TaskId, time: Nanos) -> Nanos {
+        let Some(claims) = self.claims.get(task.0 as usize) else { return Nanos::MAX };
+        let after = claims.partition_point(|claim| claim.to <= time);
+        match claims.get(after) {
+            Some(claim) if claim.from > time => claim.from,
+            Some(claim) => claim.to,
+            None => Nanos::MAX,
+        }
+    }
+
     /// Whether `step` is `ancestor`, or nested in it at any depth.
     #[must_use]
     pub fn within(&self, step: usize, ancestor: usize) -> bool {
