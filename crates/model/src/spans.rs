@@ -267,6 +267,20 @@ mod tests {
     }
 
     #[test]
+    fn runs_last_until_the_next_state_and_are_on_a_known_cpu() {
+        let mut spans = Spans::default();
+        assert_eq!(spans.runs(Nanos(9)).next(), None);
+        spans.push(span(1, State::Running));
+        spans.push(span(4, State::Runnable));
+        spans.push(Span { cpu: Cpu::NONE, ..span(5, State::Running) });
+        spans.push(Span { cpu: Cpu(0), ..span(6, State::Running) });
+        spans.push(span(8, State::Running));
+        let runs: Vec<_> =
+            spans.runs(Nanos(20)).map(|(cpu, from, to)| (cpu.0, from.0, to.0)).collect();
+        assert_eq!(runs, [(3, 1, 4), (0, 6, 8), (3, 8, 20)]);
+    }
+
+    #[test]
     fn a_change_touches_nothing_else() {
         let mut spans = Spans::default();
         spans.push(span(1, State::Blocked(SwitchState::Interruptible)));

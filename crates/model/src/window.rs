@@ -132,3 +132,28 @@ impl Windows {
         work
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_claim_lasts_until_its_edge() {
+        let claim =
+            |from, to, step| Claim { from: Nanos(from), to: Nanos(to), step, inferred: false };
+        let claims = vec![vec![], vec![claim(10, 20, 0), claim(20, 30, 1), claim(40, 50, 0)]];
+        let windows = Windows { claims, ..Windows::default() };
+        let at = |time| {
+            let (task, time) = (TaskId(1), Nanos(time));
+            (windows.claim_at(task, time), windows.claim_edge(task, time).0)
+        };
+        assert_eq!(at(5), (None, 10));
+        assert_eq!(at(10), (Some(0), 20));
+        assert_eq!(at(20), (Some(1), 30));
+        assert_eq!(at(30), (None, 40));
+        assert_eq!(at(49), (Some(0), 50));
+        assert_eq!(at(50), (None, u64::MAX));
+        assert_eq!(windows.claim_edge(TaskId(0), Nanos(0)), Nanos::MAX);
+        assert_eq!(windows.claim_edge(TaskId(9), Nanos(0)), Nanos::MAX);
+    }
+}
