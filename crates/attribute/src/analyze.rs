@@ -14,7 +14,7 @@ use crate::cause::{Cause, Resource};
 use crate::cells::{CellKey, CellSum, Cells};
 use crate::coverage::coverage;
 use crate::histogram::histograms;
-use crate::inclusive::{Index, Stretch, inclusive, samples, step_tasks, union, work};
+use crate::inclusive::{Index, Lists, Share, Stretch, inclusive, shares, step_tasks, union, work};
 use crate::made::Made;
 use crate::mechanism::{self, SessionView, StepView};
 use crate::path::{PathSegment, StackId, StepPath};
@@ -134,6 +134,17 @@ impl<'i> Asked<'i> {
         }
     }
 
+    /// For each step its work; of those that are not asked for, none.
+    fn work(&self, windows: &Windows) -> Vec<Vec<Stretch>> {
+        let mut work = work(windows);
+        for (i, work) in work.iter_mut().enumerate() {
+            if self.of(i) != Need::Report {
+                work.clear();
+            }
+        }
+        work
+    }
+
     /// For each step the parts of it that count in the session: of the steps asked for.
     fn parts(&self) -> Vec<Vec<(Nanos, Nanos)>> {
         let Some(only) = self.only else { return session::sweep(self.steps) };
@@ -152,6 +163,8 @@ impl<'i> Asked<'i> {
 struct Scratch<'m> {
     walk: walk::Scratch<'m>,
     texts: Texts,
+    /// Of all its steps, for the session.
+    lists: Lists,
 }
 
 /// What threads that have done their steps leave for those that begin others.
@@ -168,6 +181,12 @@ impl<'m> Pool<'m> {
     fn lend(&self) -> Lent<'_, 'm> {
         let scratch = self.0.lock().unwrap_or_else(PoisonError::into_inner).pop();
         Lent { pool: self, scratch: scratch.unwrap_or_default() }
+    }
+
+    /// What all steps left for the session.
+    fn lists(self) -> Lists {
+        let all = self.0.into_inner().unwrap_or_else(PoisonError::into_inner);
+        Lists::join(all.into_iter().map(|scratch| scratch.lists))
     }
 }
 
@@ -203,8 +222,12 @@ pub fn report(input: &Input<'_>) -> Report {
             index.prepare();
         }
     };
-    let ((work, selfs, parts), ((), facts)) = rayon::join(
-        || (work(input.windows), session::self_times(steps), asked.parts()),
+    let ((work, shares, selfs, parts), ((), facts)) = rayon::join(
+        || {
+            let work = asked.work(input.windows);
+            let shares = shares(&work);
+            (work, shares, session::self_times(steps), asked.parts())
+        },
         || rayon::join(prepare, || walk::Facts::new(input.model, input.windows)),
     );
     let shared = Shared {
@@ -214,6 +237,7 @@ pub fn report(input: &Input<'_>) -> Report {
         coverage: coverage(input.info),
         selfs,
         parts,
+        shares,
     };
     let all = steps.iter().zip(&work).enumerate();
     let chosen: Vec<_> = all.filter(|(i, _)| asked.of(*i) == Need::Report).collect();
@@ -274,7 +298,7 @@ pub fn report(input: &Input<'_>) -> Report {
         || (session::ranking(&reports, &counted), session::tools(&reports)),
         || {
             let all_work = union(chosen.iter().flat_map(|(_, (_, work))| work.iter()));
-            let (samples, collected) = samples(&shared.index, &all_work);
+            let (samples, collected) = pool.lists().finish(&shared.index, &all_work);
             let view = SessionView {
                 index: &shared.index,
                 windows: input.windows,
@@ -323,7 +347,7 @@ fn step<'m>(
     let mut checked = path(input, shared, number, &mut scratch.walk);
     let parts = shared.parts.get(number).map(Vec::as_slice).unwrap_or_default();
     let counted = session::by_cause(&checked.path.segments, parts);
-    let report = step_report(input, shared, (number, step), work, &mut checked, &mut scratch.texts);
+    let report = step_report(input, shared, (number, step), work, &mut checked, scratch);
     scratch.walk.keep(checked.path);
     (report, Done { broken: checked.broken, counted })
 }
@@ -484,6 +508,8 @@ struct Shared<'a> {
     /// For each step its own time, and the parts of it that count in the session.
     selfs: Vec<Nanos>,
     parts: Vec<Vec<(Nanos, Nanos)>>,
+    /// Which of its work counts there.
+    shares: Vec<Share>,
 }
 
 fn step_report(
@@ -492,13 +518,14 @@ fn step_report(
     (number, step): (usize, &Step),
     work: &[Stretch],
     checked: &mut Checked,
-    texts: &mut Texts,
+    scratch: &mut Scratch<'_>,
 ) -> StepReport {
     let model = input.model;
     let Shared { index, stacks, coverage, .. } = shared;
+    let share = shared.shares.get(number).unwrap_or(&Share::All);
     let root = model.task(step.root);
     let wall = step.end - step.start;
-    let (inclusive, samples, collected) = inclusive(index, work);
+    let (inclusive, samples, collected) = inclusive(index, work, share, &mut scratch.lists);
     let made = Made::new(collected);
     let details = mechanism::of_step(&StepView {
         index,
@@ -550,7 +577,7 @@ fn step_report(
         tool_median: Nanos::ZERO,
         extra: step.extra.clone(),
         exclusive: std::mem::take(&mut checked.rows),
-        segments: segments(model, checked, texts),
+        segments: segments(model, checked, &mut scratch.texts),
         inclusive,
         details,
         histograms: histograms(samples),

@@ -28,7 +28,7 @@ impl<'m> TaskCursor<'m> {
             ops: task.ops.settled(),
             at: Nanos::ZERO,
             next: 0,
-            begins: Nanos::ZERO,
+            begins: task.ops.settled().start(0),
             inside: None,
             ends: Nanos::MAX,
             recorded: RecordedCursor::default(),
@@ -55,7 +55,12 @@ impl<'m> TaskCursor<'m> {
     /// Past all that begins by then, or back.
     fn pass(&mut self, time: Nanos) {
         let (ops, from) = (self.ops, if time < self.at { 0 } else { self.next });
-        let next = first_not(from, ops.len(), |i| ops.start(i) <= time);
+        let next = if self.at <= time && time < ops.start(from + 1) {
+            // Most often one has begun.
+            from + 1
+        } else {
+            first_not(from, ops.len(), |i| ops.start(i) <= time)
+        };
         if time < self.at || next != self.next {
             self.inside = next.checked_sub(1);
             self.ends = self.inside.map_or(Nanos::MAX, |inside| ops.end(inside));

@@ -8,17 +8,16 @@ use std::mem;
 
 use agenttrace_model::parse::{Dev, Distance, Nanos};
 use agenttrace_model::{
-    FdKind, FlushKind, Items, Model, Op, OpKind, Ops, State, SyscallClass, SyscallOp, Task, TaskId,
-    first_not,
+    FdKind, FlushKind, Items, Model, Op, OpKind, Ops, SettledOps, State, SyscallClass, SyscallOp,
+    Task, TaskId, first_not,
 };
-use rayon::prelude::*;
 
 use crate::mechanism::tlb::asked;
 use crate::path::Frame;
 use crate::report::{Distribution, FaultRows, Inclusive, Migrations, Spawns, Stats, TlbFlushes};
 use crate::stats::stats;
 use crate::wakeup::Wakeup;
-pub(crate) use index::{Index, Stretch, step_tasks, union, work};
+pub(crate) use index::{Index, Share, Stretch, shares, step_tasks, union, work};
 use rows::{block_rows, file_rows, syscall_rows};
 
 /// Which kinds of operations begin in some stretches of work: what has none of a kind need
@@ -41,7 +40,7 @@ pub(crate) struct Collected {
     /// Own times of interrupts, in the order of their frames.
     pub(crate) interrupts: Vec<(Frame, Stats)>,
     /// Faults that were completed; waits for locks, and calls on futexes; metadata calls: by
-    /// stretch, then start. Of a session the faults alone.
+    /// stretch, then start. Of a session the faults alone, in no order, as are its wakeups.
     pub(crate) faults: Vec<OpPlace>,
     pub(crate) locks: Vec<OpPlace>,
     pub(crate) metadata: Vec<OpPlace>,
@@ -59,6 +58,12 @@ impl OpPlace {
     /// `None`: that many operations are never kept.
     fn new(task: TaskId, op: usize) -> Option<Self> {
         Some(Self { task, op: u32::try_from(op).ok()? })
+    }
+
+    /// The task, and the operation's place in its operations.
+    #[inline]
+    pub(crate) fn at<'m>(self, index: &Index<'m>) -> Option<(&'m Task, usize)> {
+        Some((index.task(self.task)?, self.op as usize))
     }
 
     /// The task and the operation.
@@ -81,6 +86,24 @@ pub(crate) struct Samples {
 }
 
 impl Samples {
+    /// Of those whose events were captured.
+    fn new(
+        index: &Index<'_>,
+        wakeups: &[Wakeup],
+        faults: Vec<Nanos>,
+        block: Vec<Nanos>,
+        fsyncs: Vec<Nanos>,
+    ) -> Self {
+        let (told, seats) = (&index.told, index.seats());
+        Self {
+            wakeups: told.wakings.then(|| wakeups.iter().map(Wakeup::latency).collect()),
+            distances: wakeups.iter().map(|wakeup| wakeup.distance(seats)).collect(),
+            faults: told.faults.then_some(faults),
+            block: told.block.then_some(block),
+            fsyncs: told.calls.then_some(fsyncs),
+        }
+    }
+
     /// Takes the values out.
     pub(crate) fn take(&mut self, mechanism: Distribution) -> Option<Vec<Nanos>> {
         match mechanism {
@@ -136,8 +159,6 @@ struct BlockSum {
 
 #[derive(Default)]
 struct Gathered {
-    /// Only what [`samples`] gives is asked for.
-    brief: bool,
     syscalls: Calls,
     fsyncs: Vec<Nanos>,
     minor: Vec<Nanos>,
@@ -227,50 +248,51 @@ impl Calls {
 }
 
 impl Gathered {
-    /// Always inlined, and all that it calls takes single fields: an operation is unpacked as far
-    /// as it is looked at.
+    /// A system call. Always inlined, so that a call is unpacked as far as it is looked at.
     #[inline(always)]
-    fn op(&mut self, model: &Model, (id, task): (TaskId, &Task), number: usize, op: Op) {
-        let place = || OpPlace::new(id, number);
-        match op.kind {
-            OpKind::Syscall(call) => {
-                let class = model.syscalls.class(call.nr);
-                let counted = !call.continued && !call.no_entry;
-                if !call.mark && is_durable(class, call.fd) {
-                    self.kinds.syncs = true;
-                    if counted {
-                        self.fsyncs.push(op.duration());
-                    }
-                }
-                if self.brief {
-                    return;
-                }
-                if !call.mark
-                    && let Some(sum) = self.syscalls.get(call.nr)
-                {
-                    sum.count += u64::from(counted);
-                    sum.errors += u64::from(failed(call.ret));
-                    sum.total += op.duration();
-                    sum.max = sum.max.max(op.duration());
-                }
-                if class == SyscallClass::Futex {
-                    self.lock_ops.extend(place());
-                } else if class == SyscallClass::Metadata {
-                    self.metadata_ops.extend(place());
-                } else if class.starts_process(call.thread) {
-                    self.spawning(op.start, op.end);
+    fn call(
+        &mut self,
+        model: &Model,
+        (id, ops): (TaskId, SettledOps<'_>),
+        number: usize,
+        call: SyscallOp,
+    ) {
+        let class = model.syscalls.class(call.nr);
+        let took = ops.took(number).unwrap_or_default();
+        let counted = !call.continued && !call.no_entry;
+        if !call.mark {
+            if is_durable(class, call.fd) {
+                self.kinds.syncs = true;
+                if counted {
+                    self.fsyncs.push(took);
                 }
             }
+            if let Some(sum) = self.syscalls.get(call.nr) {
+                sum.count += u64::from(counted);
+                sum.errors += u64::from(failed(call.ret));
+                sum.total += took;
+                sum.max = sum.max.max(took);
+            }
+        }
+        if class == SyscallClass::Futex {
+            self.lock_ops.extend(OpPlace::new(id, number));
+        } else if class == SyscallClass::Metadata {
+            self.metadata_ops.extend(OpPlace::new(id, number));
+        } else if class.starts_process(call.thread) {
+            self.spawning(ops.start(number), ops.end(number));
+        }
+    }
+
+    /// Any other operation.
+    fn op(&mut self, (id, task): (TaskId, &Task), number: usize, op: Op) {
+        match op.kind {
             OpKind::Fault(fault) => {
                 // An entry without a completion was tried again, or refused: the kernel
                 // counts it neither way.
                 if self.completions && fault.major.is_none() {
                     return;
                 }
-                self.fault_ops.extend(place());
-                if self.brief {
-                    return;
-                }
+                self.fault_ops.extend(OpPlace::new(id, number));
                 let major = fault.major.unwrap_or_else(|| slept(task, op.start, op.end));
                 if major { &mut self.major } else { &mut self.minor }.push(op.duration());
                 self.estimated |= op.estimated;
@@ -282,10 +304,8 @@ impl Gathered {
                 }
             }
             OpKind::Lock { .. } => {
-                if !self.brief {
-                    self.lock_ops.extend(place());
-                    self.locks.push(op.duration());
-                }
+                self.lock_ops.extend(OpPlace::new(id, number));
+                self.locks.push(op.duration());
             }
             OpKind::Irq(_) | OpKind::Softirq(_) | OpKind::LocalTimer => {
                 if op.end != Nanos::MAX
@@ -298,7 +318,8 @@ impl Gathered {
             OpKind::Reclaim(_) => self.kinds.reclaims = true,
             OpKind::DirtyPause(_) => self.kinds.pauses = true,
             OpKind::Exit => self.spawning(op.start, op.end),
-            OpKind::Work(_)
+            OpKind::Syscall(_)
+            | OpKind::Work(_)
             | OpKind::Commit { .. }
             | OpKind::SyncFile { .. }
             | OpKind::TlbWait(_) => {}
@@ -373,8 +394,15 @@ impl Gathered {
     fn stretch(&mut self, index: &Index<'_>, task: &Task, stretch: Stretch) {
         let ops = task.ops.settled();
         let mut number = self.first(task, stretch);
-        while let Some(op) = ops.get(number).filter(|op| op.start < stretch.to) {
-            self.op(index.model, (stretch.task, task), number, op);
+        while ops.start(number) < stretch.to {
+            match ops.call(number) {
+                Some(call) => self.call(index.model, (stretch.task, ops), number, call),
+                None => {
+                    if let Some(op) = ops.get(number) {
+                        self.op((stretch.task, task), number, op);
+                    }
+                }
+            }
             number += 1;
         }
         self.last = Some((stretch.task, number));
@@ -383,57 +411,22 @@ impl Gathered {
         self.requests(index, stretch.task, stretch);
     }
 
-    /// What brief passes over several stretches of work gathered.
-    fn of_parts(mut parts: Vec<Self>) -> Self {
-        let mut all = Self {
-            brief: true,
-            fsyncs: join(&mut parts, |part| &mut part.fsyncs),
-            wakeups: join(&mut parts, |part| &mut part.wakeups),
-            fault_ops: join(&mut parts, |part| &mut part.fault_ops),
-            ..Self::default()
-        };
-        for part in parts {
-            for (frame, mut times) in part.interrupts {
-                all.interrupts.entry(frame).or_default().append(&mut times);
-            }
-            for (key, mut sum) in part.block {
-                all.block.entry(key).or_default().durations.append(&mut sum.durations);
-            }
-        }
-        all
-    }
-
     /// Takes the single durations out, where their events were captured.
     fn samples(&mut self, index: &Index<'_>) -> Samples {
-        let told = &index.told;
-        let (wakeups, seats) = (&self.wakeups, index.seats());
-        let block = self.block.values().flat_map(|sum| &sum.durations);
-        Samples {
-            wakeups: told.wakings.then(|| wakeups.iter().map(Wakeup::latency).collect()),
-            distances: wakeups.iter().map(|wakeup| wakeup.distance(seats)).collect(),
-            block: told.block.then(|| block.copied().collect()),
-            fsyncs: told.calls.then(|| mem::take(&mut self.fsyncs)),
-            faults: told.faults.then(|| {
-                if self.brief {
-                    let ops = self.fault_ops.iter().filter_map(|place| place.get(index));
-                    return ops.map(|(_, op)| op.duration()).collect();
-                }
-                let mut faults = mem::take(&mut self.minor);
-                faults.append(&mut self.major);
-                faults
-            }),
-        }
+        let mut faults = mem::take(&mut self.minor);
+        faults.append(&mut self.major);
+        let block = self.block.values().flat_map(|sum| &sum.durations).copied().collect();
+        Samples::new(index, &self.wakeups, faults, block, mem::take(&mut self.fsyncs))
     }
 
     fn collected(self) -> Collected {
-        let times = self.interrupts.into_iter();
         Collected {
             kinds: self.kinds,
             wakeups: self.wakeups,
             faults: self.fault_ops,
             locks: self.lock_ops,
             metadata: self.metadata_ops,
-            interrupts: times.map(|(frame, mut times)| (frame, stats(&mut times))).collect(),
+            interrupts: stats_of(self.interrupts),
         }
     }
 
@@ -470,11 +463,23 @@ fn own_time(task: &Task, number: usize, from: Nanos, to: Nanos) -> Nanos {
     (to - from) - nested
 }
 
-/// Everything that happened in the stretches.
+/// Everything that happened in the stretches; what of it counts in the session goes there.
 pub(crate) fn inclusive(
     index: &Index<'_>,
     stretches: &[Stretch],
+    share: &Share,
+    session: &mut Lists,
 ) -> (Inclusive, Samples, Collected) {
+    let sums = gathered(index, stretches);
+    match share {
+        Share::All => session.add(&sums),
+        Share::Parts(parts) if parts.is_empty() => {}
+        Share::Parts(parts) => session.add(&gathered(index, parts)),
+    }
+    finish(index, sums)
+}
+
+fn gathered(index: &Index<'_>, stretches: &[Stretch]) -> Gathered {
     let completions = index.told.completions;
     let mut sums = Gathered { completions, ..Gathered::default() };
     for stretch in stretches {
@@ -495,41 +500,61 @@ pub(crate) fn inclusive(
             sums.cross_node += u64::from(node(*from) != node(*to));
         }
     }
-    finish(index, sums)
+    sums
 }
 
-/// The single durations of many stretches, and what tables of all of them need.
-pub(crate) fn samples(index: &Index<'_>, stretches: &[Stretch]) -> (Samples, Collected) {
-    let completions = index.told.completions;
-    let parts = stretches.par_chunks(stretches.len().div_ceil(PARTS).max(1));
-    let parts: Vec<Gathered> = parts
-        .map(|part| {
-            let mut sums = Gathered { brief: true, completions, ..Gathered::default() };
-            for stretch in part {
-                if let Some(task) = index.task(stretch.task) {
-                    sums.stretch(index, task, *stretch);
-                }
-            }
-            sums
-        })
-        .collect();
-    let mut sums = Gathered::of_parts(parts);
-    let samples = sums.samples(index);
-    (samples, sums.collected())
+/// What steps leave for the session, in no order: each moment of a task's work counts once.
+#[derive(Default)]
+pub(crate) struct Lists {
+    fsyncs: Vec<Nanos>,
+    wakeups: Vec<Wakeup>,
+    faults: Vec<OpPlace>,
+    interrupts: BTreeMap<Frame, Vec<Nanos>>,
 }
 
-/// One list of all parts, without room for more; the parts are given back one by one.
-fn join<T>(parts: &mut [Gathered], list: fn(&mut Gathered) -> &mut Vec<T>) -> Vec<T> {
-    let count = parts.iter_mut().map(|part| list(part).len()).sum();
-    let mut all = Vec::with_capacity(count);
-    for part in parts {
-        all.append(&mut mem::take(list(part)));
+impl Lists {
+    fn add(&mut self, sums: &Gathered) {
+        self.fsyncs.extend_from_slice(&sums.fsyncs);
+        self.wakeups.extend_from_slice(&sums.wakeups);
+        self.faults.extend_from_slice(&sums.fault_ops);
+        for (frame, times) in &sums.interrupts {
+            self.interrupts.entry(*frame).or_default().extend_from_slice(times);
+        }
     }
-    all
+
+    /// What was added to several of them, which are given back one by one.
+    pub(crate) fn join(lists: impl Iterator<Item = Self>) -> Self {
+        let joined = lists.reduce(|mut all, other| {
+            all.fsyncs.extend(other.fsyncs);
+            all.wakeups.extend(other.wakeups);
+            all.faults.extend(other.faults);
+            for (frame, times) in other.interrupts {
+                all.interrupts.entry(frame).or_default().extend(times);
+            }
+            all
+        });
+        joined.unwrap_or_default()
+    }
+
+    /// The single durations, and what tables of the session need. `work`: of all steps.
+    pub(crate) fn finish(self, index: &Index<'_>, work: &[Stretch]) -> (Samples, Collected) {
+        let Self { fsyncs, wakeups, faults, interrupts } = self;
+        let times = faults.iter().filter_map(|place| {
+            let (task, op) = place.at(index)?;
+            Some(task.ops.settled().took(op).unwrap_or_default())
+        });
+        let requests = work.iter().flat_map(|stretch| index.submitted(*stretch));
+        let block = requests.filter_map(|(_, r)| Some(r.completed? - r.queued));
+        let (times, block) = (times.collect(), block.collect());
+        let samples = Samples::new(index, &wakeups, times, block, fsyncs);
+        let interrupts = stats_of(interrupts);
+        (samples, Collected { wakeups, faults, interrupts, ..Collected::default() })
+    }
 }
 
-/// The stretches of a session are looked through in so many parts.
-const PARTS: usize = 32;
+fn stats_of(times: BTreeMap<Frame, Vec<Nanos>>) -> Vec<(Frame, Stats)> {
+    times.into_iter().map(|(frame, mut times)| (frame, stats(&mut times))).collect()
+}
 
 fn finish(index: &Index<'_>, mut sums: Gathered) -> (Inclusive, Samples, Collected) {
     let model = index.model;

@@ -32,6 +32,14 @@ impl Phases {
         self.startup.iter().any(|(from, to)| *from <= time && time < *to)
     }
 
+    /// Until when all of this stays as it is at a time.
+    pub(crate) fn until(&self, time: Nanos) -> Nanos {
+        let once = self.before_exec.iter().chain(&self.exit);
+        let all = once.chain(&self.loader).chain(&self.startup);
+        let edges = all.flat_map(|(from, to)| [*from, *to]);
+        edges.filter(|edge| *edge > time).min().unwrap_or(Nanos::MAX)
+    }
+
     pub(crate) fn at(&self, time: Nanos) -> Option<Phase> {
         let inside = |range: &(Nanos, Nanos)| range.0 <= time && time < range.1;
         if self.before_exec.as_ref().is_some_and(inside) {
@@ -115,4 +123,33 @@ fn loader_end(model: &Model, task: &Task, from: Nanos, end_of_task: Nanos) -> Op
         }
     }
     opened.then_some(end_of_task)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_phase_holds_until_the_next_edge_of_any() {
+        let range = |from, to| (Nanos(from), Nanos(to));
+        let phases = Phases {
+            before_exec: Some(range(10, 20)),
+            loader: vec![range(20, 30), range(50, 60)],
+            startup: vec![range(30, 40)],
+            exit: Some(range(90, 100)),
+        };
+        let at = |time| {
+            let time = Nanos(time);
+            (phases.at(time), phases.starts_up(time), phases.until(time).0)
+        };
+        assert_eq!(at(5), (None, false, 10));
+        assert_eq!(at(10), (Some(Phase::BeforeExec), false, 20));
+        assert_eq!(at(29), (Some(Phase::Loader), false, 30));
+        assert_eq!(at(30), (None, true, 40));
+        assert_eq!(at(40), (None, false, 50));
+        assert_eq!(at(60), (None, false, 90));
+        assert_eq!(at(95), (Some(Phase::Exit), false, 100));
+        assert_eq!(at(100), (None, false, u64::MAX));
+        assert_eq!(Phases::default().until(Nanos(7)), Nanos::MAX);
+    }
 }

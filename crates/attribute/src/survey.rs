@@ -4,7 +4,7 @@ use std::mem;
 use std::ops::Range;
 
 use agenttrace_model::parse::Nanos;
-use agenttrace_model::{FdKind, Model, Op, SyscallClass, TaskId};
+use agenttrace_model::{FdKind, Model, SyscallClass, TaskId};
 use rayon::prelude::*;
 
 use crate::journal::changing_calls;
@@ -136,32 +136,26 @@ impl<'m> Look<'m> {
         found.times.resize_with(self.metadata.len(), Times::default);
         let Some(task) = self.model.tasks.get(piece.task.0 as usize) else { return found };
         let ops = task.ops.settled();
-        for op in piece.ops.clone().filter_map(|index| ops.get(index)) {
-            self.op(&mut found, piece.task, op);
+        for index in piece.ops.clone() {
+            let Some(call) = ops.call(index) else { continue };
+            if let Some(place) = self.metadata.place(call.nr) {
+                if !ops.reads(index)
+                    && let Some(took) = ops.took(index)
+                    && let Some(times) = found.times.get_mut(place)
+                {
+                    times.push(took);
+                }
+                if self.changing.get(place) == Some(&true) {
+                    found.changes.push((ops.start(index), piece.task));
+                }
+            } else if matches!(call.fd, FdKind::Notify | FdKind::Unknown)
+                && self.model.syscalls.class(call.nr) == SyscallClass::Read
+                && found.watchers.last() != Some(&piece.task)
+            {
+                found.watchers.push(piece.task);
+            }
         }
         found
-    }
-
-    /// Always inlined, so that an operation is unpacked as far as it is looked at.
-    #[inline(always)]
-    fn op(&self, found: &mut Found, task: TaskId, op: Op) {
-        let Some(call) = op.syscall() else { return };
-        if let Some(place) = self.metadata.place(call.nr) {
-            if !op.reads
-                && op.end != Nanos::MAX
-                && let Some(times) = found.times.get_mut(place)
-            {
-                times.push(op.duration());
-            }
-            if self.changing.get(place) == Some(&true) {
-                found.changes.push((op.start, task));
-            }
-        } else if matches!(call.fd, FdKind::Notify | FdKind::Unknown)
-            && self.model.syscalls.class(call.nr) == SyscallClass::Read
-            && found.watchers.last() != Some(&task)
-        {
-            found.watchers.push(task);
-        }
     }
 
     fn finish(self, mut found: Vec<Found>) -> Survey {

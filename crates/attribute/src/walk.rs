@@ -21,8 +21,9 @@ use crate::cause::{Cause, Resource};
 use crate::cells::{CellId, CellKey};
 use crate::cursor::TaskCursor;
 pub(crate) use crate::facts::Facts;
-use crate::memo::{Around, Memo};
+use crate::memo::{Answer, Around, Memo, Place};
 use crate::path::{Frame, PathSegment, Reason, StackId, StepPath};
+use crate::phases::Phases;
 use crate::rows::{Context, Doing};
 use crate::throttle::Throttles;
 use crate::uring::OnUring;
@@ -316,11 +317,13 @@ impl<'m> Walker<'_, 'm> {
         let ops = facts.model.task(id).ops.settled();
         let mut cursor = self.take_cursor(id);
         let mut at = from;
+        // What is around its operations, and until when.
+        let mut around = (None, from);
         // Whether it works for the step, and until when that holds.
         let (mut works, mut until) = (true, if id == self.root { to } else { at });
         while at < to {
             if until <= at {
-                (works, until) = (self.works(id, at), self.claim_edge(id, at));
+                (works, until) = (self.works(id, at), facts.windows.claim_edge(id, at));
             }
             cursor.seek(at);
             let mut next = to.min(cursor.edge()).min(until);
@@ -333,24 +336,16 @@ impl<'m> Walker<'_, 'm> {
                 let charge = Charge::new(opaque.cause, opaque.resource, base);
                 self.path.cells.id(charge.key(id))
             } else if alike {
-                let around = Around {
-                    task: id,
-                    base,
-                    phase: phases.and_then(|p| p.at(at)),
-                    starts_up: phases.is_some_and(|p| p.starts_up(at)),
-                };
+                if around.1 <= at {
+                    around = self.around(id, base, phases, at);
+                }
                 let memo = &mut self.scratch.memo;
-                let place = memo.place(facts, around, (ops, cursor.inside()), (from, to));
-                match place.and_then(|place| self.scratch.memo.cell(place)) {
+                let place = around.0.and_then(|around| {
+                    memo.place(facts, (id, around), (ops, cursor.inside()), (from, to))
+                });
+                match place.and_then(|place| memo.cell(place)) {
                     Some(cell) => cell,
-                    None => {
-                        let charge = self.on_cpu_charge(id, at, cursor.inside(), running, base);
-                        let cell = self.path.cells.id(charge.key(id));
-                        if let Some(place) = place {
-                            self.scratch.memo.keep(place, cell);
-                        }
-                        cell
-                    }
+                    None => self.cell(id, at, cursor.inside(), base, place),
                 }
             } else {
                 let charge = self.on_cpu_charge(id, at, cursor.inside(), running, base);
@@ -362,15 +357,52 @@ impl<'m> Walker<'_, 'm> {
         self.scratch.cursors.insert(id, cursor);
     }
 
-    /// Where a claim of this task begins or ends next.
-    fn claim_edge(&self, id: TaskId, time: Nanos) -> Nanos {
-        let Some(claims) = self.facts.windows.claims.get(id.0 as usize) else { return Nanos::MAX };
-        let after = claims.partition_point(|claim| claim.to <= time);
-        match claims.get(after) {
-            Some(claim) if claim.from > time => claim.from,
-            Some(claim) => claim.to,
-            None => Nanos::MAX,
-        }
+    /// What is around the operations of a task at a time, and until when that holds.
+    fn around(
+        &mut self,
+        task: TaskId,
+        base: StackId,
+        phases: Option<&Phases>,
+        at: Nanos,
+    ) -> (Option<Place>, Nanos) {
+        let phase = phases.and_then(|p| p.at(at));
+        let starts_up = phases.is_some_and(|p| p.starts_up(at));
+        let around = Around { task, base, phase, starts_up };
+        let place = self.scratch.memo.outermost(self.facts, around);
+        (Some(place), phases.map_or(Nanos::MAX, |p| p.until(at)))
+    }
+
+    /// The cell of running time of a task that works for the step, the first of its place.
+    #[inline(never)]
+    fn cell(
+        &mut self,
+        id: TaskId,
+        at: Nanos,
+        innermost: Option<usize>,
+        base: StackId,
+        place: Option<Place>,
+    ) -> CellId {
+        let memo = &mut self.scratch.memo;
+        let Some(place) = place else {
+            let charge = self.on_cpu_charge(id, at, innermost, true, base);
+            return self.path.cells.id(charge.key(id));
+        };
+        let charge = if let Some(answer) = memo.answer(place) {
+            let Answer { cause, resource, under, ref frames } = *answer;
+            let push = |stack, frame: &Frame| self.path.stacks.push(stack, *frame);
+            let stack = frames.iter().fold(base, push);
+            Charge { under, ..Charge::new(cause, resource, stack) }
+        } else {
+            let charge = self.on_cpu_charge(id, at, innermost, true, base);
+            let Charge { cause, resource, under, stack, .. } = charge;
+            let below = self.path.stacks.frames(base).len();
+            let frames = self.path.stacks.frames(stack).iter().skip(below).copied().collect();
+            self.scratch.memo.keep_answer(place, Answer { cause, resource, under, frames });
+            charge
+        };
+        let cell = self.path.cells.id(charge.key(id));
+        self.scratch.memo.keep(place, cell);
+        cell
     }
 
     /// Running or runnable time of a task that works for the step and is in this operation.

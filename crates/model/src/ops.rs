@@ -628,23 +628,30 @@ impl Packed {
         true
     }
 
+    /// The call that it is, if it is one.
+    #[inline(always)]
+    fn call(self) -> SyscallOp {
+        let is = |flag: u32| self.word & flag != 0;
+        SyscallOp {
+            nr: self.number(),
+            arg0: if is(OPENED | WIDE) { u64::from(self.a) } else { self.ab() },
+            fd: FdKind::ALL.get((self.word >> FD & 0xf) as usize).copied().unwrap_or_default(),
+            opened: NonZeroU32::new(self.b).filter(|_| is(OPENED)),
+            ret: is(RETURNED).then(|| self.ret()),
+            continued: is(CONTINUED),
+            mark: is(MARK),
+            thread: is(THREAD),
+            no_entry: is(NO_ENTRY),
+            lock: is(FOR_LOCK),
+        }
+    }
+
     /// Always inlined, so that a reader pays for the fields that it looks at.
     #[inline(always)]
     fn unpack(self, base: Nanos, index: usize) -> Op {
         let is = |flag: u32| self.word & flag != 0;
         let kind = match self.word & KIND {
-            SYSCALL => OpKind::Syscall(SyscallOp {
-                nr: self.number(),
-                arg0: if is(OPENED | WIDE) { u64::from(self.a) } else { self.ab() },
-                fd: FdKind::ALL.get((self.word >> FD & 0xf) as usize).copied().unwrap_or_default(),
-                opened: NonZeroU32::new(self.b).filter(|_| is(OPENED)),
-                ret: is(RETURNED).then(|| self.ret()),
-                continued: is(CONTINUED),
-                mark: is(MARK),
-                thread: is(THREAD),
-                no_entry: is(NO_ENTRY),
-                lock: is(FOR_LOCK),
-            }),
+            SYSCALL => OpKind::Syscall(self.call()),
             FAULT => {
                 let file = self.b >> 16 | self.word >> FILE_HIGH << 16;
                 OpKind::Fault(FaultOp {

@@ -120,6 +120,18 @@ impl Spans {
         self.rows.read(index).map(Row::span)
     }
 
+    /// Where a task ran on a CPU that is known: (CPU, from, to), in time order; what it does last
+    /// lasts until `end`.
+    pub fn runs(&self, end: Nanos) -> impl Iterator<Item = (Cpu, Nanos, Nanos)> + '_ {
+        let rows = self.rows.settled();
+        let ends = rows.iter().skip(1).map(|row| Nanos(row.start)).chain([end]);
+        rows.iter().zip(ends).filter_map(|(row, end)| {
+            let span = row.span();
+            let ran = span.state == State::Running && span.cpu != Cpu::NONE;
+            ran.then_some((span.cpu, span.start, end))
+        })
+    }
+
     /// The first.
     #[must_use]
     #[inline]
@@ -252,6 +264,20 @@ mod tests {
         assert_eq!(spans.since(18).next(), None);
         let edges = [0, 16, 99].map(|at| (spans.before(Nanos(at)), spans.up_to(Nanos(at))));
         assert_eq!(edges, [(0, 1), (16, 17), (18, 18)]);
+    }
+
+    #[test]
+    fn runs_last_until_the_next_state_and_are_on_a_known_cpu() {
+        let mut spans = Spans::default();
+        assert_eq!(spans.runs(Nanos(9)).next(), None);
+        spans.push(span(1, State::Running));
+        spans.push(span(4, State::Runnable));
+        spans.push(Span { cpu: Cpu::NONE, ..span(5, State::Running) });
+        spans.push(Span { cpu: Cpu(0), ..span(6, State::Running) });
+        spans.push(span(8, State::Running));
+        let runs: Vec<_> =
+            spans.runs(Nanos(20)).map(|(cpu, from, to)| (cpu.0, from.0, to.0)).collect();
+        assert_eq!(runs, [(3, 1, 4), (0, 6, 8), (3, 8, 20)]);
     }
 
     #[test]

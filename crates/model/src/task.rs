@@ -137,6 +137,13 @@ impl Task {
         self.names.get(after.saturating_sub(1)).map(|(_, name)| *name).unwrap_or_default()
     }
 
+    /// When it gets its next name; [`Nanos::MAX`] where it keeps that of a time.
+    #[must_use]
+    pub fn renamed(&self, time: Nanos) -> Nanos {
+        let after = self.names.partition_point(|(since, _)| *since <= time);
+        self.names.get(after).map_or(Nanos::MAX, |(since, _)| *since)
+    }
+
     pub(crate) fn rename(&mut self, time: Nanos, comm: Comm) {
         if self.names.last().is_none_or(|(_, last)| *last != comm) {
             self.names.push((time, comm));

@@ -67,6 +67,18 @@ impl Windows {
         (time < claim.to).then_some(claim.step)
     }
 
+    /// Where a claim of a task begins or ends next; [`Nanos::MAX`] where none does.
+    #[must_use]
+    pub fn claim_edge(&self, task: TaskId, time: Nanos) -> Nanos {
+        let Some(claims) = self.claims.get(task.0 as usize) else { return Nanos::MAX };
+        let after = claims.partition_point(|claim| claim.to <= time);
+        match claims.get(after) {
+            Some(claim) if claim.from > time => claim.from,
+            Some(claim) => claim.to,
+            None => Nanos::MAX,
+        }
+    }
+
     /// Whether `step` is `ancestor`, or nested in it at any depth.
     #[must_use]
     pub fn within(&self, step: usize, ancestor: usize) -> bool {
@@ -118,5 +130,30 @@ impl Windows {
             }
         }
         work
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_claim_lasts_until_its_edge() {
+        let claim =
+            |from, to, step| Claim { from: Nanos(from), to: Nanos(to), step, inferred: false };
+        let claims = vec![vec![], vec![claim(10, 20, 0), claim(20, 30, 1), claim(40, 50, 0)]];
+        let windows = Windows { claims, ..Windows::default() };
+        let at = |time| {
+            let (task, time) = (TaskId(1), Nanos(time));
+            (windows.claim_at(task, time), windows.claim_edge(task, time).0)
+        };
+        assert_eq!(at(5), (None, 10));
+        assert_eq!(at(10), (Some(0), 20));
+        assert_eq!(at(20), (Some(1), 30));
+        assert_eq!(at(30), (None, 40));
+        assert_eq!(at(49), (Some(0), 50));
+        assert_eq!(at(50), (None, u64::MAX));
+        assert_eq!(windows.claim_edge(TaskId(0), Nanos(0)), Nanos::MAX);
+        assert_eq!(windows.claim_edge(TaskId(9), Nanos(0)), Nanos::MAX);
     }
 }

@@ -131,12 +131,15 @@ impl Kinds<'_> {
     fn kind(&mut self, s: &PathSegment) -> (Arc<SegmentKind>, Nanos) {
         let model = self.model;
         let frames = self.checked.path.stacks.frames(s.stack);
-        let mut until = self.renamed(s.task, s.start);
+        let renamed = |task: TaskId| {
+            model.tasks.get(task.0 as usize).map_or(Nanos::MAX, |task| task.renamed(s.start))
+        };
+        let mut until = renamed(s.task);
         for frame in frames {
             if let Frame::Task(task) = frame {
                 // With names of functions, a kworker's frame tells what it works on.
                 let changes = !model.kernel_names.is_empty();
-                until = until.min(if changes { s.start } else { self.renamed(*task, s.start) });
+                until = until.min(if changes { s.start } else { renamed(*task) });
             }
         }
         let task = model.tasks.get(s.task.0 as usize);
@@ -176,14 +179,6 @@ impl Kinds<'_> {
             self.texts.kinds.insert(told, Arc::clone(&kind));
         }
         (kind, until)
-    }
-
-    /// When a task gets its next name.
-    fn renamed(&self, task: TaskId, time: Nanos) -> Nanos {
-        let names = self.model.tasks.get(task.0 as usize).map(|t| t.names.as_slice());
-        let names = names.unwrap_or_default();
-        let after = names.partition_point(|(since, _)| *since <= time);
-        names.get(after).map_or(Nanos::MAX, |(since, _)| *since)
     }
 }
 

@@ -81,6 +81,51 @@ pub(crate) fn union<'w>(work: impl Iterator<Item = &'w Stretch>) -> Vec<Stretch>
     out
 }
 
+/// Which of a step's work counts in the session.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) enum Share {
+    /// All of it.
+    All,
+    /// These stretches: the rest is counted for other steps.
+    Parts(Vec<Stretch>),
+}
+
+/// For each step which of its work counts in the session, so that each moment of a task counts
+/// once: together they are [`union`].
+///
+/// ```text
+/// one step       [========)
+/// another             [========)
+/// counts there             [===)
+/// ```
+pub(crate) fn shares(work: &[Vec<Stretch>]) -> Vec<Share> {
+    let mut all: Vec<(Stretch, usize)> = Vec::new();
+    for (step, own) in work.iter().enumerate() {
+        all.extend(own.iter().map(|stretch| (*stretch, step)));
+    }
+    all.sort_unstable();
+    let mut parts: Vec<Vec<Stretch>> = vec![Vec::new(); work.len()];
+    // Of the task at hand, before when all is counted that any step works.
+    let (mut task, mut counted) = (None, Nanos::ZERO);
+    for (stretch, step) in all {
+        if task != Some(stretch.task) {
+            (task, counted) = (Some(stretch.task), Nanos::ZERO);
+        }
+        let part = Stretch { from: stretch.from.max(counted), ..stretch };
+        counted = counted.max(stretch.to);
+        if part.from < part.to
+            && let Some(parts) = parts.get_mut(step)
+        {
+            parts.push(part);
+        }
+    }
+    let length = |list: &[Stretch]| -> Nanos { list.iter().map(|s| s.to - s.from).sum() };
+    let shares = work.iter().zip(parts).map(|(own, parts)| {
+        if length(own) == length(&parts) { Share::All } else { Share::Parts(parts) }
+    });
+    shares.collect()
+}
+
 /// By submitter: (submission, how long).
 type UringSyncs = BTreeMap<TaskId, Vec<(Nanos, Nanos)>>;
 
@@ -419,4 +464,40 @@ pub(crate) fn step_tasks(model: &Model, root: TaskId, stretches: &[Stretch]) -> 
     let mut tasks: Vec<StepTask> = tasks.into_iter().map(|(.., task)| task).collect();
     tasks.shrink_to_fit();
     tasks
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn stretch(task: u32, from: u64, to: u64) -> Stretch {
+        Stretch { task: TaskId(task), from: Nanos(from), to: Nanos(to), inferred: false }
+    }
+
+    #[test]
+    fn each_moment_of_a_task_counts_for_one_step() {
+        let work = [
+            // The whole of one task, and a part of another.
+            vec![stretch(1, 0, 100), stretch(2, 50, 60)],
+            // Within it; beside it; after it.
+            vec![stretch(1, 20, 30)],
+            vec![stretch(2, 40, 70), stretch(2, 55, 90)],
+            vec![stretch(1, 100, 110), stretch(1, 120, 130)],
+            vec![],
+            vec![stretch(1, 95, 105), stretch(1, 125, 140)],
+        ];
+        let parts = |list: &[Stretch]| Share::Parts(list.to_vec());
+        let expected = [
+            parts(&[stretch(1, 0, 100)]),
+            parts(&[]),
+            parts(&[stretch(2, 40, 70), stretch(2, 70, 90)]),
+            parts(&[stretch(1, 105, 110), stretch(1, 120, 130)]),
+            Share::All,
+            parts(&[stretch(1, 100, 105), stretch(1, 130, 140)]),
+        ];
+        assert_eq!(shares(&work), expected);
+        let all = [stretch(1, 0, 110), stretch(1, 120, 140), stretch(2, 40, 90)];
+        assert_eq!(union(work.iter().flatten()), all);
+        assert_eq!(shares(&work[..1]), [Share::All]);
+    }
 }

@@ -13,6 +13,7 @@ use std::collections::BTreeMap;
 
 use agenttrace_model::parse::Nanos;
 use agenttrace_model::{Model, OpKind, State, Task, TaskId, first_not};
+use rustc_hash::FxHashMap;
 
 use super::{Lock, Wait, futex};
 use crate::cpu_lines::LineCursor;
@@ -47,7 +48,7 @@ pub(crate) struct Held {
     /// Of it: in which calls, whatever its state.
     pub(crate) acts: BTreeMap<Act, Nanos>,
     /// Who had the CPU while it was runnable.
-    pub(crate) rivals: BTreeMap<TaskId, Nanos>,
+    pub(crate) rivals: FxHashMap<TaskId, Nanos>,
 }
 
 impl Held {
@@ -156,6 +157,13 @@ impl Depth {
 
     /// How much of `[from, to)` they hold.
     fn within(&mut self, from: Nanos, to: Nanos) -> Nanos {
+        // Most lie between two edges that follow each other.
+        if let Some((at, _, depth)) = self.edges.get(self.at)
+            && *at <= from
+            && self.edges.get(self.at + 1).is_none_or(|(next, ..)| to <= *next)
+        {
+            return Nanos((to - from).0.saturating_mul(*depth));
+        }
         let before = self.before(from);
         self.before(to) - before
     }
@@ -273,16 +281,19 @@ fn acts(task: &Task, (from, to): (Nanos, Nanos), depth: &mut Depth, held: &mut H
         .map_or_else(|| task.ops.before(from), |(outermost, _)| outermost);
     let ops = task.ops.settled();
     for index in first..ops.len() {
-        let Some(op) = ops.get(index).filter(|op| op.start < to) else { break };
-        if op.parent().is_some() {
+        let start = ops.start(index);
+        if start >= to {
+            break;
+        }
+        if ops.parent(index).is_some() {
             continue;
         }
-        let act = match (op.syscall(), op.fault()) {
-            (Some(call), _) => Act::Call(call.nr),
-            (None, Some(_)) => Act::Fault,
-            (None, None) => continue,
+        let act = match ops.call(index) {
+            Some(call) => Act::Call(call.nr),
+            None if ops.get(index).is_some_and(|op| op.fault().is_some()) => Act::Fault,
+            None => continue,
         };
-        let ns = depth.within(op.start.max(from), op.end.min(to));
+        let ns = depth.within(start.max(from), ops.end(index).min(to));
         if ns > Nanos::ZERO {
             add(act, ns);
             rest = rest - ns;

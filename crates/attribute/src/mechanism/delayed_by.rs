@@ -17,6 +17,7 @@ use crate::cause::{Cause, Resource};
 use crate::cells::CellKey;
 use crate::detail::{Column, Row, Rows, Table, Value};
 use crate::inclusive::{Index, Stretch};
+use crate::made::Rival;
 use crate::path::Frame;
 use crate::report::StepReport;
 
@@ -79,15 +80,25 @@ const LEAST_PART: u64 = 100;
 
 /// What ran on the CPU that the path waited for.
 fn cpu(view: &StepView<'_>) -> Vec<Delay> {
-    let mut sums: FxHashMap<Culprit, Nanos> = FxHashMap::default();
+    let mut delays: Vec<Delay> = Vec::new();
+    // For whom a task works, and under what name, is found out once for as long as that holds.
+    let mut known: FxHashMap<TaskId, (Nanos, Nanos, Option<usize>)> = FxHashMap::default();
     for rival in view.made.rivals(view.index, view.path) {
-        let who = Culprit::of(view.index, view.windows, view.number, rival.task, rival.from);
-        if let Some(who) = who {
-            *sums.entry(who).or_default() += rival.to - rival.from;
+        let Rival { task, from, to, .. } = *rival;
+        let (since, until, place) = known.entry(task).or_default();
+        if from < *since || *until <= from {
+            let culprit = Culprit::of(view.index, view.windows, view.number, task, from);
+            let renamed = view.index.task(task).map_or(Nanos::MAX, |task| task.renamed(from));
+            (*since, *until) = (from, view.windows.claim_edge(task, from).min(renamed));
+            *place = culprit.map(|_| delays.len());
+            let delay = |culprit| Delay { culprit, how: "ran on its CPU", ns: Nanos::ZERO };
+            delays.extend(culprit.map(delay));
+        }
+        if let Some(delay) = place.and_then(|place| delays.get_mut(place)) {
+            delay.ns += to - from;
         }
     }
-    let delay = |(culprit, ns)| Delay { culprit, how: "ran on its CPU", ns };
-    sums.into_iter().map(delay).collect()
+    delays
 }
 
 /// The causes of waits that another step can make longer, and how it did.

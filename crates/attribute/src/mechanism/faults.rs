@@ -36,6 +36,16 @@ pub(crate) enum FaultKind {
 }
 
 impl FaultKind {
+    /// Every kind, in the order of the enum.
+    const ALL: [Self; 6] = [
+        Self::File,
+        Self::CopyOnWrite,
+        Self::Anonymous,
+        Self::Shared,
+        Self::HugePage,
+        Self::Untold,
+    ];
+
     /// The words in reports.
     pub(crate) fn text(self) -> &'static str {
         match self {
@@ -191,16 +201,73 @@ fn row(model: &Model, group: &FaultGroup, reads: bool) -> [Value<'static>; 11] {
 
 /// One fault.
 struct Seen {
-    kind: FaultKind,
-    file: Option<u32>,
-    pid: Pid,
-    page: u64,
+    place: Place,
+    ns: Nanos,
     major: bool,
     slept: bool,
     cached: bool,
     long: bool,
-    ns: Nanos,
 }
+
+/// Where a fault is, as one number: in the order of kind, file (none first), process and page.
+///
+/// ```text
+/// kind: 8 bits | file + 1: 33 bits | process: 32 bits | page: 52 bits
+/// ```
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+struct Place(u128);
+
+impl Place {
+    const FILE: u32 = 32 + Self::PID;
+    const PID: u32 = 52;
+    const KIND: u32 = 33 + Self::FILE;
+
+    #[inline]
+    fn new(kind: FaultKind, file: Option<u32>, pid: Pid, address: u64) -> Self {
+        let file = file.map_or(0, |file| u128::from(file) + 1);
+        // Negative ones come before the others.
+        let pid = u128::from(pid.0.cast_unsigned() ^ SIGN);
+        let page = u128::from(address / PAGE);
+        Self((kind as u128) << Self::KIND | file << Self::FILE | pid << Self::PID | page)
+    }
+
+    /// Of some bits from this one on.
+    #[inline]
+    fn bits(self, from: u32, count: u32) -> u64 {
+        (self.0 >> from) as u64 & ((1 << count) - 1)
+    }
+
+    fn kind(self) -> FaultKind {
+        let kind = FaultKind::ALL.get(self.bits(Self::KIND, 8) as usize);
+        kind.copied().unwrap_or(FaultKind::Untold)
+    }
+
+    fn with_kind(self, kind: FaultKind) -> Self {
+        Self(self.0 & ((1 << Self::KIND) - 1) | (kind as u128) << Self::KIND)
+    }
+
+    fn file(self) -> Option<u32> {
+        let file = self.bits(Self::FILE, 33).checked_sub(1);
+        file.and_then(|file| u32::try_from(file).ok())
+    }
+
+    fn pid(self) -> Pid {
+        Pid((self.bits(Self::PID, 32) as u32 ^ SIGN).cast_signed())
+    }
+
+    #[inline]
+    fn page(self) -> u64 {
+        self.bits(0, Self::PID)
+    }
+
+    /// Whether both belong to one range; the other is not before this one.
+    fn near(self, other: Self) -> bool {
+        self.0 >> Self::PID == other.0 >> Self::PID && near(self.file(), self.page(), other.page())
+    }
+}
+
+/// The sign of a process's number.
+const SIGN: u32 = 1 << 31;
 
 /// The completed faults over some stretches of work: (task, operation, fault).
 pub(crate) fn completed<'m>(
@@ -265,6 +332,7 @@ pub(crate) fn fault_groups(index: &Index<'_>, faults: &[OpPlace]) -> Vec<FaultGr
             None if files_told => FaultKind::Anonymous,
             None => FaultKind::Untold,
         };
+        let file = fault.file.filter(|_| kind != FaultKind::Shared);
         // Most faults run from their start to their end.
         let ran = states.throughout(task, op.start, op.end) == Some(State::Running);
         let slept = !ran && slept_for_io(model, task, &op, &fault);
@@ -276,25 +344,18 @@ pub(crate) fn fault_groups(index: &Index<'_>, faults: &[OpPlace]) -> Vec<FaultGr
         };
         let ns = op.duration();
         seen.push(Seen {
-            kind,
-            file: fault.file.filter(|_| kind != FaultKind::Shared),
-            pid: task.pid,
-            page: fault.address.0 / PAGE,
+            place: Place::new(kind, file, task.pid, fault.address.0),
+            ns,
             major: fault.major == Some(true),
             slept,
             cached,
             long: ns >= CLEARS_HUGE && (ran || on_cpu(task, &op) >= CLEARS_HUGE),
-            ns,
         });
     }
     find_huge(&mut seen);
-    seen.sort_unstable_by_key(|s| (s.kind, s.file, s.pid, s.page));
-    let mut groups: Vec<FaultGroup> = seen
-        .chunk_by(|a, b| {
-            (a.kind, a.file, a.pid) == (b.kind, b.file, b.pid) && near(a.file, a.page, b.page)
-        })
-        .filter_map(group)
-        .collect();
+    seen.sort_unstable_by_key(|s| s.place);
+    let groups = seen.chunk_by(|a, b| a.place.near(b.place)).filter_map(group);
+    let mut groups: Vec<FaultGroup> = groups.collect();
     sort(&mut groups);
     groups
 }
@@ -315,8 +376,8 @@ fn near(file: Option<u32>, low: u64, high: u64) -> bool {
 
 /// Anonymous faults that were alone in their 2 MiB, and took as long as clearing these.
 fn find_huge(seen: &mut [Seen]) {
-    let block = |s: &Seen| (s.pid, s.page.saturating_mul(PAGE) / HUGE);
-    let may_be = |s: &Seen| s.kind == FaultKind::Anonymous && s.long && !s.slept;
+    let block = |s: &Seen| (s.place.pid(), s.place.page().saturating_mul(PAGE) / HUGE);
+    let may_be = |s: &Seen| s.long && !s.slept && s.place.kind() == FaultKind::Anonymous;
     // Few are long: how many faults are in their blocks, and no others, is counted.
     let mut faults: FxHashMap<(Pid, u64), u64> =
         seen.iter().filter(|s| may_be(s)).map(|s| (block(s), 0)).collect();
@@ -330,27 +391,37 @@ fn find_huge(seen: &mut [Seen]) {
     }
     for s in seen {
         if may_be(s) && faults.get(&block(s)) == Some(&1) {
-            s.kind = FaultKind::HugePage;
+            s.place = s.place.with_kind(FaultKind::HugePage);
         }
     }
 }
 
 /// Of faults that are sorted by their pages.
 fn group(seen: &[Seen]) -> Option<FaultGroup> {
-    let (first, last) = (seen.first()?, seen.last()?);
-    let count = |keep: fn(&Seen) -> bool| seen.iter().filter(|s| keep(s)).count() as u64;
-    let mut times: Vec<Nanos> = seen.iter().map(|s| s.ns).collect();
+    let (first, last) = (seen.first()?.place, seen.last()?.place);
+    let (mut pages, mut page) = (0, None);
+    let (mut major, mut slept, mut cached, mut awake) = (0, 0, 0, Nanos::ZERO);
+    let mut times: Vec<Nanos> = Vec::with_capacity(seen.len());
+    for s in seen {
+        pages += u64::from(page != Some(s.place));
+        page = Some(s.place);
+        major += u64::from(s.major);
+        slept += u64::from(s.slept);
+        cached += u64::from(s.cached);
+        awake += if s.slept { Nanos::ZERO } else { s.ns };
+        times.push(s.ns);
+    }
     Some(FaultGroup {
-        kind: first.kind,
-        file: first.file,
-        pid: first.pid,
-        from: first.page.saturating_mul(PAGE),
-        to: last.page.saturating_add(1).saturating_mul(PAGE),
-        pages: seen.chunk_by(|a, b| a.page == b.page).count() as u64,
-        major: count(|s| s.major),
-        slept: count(|s| s.slept),
-        cached: count(|s| s.cached),
-        awake: seen.iter().filter(|s| !s.slept).map(|s| s.ns).sum(),
+        kind: first.kind(),
+        file: first.file(),
+        pid: first.pid(),
+        from: first.page().saturating_mul(PAGE),
+        to: last.page().saturating_add(1).saturating_mul(PAGE),
+        pages,
+        major,
+        slept,
+        cached,
+        awake,
         stats: stats(&mut times),
     })
 }
@@ -361,16 +432,43 @@ mod tests {
 
     fn seen(pid: i32, page: u64, kind: FaultKind, long: bool) -> Seen {
         Seen {
-            kind,
-            file: None,
-            pid: Pid(pid),
-            page,
+            place: Place::new(kind, None, Pid(pid), page * PAGE),
             major: false,
             slept: false,
             cached: false,
             long,
             ns: Nanos(100 * page),
         }
+    }
+
+    #[test]
+    fn a_place_is_kind_file_process_and_page_in_their_order() {
+        use FaultKind::{Anonymous, File, Untold};
+        let places = [
+            (File, Some(0), -1, 9),
+            (File, Some(0), 7, 8),
+            (File, Some(1), 6, 7),
+            (File, Some(u32::MAX), 5, 6),
+            (Anonymous, None, 5, 5),
+            (Anonymous, None, 5, u64::MAX / PAGE),
+            (Anonymous, Some(3), i32::MIN, 0),
+            (Untold, None, i32::MAX, 4),
+        ];
+        let made =
+            places.map(|(k, file, pid, page)| Place::new(k, file, Pid(pid), page * PAGE + 7));
+        assert!(made.is_sorted());
+        for (place, expected) in made.iter().zip(places) {
+            let got = (place.kind(), place.file(), place.pid().0, place.page());
+            assert_eq!(got, expected);
+            let huge = place.with_kind(FaultKind::HugePage);
+            let got = (huge.kind(), huge.file(), huge.pid().0, huge.page());
+            assert_eq!(got, (FaultKind::HugePage, expected.1, expected.2, expected.3));
+        }
+        // Of anonymous memory one is near in the next 2 MiB, and only of its own process.
+        let at = |pid, page| Place::new(Anonymous, None, Pid(pid), page * PAGE);
+        assert!(at(5, 3).near(at(5, 1023)));
+        assert!(!at(5, 3).near(at(5, 1024)));
+        assert!(!at(5, 3).near(at(6, 4)));
     }
 
     #[test]
@@ -389,7 +487,7 @@ mod tests {
             seen(8, 8192, Anonymous, true),
         ];
         find_huge(&mut faults);
-        let kinds = faults.map(|s| s.kind);
+        let kinds = faults.map(|s| s.place.kind());
         assert_eq!(
             kinds,
             [HugePage, Anonymous, CopyOnWrite, HugePage, Anonymous, HugePage, Anonymous, Anonymous]
@@ -403,5 +501,6 @@ mod tests {
         let group = group(&faults).unwrap();
         assert_eq!((group.pages, group.stats.count, group.stats.max), (3, 6, Nanos(900)));
         assert_eq!((group.from, group.to), (3 * PAGE, 10 * PAGE));
+        assert_eq!((group.slept, group.cached, group.major, group.awake), (0, 0, 0, Nanos(3700)));
     }
 }

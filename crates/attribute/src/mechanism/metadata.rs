@@ -155,8 +155,9 @@ pub(crate) fn sums(index: &Index<'_>, ops: &[OpPlace]) -> Sums {
     let mut listed: FxHashSet<Directory> = FxHashSet::default();
     let mut maybe: Vec<(usize, Directory)> = Vec::new();
     for place in ops {
-        let Some((task, op)) = place.get(index) else { continue };
-        let Some(call) = op.syscall() else { continue };
+        let Some((task, number)) = place.at(index) else { continue };
+        let ops = task.ops.settled();
+        let Some(call) = ops.call(number) else { continue };
         let Some((place, kind)) = metadata.get(call.nr) else { continue };
         let Some(slot) = places.get_mut(place) else { continue };
         let at = *slot.get_or_insert_with(|| {
@@ -168,9 +169,16 @@ pub(crate) fn sums(index: &Index<'_>, ops: &[OpPlace]) -> Sums {
             sum.count += 1;
         }
         sum.missing += u64::from(call.ret == Some(ENOENT));
-        let took = op.duration();
+        let took = ops.took(number).unwrap_or_default();
         sum.total += took;
-        match temperature(model, task, &op, kind.median) {
+        let temperature = if ops.reads(number) {
+            Temperature::Cold
+        } else if kind.is_long(took) {
+            temperature(model, task, number, kind)
+        } else {
+            Temperature::Warm
+        };
+        match temperature {
             Temperature::Cold => sum.cold.push(took),
             Temperature::Uncached => {
                 sum.uncached += u64::from(kind.looks_up);
@@ -225,6 +233,13 @@ struct MetadataCall {
     looks_up: bool,
     /// What one takes that reads nothing; zero where there was none.
     median: Nanos,
+}
+
+impl MetadataCall {
+    /// Whether so much is too long for a look into caches.
+    fn is_long(&self, ns: Nanos) -> bool {
+        self.median > Nanos::ZERO && ns.0 > self.median.0.saturating_mul(UNCACHED)
+    }
 }
 
 impl MetadataCalls {
@@ -290,14 +305,10 @@ enum Temperature {
     Cold,
 }
 
-fn temperature(model: &Model, task: &Task, op: &Op, median: Nanos) -> Temperature {
-    if op.reads {
-        return Temperature::Cold;
-    }
-    let long = |ns: Nanos| median > Nanos::ZERO && ns.0 > median.0.saturating_mul(UNCACHED);
-    if !long(op.duration()) {
-        return Temperature::Warm;
-    }
+/// Of one that took long.
+#[inline(never)]
+fn temperature(model: &Model, task: &Task, number: usize, kind: &MetadataCall) -> Temperature {
+    let Some(op) = task.ops.get(number) else { return Temperature::Warm };
     let mut ran = Nanos::ZERO;
     for (index, from, to, span) in task.spans(op.start, op.end) {
         match span.state {
@@ -328,7 +339,7 @@ fn temperature(model: &Model, task: &Task, op: &Op, median: Nanos) -> Temperatur
         })
         .map(Op::duration)
         .sum();
-    if long(Nanos(ran.0.saturating_sub(stolen.0))) {
+    if kind.is_long(Nanos(ran.0.saturating_sub(stolen.0))) {
         Temperature::Uncached
     } else {
         Temperature::Warm

@@ -171,7 +171,14 @@ fn found(model: &Model, survey: &Survey, wakes: Range<usize>) -> Vec<WatchWake> 
 
 /// The innermost system call around an operation, itself included.
 fn call_in(task: &Task, op: Option<usize>) -> Option<(usize, SyscallOp)> {
-    task.op_chain(op).find_map(|(index, op)| Some((index, op.syscall()?)))
+    let (ops, mut around) = (task.ops.settled(), op);
+    while let Some(index) = around {
+        if let Some(call) = ops.call(index) {
+            return Some((index, call));
+        }
+        around = ops.parent(index);
+    }
+    None
 }
 
 /// So many calls are needed to tell what one costs.

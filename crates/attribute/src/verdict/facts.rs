@@ -9,6 +9,8 @@ use std::fmt::{self, Display, Formatter};
 use agenttrace_model::parse::{CaptureInfo, Comm, Cpu, Dev, Diagnostics, Nanos, Problem, Tid};
 use agenttrace_model::{Model, Step, SyscallClass, TaskId, UringOp, Windows};
 
+use rustc_hash::FxHashMap;
+
 use crate::cause::{Cause, Resource};
 use crate::cells::CellSum;
 use crate::detail::Words;
@@ -297,12 +299,12 @@ impl<'a> Facts<'a> {
     /// Who ran on the CPUs that the step's run delay waited for: (task, CPU, time),
     /// most first.
     pub(crate) fn cpu_rivals(&self) -> Vec<((TaskId, Cpu), Nanos)> {
-        let mut sums: BTreeMap<(TaskId, Cpu), Nanos> = BTreeMap::new();
+        let mut sums: FxHashMap<(TaskId, Cpu), Nanos> = FxHashMap::default();
         for rival in self.parts.made.rivals(self.parts.index, self.parts.path) {
             *sums.entry((rival.task, rival.cpu)).or_default() += rival.to - rival.from;
         }
         let mut rows: Vec<_> = sums.into_iter().collect();
-        rows.sort_by_key(|(_, ns)| Reverse(*ns));
+        rows.sort_unstable_by_key(|(of, ns)| (Reverse(*ns), *of));
         rows
     }
 }

@@ -2,8 +2,8 @@
 
 use agenttrace_parse::Nanos;
 
-use super::{ESTIMATED, FAULT, KIND, Ops, Packed, WHOLE};
-use crate::op::Op;
+use super::{ESTIMATED, FAULT, KIND, OPEN, Ops, Packed, READS, SYSCALL, WHOLE};
+use crate::op::{Op, SyscallOp};
 
 /// The operations of a task, without asking each time where they are.
 #[derive(Clone, Copy, Debug)]
@@ -53,6 +53,40 @@ impl SettledOps<'_> {
             return self.whole(packed).copied();
         }
         Some(packed.unpack(self.base, index))
+    }
+
+    /// The call that an operation is; `None` for any other. With [`Self::took`] and
+    /// [`Self::reads`] the way to look at many: nothing tells kinds of operations apart twice.
+    #[must_use]
+    #[inline(always)]
+    pub fn call(self, index: usize) -> Option<SyscallOp> {
+        let packed = self.rows.get(index)?;
+        match packed.word & KIND {
+            SYSCALL => Some(packed.call()),
+            WHOLE => self.whole(packed)?.syscall(),
+            _ => None,
+        }
+    }
+
+    /// How long an operation took; `None` while open, and where there is none.
+    #[must_use]
+    #[inline(always)]
+    pub fn took(self, index: usize) -> Option<Nanos> {
+        let packed = self.rows.get(index)?;
+        if packed.word & KIND == WHOLE {
+            return self.whole(packed).filter(|op| op.end != Nanos::MAX).map(|op| op.duration());
+        }
+        (packed.len != OPEN).then_some(Nanos(u64::from(packed.len)))
+    }
+
+    /// Whether an operation read from a device ([`Op::reads`]).
+    #[must_use]
+    #[inline(always)]
+    pub fn reads(self, index: usize) -> bool {
+        self.rows.get(index).is_some_and(|packed| match packed.word & KIND {
+            WHOLE => self.whole(packed).is_some_and(|op| op.reads),
+            _ => packed.word & READS != 0,
+        })
     }
 
     /// When an operation starts; [`Nanos::MAX`] where there is none.

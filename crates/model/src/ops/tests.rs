@@ -33,12 +33,16 @@ fn kept_whole(list: &[Op]) -> usize {
         assert_eq!((settled.get(index), settled.start(index)), (Some(*op), op.start));
         assert_eq!((settled.end(index), settled.parent(index)), (op.end, op.parent()));
         assert_eq!(settled.is_estimated(index), (op.estimated, op.fault().is_some()));
+        let took = (op.end != Nanos::MAX).then(|| op.duration());
+        assert_eq!((settled.call(index), settled.took(index)), (op.syscall(), took));
+        assert_eq!(settled.reads(index), op.reads);
     }
     let (settled, none) = (ops.settled(), list.len());
     assert_eq!((settled.len(), settled.is_empty()), (none, list.is_empty()));
     assert_eq!((settled.get(none), settled.parent(none)), (None, None));
     assert_eq!((settled.start(none), settled.end(none)), (Nanos::MAX, Nanos::MAX));
     assert_eq!(settled.is_estimated(none), (false, false));
+    assert_eq!((settled.call(none), settled.took(none), settled.reads(none)), (None, None, false));
     ops.whole.len()
 }
 
