@@ -225,8 +225,6 @@ impl<T: Pod> Rows<T> {
         self.memory.push(row);
     }
 
-    /// Rows that need more room are copied, so it becomes four times as large; what is not used
-    /// of it takes no memory.
     #[inline(always)]
     fn make_room(&mut self) {
         if self.memory.len() == self.memory.capacity() {
@@ -234,10 +232,15 @@ impl<T: Pod> Rows<T> {
         }
     }
 
+    /// Rows that need more room are copied, so it becomes four times as large, and soon large
+    /// enough for nearly all tasks: what is not used of it takes no memory.
     #[cold]
     #[inline(never)]
     fn more_room(&mut self) {
-        self.memory.reserve_exact(self.memory.len().saturating_mul(3).max(FIRST_ROOM));
+        let len = self.memory.len();
+        let few = len.saturating_mul(size_of::<T>()) < FEW;
+        let least = if few { FIRST_ROOM } else { LARGE_ROOM / size_of::<T>() };
+        self.memory.reserve_exact(len.saturating_mul(3).max(least));
     }
 
     /// The row with this index, wherever it is. `None` as well where the file cannot be read.
@@ -352,6 +355,13 @@ const KEPT: usize = 16;
 
 /// Rows in memory have room for so many at first.
 const FIRST_ROOM: usize = 16;
+
+/// Rows of fewer bytes than this get a room of little more.
+const FEW: usize = 1 << 11;
+
+/// Bytes of the next larger room. The system gives as much in pages of its own, whose memory is
+/// taken when they are used, and which can move to a larger room without being copied.
+const LARGE_ROOM: usize = 1 << 18;
 
 /// What is less than this is left in memory until there is more.
 const WORTH: usize = 1 << 10;

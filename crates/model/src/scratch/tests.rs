@@ -216,3 +216,19 @@ fn rows_that_cannot_be_had_back_are_an_error() {
     assert_eq!(numbers.read(7), None);
     assert_eq!(finish(&mut numbers, &mut bytes).unwrap_err().kind(), io::ErrorKind::InvalidData);
 }
+
+#[test]
+fn a_room_grows_in_steps_and_soon_becomes_large() {
+    let mut rows = Rows::default();
+    let mut rooms = Vec::new();
+    for number in 0..40_000_u64 {
+        rows.push(number);
+        let room = rows.memory.capacity();
+        if rooms.last() != Some(&room) {
+            rooms.push(room);
+        }
+    }
+    // 256 of these are 2 KB: 32,768 more, which are 256 KB.
+    assert_eq!(rooms, [16, 64, 256, 33_024, 132_096]);
+    assert_eq!((rows.count(), rows.read(33_024)), (40_000, Some(33_024)));
+}
