@@ -52,7 +52,7 @@ impl Stages {
 }
 
 fn marked(model: &Model, info: &CaptureInfo, steps: &StepFile) -> Marked {
-    let options = MarkOptions { file: Some(steps.clone()), ..MarkOptions::default() };
+    let options = MarkOptions { file: Some(steps), ..MarkOptions::default() };
     place_marks(model, info, &options).expect("the steps fit the capture")
 }
 

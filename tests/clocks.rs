@@ -20,7 +20,8 @@ fn place(events: &[u8], steps: &str, offset: Option<i64>) -> Result<Marked, Stri
     capture
         .read(&mut Diagnostics::default(), &mut |events| builder.push(events))
         .map_err(|e| e.to_string())?;
-    let file = Some(read_steps(steps.as_bytes()));
+    let file = read_steps(steps.as_bytes());
+    let file = Some(&file);
     let options = MarkOptions { file, clock_offset: offset, ..MarkOptions::default() };
     place_marks(&builder.finish(None).unwrap(), capture.info(), &options)
 }

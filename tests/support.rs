@@ -199,7 +199,7 @@ pub(crate) fn analyze_by(
     // A cut carries what the whole capture calibrated.
     let model =
         builder.finish(file.as_ref().and_then(|f| f.calibration)).map_err(|e| e.to_string())?;
-    let options = MarkOptions { file, ..MarkOptions::default() };
+    let options = MarkOptions { file: file.as_ref(), ..MarkOptions::default() };
     let marked = place_marks(&model, &info, &options)?;
     let windows = claim_tasks(&model, marked);
     let paths = agenttrace_attribute::walk(&model, &windows);

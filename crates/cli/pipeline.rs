@@ -178,7 +178,7 @@ pub(crate) fn place(loaded: &Loaded, args: &CaptureArgs, file: Option<StepFile>)
         None => BTreeMap::new(),
     };
     let options = MarkOptions {
-        file: file.clone(),
+        file: file.as_ref(),
         pid: args.pid.map(Pid),
         comm: args.comm.clone(),
         pid_map,
@@ -244,17 +244,24 @@ pub(crate) fn analyze(args: &CaptureArgs) -> Result<Report> {
     let files = Files::open(&args.read.path)?;
     let unpacked = unpack(&files, &args.read)?;
     let capture = open(&unpacked, &args.read)?;
-    let (loaded, placed) = load_placed(&capture, args, None)?;
+    let (loaded, placed) = load_placed(&capture, args)?;
     Ok(report(&loaded, &placed, None, None))
 }
 
-/// Reads a capture and places its steps. With `asked`, of a large one no more than these
+/// Reads a capture and places its steps.
+pub(crate) fn load_placed(capture: &Capture<'_>, args: &CaptureArgs) -> Result<(Loaded, Placed)> {
+    let (loaded, file) = load_marked(capture, args, None)?;
+    let placed = place(&loaded, args, file)?;
+    Ok((loaded, placed))
+}
+
+/// Reads a capture and its step marks. With `asked`, of a large one no more than these
 /// steps need, or where it is empty, those that begin before `--to`.
-pub(crate) fn load_placed(
+pub(crate) fn load_marked(
     capture: &Capture<'_>,
     args: &CaptureArgs,
     asked: Option<&[String]>,
-) -> Result<(Loaded, Placed)> {
+) -> Result<(Loaded, Option<StepFile>)> {
     let mut file = markers(args)?;
     let until = file.as_ref().zip(asked);
     let until = until.and_then(|(file, asked)| enough(file, capture.info(), args, asked));
@@ -268,8 +275,7 @@ pub(crate) fn load_placed(
     for (line, what) in loaded.diagnostics.examples() {
         output::say(format_args!("{} line {line}: {what}", args.read.path.display()));
     }
-    let placed = place(&loaded, args, file)?;
-    Ok((loaded, placed))
+    Ok((loaded, file))
 }
 
 /// The step with this id, as a number or a name.

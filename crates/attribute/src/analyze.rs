@@ -179,10 +179,7 @@ impl Drop for Lent<'_, '_> {
 }
 
 /// What is left of a step beside its report; its path is not.
-#[derive(Default)]
 struct Done {
-    /// The sums of its path, where there is no report.
-    rows: Vec<ExclusiveRow>,
     broken: Option<String>,
     /// Its time by cause, of the parts that count for it in the session.
     counted: Box<[(Cause, Nanos)]>,
@@ -198,7 +195,6 @@ const AT_A_TIME: usize = 8;
 /// relative to other steps of the same tool is added once all of them are known.
 #[must_use]
 pub fn report(input: &Input<'_>) -> Report {
-    let mut work = work(input.windows);
     let steps = &input.windows.steps;
     let asked = Asked::new(input);
     let index = Index::new(input.model, input.info, input.windows);
@@ -207,47 +203,51 @@ pub fn report(input: &Input<'_>) -> Report {
             index.prepare();
         }
     };
-    let ((), facts) = rayon::join(prepare, || walk::Facts::new(input.model, input.windows));
+    let ((work, selfs, parts), ((), facts)) = rayon::join(
+        || (work(input.windows), session::self_times(steps), asked.parts()),
+        || rayon::join(prepare, || walk::Facts::new(input.model, input.windows)),
+    );
     let shared = Shared {
         facts: facts.with(Arc::clone(index.throttles(input.windows))),
         index,
         stacks: input.stacks.map(SampleIndex::new),
         coverage: coverage(input.info),
-        selfs: session::self_times(steps),
-        parts: asked.parts(),
+        selfs,
+        parts,
     };
+    let all = steps.iter().zip(&work).enumerate();
+    let chosen: Vec<_> = all.filter(|(i, _)| asked.of(*i) == Need::Report).collect();
+    let usual: Vec<usize> = (0..steps.len()).filter(|i| asked.of(*i) == Need::Sums).collect();
     let pool = Pool::default();
     // Reports, as yet without what is told relative to other steps, stay where they are written.
-    let (mut reports, mut done): (Vec<Option<StepReport>>, Vec<Done>) = (Vec::new(), Vec::new());
-    work.par_iter()
+    let (mut reports, mut done): (Vec<StepReport>, Vec<Done>) = (Vec::new(), Vec::new());
+    chosen
+        .par_iter()
         .with_max_len(AT_A_TIME)
-        .enumerate()
         .map_init(
             || pool.lend(),
-            |lent, (i, work)| match asked.of(i) {
-                Need::Report => step(input, &shared, i, work, &mut lent.scratch),
-                Need::Sums => {
-                    let path = path(input, &shared, i, &mut lent.scratch.walk);
-                    (None, Done { rows: path.rows, ..Done::default() })
-                }
-                Need::Nothing => (None, Done::default()),
-            },
+            |lent, (i, (of, work))| step(input, &shared, *i, of, work, &mut lent.scratch),
         )
         .unzip_into_vecs(&mut reports, &mut done);
+    // The session is that of the steps that were asked for; what is usual for their tools is not.
+    let sums: Vec<Vec<ExclusiveRow>> = usual
+        .par_iter()
+        .with_max_len(AT_A_TIME)
+        .map_init(|| pool.lend(), |lent, i| path(input, &shared, *i, &mut lent.scratch.walk).rows)
+        .collect();
 
-    let tools = Tools::new(
-        steps,
-        |i| match reports.get(i) {
-            Some(Some(report)) => &report.exclusive,
-            Some(None) | None => done.get(i).map_or(&[], |d| &d.rows),
-        },
-        !input.outside_cut,
-    );
-    reports.par_iter_mut().flatten().for_each(|report| relate(&tools, report));
-    let reports: Vec<StepReport> = reports.into_iter().flatten().collect();
+    let rows = |i: usize| {
+        let sums = || usual.binary_search(&i).ok().and_then(|at| sums.get(at));
+        match chosen.binary_search_by_key(&i, |(place, _)| *place) {
+            Ok(at) => reports.get(at).map_or(&[][..], |report| &report.exclusive),
+            Err(_) => sums().map_or(&[][..], Vec::as_slice),
+        }
+    };
+    let tools = Tools::new(steps, rows, !input.outside_cut);
+    reports.par_iter_mut().for_each(|report| relate(&tools, report));
     let mut notes = input.notes.clone();
     notes.extend(input.windows.notes.iter().cloned());
-    for (step, done) in steps.iter().zip(&done) {
+    for ((_, (step, _)), done) in chosen.iter().zip(&done) {
         notes.extend(done.broken.iter().map(|why| format!("step {}: {why}", step.id)));
     }
     let counted: Vec<_> = done.into_iter().map(|done| done.counted).collect();
@@ -270,25 +270,21 @@ pub fn report(input: &Input<'_>) -> Report {
         notes.push("the capture is a cut: medians of the tools lie outside the cut".to_owned());
     }
 
-    // The session is that of the steps that were asked for.
-    for (i, work) in work.iter_mut().enumerate() {
-        if asked.of(i) != Need::Report {
-            work.clear();
-        }
-    }
-    let all_work = union(&work);
-    let (samples, collected) = samples(&shared.index, &all_work);
-    let view = SessionView {
-        index: &shared.index,
-        windows: input.windows,
-        work: &all_work,
-        reports: &reports,
-        tools: &tools,
-        collected: &collected,
-    };
     let (((ranking, wall), by_tool), (histograms, details)) = rayon::join(
         || (session::ranking(&reports, &counted), session::tools(&reports)),
-        || rayon::join(|| histograms(samples), || mechanism::of_session(&view)),
+        || {
+            let all_work = union(chosen.iter().flat_map(|(_, (_, work))| work.iter()));
+            let (samples, collected) = samples(&shared.index, &all_work);
+            let view = SessionView {
+                index: &shared.index,
+                windows: input.windows,
+                work: &all_work,
+                reports: &reports,
+                tools: &tools,
+                collected: &collected,
+            };
+            rayon::join(|| histograms(samples), || mechanism::of_session(&view))
+        },
     );
     Report {
         capture: CaptureSummary {
@@ -320,15 +316,16 @@ fn step<'m>(
     input: &Input<'m>,
     shared: &Shared<'m>,
     number: usize,
+    step: &Step,
     work: &[Stretch],
     scratch: &mut Scratch<'m>,
-) -> (Option<StepReport>, Done) {
+) -> (StepReport, Done) {
     let mut checked = path(input, shared, number, &mut scratch.walk);
     let parts = shared.parts.get(number).map(Vec::as_slice).unwrap_or_default();
     let counted = session::by_cause(&checked.path.segments, parts);
-    let report = step_report(input, shared, work, number, &mut checked, &mut scratch.texts);
+    let report = step_report(input, shared, (number, step), work, &mut checked, &mut scratch.texts);
     scratch.walk.keep(checked.path);
-    (report, Done { rows: Vec::new(), broken: checked.broken, counted })
+    (report, Done { broken: checked.broken, counted })
 }
 
 /// A step's critical path, checked.
@@ -492,15 +489,14 @@ struct Shared<'a> {
 fn step_report(
     input: &Input<'_>,
     shared: &Shared<'_>,
+    (number, step): (usize, &Step),
     work: &[Stretch],
-    number: usize,
     checked: &mut Checked,
     texts: &mut Texts,
-) -> Option<StepReport> {
+) -> StepReport {
     let model = input.model;
     let Shared { index, stacks, coverage, .. } = shared;
-    let step = input.windows.steps.get(number)?;
-    let root = model.tasks.get(step.root.0 as usize)?;
+    let root = model.task(step.root);
     let wall = step.end - step.start;
     let (inclusive, samples, collected) = inclusive(index, work);
     let made = Made::new(collected);
@@ -538,7 +534,7 @@ fn step_report(
         tracing: &tracing,
     };
     let verdicts = verdict::verdicts(&Facts::new(&parts, &cells));
-    Some(StepReport {
+    StepReport {
         id: step.id.clone(),
         tool: step.tool.clone(),
         pid: step.pid.filter(|_| !input.info.fidelity.processes).unwrap_or(root.pid),
@@ -564,7 +560,7 @@ fn step_report(
         unknown,
         tracing,
         verdicts,
-    })
+    }
 }
 
 #[cfg(test)]

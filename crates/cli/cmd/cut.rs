@@ -18,7 +18,7 @@ pub(crate) fn run(args: &CutArgs) -> Result<ExitCode> {
     let files = Files::open(path)?;
     let unpacked = pipeline::unpack(&files, &args.capture.read)?;
     let capture = pipeline::open(&unpacked, &args.capture.read)?;
-    let (loaded, placed) = pipeline::load_placed(&capture, &args.capture, None)?;
+    let (loaded, placed) = pipeline::load_placed(&capture, &args.capture)?;
     if loaded.info.format != "perf.data" {
         bail!("{}: only perf.data can be cut", path.display());
     }

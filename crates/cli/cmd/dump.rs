@@ -59,7 +59,7 @@ pub(crate) fn run(args: &DumpArgs) -> Result<ExitCode> {
         }
         Stage::Windows | Stage::Attribution | Stage::Verdicts => {
             let capture = pipeline::open(&unpacked, &args.capture.read)?;
-            let (loaded, placed) = pipeline::load_placed(&capture, &args.capture, None)?;
+            let (loaded, placed) = pipeline::load_placed(&capture, &args.capture)?;
             let wanted = args.step.as_deref().map(pipeline::step_id);
             if args.stage == Stage::Windows {
                 let text = windows(&loaded.model, &placed.windows, wanted.as_ref());

@@ -29,7 +29,7 @@ pub(crate) fn run(args: &ExportArgs) -> Result<ExitCode> {
     let files = Files::open(&args.capture.read.path)?;
     let unpacked = pipeline::unpack(&files, &args.capture.read)?;
     let capture = pipeline::open(&unpacked, &args.capture.read)?;
-    let (loaded, placed) = pipeline::load_placed(&capture, &args.capture, None)?;
+    let (loaded, placed) = pipeline::load_placed(&capture, &args.capture)?;
     let report = pipeline::report(&loaded, &placed, None, None);
     let steps = chosen(&report, &args.step)?;
     let timeline = Timeline::new(&loaded.model, &placed.windows, &steps);

@@ -7,7 +7,7 @@
 //!          w: woken by a task that works for step 7
 //! ```
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use agenttrace_parse::{Nanos, Pid};
 use rayon::prelude::*;
@@ -29,10 +29,14 @@ const FUTEX_NEIGHBOUR: u64 = 8;
 pub fn claim_tasks(model: &Model, marked: Marked) -> Windows {
     let in_tree = tree(model, &marked.steps);
     let mut claims = vec![Vec::new(); model.tasks.len()];
-    let roots: BTreeSet<TaskId> = marked.steps.iter().map(|s| s.root).collect();
-    for root in &roots {
+    let mut by_root: BTreeMap<TaskId, Vec<usize>> = BTreeMap::new();
+    for (i, step) in marked.steps.iter().enumerate() {
+        by_root.entry(step.root).or_default().push(i);
+    }
+    let roots: BTreeSet<TaskId> = by_root.keys().copied().collect();
+    for (root, own) in by_root {
         if let Some(slot) = claims.get_mut(root.0 as usize) {
-            *slot = root_claims(&marked.steps, *root);
+            *slot = root_claims(&marked.steps, own);
         }
     }
     let windows = Windows { steps: marked.steps, claims, in_tree, notes: marked.notes };
@@ -89,10 +93,8 @@ fn tree(model: &Model, steps: &[Step]) -> Vec<bool> {
 }
 
 /// The root works for the innermost of its steps; for interleaved ones, for the
-/// latest begun.
-fn root_claims(steps: &[Step], root: TaskId) -> Vec<Claim> {
-    let mut own: Vec<usize> =
-        (0..steps.len()).filter(|i| steps.get(*i).is_some_and(|s| s.root == root)).collect();
+/// latest begun. `own`: the places of its steps, in their order.
+fn root_claims(steps: &[Step], mut own: Vec<usize>) -> Vec<Claim> {
     own.sort_by_key(|i| steps.get(*i).map(|s| s.start));
     let mut edges: Vec<Nanos> =
         own.iter().filter_map(|i| steps.get(*i)).flat_map(|s| [s.start, s.end]).collect();

@@ -13,7 +13,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use agenttrace_parse::{Nanos, Pid};
+use agenttrace_parse::{Nanos, Pid, StepId};
+use rayon::prelude::*;
 
 use crate::model::Model;
 use crate::syscall_table::SyscallClass;
@@ -48,30 +49,47 @@ enum Edge {
     Inside(i32),
 }
 
-/// Looks at all steps whose times came from a file.
-pub(crate) fn check(model: &Model, steps: &[Step]) -> Option<Doubt> {
-    let (mut looked_at, mut idle, mut edges, mut cut) = (0_usize, 0_usize, 0_usize, 0_usize);
-    let mut first_idle = None;
-    // Of starts and of ends: how many are known, and how many cut a call that is no
-    // wait for work.
-    let mut sides = [(0_usize, 0_usize); 2];
-    let mut active_elsewhere = false;
-    let mut families = Families::default();
-    for step in steps.iter().filter(|step| step.mapped) {
-        if lost(model, step) {
-            continue;
+/// How steps fit what their tasks did.
+#[derive(Default)]
+struct Fit<'s> {
+    looked_at: usize,
+    /// Windows in which nobody ran, and the first of them.
+    idle: usize,
+    first_idle: Option<&'s StepId>,
+    /// The root of such a step runs at another time.
+    active_elsewhere: bool,
+    /// Edges of the others' windows, and how many lie inside a call.
+    edges: usize,
+    cut: usize,
+    /// Of starts and of ends: how many are known, and how many cut a call that is no
+    /// wait for work.
+    sides: [(usize, usize); 2],
+}
+
+impl<'s> Fit<'s> {
+    /// Of these steps.
+    fn of(model: &Model, steps: &'s [Step]) -> Self {
+        let mut fit = Self::default();
+        let mut families = Families::default();
+        for step in steps.iter().filter(|step| step.mapped && !lost(model, step)) {
+            if let Some(alive) = anybody_ran(model, step, &mut families) {
+                fit.add(model, step, alive);
+            }
         }
-        let Some(alive) = anybody_ran(model, step, &mut families) else { continue };
-        looked_at += 1;
+        fit
+    }
+
+    fn add(&mut self, model: &Model, step: &'s Step, alive: bool) {
+        self.looked_at += 1;
         if !alive {
-            idle += 1;
-            first_idle.get_or_insert(&step.id);
-            active_elsewhere |=
+            self.idle += 1;
+            self.first_idle.get_or_insert(&step.id);
+            self.active_elsewhere |=
                 model.task(step.root).states.iter().any(|span| span.state == State::Running);
-            continue;
+            return;
         }
         let (start, end) = (edge(model, step, step.start), edge(model, step, step.end));
-        for ((known, cut), edge) in sides.iter_mut().zip([start, end]) {
+        for ((known, cut), edge) in self.sides.iter_mut().zip([start, end]) {
             *known += usize::from(edge != Edge::Unknown);
             *cut += usize::from(matches!(edge, Edge::Inside(nr) if !for_work(model, nr)));
         }
@@ -80,11 +98,35 @@ pub(crate) fn check(model: &Model, steps: &[Step]) -> Option<Doubt> {
             (Edge::Inside(a), Edge::Inside(b)) if a == b && waits(model, step, a) => {}
             (Edge::Unknown, Edge::Unknown) => {}
             _ => {
-                edges += [start, end].iter().filter(|e| **e != Edge::Unknown).count();
-                cut += [start, end].iter().filter(|e| matches!(e, Edge::Inside(_))).count();
+                self.edges += [start, end].iter().filter(|e| **e != Edge::Unknown).count();
+                self.cut += [start, end].iter().filter(|e| matches!(e, Edge::Inside(_))).count();
             }
         }
     }
+
+    /// With that of later steps.
+    fn and(mut self, later: Self) -> Self {
+        self.looked_at += later.looked_at;
+        self.idle += later.idle;
+        self.first_idle = self.first_idle.or(later.first_idle);
+        self.active_elsewhere |= later.active_elsewhere;
+        self.edges += later.edges;
+        self.cut += later.cut;
+        for ((known, cut), (more, more_cut)) in self.sides.iter_mut().zip(later.sides) {
+            *known += more;
+            *cut += more_cut;
+        }
+        self
+    }
+}
+
+/// Looks at all steps whose times came from a file.
+pub(crate) fn check(model: &Model, steps: &[Step]) -> Option<Doubt> {
+    // As few pieces as there are threads: each looks up families anew.
+    let piece = steps.len().div_ceil(rayon::current_num_threads()).max(1);
+    let fits = steps.par_chunks(piece).map(|steps| Fit::of(model, steps));
+    let fit = fits.reduce(Fit::default, Fit::and);
+    let Fit { looked_at, idle, first_idle, active_elsewhere, edges, cut, sides } = fit;
     if looked_at == 0 {
         return None;
     }

@@ -17,9 +17,9 @@ const DISAGREE: u64 = 1_000_000;
 
 /// What the user said about the steps.
 #[derive(Clone, Debug, Default)]
-pub struct MarkOptions {
+pub struct MarkOptions<'f> {
     /// steps.jsonl, where given.
-    pub file: Option<StepFile>,
+    pub file: Option<&'f StepFile>,
     /// `--pid`: the whole life of this process's first task is one step.
     pub pid: Option<Pid>,
     /// `--comm`: the same for the first task of this name.
@@ -149,7 +149,7 @@ impl Raw {
 pub fn place_marks(
     model: &Model,
     info: &CaptureInfo,
-    options: &MarkOptions,
+    options: &MarkOptions<'_>,
 ) -> Result<Marked, String> {
     let mut notes = Vec::new();
     if options.pid.is_some() || options.comm.is_some() {
@@ -170,7 +170,7 @@ pub fn place_marks(
     } else {
         (in_band, MarkerSource::InBand)
     };
-    let Some(file) = &options.file else {
+    let Some(file) = options.file else {
         if known.is_empty() {
             return Err("the capture holds no step marks: pass --markers steps.jsonl, or --pid N or --comm NAME \
                  for a whole task; agents can mark steps in the trace with prctl(0x41475354, step_id), or in ftrace by writing \
@@ -210,7 +210,7 @@ pub fn place_marks(
         let of_tid = tasks.get(&tid).map(Vec::as_slice).unwrap_or_default();
         model.latest(of_tid.iter().copied(), time)
     };
-    let mut raws = Vec::new();
+    let mut raws = Vec::with_capacity(file.steps.len());
     let mut joined = 0_usize;
     let mut unmapped = 0_usize;
     for mark in &file.steps {
@@ -326,7 +326,7 @@ fn first_seen(model: &Model, wanted: impl Fn(&Task) -> bool) -> Option<TaskId> {
     Some(did.unwrap_or(first).0)
 }
 
-fn whole_task(model: &Model, options: &MarkOptions) -> Result<Marked, String> {
+fn whole_task(model: &Model, options: &MarkOptions<'_>) -> Result<Marked, String> {
     let root = if let Some(pid) = options.pid {
         let found = first_seen(model, |task| task.tid.0 == pid.0);
         found.ok_or_else(|| format!("--pid {pid}: this id never appears in the capture"))?
@@ -484,7 +484,7 @@ fn field_steps(model: &Model) -> BTreeMap<StepId, InBand> {
 }
 
 /// The thread id that a step's root has in the capture.
-fn root_tid(pid: Option<Pid>, tid: Option<Tid>, options: &MarkOptions) -> Option<Tid> {
+fn root_tid(pid: Option<Pid>, tid: Option<Tid>, options: &MarkOptions<'_>) -> Option<Tid> {
     let tid = tid.map(|t| t.0).or(pid.map(|p| p.0))?;
     Some(Tid(options.pid_map.get(&tid).copied().unwrap_or(tid)))
 }
@@ -492,8 +492,8 @@ fn root_tid(pid: Option<Pid>, tid: Option<Tid>, options: &MarkOptions) -> Option
 /// Clips the steps to the capture, orders them, and finds their parents.
 fn clip(model: &Model, raws: Vec<Raw>, notes: &mut Vec<String>) -> Vec<Step> {
     let (first, last) = model.span;
-    let mut steps = Vec::new();
-    let mut parents = Vec::new();
+    let mut steps = Vec::with_capacity(raws.len());
+    let mut parents = Vec::with_capacity(raws.len());
     for raw in raws {
         let (start, end) = (raw.start.unwrap_or(first), raw.end.unwrap_or(last));
         if start >= end {
@@ -540,7 +540,8 @@ fn clip(model: &Model, raws: Vec<Raw>, notes: &mut Vec<String>) -> Vec<Step> {
             },
         ));
     }
-    steps.sort_by_key(|(order, step)| (step.start, *order));
+    // A step is long: keys are sorted, and each step moves once.
+    steps.sort_by_cached_key(|(order, step)| (step.start, *order));
     let named: BTreeMap<StepId, usize> =
         steps.iter().enumerate().map(|(i, (_, s))| (s.id.clone(), i)).collect();
     let mut found: Vec<Option<usize>> = Vec::new();

@@ -66,8 +66,8 @@ pub(crate) fn work(windows: &Windows) -> Vec<Vec<Stretch>> {
 }
 
 /// The union of all steps' work, so that each operation counts once.
-pub(crate) fn union(work: &[Vec<Stretch>]) -> Vec<Stretch> {
-    let mut all: Vec<Stretch> = work.iter().flatten().copied().collect();
+pub(crate) fn union<'w>(work: impl Iterator<Item = &'w Stretch>) -> Vec<Stretch> {
+    let mut all: Vec<Stretch> = work.copied().collect();
     all.sort_unstable();
     let mut out: Vec<Stretch> = Vec::new();
     for stretch in all {

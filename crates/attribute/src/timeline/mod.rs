@@ -69,7 +69,7 @@ impl Timeline {
         let indexes: FxHashMap<&StepId, usize> =
             windows.steps.iter().enumerate().map(|(i, s)| (&s.id, i)).collect();
         let all = work(windows);
-        let mut stretches: Vec<Vec<Stretch>> = Vec::new();
+        let mut stretches: Vec<Stretch> = Vec::new();
         for step in steps {
             let Some(index) = indexes.get(&step.id) else { continue };
             let Some(work) = all.get(*index) else { continue };
@@ -78,9 +78,9 @@ impl Timeline {
                 let role = if place == 0 { Role::Root } else { Role::Worker };
                 add(stretch.task, role, stretch.from);
             }
-            stretches.push(work.clone());
+            stretches.extend_from_slice(work);
         }
-        let stretches = union(&stretches);
+        let stretches = union(stretches.iter());
         let mut by_task: BTreeMap<TaskId, Vec<(Nanos, Nanos)>> = BTreeMap::new();
         for stretch in &stretches {
             by_task.entry(stretch.task).or_default().push((stretch.from, stretch.to));

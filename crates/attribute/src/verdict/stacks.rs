@@ -331,8 +331,8 @@ mod tests {
         let mut builder = Builder::new(capture.info());
         let totals = capture.read(&mut diagnostics, &mut |batch| builder.push(batch)).unwrap();
         let model = builder.finish(None).unwrap();
-        let options =
-            MarkOptions { file: Some(read_steps(steps.as_bytes())), ..MarkOptions::default() };
+        let file = read_steps(steps.as_bytes());
+        let options = MarkOptions { file: Some(&file), ..MarkOptions::default() };
         let windows = claim_tasks(&model, place_marks(&model, capture.info(), &options).unwrap());
         let (stacks, symbols) = (stacks(rows), Symbols::default());
         let input = Input {

@@ -109,8 +109,8 @@ impl Made {
 
     fn crafted(events: &str, steps: &str) -> Self {
         Self::new(events, |model, info| {
-            let file = Some(read_steps(steps.as_bytes()));
-            let options = MarkOptions { file, ..MarkOptions::default() };
+            let file = read_steps(steps.as_bytes());
+            let options = MarkOptions { file: Some(&file), ..MarkOptions::default() };
             claim_tasks(model, place_marks(model, info, &options).unwrap())
         })
     }

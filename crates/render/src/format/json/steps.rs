@@ -1,12 +1,13 @@
 //! The steps of a report to JSON, on all threads: pieces of about the same size are written
 //! side by side, and go out in their order.
 
+use std::collections::VecDeque;
 use std::io::{self, Write};
 use std::ops::Range;
+use std::sync::mpsc::{Receiver, TryRecvError, channel};
 use std::sync::{Arc, OnceLock};
 
 use agenttrace_attribute::report::{SegmentIter, SegmentKind, StepReport};
-use rayon::prelude::*;
 
 use super::{Empty, step_head, step_tail, under};
 use crate::json_writer::JsonWriter;
@@ -18,8 +19,8 @@ const SEGMENTS: &[u8] = b"}]}]";
 
 /// About so many segments are a piece: 0.35 MB.
 const PIECE: usize = 1 << 11;
-/// So many pieces are written for each thread before the next are begun; fewer, and threads
-/// wait for each other. With those that are handed on meanwhile they fit into caches.
+/// So many pieces are begun for each thread before the first is handed on; fewer, and threads
+/// wait for each other. They fit into caches.
 const FOR_EACH_THREAD: usize = 4;
 /// What surrounds a step's segments is as long as some of them.
 const HEAD: usize = 16;
@@ -47,31 +48,46 @@ type Piece<'r> = Vec<(Arc<Task<'r>>, Part<'r>)>;
 pub(super) fn steps<W: Write>(j: &mut JsonWriter<'_, W>, steps: &[&StepReport]) -> io::Result<()> {
     let task = |(i, step)| Task { step, first: i == 0, words: OnceLock::new() };
     let tasks = steps.iter().copied().enumerate().map(task);
-    let mut parts = tasks.flat_map(|task| parts(Arc::new(task))).peekable();
-    let at_once = rayon::current_num_threads().saturating_mul(FOR_EACH_THREAD);
-    let mut ready: Vec<Vec<u8>> = Vec::new();
-    let mut next: Vec<Vec<u8>> = Vec::new();
+    let mut parts = tasks.flat_map(|task| parts(Arc::new(task)));
+    let ahead = rayon::current_num_threads().saturating_mul(FOR_EACH_THREAD);
+    rayon::in_place_scope_fifo(|scope| {
+        // Those that are begun and not handed on, in their order.
+        let mut begun: VecDeque<Receiver<Vec<u8>>> = VecDeque::new();
+        let mut begin = |begun: &mut VecDeque<_>, mut out: Vec<u8>| {
+            let piece = piece(&mut parts);
+            if !piece.is_empty() {
+                let (ready, text) = channel();
+                scope.spawn_fifo(move |_| {
+                    write(piece, &mut out);
+                    // Nobody waits for it where the writer failed.
+                    let _: Result<(), _> = ready.send(out);
+                });
+                begun.push_back(text);
+            }
+        };
+        (0..ahead).for_each(|_| begin(&mut begun, Vec::new()));
+        while let Some(text) = begun.pop_front() {
+            let Some(text) = wait(&text) else { break };
+            j.items(&text)?;
+            begin(&mut begun, text);
+        }
+        Ok(())
+    })
+}
+
+/// The text of a piece when it is written. Until then this thread writes others. `None` where
+/// writing panicked.
+fn wait(text: &Receiver<Vec<u8>>) -> Option<Vec<u8>> {
     loop {
-        let mut pieces: Vec<Piece<'_>> = Vec::new();
-        while parts.peek().is_some() && pieces.len() < at_once {
-            pieces.push(piece(&mut parts));
+        match text.try_recv() {
+            Ok(text) => return Some(text),
+            Err(TryRecvError::Disconnected) => return None,
+            // With nothing left to take, others are at it.
+            Err(TryRecvError::Empty) if rayon::yield_now() != Some(rayon::Yield::Executed) => {
+                return text.recv().ok();
+            }
+            Err(TryRecvError::Empty) => {}
         }
-        let done = pieces.is_empty();
-        let mut wrote = Ok(());
-        next.resize_with(pieces.len(), Vec::new);
-        // This thread hands on what is ready; the others write what follows.
-        rayon::in_place_scope(|scope| {
-            let next = &mut next;
-            scope.spawn(move |_| {
-                next.par_iter_mut().zip(pieces).for_each(|(out, piece)| write(piece, out));
-            });
-            wrote = ready.iter().try_for_each(|text| j.items(text));
-        });
-        wrote?;
-        if done {
-            return Ok(());
-        }
-        std::mem::swap(&mut ready, &mut next);
     }
 }
 
