@@ -481,7 +481,11 @@ impl Builder {
     pub(crate) fn add_task(&mut self, tid: Tid, start: Nanos, state: State) -> TaskId {
         let id = TaskId(u32::try_from(self.model.tasks.len()).unwrap_or(u32::MAX));
         self.model.tasks.push(Task::new(tid));
-        self.live.push(TaskState::new(tid, start, state));
+        let mut live = TaskState::new(tid, start, state);
+        if self.sparing() {
+            live.rows().into_iter().for_each(Spill::spare);
+        }
+        self.live.push(live);
         if let Some(before) = self.by_tid.insert(tid, id) {
             self.live(before).replaced = true;
         }

@@ -219,16 +219,21 @@ fn rows_that_cannot_be_had_back_are_an_error() {
 
 #[test]
 fn a_room_grows_in_steps_and_soon_becomes_large() {
-    let mut rows = Rows::default();
-    let mut rooms = Vec::new();
-    for number in 0..40_000_u64 {
-        rows.push(number);
-        let room = rows.memory.capacity();
-        if rooms.last() != Some(&room) {
-            rooms.push(room);
+    let rooms = |mut rows: Rows<u64>| {
+        let mut rooms = Vec::new();
+        for number in 0..140_000 {
+            rows.push(number);
+            let room = rows.memory.capacity();
+            if rooms.last() != Some(&room) {
+                rooms.push(room);
+            }
         }
-    }
-    // 256 of these are 2 KB: 32,768 more, which are 256 KB.
-    assert_eq!(rooms, [16, 64, 256, 33_024, 132_096]);
-    assert_eq!((rows.count(), rows.read(33_024)), (40_000, Some(33_024)));
+        assert_eq!((rows.count(), rows.read(131_328)), (140_000, Some(131_328)));
+        rooms
+    };
+    // 256 of these are 2 KB: 131,072 more, which are 1 MB.
+    assert_eq!(rooms(Rows::default()), [16, 64, 256, 131_328, 525_312]);
+    let mut sparing = Rows::default();
+    sparing.spare();
+    assert_eq!(rooms(sparing), [16, 64, 256, 1024, 4096, 16_384, 65_536, 262_144]);
 }
