@@ -27,12 +27,13 @@ struct Table {
 }
 
 impl Table {
-    fn get(&self, fd: u64) -> Option<Fd> {
+    #[inline(always)]
+    fn get(&self, fd: u64) -> Option<&Fd> {
         if fd < LOW {
-            return self.low.get(fd as usize).copied().flatten();
+            return self.low.get(fd as usize)?.as_ref();
         }
         // Many a first argument is no fd at all.
-        if self.high.is_empty() { None } else { self.high.get(&fd).copied() }
+        if self.high.is_empty() { None } else { self.high.get(&fd) }
     }
 
     fn insert(&mut self, number: u64, fd: Fd) {
@@ -143,7 +144,10 @@ impl FdTables {
     ) -> (FdKind, Option<NonZeroU32>) {
         self.check(pid, place);
         let found = self.tables.get(place.0 as usize).and_then(|(_, table)| table.get(fd));
-        found.map_or((FdKind::Unknown, None), |f| (f.kind, f.opened))
+        match found {
+            Some(found) => (found.kind, found.opened),
+            None => (FdKind::Unknown, None),
+        }
     }
 
     /// Where a process's table is, if it is no longer there.
@@ -188,7 +192,7 @@ impl FdTables {
         let [a0, a1, a2, ..] = args.0;
         self.check(pid, place);
         let Some((_, table)) = self.tables.get_mut(place.0 as usize) else { return };
-        let copied = table.get(a0).unwrap_or_default();
+        let copied = table.get(a0).copied().unwrap_or_default();
         let mut opened = None;
         let mut new = |kind| {
             self.opened = self.opened.saturating_add(1);

@@ -44,7 +44,7 @@ impl Recorded {
     #[inline(always)]
     pub(crate) fn push(&mut self, time: Nanos) {
         let gap = time - self.last;
-        self.last += gap;
+        self.last = self.last.max(time);
         if gap.0 < MORE && !self.count.is_multiple_of(BLOCK) {
             self.gaps.push(gap.0 as u16);
         } else {

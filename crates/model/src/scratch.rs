@@ -77,6 +77,8 @@ pub(crate) struct Rows<T: 'static> {
     first: usize,
     /// Where the others are.
     place: Option<Box<Place<T>>>,
+    /// Most will go to a file: no room is made for many.
+    sparing: bool,
 }
 
 /// Where in the file some rows are.
@@ -138,7 +140,7 @@ impl<T> Default for Rows<T> {
 
 impl<T> From<Vec<T>> for Rows<T> {
     fn from(memory: Vec<T>) -> Self {
-        Self { memory, first: 0, place: None }
+        Self { memory, first: 0, place: None, sparing: false }
     }
 }
 
@@ -155,6 +157,9 @@ pub(crate) trait Spill {
     /// # Errors
     /// Those of the file. The rows are then where they were.
     fn spill(&mut self, scratch: &Arc<Scratch>) -> io::Result<()>;
+
+    /// Most rows will go to a file before there are many in memory.
+    fn spare(&mut self);
 
     /// Nothing is pushed or changed any more: moves the last ones as well, if the others are there.
     ///
@@ -175,10 +180,15 @@ impl<T: Pod> Spill for Rows<T> {
         let count = self.memory.len().saturating_sub(KEPT);
         if count.saturating_mul(size_of::<T>()) >= WORTH {
             self.first = self.file(scratch, count)?;
-            self.memory.drain(..count);
-            self.memory.shrink_to_fit();
+            // In a room of their own: the old one's pages are given back, all of them.
+            self.memory = self.memory.split_off(count);
         }
+        self.spare();
         Ok(())
+    }
+
+    fn spare(&mut self) {
+        self.sparing = true;
     }
 
     fn close(&mut self) -> io::Result<()> {
@@ -225,8 +235,6 @@ impl<T: Pod> Rows<T> {
         self.memory.push(row);
     }
 
-    /// Rows that need more room are copied, so it becomes four times as large; what is not used
-    /// of it takes no memory.
     #[inline(always)]
     fn make_room(&mut self) {
         if self.memory.len() == self.memory.capacity() {
@@ -234,10 +242,15 @@ impl<T: Pod> Rows<T> {
         }
     }
 
+    /// Rows that need more room are copied, so it becomes four times as large, and soon large
+    /// enough for nearly all tasks: what is not used of it takes no memory.
     #[cold]
     #[inline(never)]
     fn more_room(&mut self) {
-        self.memory.reserve_exact(self.memory.len().saturating_mul(3).max(FIRST_ROOM));
+        let len = self.memory.len();
+        let few = self.sparing || len.saturating_mul(size_of::<T>()) < FEW;
+        let least = if few { FIRST_ROOM } else { LARGE_ROOM / size_of::<T>() };
+        self.memory.reserve_exact(len.saturating_mul(3).max(least));
     }
 
     /// The row with this index, wherever it is. `None` as well where the file cannot be read.
@@ -352,6 +365,14 @@ const KEPT: usize = 16;
 
 /// Rows in memory have room for so many at first.
 const FIRST_ROOM: usize = 16;
+
+/// Rows of fewer bytes than this get a room of little more.
+const FEW: usize = 1 << 11;
+
+/// Bytes of the next larger room. The system gives as much in pages of its own, whose memory is
+/// taken when they are used, and which can move to a larger room without being copied. Where they
+/// came from the heap, they would leave holes there.
+const LARGE_ROOM: usize = 1 << 20;
 
 /// What is less than this is left in memory until there is more.
 const WORTH: usize = 1 << 10;

@@ -166,9 +166,6 @@ pub struct Builder {
 /// The largest folio is a huge page of 1 GiB; a larger order in a record is damage.
 const MAX_ORDER: u32 = 18;
 
-/// So many events are looked at before the first of them is taken.
-const AHEAD: usize = 64;
-
 /// No machine has more; a larger number in a record is damage.
 const MAX_CPUS: usize = 8192;
 
@@ -331,22 +328,25 @@ impl Builder {
 
     /// Takes the next events, in time order.
     pub fn push(&mut self, batch: &[Event<'_>]) {
-        for events in batch.chunks(AHEAD) {
-            // Another core has just written them: looked at side by side they come sooner.
-            let times = events.iter().filter(|e| !matches!(e.kind, Kind::Record(_)));
-            self.last = times.map(|event| event.time).fold(self.last, Nanos::max);
-            for event in events {
-                self.event(event);
+        for event in batch {
+            if !matches!(event.kind, Kind::Record(_)) {
+                self.first.get_or_insert(event.time);
+                self.last = self.last.max(event.time);
+            }
+            // Three of four events are calls: asked for first.
+            if let Kind::Syscall(call) = &event.kind {
+                if let Some(task) = self.current(event) {
+                    self.syscall(event, task, call);
+                }
+            } else {
+                self.other(event);
             }
         }
         self.spill_after(batch.len());
     }
 
-    #[inline(always)]
-    fn event(&mut self, event: &Event<'_>) {
-        if self.first.is_none() && !matches!(event.kind, Kind::Record(_)) {
-            self.first = Some(event.time);
-        }
+    #[inline(never)]
+    fn other(&mut self, event: &Event<'_>) {
         match &event.kind {
             Kind::Record(record) => self.record(event, record),
             Kind::Sched(events::Sched::SchedSwitch(switch)) => self.switch(event, switch),
@@ -372,11 +372,8 @@ impl Builder {
                 let current = self.current(event);
                 self.marker(event, current, marker);
             }
-            Kind::Syscall(call) => {
-                if let Some(task) = self.current(event) {
-                    self.syscall(event, task, call);
-                }
-            }
+            // Taken before.
+            Kind::Syscall(_) => {}
             Kind::Fault(fault) => {
                 if let Some(task) = self.current(event) {
                     self.fault(event, task, fault);
@@ -484,7 +481,11 @@ impl Builder {
     pub(crate) fn add_task(&mut self, tid: Tid, start: Nanos, state: State) -> TaskId {
         let id = TaskId(u32::try_from(self.model.tasks.len()).unwrap_or(u32::MAX));
         self.model.tasks.push(Task::new(tid));
-        self.live.push(TaskState::new(tid, start, state));
+        let mut live = TaskState::new(tid, start, state);
+        if self.sparing() {
+            live.rows().into_iter().for_each(Spill::spare);
+        }
+        self.live.push(live);
         if let Some(before) = self.by_tid.insert(tid, id) {
             self.live(before).replaced = true;
         }

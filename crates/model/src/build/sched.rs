@@ -61,10 +61,15 @@ impl Builder {
     }
 
     /// A name in a switch is the kernel's own; taken only where none was known.
+    #[inline]
     fn name(&mut self, id: TaskId, time: Nanos, comm: CommBytes) {
-        if self.live(id).named {
-            return;
+        if !self.live(id).named {
+            self.first_name(id, time, comm);
         }
+    }
+
+    #[cold]
+    fn first_name(&mut self, id: TaskId, time: Nanos, comm: CommBytes) {
         let (task, comm) = (self.task(id), comm.comm());
         if task.names.is_empty() && !comm.is_empty() {
             task.rename(time, comm);

@@ -13,9 +13,14 @@ pub(crate) struct Spilling {
     /// Events until rows are moved again.
     left: usize,
     every: usize,
+    /// Rows of new tasks are moved before they are many.
+    sparing: bool,
     /// Why no more rows are moved.
     failed: Option<io::Error>,
 }
+
+/// Who keeps the rows of fewer events in memory knows that most will go to the file.
+const MANY: usize = 4_000_000;
 
 impl Builder {
     /// Keeps the rows of so many events in memory; of a larger capture it moves nearly all to a
@@ -23,8 +28,14 @@ impl Builder {
     #[must_use]
     pub fn with_scratch(mut self, file: Box<dyn ScratchFile>, events: usize) -> Self {
         let scratch = Scratch::new(file);
-        self.spill = Some(Spilling { scratch, left: events, every: events / 2, failed: None });
+        let (every, sparing) = (events / 2, events < MANY);
+        self.spill = Some(Spilling { scratch, left: events, every, sparing, failed: None });
         self
+    }
+
+    /// Whether rows of new tasks are moved before they are many.
+    pub(super) fn sparing(&self) -> bool {
+        self.spill.as_ref().is_some_and(|spill| spill.sparing)
     }
 
     /// Why the scratch file is not used any more; the rows that it does not have stay in memory.
@@ -40,7 +51,7 @@ impl Builder {
         if spill.left > 0 || spill.failed.is_some() {
             return;
         }
-        spill.left = spill.every;
+        (spill.left, spill.sparing) = (spill.every, true);
         let scratch = Arc::clone(&spill.scratch);
         let mut rows = rows(&mut self.live, &mut self.model);
         spill.failed = rows.try_for_each(|rows| rows.spill(&scratch)).err();

@@ -68,7 +68,9 @@ impl Builder {
             self.model.step_fields.push((time, task, id));
         }
         (op.fd, op.opened) = self.fds.look_up(live.pid, &mut live.fds, args.0[0]);
-        live.open(time, OpKind::Syscall(op));
+        // Nothing is around it.
+        let index = live.ops.push(&Op::new(time, None, OpKind::Syscall(op)));
+        live.stack.push(index);
         live.args = *args;
     }
 

@@ -191,8 +191,15 @@ impl Builder {
     }
 
     /// The sender is seen to go on: all calls are done, whether that was recorded or not.
+    #[inline]
     pub(super) fn went_on(&mut self, id: TaskId, time: Nanos) {
-        let Some(flush) = self.live(id).flush.take() else { return };
+        if let Some(flush) = self.live(id).flush.take() {
+            self.flushed(id, time, flush);
+        }
+    }
+
+    #[inline(never)]
+    fn flushed(&mut self, id: TaskId, time: Nanos, flush: OpenFlush) {
         self.withdraw(id, flush.op);
         let ops = &mut self.live(id).ops;
         let Some(end) = ops.end(flush.op) else { return };

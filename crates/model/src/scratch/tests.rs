@@ -126,8 +126,8 @@ fn rows_of_a_file_are_those_that_were_pushed_and_changed() {
 }
 
 #[test]
-fn rows_in_memory_take_no_more_than_a_vector_and_two_words() {
-    assert_eq!(size_of::<Rows<u64>>(), 40);
+fn rows_in_memory_take_no_more_than_a_vector_and_three_words() {
+    assert_eq!(size_of::<Rows<u64>>(), 48);
 }
 
 #[test]
@@ -215,4 +215,25 @@ fn rows_that_cannot_be_had_back_are_an_error() {
     file.unreadable.store(true, Ordering::Relaxed);
     assert_eq!(numbers.read(7), None);
     assert_eq!(finish(&mut numbers, &mut bytes).unwrap_err().kind(), io::ErrorKind::InvalidData);
+}
+
+#[test]
+fn a_room_grows_in_steps_and_soon_becomes_large() {
+    let rooms = |mut rows: Rows<u64>| {
+        let mut rooms = Vec::new();
+        for number in 0..140_000 {
+            rows.push(number);
+            let room = rows.memory.capacity();
+            if rooms.last() != Some(&room) {
+                rooms.push(room);
+            }
+        }
+        assert_eq!((rows.count(), rows.read(131_328)), (140_000, Some(131_328)));
+        rooms
+    };
+    // 256 of these are 2 KB: 131,072 more, which are 1 MB.
+    assert_eq!(rooms(Rows::default()), [16, 64, 256, 131_328, 525_312]);
+    let mut sparing = Rows::default();
+    sparing.spare();
+    assert_eq!(rooms(sparing), [16, 64, 256, 1024, 4096, 16_384, 65_536, 262_144]);
 }
