@@ -11,13 +11,16 @@ use crate::stream::{Stats, Walk};
 pub(crate) const CHUNK: usize = 1 << 12;
 
 /// How many chunks are in the making at a time, with the one that the sink has. Few, so
-/// that what is made of them is still in a cache when it is used; enough to go on with while
-/// the walk takes in a round of perf.data, which can hold as many.
+/// that what is made of them is still in a cache when it is used.
 const AHEAD: usize = 16;
 
-/// How many batches of a walk may have entries that nobody has taken: one to go on with, and
-/// one that is walked meanwhile.
-const BATCHES: usize = 2;
+/// The walk goes on while fewer entries than these are left to take, about a round of
+/// perf.data: rounds differ much in size, and while one is walked there shall be others to go
+/// on with.
+const LEFT: usize = 1 << 16;
+
+/// The same of batches, which may hold few entries, or none.
+const BATCHES: usize = 16;
 
 /// What a walk had come to behind a batch.
 #[derive(Clone, Copy, Debug, Default)]
@@ -76,6 +79,8 @@ struct State<E, I, W> {
     walk: Option<W>,
     /// Those that have entries that nobody has taken, or none at all.
     batches: VecDeque<Batch<E>>,
+    /// How many entries these are.
+    left: usize,
     /// What the walk had come to behind the last batch of which entries are taken.
     walked: Walked,
     /// Number of the next chunk to take.
@@ -100,7 +105,7 @@ impl<E, I, W> State<E, I, W> {
     }
 
     fn can_walk(&self) -> bool {
-        self.walk.is_some() && self.batches.len() < BATCHES
+        self.walk.is_some() && self.left < LEFT && self.batches.len() < BATCHES
     }
 
     /// The next chunk, its number and its entries.
@@ -111,6 +116,7 @@ impl<E, I, W> State<E, I, W> {
         batch.taken = to;
         let mut chunk = self.free.pop().unwrap_or_else(|| Chunk::new(types));
         chunk.length = to.saturating_sub(from);
+        self.left = self.left.saturating_sub(chunk.length);
         chunk.diagnostics = std::mem::take(&mut batch.diagnostics);
         chunk.position = batch.walked.position;
         let number = self.taken;
@@ -137,8 +143,8 @@ impl<E, I, W> State<E, I, W> {
 /// sink      decode 0 | sink 0 | sink 1 | decode 2 | sink 2 | sink 3 | sink 4 ...
 /// ```
 ///
-/// One thread walks at a time, up to one batch ahead of those of which entries are taken. So
-/// nobody waits for long but where there is nothing to do: no decoder unless the sink is the
+/// One thread walks at a time, some batches ahead of those of which entries are taken. So nobody
+/// waits for long but where there is nothing to do: no decoder unless the sink is the
 /// slowest, no sink unless walking is.
 #[derive(Debug)]
 pub(crate) struct Chunks<E, I, W, D> {
@@ -161,6 +167,7 @@ where
         let state = State {
             walk: Some(walk),
             batches: VecDeque::new(),
+            left: 0,
             walked: Walked::default(),
             taken: 0,
             first: 0,
@@ -251,6 +258,7 @@ where
         };
         let mut state = self.lock();
         state.walk = (!last).then_some(walk);
+        state.left = state.left.saturating_add(entries.len());
         let entries = Arc::new(entries);
         state.batches.push_back(Batch { entries, taken: 0, diagnostics, walked, last });
         self.room.notify_one();
