@@ -366,8 +366,9 @@ const KEPT: usize = 16;
 /// Rows in memory have room for so many at first.
 const FIRST_ROOM: usize = 16;
 
-/// Rows of fewer bytes than this get a room of little more.
-const FEW: usize = 1 << 11;
+/// Rows of fewer bytes than this get a room of little more: the system can only give so many
+/// pieces, and of the events that stay in memory no more lists than those become larger.
+const FEW: usize = 1 << 13;
 
 /// Bytes of the next larger room. The system gives as much in pages of its own, whose memory is
 /// taken when they are used, and which can move to a larger room without being copied. Where they

@@ -228,11 +228,11 @@ fn a_room_grows_in_steps_and_soon_becomes_large() {
                 rooms.push(room);
             }
         }
-        assert_eq!((rows.count(), rows.read(131_328)), (140_000, Some(131_328)));
+        assert_eq!((rows.count(), rows.read(132_096)), (140_000, Some(132_096)));
         rooms
     };
-    // 256 of these are 2 KB: 131,072 more, which are 1 MB.
-    assert_eq!(rooms(Rows::default()), [16, 64, 256, 131_328, 525_312]);
+    // 1,024 of these are 8 KB: 131,072 more, which are 1 MB.
+    assert_eq!(rooms(Rows::default()), [16, 64, 256, 1024, 132_096, 528_384]);
     let mut sparing = Rows::default();
     sparing.spare();
     assert_eq!(rooms(sparing), [16, 64, 256, 1024, 4096, 16_384, 65_536, 262_144]);
