@@ -1,4 +1,4 @@
-//! JSON to a writer, piece by piece, so that a report of any size needs no tree in memory.
+//! JSON to memory, handed on piece by piece, so that a report of any size needs no tree.
 
 use std::io::{self, Write};
 
