@@ -72,6 +72,15 @@ impl<I> Chunk<I> {
     }
 }
 
+/// A chunk to be decoded.
+struct Taken<E, I> {
+    chunk: Chunk<I>,
+    number: usize,
+    /// Those of its batch, and which of them.
+    entries: Arc<Vec<E>>,
+    range: Range<usize>,
+}
+
 /// Who does what, under a lock that is never held for long.
 #[derive(Debug)]
 struct State<E, I, W> {
@@ -108,8 +117,8 @@ impl<E, I, W> State<E, I, W> {
         self.walk.is_some() && self.left < LEFT && self.batches.len() < BATCHES
     }
 
-    /// The next chunk, its number and its entries.
-    fn take(&mut self, types: usize) -> Option<(Chunk<I>, usize, Arc<Vec<E>>, Range<usize>)> {
+    /// The next chunk.
+    fn take(&mut self, types: usize) -> Option<Taken<E, I>> {
         let batch = self.batches.front_mut()?;
         let from = batch.taken;
         let to = from.saturating_add(CHUNK).min(batch.entries.len());
@@ -130,7 +139,7 @@ impl<E, I, W> State<E, I, W> {
         } else {
             self.batches.pop_front()?.entries
         };
-        Some((chunk, number, entries, from..to))
+        Some(Taken { chunk, number, entries, range: from..to })
     }
 }
 
@@ -271,7 +280,7 @@ where
         &'s self,
         mut state: MutexGuard<'s, State<E, I, W>>,
     ) -> MutexGuard<'s, State<E, I, W>> {
-        let Some((mut chunk, number, entries, range)) = state.take(self.types) else {
+        let Some(Taken { mut chunk, number, entries, range }) = state.take(self.types) else {
             return state;
         };
         let more = state.can_walk() || state.can_take();
