@@ -246,6 +246,7 @@ mod tests {
         let only = segments.add_kind(kind("c"));
         segments.push(only, Nanos(2));
         assert_eq!(segments.iter().map(told).collect::<Vec<_>>(), [(7, 9, "c".to_owned())]);
+        assert_eq!((taken.len(), segments.len()), (expected.len(), 1));
         let segments = taken;
         // 1 and 1 byte; 1 and 5 twice; 1 and 6; 1 and 1.
         assert_eq!(segments.parts.len(), 2 + 6 + 6 + 7 + 2);
