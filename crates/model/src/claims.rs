@@ -208,7 +208,7 @@ impl Claimer<'_> {
         if innermost.is_some_and(|op| matches!(op.kind, OpKind::Lock { .. })) {
             return true;
         }
-        call_around(task, asleep).is_some_and(|call| {
+        task.call_around(asleep).is_some_and(|(_, call)| {
             self.model.syscalls.class(call.nr) == SyscallClass::Futex
                 && (call.lock || (!call.no_entry && self.futex_waits.contains(&(waker, call.arg0))))
         })
@@ -251,10 +251,10 @@ impl Claimer<'_> {
         asleep: Option<usize>,
     ) -> Nanos {
         let task = self.model.task(id);
-        let key = call_around(task, asleep);
+        let key = task.call_around(asleep);
         let mut wait_key = |time| {
             begun = task.ops.up_to_from(begun, time);
-            call_around(task, task.op_among(begun, time))
+            task.call_around(task.op_among(begun, time))
         };
         task.states
             .iter()
@@ -262,7 +262,7 @@ impl Claimer<'_> {
             .find(|span| match span.state {
                 State::Dead => true,
                 State::Blocked(_) => match (key, wait_key(span.start)) {
-                    (Some(own), Some(now)) => self.same_wait(&own, &now),
+                    (Some((_, own)), Some((_, now))) => self.same_wait(&own, &now),
                     // Without system calls any wait may be its own.
                     (None, _) => true,
                     (Some(_), None) => false,
@@ -359,7 +359,7 @@ fn futex_waits(model: &Model, windows: &Windows) -> FxHashSet<(TaskId, u64)> {
         let mut begun = 0;
         for span in task.states.iter().filter(|span| matches!(span.state, State::Blocked(_))) {
             begun = task.ops.up_to_from(begun, span.start);
-            if let Some(call) = call_around(task, task.op_among(begun, span.start))
+            if let Some((_, call)) = task.call_around(task.op_among(begun, span.start))
                 && !call.no_entry
                 && model.syscalls.class(call.nr) == SyscallClass::Futex
             {
@@ -369,9 +369,4 @@ fn futex_waits(model: &Model, windows: &Windows) -> FxHashSet<(TaskId, u64)> {
         waits
     });
     waits.flatten_iter().collect()
-}
-
-/// The innermost call of an operation and those around it.
-fn call_around(task: &Task, op: Option<usize>) -> Option<SyscallOp> {
-    task.op_chain(op).find_map(|(_, op)| op.syscall())
 }

@@ -206,7 +206,21 @@ impl Task {
     /// The innermost system call that contains `time`, with its index in the operations.
     #[must_use]
     pub fn call_at(&self, time: Nanos) -> Option<(usize, SyscallOp)> {
-        self.op_chain(self.op_at(time)).find_map(|(index, op)| Some((index, op.syscall()?)))
+        self.call_around(self.op_at(time))
+    }
+
+    /// The innermost call around an operation, itself included: its index, and the call.
+    #[must_use]
+    #[inline]
+    pub fn call_around(&self, op: Option<usize>) -> Option<(usize, SyscallOp)> {
+        let (ops, mut around) = (self.ops.settled(), op);
+        while let Some(index) = around {
+            if let Some(call) = ops.call(index) {
+                return Some((index, call));
+            }
+            around = ops.parent(index);
+        }
+        None
     }
 
     /// The operations around `op`, itself first, outwards.

@@ -145,7 +145,7 @@ fn found(model: &Model, survey: &Survey, wakes: Range<usize>) -> Vec<WatchWake> 
         let (task, wakee) =
             (model.tasks.get(waker.0 as usize)?, model.tasks.get(wake.wakee.0 as usize)?);
         // Most wakers are in a call on no file, which tells soonest.
-        let (op, call) = call_in(task, inside(waker, task, before))?;
+        let (op, call) = task.call_around(inside(waker, task, before))?;
         if !touches_files(model, &call) {
             return None;
         }
@@ -167,18 +167,6 @@ fn found(model: &Model, survey: &Survey, wakes: Range<usize>) -> Vec<WatchWake> 
         })
     });
     wakes.collect()
-}
-
-/// The innermost system call around an operation, itself included.
-fn call_in(task: &Task, op: Option<usize>) -> Option<(usize, SyscallOp)> {
-    let (ops, mut around) = (task.ops.settled(), op);
-    while let Some(index) = around {
-        if let Some(call) = ops.call(index) {
-            return Some((index, call));
-        }
-        around = ops.parent(index);
-    }
-    None
 }
 
 /// So many calls are needed to tell what one costs.
