@@ -297,7 +297,7 @@ pub fn report(input: &Input<'_>) -> Report {
     let (((ranking, wall), by_tool), (histograms, details)) = rayon::join(
         || (session::ranking(&reports, &counted), session::tools(&reports)),
         || {
-            let all_work = union(chosen.iter().flat_map(|(_, (_, work))| work.iter()));
+            let all_work = union(work.iter().flatten());
             let (samples, collected) = pool.lists().finish(&shared.index, &all_work);
             let view = SessionView {
                 index: &shared.index,

@@ -13,8 +13,8 @@ pub(crate) struct Run {
 }
 
 /// Runs in time order: put into about as many stretches of time as there are runs, and sorted
-/// within each.
-fn in_buckets(runs: &[Packed]) -> Vec<Packed> {
+/// within each. `long`: how long the long ones are.
+fn in_buckets(runs: &[Packed], long: &FxHashMap<(Nanos, TaskId), Nanos>) -> Vec<Packed> {
     let first = runs.iter().map(|run| run.from).min().unwrap_or_default();
     let last = runs.iter().map(|run| run.from).max().unwrap_or_default();
     let bits = |n: u64| u64::BITS - n.leading_zeros();
@@ -45,7 +45,7 @@ fn in_buckets(runs: &[Packed]) -> Vec<Packed> {
     for end in places {
         let end = end as usize;
         if let Some(bucket) = sorted.get_mut(from..end).filter(|bucket| bucket.len() > 1) {
-            bucket.sort_unstable_by_key(|run| run.from);
+            bucket.sort_unstable_by_key(|run| run.unpack(long));
         }
         from = end;
     }
@@ -114,13 +114,8 @@ impl CpuLines {
 
     /// Puts the runs of each CPU into time order.
     fn sort(&mut self) {
-        let long = &self.long;
         for (_, line) in &mut self.lines {
-            *line = in_buckets(line);
-            // By one number, which is faster; hardly ever do two begin at once.
-            for at_once in line.chunk_by_mut(|a, b| a.from == b.from) {
-                at_once.sort_unstable_by_key(|run| run.unpack(long));
-            }
+            *line = in_buckets(line, &self.long);
         }
     }
 
@@ -282,7 +277,7 @@ mod tests {
         let packed = |from: u64| Packed { from: Nanos(from), len: 1, task: TaskId(1) };
         let sorted = |times: &[u64]| -> Vec<u64> {
             let runs: Vec<Packed> = times.iter().copied().map(packed).collect();
-            in_buckets(&runs).iter().map(|run| run.from.0).collect()
+            in_buckets(&runs, &FxHashMap::default()).iter().map(|run| run.from.0).collect()
         };
         assert_eq!(sorted(&[]), [0; 0]);
         assert_eq!(sorted(&[u64::MAX]), [u64::MAX]);

@@ -257,7 +257,7 @@ impl Details {
             let place = filled.place as usize;
             Some((place, self.detail(self.heads.get(place)?, Some(filled))))
         };
-        self.filled.iter().filter_map(detail).filter(|(_, detail)| !detail.is_empty())
+        self.filled.iter().filter_map(detail)
     }
 
     /// A table by its id.
