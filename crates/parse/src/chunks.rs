@@ -11,8 +11,11 @@ use crate::stream::{Stats, Walk};
 pub(crate) const CHUNK: usize = 1 << 12;
 
 /// How many chunks are in the making at a time, with the one that the sink has. Few, so
-/// that what is made of them is still in a cache when it is used.
-const AHEAD: usize = 16;
+/// that what is made of them is still in a cache when it is used, and little memory.
+const AHEAD: usize = 6;
+
+/// A pass that is stopped ends so many chunks later, with the one that the sink has.
+const STOP: usize = 16;
 
 /// The walk goes on while fewer entries than these are left to take, about a round of
 /// perf.data: rounds differ much in size, and while one is walked there shall be others to go
@@ -230,13 +233,13 @@ where
         }
     }
 
-    /// Takes back what [`Chunks::next`] gave. `stop`: there shall be no more than those that
-    /// can have been taken by now.
+    /// Takes back what [`Chunks::next`] gave. `stop`: there shall be no more than [`STOP`] in
+    /// all, of which none can have been taken by now.
     pub(crate) fn back(&self, chunk: Chunk<I>, stop: bool) {
         let mut state = self.lock();
         state.free.push(chunk);
         if stop {
-            state.end = state.end.min(state.first.saturating_add(AHEAD));
+            state.end = state.end.min(state.first.saturating_add(STOP));
         }
         state.first = state.first.saturating_add(1);
         // Who waits for room is woken for more than one chunk.

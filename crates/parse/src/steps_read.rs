@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Display;
+use std::mem;
 
+use memchr::memchr_iter;
 use rayon::prelude::*;
 use serde_json::Value;
 
@@ -28,7 +30,8 @@ const KNOWN: &[&str] = &[
 pub fn read_steps(bytes: &[u8]) -> StepFile {
     let mut reader = Reader::default();
     let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
-    let lines = bytes.split(|b| *b == b'\n').zip(1..);
+    let ends = memchr_iter(b'\n', bytes).chain([bytes.len()]);
+    let lines = ends.scan(0, |from, end| bytes.get(mem::replace(from, end + 1)..end)).zip(1..);
     let mut lines = lines.filter(|(line, _)| !line.iter().all(u8::is_ascii_whitespace));
     loop {
         // Taken apart, lines take some times their size: not all of them at once.
