@@ -11,6 +11,7 @@ use agenttrace_model::{
     FdKind, FlushKind, Items, Model, Op, OpKind, Ops, SettledOps, State, SyscallClass, SyscallOp,
     Task, TaskId, first_not,
 };
+use rayon::prelude::*;
 
 use crate::mechanism::tlb::asked;
 use crate::path::Frame;
@@ -503,6 +504,9 @@ fn gathered(index: &Index<'_>, stretches: &[Stretch]) -> Gathered {
     sums
 }
 
+/// So many faults one thread looks at at a time.
+const PIECE: usize = 1 << 13;
+
 /// What steps leave for the session, in no order: each moment of a task's work counts once.
 #[derive(Default)]
 pub(crate) struct Lists {
@@ -539,13 +543,15 @@ impl Lists {
     /// The single durations, and what tables of the session need. `work`: of all steps.
     pub(crate) fn finish(self, index: &Index<'_>, work: &[Stretch]) -> (Samples, Collected) {
         let Self { fsyncs, wakeups, faults, interrupts } = self;
-        let times = faults.iter().filter_map(|place| {
+        let took = |place: &OpPlace| {
             let (task, op) = place.at(index)?;
-            Some(task.ops.settled().took(op).unwrap_or_default())
-        });
+            task.ops.settled().took(op)
+        };
+        let times = faults.par_iter().with_min_len(PIECE);
+        let times = times.map(|place| took(place).unwrap_or_default());
         let requests = work.iter().flat_map(|stretch| index.submitted(*stretch));
         let block = requests.filter_map(|(_, r)| Some(r.completed? - r.queued));
-        let (times, block) = (times.collect(), block.collect());
+        let (times, block) = rayon::join(|| times.collect(), || block.collect());
         let samples = Samples::new(index, &wakeups, times, block, fsyncs);
         let interrupts = stats_of(interrupts);
         (samples, Collected { wakeups, faults, interrupts, ..Collected::default() })
