@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use agenttrace_parse::Addr;
 
-use crate::op::SyscallOp;
+use crate::op::{FdKind, SyscallOp};
 
 /// What kind of call it is, for the cause table (DESIGN section 6).
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -111,6 +111,30 @@ impl SyscallTable {
     pub fn class(&self, nr: i32) -> SyscallClass {
         let class = usize::try_from(nr).ok().and_then(|nr| self.classes.get(nr));
         class.copied().unwrap_or(SyscallClass::Other)
+    }
+
+    /// Whether a call is about a file, and so can end in an event of one for whoever watches
+    /// files (fs/notify/fsnotify.c).
+    #[must_use]
+    pub fn on_file(&self, call: &SyscallOp) -> bool {
+        let file = matches!(call.fd, FdKind::File | FdKind::SyncFile);
+        match self.class(call.nr) {
+            // A close of a pipe or socket wakes others, too.
+            SyscallClass::Metadata => file || self.name(call.nr) != "close",
+            SyscallClass::Read | SyscallClass::Write | SyscallClass::Durability => file,
+            SyscallClass::Fork
+            | SyscallClass::Exec
+            | SyscallClass::Exit
+            | SyscallClass::WaitChild
+            | SyscallClass::Futex
+            | SyscallClass::Poll
+            | SyscallClass::Sleep
+            | SyscallClass::SocketSend
+            | SyscallClass::SocketReceive
+            | SyscallClass::Prctl
+            | SyscallClass::IoUring
+            | SyscallClass::Other => false,
+        }
     }
 
     /// Whether a call makes a process, or puts a new program into one. A clone of a thread

@@ -251,6 +251,10 @@ pub struct Wake {
     pub cpu: Cpu,
     /// Whether this wakeup made a birth: the parent's `sched_wakeup_new`.
     pub birth: bool,
+    /// Whether the task that did it may have been in a call on a file
+    /// ([`crate::SyscallTable::on_file`]): of most it is told here that they were in another call,
+    /// and their operations, which tell for sure, need not be looked through.
+    pub file_call: bool,
 }
 
 /// What made a task runnable.

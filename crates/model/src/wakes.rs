@@ -4,7 +4,8 @@
 //! time     when: 64 bits
 //! wakee    the task woken                  current  who was current; all ones: nobody
 //! source   by kind: a task, a request, a name
-//! what     kind of the source: 3 bits, birth: 1 bit, CPU: 28 bits, all ones where it is not known
+//! what     kind of the source: 3 bits, birth: 1 bit, call on a file: 1 bit, CPU: 27 bits, all ones where
+//!          it is not known
 //! ```
 
 use std::ops::Range;
@@ -34,7 +35,8 @@ struct Row {
 
 const KIND: u32 = 7;
 const BIRTH: u32 = 1 << 3;
-const CPU: u32 = 4;
+const FILE_CALL: u32 = 1 << 4;
+const CPU: u32 = 5;
 /// The CPU is not known; or has a number that no machine has.
 const NO_CPU: u32 = u32::MAX >> CPU;
 const NOBODY: u32 = u32::MAX;
@@ -58,12 +60,13 @@ impl Row {
             WakeSource::Unknown => (UNKNOWN, 0),
         };
         let birth = if wake.birth { BIRTH } else { 0 };
+        let file_call = if wake.file_call { FILE_CALL } else { 0 };
         Self {
             time: wake.time.0,
             wakee: wake.wakee.0,
             current: wake.current.map_or(NOBODY, |task| task.0),
             source,
-            what: kind | birth | wake.cpu.0.min(NO_CPU) << CPU,
+            what: kind | birth | file_call | wake.cpu.0.min(NO_CPU) << CPU,
         }
     }
 
@@ -85,6 +88,7 @@ impl Row {
             },
             cpu: if cpu == NO_CPU { Cpu::NONE } else { Cpu(cpu) },
             birth: self.what & BIRTH != 0,
+            file_call: self.what & FILE_CALL != 0,
         }
     }
 }
@@ -200,6 +204,7 @@ mod tests {
                 source,
                 cpu: if none { Cpu::NONE } else { Cpu(at as u32) },
                 birth: none,
+                file_call: at % 3 == 0,
             };
             assert_eq!(wakes.push(wake), WakeId(at as u32));
             all.push(wake);

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
 use agenttrace_model::parse::Nanos;
-use agenttrace_model::{FdKind, Model, State, SyscallClass, SyscallOp, Task, TaskId, WakeSource};
+use agenttrace_model::{FdKind, Model, State, SyscallClass, Task, TaskId, WakeSource};
 use rayon::prelude::*;
 use rustc_hash::FxHashMap;
 
@@ -107,7 +107,7 @@ impl WatchWakes {
             for (index, op) in task.ops.iter().enumerate() {
                 if let Some(call) = op.syscall()
                     && calls.contains(&call.nr)
-                    && touches_files(model, &call)
+                    && model.syscalls.on_file(&call)
                     && op.end != Nanos::MAX
                     && !woke.contains(&(waker, index))
                 {
@@ -138,15 +138,14 @@ fn found(model: &Model, survey: &Survey, wakes: Range<usize>) -> Vec<WatchWake> 
     };
     let wakes = model.wakes.range(wakes).filter_map(|wake| {
         let WakeSource::Task(waker) = wake.source else { return None };
-        if !survey.may_watch(wake.wakee) {
+        if !wake.file_call || !survey.may_watch(wake.wakee) {
             return None;
         }
         let before = Nanos(wake.time.0.saturating_sub(1));
         let (task, wakee) =
             (model.tasks.get(waker.0 as usize)?, model.tasks.get(wake.wakee.0 as usize)?);
-        // Most wakers are in a call on no file, which tells soonest.
         let (op, call) = task.call_around(inside(waker, task, before))?;
-        if !touches_files(model, &call) {
+        if !model.syscalls.on_file(&call) {
             return None;
         }
         let known = watches(model, wakee, inside(wake.wakee, wakee, before)?)?;
@@ -171,28 +170,6 @@ fn found(model: &Model, survey: &Survey, wakes: Range<usize>) -> Vec<WatchWake> 
 
 /// So many calls are needed to tell what one costs.
 const FEW: usize = 5;
-
-/// Whether a call is about a file, and so can end in an event of one.
-fn touches_files(model: &Model, call: &SyscallOp) -> bool {
-    let file = matches!(call.fd, FdKind::File | FdKind::SyncFile);
-    match model.syscalls.class(call.nr) {
-        // A close of a pipe or socket wakes others, too.
-        SyscallClass::Metadata => model.syscalls.name(call.nr) != "close" || file,
-        SyscallClass::Read | SyscallClass::Write | SyscallClass::Durability => file,
-        SyscallClass::Fork
-        | SyscallClass::Exec
-        | SyscallClass::Exit
-        | SyscallClass::WaitChild
-        | SyscallClass::Futex
-        | SyscallClass::Poll
-        | SyscallClass::Sleep
-        | SyscallClass::SocketSend
-        | SyscallClass::SocketReceive
-        | SyscallClass::Prctl
-        | SyscallClass::IoUring
-        | SyscallClass::Other => false,
-    }
-}
 
 /// Whether a call is one that waits for events of files: `Some(true)` where its fd is known to
 /// be one for that, `Some(false)` where it may be, opened before the capture. `inside`: what

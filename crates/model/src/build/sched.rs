@@ -228,6 +228,7 @@ impl Builder {
                         source,
                         cpu: event.cpu,
                         birth: true,
+                        file_call: true,
                     });
                     self.enter(id, time, State::Runnable, e.target_cpu, Some(wake), false);
                 }
@@ -404,8 +405,16 @@ impl Builder {
             State::Running | State::Blocked(_) | State::Unknown(_) => {}
         }
         let source = self.wake_source(event, current, id);
-        let wake =
-            self.add_wake(Wake { time, wakee: id, current, source, cpu: event.cpu, birth: false });
+        let file_call = match source {
+            WakeSource::Task(waker) => self.may_be_on_file(waker),
+            WakeSource::Block(_)
+            | WakeSource::Timer
+            | WakeSource::Network
+            | WakeSource::Interrupt(_)
+            | WakeSource::Unknown => false,
+        };
+        let (cpu, birth) = (event.cpu, false);
+        let wake = self.add_wake(Wake { time, wakee: id, current, source, cpu, birth, file_call });
         match state {
             State::Running => self.live(id).held = Some(wake),
             State::Unknown(reason) => {
@@ -419,6 +428,13 @@ impl Builder {
                 self.enter(id, time, State::Runnable, Cpu::NONE, Some(wake), false);
             }
         }
+    }
+
+    /// Whether a task may be in a call on a file. It may where it is seen in none: the entry may
+    /// lie before the capture, which its exit tells.
+    fn may_be_on_file(&mut self, id: TaskId) -> bool {
+        let call = self.open_syscall(id);
+        call.is_none_or(|call| self.model.syscalls.on_file(&call))
     }
 
     /// Law 5: in interrupt context the task that happens to be current is innocent.
