@@ -142,6 +142,54 @@ fn queues_of_cpus_are_merged_in_the_order_of_time_then_of_the_file() {
     }
 }
 
+/// Runs of any length, equal times within a CPU and between two, and at the end of a round times
+/// that are not settled yet.
+#[test]
+fn the_queues_of_two_cpus_are_merged_in_the_order_of_time_then_of_the_file() {
+    let mut b = Builder::new();
+    let mut round = |first: &[u64], second: &[u64]| {
+        for (cpu, times) in [(1, first), (0, second)] {
+            for time in times {
+                b.sys_enter(*time, cpu, 7, 0);
+            }
+        }
+        b.round();
+    };
+    round(&[2, 2, 4, 5, 10, 11, 12], &[1, 2, 3, 5, 5, 9, 9, 20]);
+    round(&[13, 20, 21], &[20, 22]);
+    round(&[], &[30, 31]);
+    let expect = [
+        (7, 1),
+        (0, 2),
+        (1, 2),
+        (8, 2),
+        (9, 3),
+        (2, 4),
+        (3, 5),
+        (10, 5),
+        (11, 5),
+        (12, 9),
+        (13, 9),
+        (4, 10),
+        (5, 11),
+        (6, 12),
+        (16, 13),
+        (14, 20),
+        (17, 20),
+        (19, 20),
+        (18, 21),
+        (20, 22),
+        (22, 30),
+        (23, 31),
+    ];
+    let expect = expect.map(|(record, time)| format!("#{record} {time}"));
+    for batch in [1, 2, 3, 5, 1 << 15] {
+        let (lines, ..) = read(&b.finish(), batch);
+        let short = lines.iter().map(|l| l.split(' ').take(2).collect::<Vec<_>>().join(" "));
+        assert_eq!(short.collect::<Vec<_>>(), expect, "{batch}");
+    }
+}
+
 #[test]
 fn progress_reaches_the_end() {
     let mut b = Builder::new();
