@@ -1,10 +1,10 @@
-//! All operations of a capture, looked through once: what metadata calls usually take, who changes names, who may watch files.
+//! All operations of a capture, looked through once: what metadata calls usually take, who changes names.
 
 use std::mem;
 use std::ops::Range;
 
 use agenttrace_model::parse::Nanos;
-use agenttrace_model::{FdKind, Model, SyscallClass, TaskId};
+use agenttrace_model::{Model, TaskId};
 use rayon::prelude::*;
 
 use crate::journal::changing_calls;
@@ -17,9 +17,6 @@ pub(crate) struct Survey {
     /// The calls that change a directory or an inode, by when they begin. Where commits tell
     /// who is in them, or there are none, nobody asks.
     pub(crate) changes: Vec<(Nanos, TaskId)>,
-    /// For each task whether it ever reads from an fd that is one for events of files, or may
-    /// be one.
-    watches: Vec<bool>,
 }
 
 /// Neighbouring operations of one task: what one thread looks through at a time.
@@ -71,7 +68,6 @@ struct Found {
     /// Of each metadata call, how long those took that read nothing.
     times: Vec<Times>,
     changes: Vec<(Nanos, TaskId)>,
-    watchers: Vec<TaskId>,
 }
 
 impl Survey {
@@ -88,11 +84,6 @@ impl Survey {
         let pieces = pieces(model).into_par_iter();
         let found = pieces.fold(Found::default, |found, p| look.piece(found, &p)).collect();
         look.finish(found)
-    }
-
-    /// Whether a task may watch files.
-    pub(crate) fn may_watch(&self, task: TaskId) -> bool {
-        self.watches.get(task.0 as usize).copied().unwrap_or(false)
     }
 }
 
@@ -137,45 +128,30 @@ impl<'m> Look<'m> {
         let Some(task) = self.model.tasks.get(piece.task.0 as usize) else { return found };
         let ops = task.ops.settled();
         for index in piece.ops.clone() {
-            let Some(call) = ops.call(index) else { continue };
-            if let Some(place) = self.metadata.place(call.nr) {
-                if !ops.reads(index)
-                    && let Some(took) = ops.took(index)
-                    && let Some(times) = found.times.get_mut(place)
-                {
-                    times.push(took);
-                }
-                if self.changing.get(place) == Some(&true) {
-                    found.changes.push((ops.start(index), piece.task));
-                }
-            } else if matches!(call.fd, FdKind::Notify | FdKind::Unknown)
-                && self.model.syscalls.class(call.nr) == SyscallClass::Read
-                && found.watchers.last() != Some(&piece.task)
+            let call = ops.call(index);
+            let Some(place) = call.and_then(|call| self.metadata.place(call.nr)) else { continue };
+            if !ops.reads(index)
+                && let Some(took) = ops.took(index)
+                && let Some(times) = found.times.get_mut(place)
             {
-                found.watchers.push(piece.task);
+                times.push(took);
+            }
+            if self.changing.get(place) == Some(&true) {
+                found.changes.push((ops.start(index), piece.task));
             }
         }
         found
     }
 
     fn finish(self, mut found: Vec<Found>) -> Survey {
-        let Self { model, mut metadata, .. } = self;
+        let Self { mut metadata, .. } = self;
         metadata.set_medians(|place| {
             let times = found.iter_mut().filter_map(|found| found.times.get_mut(place));
             Times::median(times.map(mem::take))
         });
-        let mut changes = Vec::new();
-        let mut watches = vec![false; model.tasks.len()];
-        for mut found in found {
-            changes.append(&mut found.changes);
-            for task in found.watchers {
-                if let Some(slot) = watches.get_mut(task.0 as usize) {
-                    *slot = true;
-                }
-            }
-        }
+        let mut changes: Vec<_> = found.into_iter().flat_map(|found| found.changes).collect();
         changes.sort_unstable();
-        Survey { metadata, changes, watches }
+        Survey { metadata, changes }
     }
 }
 
@@ -229,7 +205,7 @@ mod tests {
     }
 
     #[test]
-    fn a_look_at_all_operations_tells_medians_and_who_may_watch() {
+    fn a_look_at_all_operations_tells_medians() {
         let model = model();
         for survey in [Survey::new(&model), Survey::parallel(&model)] {
             assert_eq!(survey.metadata.median(4), Some(Nanos(4000)));
@@ -237,8 +213,6 @@ mod tests {
             // A metadata call that nobody made, and what is none.
             assert_eq!(survey.metadata.median(6), Some(Nanos::ZERO));
             assert_eq!(survey.metadata.median(0), None);
-            assert!(survey.may_watch(task(&model, 100)));
-            assert!(!survey.may_watch(task(&model, 200)));
             // Without commits nobody asks.
             assert_eq!(survey.changes, []);
         }

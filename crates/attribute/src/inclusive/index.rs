@@ -238,11 +238,9 @@ impl<'m> Index<'m> {
             (&["raw_syscalls:sys_enter"], |index| {
                 // Set, not made on asking: who asks first must not wait for other threads.
                 let _ = index.survey.set(Survey::parallel(index.model));
-                let waking = ["sched:sched_switch", "sched:sched_waking"];
-                if waking.iter().all(|name| index.model.captured.has(name)) {
-                    let wakes = WatchWakes::parallel(index.model, index.survey());
-                    let _ = index.watch_wakes.set(wakes);
-                }
+            }),
+            (&["raw_syscalls:sys_enter", "sched:sched_switch", "sched:sched_waking"], |index| {
+                index.watch_wakes();
             }),
             (&[], |index| {
                 if index.model.captured.has("sched:sched_switch") {
@@ -433,7 +431,7 @@ impl<'m> Index<'m> {
 
     /// Who was woken as a watcher of files.
     pub(crate) fn watch_wakes(&self) -> &WatchWakes {
-        self.watch_wakes.get_or_init(|| WatchWakes::new(self.model, self.survey()))
+        self.watch_wakes.get_or_init(|| WatchWakes::new(self.model))
     }
 
     pub(crate) fn task(&self, id: TaskId) -> Option<&'m Task> {

@@ -5,11 +5,9 @@
 //! (fs/notify/notification.c, `fsnotify_insert_event`).
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::ops::Range;
 
 use agenttrace_model::parse::Nanos;
 use agenttrace_model::{FdKind, Model, State, SyscallClass, Task, TaskId, WakeSource};
-use rayon::prelude::*;
 use rustc_hash::FxHashMap;
 
 use super::locks::task_name;
@@ -19,7 +17,6 @@ use crate::cursor::{StateCursor, TaskCursor};
 use crate::detail::{Column, Table};
 use crate::inclusive::{Index, Stretch};
 use crate::stats::percentile;
-use crate::survey::Survey;
 
 pub(crate) struct Watchers;
 
@@ -85,19 +82,8 @@ const READ_WITHIN: usize = 16;
 
 impl WatchWakes {
     /// One pass over the wakeups, one over the calls of those who woke watchers.
-    pub(crate) fn new(model: &Model, survey: &Survey) -> Self {
-        Self::of(model, found(model, survey, 0..model.wakes.len()))
-    }
-
-    /// The same on all threads.
-    pub(crate) fn parallel(model: &Model, survey: &Survey) -> Self {
-        let all = model.wakes.len();
-        let pieces: Vec<usize> = (0..all).step_by(PIECE).collect();
-        let piece = |from: usize| found(model, survey, from..all.min(from + PIECE));
-        Self::of(model, pieces.into_par_iter().flat_map_iter(piece).collect())
-    }
-
-    fn of(model: &Model, wakes: Vec<WatchWake>) -> Self {
+    pub(crate) fn new(model: &Model) -> Self {
+        let wakes = found(model);
         let calls: BTreeSet<i32> = wakes.iter().map(|wake| wake.nr).collect();
         let woke: BTreeSet<(TaskId, usize)> = wakes.iter().map(|w| (w.waker, w.op)).collect();
         let wakers: BTreeSet<TaskId> = wakes.iter().map(|wake| wake.waker).collect();
@@ -124,11 +110,8 @@ impl WatchWakes {
     }
 }
 
-/// So many wakeups one thread looks through at a time.
-const PIECE: usize = 1 << 14;
-
-/// Those of some wakeups that woke a watcher.
-fn found(model: &Model, survey: &Survey, wakes: Range<usize>) -> Vec<WatchWake> {
+/// The wakeups that woke a watcher.
+fn found(model: &Model) -> Vec<WatchWake> {
     // Wakeups come in time order: where tasks are need not be searched for each.
     let mut cursors: FxHashMap<TaskId, TaskCursor<'_>> = FxHashMap::default();
     let mut inside = |id: TaskId, task, time| {
@@ -136,9 +119,9 @@ fn found(model: &Model, survey: &Survey, wakes: Range<usize>) -> Vec<WatchWake> 
         cursor.seek(time);
         cursor.inside()
     };
-    let wakes = model.wakes.range(wakes).filter_map(|wake| {
+    let wakes = model.wakes.iter().filter_map(|wake| {
         let WakeSource::Task(waker) = wake.source else { return None };
-        if !wake.file_call || !survey.may_watch(wake.wakee) {
+        if !wake.file_call {
             return None;
         }
         let before = Nanos(wake.time.0.saturating_sub(1));
