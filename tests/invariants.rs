@@ -1,5 +1,6 @@
 //! What holds for every capture: conservation, order, independence of threads.
 
+use agenttrace_model::WakeSource;
 use agenttrace_parse::Nanos;
 
 use crate::json::Json;
@@ -44,6 +45,27 @@ fn states_do_not_overlap() {
             assert!(starts.is_sorted(), "{}: states of {id:?} out of order", fixture.name);
         }
     }
+}
+
+#[test]
+fn no_waker_was_in_a_call_on_a_file_unless_its_wakeup_says_that_it_may_be() {
+    let (mut elsewhere, mut on_file) = (0, 0);
+    for fixture in all() {
+        let model = fixture.analyze().model;
+        for wake in &model.wakes {
+            let WakeSource::Task(waker) = wake.source else { continue };
+            let task = model.task(waker);
+            let before = Nanos(wake.time.0.saturating_sub(1));
+            let mut around = task.op_chain(task.op_at(before)).map(|(_, op)| op);
+            let call = around.find_map(|op| op.syscall());
+            if call.is_some_and(|call| model.syscalls.on_file(&call)) {
+                assert!(wake.file_call, "{}: {} at {}", fixture.name, task.tid, wake.time);
+                on_file += 1;
+            }
+            elsewhere += u32::from(!wake.file_call);
+        }
+    }
+    assert!(elsewhere > 1000 && on_file > 1000, "{elsewhere} {on_file}");
 }
 
 #[test]

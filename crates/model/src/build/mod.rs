@@ -268,10 +268,11 @@ impl TaskState {
         self.stack.iter().rposition(|index| self.ops.is_call(*index))
     }
 
-    /// The innermost open call.
+    /// The innermost open call, and when it was entered.
     #[inline]
-    fn call(&self) -> Option<SyscallOp> {
-        self.ops.get(*self.stack.get(self.call_at()?)?)?.syscall()
+    fn open_call(&self) -> Option<(Nanos, SyscallOp)> {
+        let op = self.ops.get(*self.stack.get(self.call_at()?)?)?;
+        Some((op.start, op.syscall()?))
     }
 
     /// The innermost open fault.

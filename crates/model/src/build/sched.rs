@@ -355,7 +355,7 @@ impl Builder {
 
     /// The innermost call that a task is in.
     pub(super) fn open_syscall(&mut self, id: TaskId) -> Option<SyscallOp> {
-        self.live(id).call()
+        self.live(id).open_call().map(|(_, call)| call)
     }
 
     /// Whether a task that is seen on `old`'s CPU is its dead leader: `old`, inside an
@@ -406,7 +406,13 @@ impl Builder {
         }
         let source = self.wake_source(event, current, id);
         let file_call = match source {
-            WakeSource::Task(waker) => self.may_be_on_file(waker),
+            WakeSource::Task(waker) => {
+                let open = self.live(waker).open_call();
+                // Where none is seen, its entry may lie before the capture; where one begins at
+                // this very time, the clock does not tell what came first.
+                open.filter(|(entered, _)| *entered < time)
+                    .is_none_or(|(_, call)| self.model.syscalls.on_file(&call))
+            }
             WakeSource::Block(_)
             | WakeSource::Timer
             | WakeSource::Network
@@ -428,13 +434,6 @@ impl Builder {
                 self.enter(id, time, State::Runnable, Cpu::NONE, Some(wake), false);
             }
         }
-    }
-
-    /// Whether a task may be in a call on a file. It may where it is seen in none: the entry may
-    /// lie before the capture, which its exit tells.
-    fn may_be_on_file(&mut self, id: TaskId) -> bool {
-        let call = self.open_syscall(id);
-        call.is_none_or(|call| self.model.syscalls.on_file(&call))
     }
 
     /// Law 5: in interrupt context the task that happens to be current is innocent.
