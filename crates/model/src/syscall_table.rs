@@ -260,6 +260,8 @@ pub(crate) fn shares_files(flags: Addr) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use agenttrace_parse::Args;
+
     use super::*;
 
     #[test]
@@ -270,5 +272,24 @@ mod tests {
         assert_eq!(x86.name(-1), "sys_-1");
         let arm = SyscallTable::new(Some("aarch64"));
         assert_eq!((&*arm.name(82), arm.class(82)), ("fsync", SyscallClass::Durability));
+    }
+
+    #[test]
+    fn calls_on_files_are_told_by_their_class_and_their_fd() {
+        let x86 = SyscallTable::new(Some("x86_64"));
+        let on_file = |name: &str, fd: FdKind| {
+            let call =
+                SyscallOp { fd, ..SyscallOp::new(x86.number(name).unwrap(), &Args::default()) };
+            x86.on_file(&call)
+        };
+        let (file, pipe, unknown) = (FdKind::File, FdKind::Pipe, FdKind::Unknown);
+        assert!(
+            on_file("write", file) && on_file("fsync", FdKind::SyncFile) && on_file("close", file)
+        );
+        assert!(on_file("openat", unknown) && on_file("unlink", unknown));
+        assert!(!on_file("write", pipe) && !on_file("read", unknown) && !on_file("close", pipe));
+        assert!(
+            !on_file("close", unknown) && !on_file("futex", unknown) && !on_file("sendmsg", file)
+        );
     }
 }

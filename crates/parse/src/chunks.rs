@@ -14,8 +14,10 @@ pub(crate) const CHUNK: usize = 1 << 12;
 /// that what is made of them is still in a cache when it is used, and little memory.
 const AHEAD: usize = 6;
 
-/// A pass that is stopped ends so many chunks later, with the one that the sink has.
+/// A pass that is stopped ends so many chunks later, with the one that the sink has: none of
+/// them can have been taken too early, at any number of threads.
 const STOP: usize = 16;
+const _: () = assert!(AHEAD <= STOP);
 
 /// The walk goes on while fewer entries than these are left to take, about a round of
 /// perf.data: rounds differ much in size, and while one is walked there shall be others to go
@@ -233,8 +235,8 @@ where
         }
     }
 
-    /// Takes back what [`Chunks::next`] gave. `stop`: there shall be no more than [`STOP`] in
-    /// all, of which none can have been taken by now.
+    /// Takes back what [`Chunks::next`] gave. `stop`: there shall be no more than [`STOP`], with
+    /// this one.
     pub(crate) fn back(&self, chunk: Chunk<I>, stop: bool) {
         let mut state = self.lock();
         state.free.push(chunk);
