@@ -83,3 +83,37 @@ fn a_thread_id_that_is_used_again_is_the_new_task_at_once() {
     assert!(matches!(lives[0].states.last().unwrap().state, State::Unknown(_)));
     assert_eq!(lives[1].states.last().unwrap().state, State::Running);
 }
+
+/// In an unlink whose entry lies before the capture, in nanosleep, at the time of its exit and
+/// entry into another, in unlink, and in no call.
+#[test]
+fn a_waker_may_be_in_a_call_on_a_file_unless_it_is_seen_in_another() {
+    let waking = "sched:sched_waking comm=\"other\" pid=200 target_cpu=1";
+    let sleep = "1 200/200 . sched:sched_switch prev_comm=\"other\" prev_pid=200 prev_state=S \
+                 next_comm=\"swapper/1\" next_pid=0";
+    let model = build(
+        &format!(
+            "500 {sleep}\n\
+             1000 0 100/100 d {waking}\n\
+             1100 0 100/100 . raw_syscalls:sys_exit id=87 ret=0\n\
+             1200 {sleep}\n\
+             2000 0 100/100 . raw_syscalls:sys_enter id=35 args=0,0,0,0,0,0\n\
+             2100 0 100/100 d {waking}\n\
+             2200 {sleep}\n\
+             3000 0 100/100 . raw_syscalls:sys_exit id=35 ret=0\n\
+             3100 0 100/100 . raw_syscalls:sys_enter id=39 args=0,0,0,0,0,0\n\
+             3100 0 100/100 d {waking}\n\
+             3200 {sleep}\n\
+             4000 0 100/100 . raw_syscalls:sys_exit id=39 ret=0\n\
+             4100 0 100/100 . raw_syscalls:sys_enter id=87 args=0,0,0,0,0,0\n\
+             4200 0 100/100 d {waking}\n\
+             4300 {sleep}\n\
+             5000 0 100/100 . raw_syscalls:sys_exit id=87 ret=0\n\
+             6000 0 100/100 d {waking}\n"
+        ),
+        costs(0),
+    );
+    let got: Vec<_> = model.wakes.iter().map(|wake| (wake.time.0, wake.file_call)).collect();
+    let expect = [(1000, true), (2100, false), (3100, true), (4200, true), (6000, true)];
+    assert_eq!(got, expect);
+}
