@@ -14,8 +14,8 @@ pub(crate) const CHUNK: usize = 1 << 12;
 /// that what is made of them is still in a cache when it is used, and little memory.
 const AHEAD: usize = 6;
 
-/// A pass that is stopped ends so many chunks later, with the one that the sink has: none of
-/// them can have been taken too early, at any number of threads.
+/// A pass that is stopped ends so many chunks later, with the one that the sink has. No fewer
+/// than are in the making: where it ends must not depend on the number of threads.
 const STOP: usize = 16;
 const _: () = assert!(AHEAD <= STOP);
 

@@ -30,9 +30,7 @@ const KNOWN: &[&str] = &[
 pub fn read_steps(bytes: &[u8]) -> StepFile {
     let mut reader = Reader::default();
     let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
-    let ends = memchr_iter(b'\n', bytes).chain([bytes.len()]);
-    let lines = ends.scan(0, |from, end| bytes.get(mem::replace(from, end + 1)..end)).zip(1..);
-    let mut lines = lines.filter(|(line, _)| !line.iter().all(u8::is_ascii_whitespace));
+    let mut lines = lines(bytes);
     loop {
         // Taken apart, lines take some times their size: not all of them at once.
         let some: Vec<(&[u8], usize)> = lines.by_ref().take(LINES).collect();
@@ -51,6 +49,13 @@ pub fn read_steps(bytes: &[u8]) -> StepFile {
     // Steps that were dropped by their end line leave a hole.
     reader.file.steps = reader.steps.into_iter().flatten().collect();
     reader.file
+}
+
+/// The lines that hold something, with their numbers, from 1.
+pub(crate) fn lines(bytes: &[u8]) -> impl Iterator<Item = (&[u8], usize)> {
+    let ends = memchr_iter(b'\n', bytes).chain([bytes.len()]);
+    let lines = ends.scan(0, |from, end| bytes.get(mem::replace(from, end + 1)..end)).zip(1..);
+    lines.filter(|(line, _)| !line.iter().all(u8::is_ascii_whitespace))
 }
 
 /// So many lines are taken apart side by side.

@@ -4,6 +4,8 @@ use std::io::{self, Write};
 
 use serde_json::{Map, Value};
 
+use crate::steps_read::lines;
+
 /// How a repetition differs from the first.
 pub(crate) struct Later<'l> {
     /// From 0.
@@ -20,7 +22,7 @@ pub(crate) struct Later<'l> {
 /// Where a time is text: it cannot be moved.
 pub(crate) fn last_id(steps: &[u8]) -> Result<u64, String> {
     let mut last = 0;
-    for object in lines(steps).filter_map(object) {
+    for object in lines(steps).filter_map(|(line, _)| object(line)) {
         if ["start", "end", "ts"].iter().any(|key| object.contains_key(*key)) {
             return Err("the steps have times as text; only numbers can be repeated".to_owned());
         }
@@ -32,7 +34,7 @@ pub(crate) fn last_id(steps: &[u8]) -> Result<u64, String> {
 /// Writes the steps of one repetition. The first is as it is; in others there is no line
 /// that is about the whole file, and what cannot be read is left out.
 pub(crate) fn write(steps: &[u8], later: &Later<'_>, out: &mut dyn Write) -> io::Result<()> {
-    for line in lines(steps) {
+    for (line, _) in lines(steps) {
         if later.repetition == 0 {
             out.write_all(line)?;
         } else {
@@ -68,10 +70,6 @@ fn change(key: &str, value: &mut Value, later: &Later<'_>) {
         }
         _ => {}
     }
-}
-
-fn lines(steps: &[u8]) -> impl Iterator<Item = &[u8]> {
-    steps.split(|b| *b == b'\n').filter(|line| !line.iter().all(u8::is_ascii_whitespace))
 }
 
 fn object(line: &[u8]) -> Option<Map<String, Value>> {

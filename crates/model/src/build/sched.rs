@@ -405,19 +405,14 @@ impl Builder {
             State::Running | State::Blocked(_) | State::Unknown(_) => {}
         }
         let source = self.wake_source(event, current, id);
-        let file_call = match source {
-            WakeSource::Task(waker) => {
-                let open = self.live(waker).open_call();
-                // Where none is seen, its entry may lie before the capture; where one begins at
-                // this very time, the clock does not tell what came first.
-                open.filter(|(entered, _)| *entered < time)
-                    .is_none_or(|(_, call)| self.model.syscalls.on_file(&call))
-            }
-            WakeSource::Block(_)
-            | WakeSource::Timer
-            | WakeSource::Network
-            | WakeSource::Interrupt(_)
-            | WakeSource::Unknown => false,
+        let file_call = if let WakeSource::Task(waker) = source {
+            let open = self.live(waker).open_call();
+            // Where none is seen, its entry may lie before the capture; where one begins at this
+            // very time, the clock does not tell what came first.
+            open.filter(|(entered, _)| *entered < time)
+                .is_none_or(|(_, call)| self.model.syscalls.on_file(&call))
+        } else {
+            false
         };
         let (cpu, birth) = (event.cpu, false);
         let wake = self.add_wake(Wake { time, wakee: id, current, source, cpu, birth, file_call });

@@ -73,8 +73,8 @@ pub(crate) struct Walk<'p, 'a> {
     queues: Vec<Queue>,
     /// How many entries the queues hold.
     pending: usize,
-    /// Time and number of the head, and index, of each queue that holds any.
-    heads: BinaryHeap<Reverse<(u64, u64, usize)>>,
+    /// The head of each queue that holds any.
+    heads: BinaryHeap<Head>,
     /// Nothing older than this can follow.
     settled: u64,
     newest: u64,
@@ -85,6 +85,9 @@ pub(crate) struct Walk<'p, 'a> {
     unknown_records: u64,
     finished: bool,
 }
+
+/// Time and number of a queue's next entry, and which queue; the oldest is the greatest.
+type Head = Reverse<(u64, u64, usize)>;
 
 /// Entries of one CPU, in the order of the file, and but for rare ones in that of time.
 #[derive(Debug, Default)]
@@ -115,6 +118,11 @@ impl Queue {
 
     fn rest(&self) -> &[Entry] {
         self.entries.get(self.taken..).unwrap_or(&[])
+    }
+
+    /// Its head, as the queue with this index.
+    fn head(&self, index: usize) -> Option<Head> {
+        self.rest().first().map(|head| Reverse((head.time, head.record, index)))
     }
 
     /// Forgets those that are handed on, where they are as many as the rest: so that each
@@ -152,12 +160,9 @@ impl stream::Walk<Entry> for Walk<'_, '_> {
             self.queues.iter_mut().for_each(Queue::forget_taken);
             self.settled = self.walk(target, diagnostics);
             self.queues.iter_mut().for_each(Queue::sort);
-            let heads = self.queues.iter().enumerate().filter_map(|(index, queue)| {
-                let head = queue.rest().first()?;
-                Some(Reverse((head.time, head.record, index)))
-            });
             self.heads.clear();
-            self.heads.extend(heads);
+            let queues = self.queues.iter().enumerate();
+            self.heads.extend(queues.filter_map(|(index, queue)| queue.head(index)));
             // Where the oldest are not settled yet, take in more.
             target = self.pending.saturating_mul(2).max(self.batch);
         }
@@ -236,9 +241,8 @@ impl<'p, 'a> Walk<'p, 'a> {
             let taken = batch.len().saturating_sub(before);
             queue.taken = queue.taken.saturating_add(taken);
             self.pending = self.pending.saturating_sub(taken);
-            first = match queue.rest().first() {
-                Some(head) => {
-                    let mut head = Reverse((head.time, head.record, index));
+            first = match queue.head(index) {
+                Some(mut head) => {
                     if let Some(mut next) = self.heads.peek_mut()
                         && *next > head
                     {
@@ -264,7 +268,6 @@ impl<'p, 'a> Walk<'p, 'a> {
         };
         let (mut left, mut right) = (settled(first), settled(second));
         let all = (left.len(), right.len());
-        batch.reserve(most);
         while batch.len() < most
             && let ([a, after_a @ ..], [b, after_b @ ..]) = (left, right)
         {
@@ -279,8 +282,7 @@ impl<'p, 'a> Walk<'p, 'a> {
         for (index, taken) in [(first, from_left), (second, from_right)] {
             if let Some(queue) = self.queues.get_mut(index) {
                 queue.taken = queue.taken.saturating_add(taken);
-                let head = queue.rest().first();
-                self.heads.extend(head.map(|head| Reverse((head.time, head.record, index))));
+                self.heads.extend(queue.head(index));
             }
         }
     }
