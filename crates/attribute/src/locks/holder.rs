@@ -8,12 +8,12 @@
 //! Who held a lock is not recorded. He who ends the wait releases it; while he himself
 //! waited for the same lock, whoever ended that had it.
 
+use std::cell::OnceCell;
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
 use agenttrace_model::parse::Nanos;
 use agenttrace_model::{Model, OpKind, State, Task, TaskId, first_not};
-use rustc_hash::FxHashMap;
 
 use super::{Lock, Wait, futex};
 use crate::cpu_lines::LineCursor;
@@ -34,21 +34,28 @@ pub(crate) enum Act {
     Computing,
 }
 
-/// One holder's part of some waits.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub(crate) struct Held {
+/// Who held locks while others waited for them.
+pub(crate) struct Holder {
+    pub(crate) task: TaskId,
     /// How much of the waits it explains.
     pub(crate) total: Nanos,
-    /// Of it: on a CPU.
+    /// The stretches of time that it explains.
+    parts: Vec<(Nanos, Nanos)>,
+    /// Found out when it is first asked for: of many holders few are told of.
+    held: OnceCell<Held>,
+}
+
+/// What a holder did over the waits that it explains.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub(crate) struct Held {
+    /// On a CPU.
     pub(crate) ran: Nanos,
-    /// Of it: runnable, not running.
+    /// Runnable, not running.
     pub(crate) runnable: Nanos,
-    /// Of it: blocked itself.
+    /// Blocked itself.
     pub(crate) blocked: Nanos,
-    /// Of it: in which calls, whatever its state.
+    /// In which calls, whatever its state.
     pub(crate) acts: BTreeMap<Act, Nanos>,
-    /// Who had the CPU while it was runnable.
-    pub(crate) rivals: FxHashMap<TaskId, Nanos>,
 }
 
 impl Held {
@@ -56,37 +63,68 @@ impl Held {
     pub(crate) fn act(&self) -> Option<(Act, Nanos)> {
         self.acts.iter().max_by_key(|(act, ns)| (**ns, Reverse(**act))).map(|(act, ns)| (*act, *ns))
     }
+}
 
-    /// Who had the CPU most while it was runnable.
-    pub(crate) fn rival(&self) -> Option<TaskId> {
-        self.rivals.iter().max_by_key(|(id, ns)| (**ns, Reverse(**id))).map(|(id, _)| *id)
+impl Holder {
+    /// What it did meanwhile.
+    pub(crate) fn held(&self, index: &Index<'_>) -> &Held {
+        self.held.get_or_init(|| {
+            let (mut held, mut depth) = (Held::default(), Depth::new(&self.parts));
+            let Some(task) = index.task(self.task) else { return held };
+            for (from, to) in depth.covered() {
+                states(task, (from, to), &mut depth, &mut held);
+                acts(task, (from, to), &mut depth, &mut held);
+            }
+            held
+        })
     }
 
     /// Whether it was kept from running for most of it.
-    pub(crate) fn starved(&self) -> bool {
-        self.runnable.0.saturating_mul(2) >= self.total.0 && self.total > Nanos::ZERO
+    pub(crate) fn starved(&self, index: &Index<'_>) -> bool {
+        let runnable = self.held(index).runnable;
+        runnable.0.saturating_mul(2) >= self.total.0 && self.total > Nanos::ZERO
+    }
+
+    /// Who had the CPU most while it was runnable.
+    pub(crate) fn rival(&self, index: &Index<'_>) -> Option<TaskId> {
+        let task = index.task(self.task)?;
+        let (mut depth, mut cursor) = (Depth::new(&self.parts), LineCursor::default());
+        let mut rivals: BTreeMap<TaskId, Nanos> = BTreeMap::new();
+        for (from, to) in depth.covered() {
+            for (at, start, end, span) in task.spans(from, to) {
+                if span.state != State::Runnable {
+                    continue;
+                }
+                let next = task.states.since(at + 1).find(|s| s.state == State::Running);
+                // Where it ran next is sure; where it was queued may be a guess.
+                let cpu = next.map_or(span.cpu, |s| s.cpu);
+                let runs = index.lines().runs_on(&mut cursor, cpu, start, end);
+                for run in runs.filter(|run| run.task != self.task) {
+                    *rivals.entry(run.task).or_default() +=
+                        depth.within(run.from.max(start), run.to.min(end));
+                }
+            }
+        }
+        // Of those that tie the first.
+        rivals.into_iter().max_by_key(|(id, ns)| (*ns, Reverse(*id))).map(|(id, _)| id)
     }
 }
 
 /// The holders during waits, who explains most first; ties by the task.
-pub(crate) fn held<'w>(
-    index: &Index<'_>,
-    waits: impl Iterator<Item = &'w Wait>,
-) -> Vec<(TaskId, Held)> {
+pub(crate) fn holders<'w>(model: &Model, waits: impl Iterator<Item = &'w Wait>) -> Vec<Holder> {
     let mut parts = Parts::new();
     for wait in waits {
         if let Some((until, by)) = wait.release {
-            explain(index.model, wait.lock, by, wait.from, until, 0, &mut parts);
+            explain(model, wait.lock, by, wait.from, until, 0, &mut parts);
         }
     }
-    let mut cursor = LineCursor::default();
-    let held = |(holder, parts): (TaskId, Vec<_>)| {
-        let task = index.task(holder)?;
-        Some((holder, meanwhile(index, (holder, task), &mut Depth::new(&parts), &mut cursor)))
+    let holder = |(task, parts): (TaskId, Vec<(Nanos, Nanos)>)| {
+        let total = parts.iter().map(|(from, to)| *to - *from).sum();
+        Holder { task, total, parts, held: OnceCell::new() }
     };
-    let mut holders: Vec<(TaskId, Held)> = parts.into_iter().filter_map(held).collect();
+    let mut holders: Vec<Holder> = parts.into_iter().map(holder).collect();
     // The map gave them in order, and the sort is stable.
-    holders.sort_by_key(|(_, held)| Reverse(held.total));
+    holders.sort_by_key(|holder| Reverse(holder.total));
     holders
 }
 
@@ -190,22 +228,6 @@ fn before((at, before, depth): &(Nanos, Nanos, u64), time: Nanos) -> Nanos {
     *before + Nanos((time - *at).0.saturating_mul(*depth))
 }
 
-/// What a holder did over stretches of time.
-fn meanwhile(
-    index: &Index<'_>,
-    holder: (TaskId, &Task),
-    depth: &mut Depth,
-    cursor: &mut LineCursor,
-) -> Held {
-    let mut held = Held::default();
-    for (from, to) in depth.covered() {
-        held.total += depth.within(from, to);
-        states(index, holder, (from, to), depth, cursor, &mut held);
-        acts(holder.1, (from, to), depth, &mut held);
-    }
-    held
-}
-
 /// Where a task slept for this lock itself within `[from, to)`: from, to, ended by whom.
 fn own_waits(
     model: &Model,
@@ -237,32 +259,15 @@ fn own_waits(
     found
 }
 
-fn states(
-    index: &Index<'_>,
-    (holder, task): (TaskId, &Task),
-    (from, to): (Nanos, Nanos),
-    depth: &mut Depth,
-    cursor: &mut LineCursor,
-    held: &mut Held,
-) {
-    for (at, start, end, span) in task.spans(from, to) {
-        let ns = depth.within(start, end);
-        match span.state {
-            State::Running => held.ran += ns,
-            State::Runnable => {
-                held.runnable += ns;
-                let next = task.states.since(at + 1).find(|s| s.state == State::Running);
-                // Where it ran next is sure; where it was queued may be a guess.
-                let cpu = next.map_or(span.cpu, |s| s.cpu);
-                let runs = index.lines().runs_on(cursor, cpu, start, end);
-                for run in runs.filter(|run| run.task != holder) {
-                    *held.rivals.entry(run.task).or_default() +=
-                        depth.within(run.from.max(start), run.to.min(end));
-                }
-            }
-            State::Blocked(_) => held.blocked += ns,
-            State::Unknown(_) | State::New | State::Dead => {}
-        }
+fn states(task: &Task, (from, to): (Nanos, Nanos), depth: &mut Depth, held: &mut Held) {
+    for (_, start, end, span) in task.spans(from, to) {
+        let sum = match span.state {
+            State::Running => &mut held.ran,
+            State::Runnable => &mut held.runnable,
+            State::Blocked(_) => &mut held.blocked,
+            State::Unknown(_) | State::New | State::Dead => continue,
+        };
+        *sum += depth.within(start, end);
     }
 }
 

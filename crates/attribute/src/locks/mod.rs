@@ -10,7 +10,7 @@ use agenttrace_model::{
 };
 
 use crate::inclusive::Stretch;
-pub(crate) use holder::{Act, Held, held};
+pub(crate) use holder::{Act, Held, Holder, holders};
 pub(crate) use signs::{Sign, sign};
 
 /// A lock, as far as the capture tells one from another.

@@ -5,7 +5,7 @@ use agenttrace_model::parse::Nanos;
 
 use super::{Mechanism, StepView};
 use crate::detail::{Column, Table, Value, Words};
-use crate::locks::{Act, Wait, by_lock, held, total};
+use crate::locks::{Act, Held, Wait, by_lock, holders, total};
 use crate::stacks::SampleIndex;
 use crate::stats::{percentile, plural};
 
@@ -52,16 +52,15 @@ impl Mechanism for Locks {
                 let waits: Vec<Wait> = waits.iter().filter(|w| w.call == call).copied().collect();
                 let mut times: Vec<Nanos> = waits.iter().map(Wait::duration).collect();
                 times.sort_unstable();
-                let holders = held(view.index, waits.iter());
+                let holders = holders(model, waits.iter());
                 let most = holders.first();
-                let name = most.map(|(id, _)| task_name(model, *id, view.step.end));
+                let name = most.map(|most| task_name(model, most.task, view.step.end));
                 let others = (holders.len() as u64).saturating_sub(1);
                 let name = name.map(|name| match others {
                     0 => name,
                     n => format!("{name} and {}", plural(n, "other")),
                 });
-                let act = most.and_then(|(_, held)| held.act());
-                let part = |of: fn(&crate::locks::Held) -> Nanos| most.map(|(_, held)| of(held));
+                let held = most.map(|most| most.held(view.index));
                 rows.push((
                     std::cmp::Reverse(total(&waits)),
                     [
@@ -70,10 +69,10 @@ impl Mechanism for Locks {
                         Value::from(waits.len() as u64),
                         total(&waits).into(),
                         name.into(),
-                        part(|held| held.ran).into(),
-                        part(|held| held.runnable).into(),
-                        part(|held| held.blocked).into(),
-                        act.map(|(act, _)| act_name(model, act)).into(),
+                        held.map(|held| held.ran).into(),
+                        held.map(|held| held.runnable).into(),
+                        held.map(|held| held.blocked).into(),
+                        held.and_then(Held::act).map(|(act, _)| act_name(model, act)).into(),
                         percentile(&times, 99).into(),
                         percentile(&times, 50).into(),
                         lock.addr().map(|addr| format!("{:#x}", addr.0)).into(),

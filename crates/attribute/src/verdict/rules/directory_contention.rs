@@ -139,14 +139,14 @@ impl Rule for DirectoryContention {
         let held = facts.held(cause);
         let by = match holders.as_slice() {
             [] => ", by whom is not known".to_owned(),
-            [(task, first), rest @ ..] => {
+            [first, rest @ ..] => {
                 let others = match rest.len() {
                     0 => String::new(),
                     n => format!(" and {n} more"),
                 };
                 format!(
                     " for {}{others}, {}",
-                    facts.name_tid(*task),
+                    facts.name_tid(first.task),
                     locked::did(facts, first, held)
                 )
             }

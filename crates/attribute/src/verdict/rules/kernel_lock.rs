@@ -75,11 +75,11 @@ impl Rule for KernelLock {
         };
         let own = facts.own(cause);
         let title = match holders.first() {
-            Some((task, held)) => format!(
+            Some(holder) => format!(
                 "kernel {lock}{at}{others} held by {}: {}, {}",
-                facts.name_tid(*task),
+                facts.name_tid(holder.task),
                 human(own),
-                locked::did(facts, held, own)
+                locked::did(facts, holder, own)
             ),
             None => format!("kernel {lock}{at}{others}: {}, nobody slept for it", human(own)),
         };

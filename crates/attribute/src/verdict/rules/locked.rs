@@ -1,29 +1,30 @@
 //! What all rules on locks say of the holders.
 
-use crate::locks::{Act, Held, Wait, held, total};
+use crate::locks::{self, Act, Holder, Wait, total};
 use crate::mechanism::locks::act_name;
 use crate::report::Evidence;
 use crate::stats::{human, percentile, plural};
 use crate::verdict::{Facts, count, time};
-use agenttrace_model::TaskId;
 use agenttrace_model::parse::Nanos;
 
 /// Who held the locks, who explains most first.
-pub(super) fn holders(facts: &Facts<'_>, waits: &[Wait]) -> Vec<(TaskId, Held)> {
-    held(facts.parts.index, waits.iter())
+pub(super) fn holders(facts: &Facts<'_>, waits: &[Wait]) -> Vec<Holder> {
+    locks::holders(facts.model(), waits.iter())
 }
 
 /// What the main holder did, for a title: `of it 18.9 ms in fsync`. `all` is what the
 /// title tells of the waits in all.
-pub(super) fn did(facts: &Facts<'_>, held: &Held, all: Nanos) -> String {
+pub(super) fn did(facts: &Facts<'_>, holder: &Holder, all: Nanos) -> String {
+    let index = facts.parts.index;
+    let held = holder.held(index);
     let part = |ns: Nanos| {
         // What is missing is the way there and back.
         let whole = ns.0.saturating_mul(20) >= all.0.saturating_mul(19);
         if whole { "all of it".to_owned() } else { format!("of it {}", human(ns)) }
     };
-    if held.starved() {
-        let behind = held
-            .rival()
+    if holder.starved(index) {
+        let behind = holder
+            .rival(index)
             .map_or_else(String::new, |rival| format!(", behind {}", facts.name_tid(rival)));
         return format!("{} waiting for a CPU{behind}", part(held.runnable));
     }
@@ -40,7 +41,7 @@ pub(super) fn did(facts: &Facts<'_>, held: &Held, all: Nanos) -> String {
 pub(super) fn evidence(
     facts: &Facts<'_>,
     waits: &[Wait],
-    holders: &[(TaskId, Held)],
+    holders: &[Holder],
     source: &'static str,
 ) -> Vec<Evidence> {
     let mut evidence = Vec::new();
@@ -57,17 +58,18 @@ pub(super) fn evidence(
         waits.len() as u64,
         source,
     ));
-    for (task, held) in holders.iter().take(3) {
+    for holder in holders.iter().take(3) {
+        let held = holder.held(facts.parts.index);
+        let name = facts.name_tid(holder.task);
         evidence.push(time(
             format_args!(
-                "{} held it for {}: ran {}, runnable {}, blocked {}",
-                facts.name_tid(*task),
-                human(held.total),
+                "{name} held it for {}: ran {}, runnable {}, blocked {}",
+                human(holder.total),
                 human(held.ran),
                 human(held.runnable),
                 human(held.blocked)
             ),
-            held.total,
+            holder.total,
             "sched_waking at the wait's end, and that task's states",
         ));
         let mut acts: Vec<(Act, Nanos)> = held.acts.iter().map(|(a, ns)| (*a, *ns)).collect();
@@ -78,7 +80,6 @@ pub(super) fn evidence(
             .map(|(act, ns)| format!("{} {}", act_name(facts.model(), *act), human(*ns)));
         if let Some((_, most)) = acts.first() {
             let texts: Vec<String> = texts.collect();
-            let name = facts.name_tid(*task);
             evidence.push(time(
                 format_args!("{name} meanwhile: {}", texts.join(", ")),
                 *most,

@@ -52,18 +52,18 @@ impl Rule for UserLock {
             n => format!(" and {n} more"),
         };
         let title = match holders.first() {
-            Some((task, held)) => {
+            Some(holder) => {
                 let verb = if mutex { "held by" } else { "waited on for" };
-                let name = facts.name_tid(*task);
+                let name = facts.name_tid(holder.task);
                 format!(
                     "{lock}{others} {verb} {name}: {}, {}",
                     human(own),
-                    locked::did(facts, held, own)
+                    locked::did(facts, holder, own)
                 )
             }
             None => format!("{lock}{others} held by a task that is not known: {}", human(own)),
         };
-        let starved = holders.first().is_some_and(|(_, held)| held.starved());
+        let starved = holders.first().is_some_and(|holder| holder.starved(facts.parts.index));
         let mut recommendations = Vec::new();
         if starved {
             recommendations.push(advice(
