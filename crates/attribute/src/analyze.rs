@@ -525,7 +525,7 @@ fn step_report(
     let share = shared.shares.get(number).unwrap_or(&Share::All);
     let root = model.task(step.root);
     let wall = step.end - step.start;
-    let (inclusive, samples, collected) = inclusive(index, work, share, &mut scratch.lists);
+    let (inclusive, histograms, collected) = inclusive(index, work, share, &mut scratch.lists);
     let made = Made::new(collected);
     let details = mechanism::of_step(&StepView {
         index,
@@ -580,7 +580,7 @@ fn step_report(
         segments: segments(model, checked, &mut scratch.texts),
         inclusive,
         details,
-        histograms: histograms(samples),
+        histograms,
         tasks: step_tasks(model, step.root, work),
         observed: wall - unknown - inferred,
         inferred,

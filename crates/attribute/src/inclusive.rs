@@ -13,9 +13,12 @@ use agenttrace_model::{
 };
 use rayon::prelude::*;
 
+use crate::histogram::histograms;
 use crate::mechanism::tlb::asked;
 use crate::path::Frame;
-use crate::report::{Distribution, FaultRows, Inclusive, Migrations, Spawns, Stats, TlbFlushes};
+use crate::report::{
+    Distribution, FaultRows, Histogram, Inclusive, Migrations, Spawns, Stats, TlbFlushes,
+};
 use crate::stats::stats;
 use crate::wakeup::Wakeup;
 pub(crate) use index::{Index, Share, Stretch, shares, step_tasks, union, work};
@@ -38,6 +41,8 @@ pub(crate) struct Collected {
     pub(crate) kinds: Kinds,
     /// Wakeups, births apart, by stretch and time.
     pub(crate) wakeups: Vec<Wakeup>,
+    /// The 99th percentile of their latencies.
+    pub(crate) slow: Nanos,
     /// Own times of interrupts, in the order of their frames.
     pub(crate) interrupts: Vec<(Frame, Stats)>,
     /// Faults that were completed; waits for locks, and calls on futexes; metadata calls: by
@@ -117,14 +122,16 @@ impl Samples {
 
     /// The values by class, where the mechanism has classes.
     pub(crate) fn by_class(&self, mechanism: Distribution) -> Vec<(&'static str, Vec<Nanos>)> {
-        let of = |class: Distance| -> Vec<Nanos> {
-            let all = self.wakeups.iter().flatten().zip(&self.distances);
-            all.filter(|(_, d)| **d == class).map(|(ns, _)| *ns).collect()
-        };
         match mechanism {
             Distribution::WakeupLatency if self.distances.is_empty() => Vec::new(),
             Distribution::WakeupLatency => {
-                Distance::ALL.map(|class| (class.name(), of(class))).to_vec()
+                let mut classes = Distance::ALL.map(|class| (class, Vec::new()));
+                for (ns, distance) in self.wakeups.iter().flatten().zip(&self.distances) {
+                    if let Some((_, values)) = classes.iter_mut().find(|(of, _)| of == distance) {
+                        values.push(*ns);
+                    }
+                }
+                classes.map(|(class, values)| (class.name(), values)).into()
             }
             Distribution::PageFault | Distribution::BlockIo | Distribution::Fsync => Vec::new(),
         }
@@ -420,10 +427,11 @@ impl Gathered {
         Samples::new(index, &self.wakeups, faults, block, mem::take(&mut self.fsyncs))
     }
 
-    fn collected(self) -> Collected {
+    fn collected(self, slow: Nanos) -> Collected {
         Collected {
             kinds: self.kinds,
             wakeups: self.wakeups,
+            slow,
             faults: self.fault_ops,
             locks: self.lock_ops,
             metadata: self.metadata_ops,
@@ -470,7 +478,7 @@ pub(crate) fn inclusive(
     stretches: &[Stretch],
     share: &Share,
     session: &mut Lists,
-) -> (Inclusive, Samples, Collected) {
+) -> (Inclusive, Vec<Histogram>, Collected) {
     let sums = gathered(index, stretches);
     match share {
         Share::All => session.add(&sums),
@@ -551,10 +559,11 @@ impl Lists {
         let times = times.map(|place| took(place).unwrap_or_default());
         let requests = work.iter().flat_map(|stretch| index.submitted(*stretch));
         let block = requests.filter_map(|(_, r)| Some(r.completed? - r.queued));
-        let (times, block) = rayon::join(|| times.collect(), || block.collect());
+        let slow = || stats(&mut wakeups.iter().map(Wakeup::latency).collect::<Vec<_>>()).p99;
+        let (times, (block, slow)) = rayon::join(|| times.collect(), || (block.collect(), slow()));
         let samples = Samples::new(index, &wakeups, times, block, fsyncs);
         let interrupts = stats_of(interrupts);
-        (samples, Collected { wakeups, faults, interrupts, ..Collected::default() })
+        (samples, Collected { wakeups, slow, faults, interrupts, ..Collected::default() })
     }
 }
 
@@ -562,7 +571,7 @@ fn stats_of(times: BTreeMap<Frame, Vec<Nanos>>) -> Vec<(Frame, Stats)> {
     times.into_iter().map(|(frame, mut times)| (frame, stats(&mut times))).collect()
 }
 
-fn finish(index: &Index<'_>, mut sums: Gathered) -> (Inclusive, Samples, Collected) {
+fn finish(index: &Index<'_>, mut sums: Gathered) -> (Inclusive, Vec<Histogram>, Collected) {
     let model = index.model;
     let told = &index.told;
     let migrations = Migrations {
@@ -575,20 +584,22 @@ fn finish(index: &Index<'_>, mut sums: Gathered) -> (Inclusive, Samples, Collect
         minor: stats(&mut sums.minor),
         major: stats(&mut sums.major),
     });
-    let fsyncs = told.calls.then(|| stats(&mut sums.fsyncs));
-    let samples = sums.samples(index);
+    let histograms = histograms(sums.samples(index));
+    let told_by = |mechanism| histograms.iter().find(|h| h.mechanism == mechanism)?.stats();
+    let wakeups = told_by(Distribution::WakeupLatency);
     let inclusive = Inclusive {
         syscalls: told.calls.then(|| syscall_rows(model, &sums.syscalls)),
         faults,
         block: told.block.then(|| block_rows(model, mem::take(&mut sums.block))),
-        wakeups: samples.wakeups.as_ref().map(|times| stats(&mut times.clone())),
+        wakeups,
         run_delay: told.switches.then_some(sums.run_delay),
         migrations: told.migrations.then_some(migrations),
         spawns: told.forks.then_some(sums.spawns),
-        fsyncs,
+        fsyncs: told_by(Distribution::Fsync),
         tlb_flushes: told.flushes.then_some(sums.tlb),
         cpu: told.switches.then_some(sums.cpu),
         lock_waits: told.contention.then(|| stats(&mut sums.locks)),
     };
-    (inclusive, samples, sums.collected())
+    let slow = wakeups.unwrap_or_default().p99;
+    (inclusive, histograms, sums.collected(slow))
 }

@@ -165,6 +165,15 @@ pub struct Histogram {
     pub classes: Vec<HistogramClass>,
 }
 
+impl Histogram {
+    /// The same values without their buckets. `None`: not captured.
+    #[must_use]
+    pub fn stats(&self) -> Option<Stats> {
+        let Self { count, total, p50, p99, max, .. } = *self;
+        self.buckets.as_ref().map(|_| Stats { count, total, p50, p99, max })
+    }
+}
+
 /// The values of one class of a histogram.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct HistogramClass {

@@ -8,9 +8,8 @@ use agenttrace_model::{Step, TaskId, Windows};
 
 use super::{Mechanism, SessionView, StepView};
 use crate::detail::{Column, Table, Value};
-use crate::inclusive::Index;
+use crate::inclusive::{Collected, Index};
 use crate::path::Frame;
-use crate::stats::stats;
 use crate::wakeup::{Wakeup, queues};
 
 /// Wakeups up to here are never a tail.
@@ -47,22 +46,21 @@ impl Mechanism for WakeupTail {
         COLUMNS
     }
     fn step(&self, view: &StepView<'_>) -> Table {
-        rows(view.index, view.windows, &view.made.collected.wakeups, Some(view.step))
+        rows(view.index, view.windows, &view.made.collected, Some(view.step))
     }
     fn session(&self, view: &SessionView<'_>) -> Table {
-        rows(view.index, view.windows, &view.collected.wakeups, None)
+        rows(view.index, view.windows, view.collected, None)
     }
 }
 
-fn rows(index: &Index<'_>, windows: &Windows, wakeups: &[Wakeup], step: Option<&Step>) -> Table {
-    let mut latencies: Vec<Nanos> = wakeups.iter().map(Wakeup::latency).collect();
-    let limit = stats(&mut latencies).p99.max(USUAL);
+fn rows(index: &Index<'_>, windows: &Windows, all: &Collected, step: Option<&Step>) -> Table {
+    let limit = all.slow.max(USUAL);
     // With less than a hundred, the largest is the p99.
-    let few = latencies.len() < 100;
+    let few = all.wakeups.len() < 100;
     let tail = |w: &&Wakeup| w.latency() > limit || (few && w.latency() == limit && limit > USUAL);
-    let mut all: Vec<Wakeup> = wakeups.iter().filter(tail).copied().collect();
-    all.sort_by_key(|w| (Reverse(w.latency()), w.time, w.task));
-    let rows = all.iter().map(|wakeup| {
+    let mut tail: Vec<&Wakeup> = all.wakeups.iter().filter(tail).collect();
+    tail.sort_by_key(|w| (Reverse(w.latency()), w.time, w.task));
+    let rows = tail.into_iter().map(|wakeup| {
         let step = step.or_else(|| {
             let at = windows.steps.partition_point(|s| s.start <= wakeup.time);
             windows.steps.iter().take(at).rev().find(|s| s.end > wakeup.time)
