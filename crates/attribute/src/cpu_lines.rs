@@ -1,7 +1,10 @@
 //! Tasks' states to lines of CPUs: who ran on each, when, and when it was idle.
 
+use std::collections::BTreeSet;
+
 use agenttrace_model::parse::{Cpu, Nanos};
-use agenttrace_model::{Model, TaskId, first_not};
+use agenttrace_model::{Model, Task, TaskId, first_not};
+use rayon::prelude::*;
 use rustc_hash::FxHashMap;
 
 /// A task ran on a CPU over `[from, to)`.
@@ -12,17 +15,22 @@ pub(crate) struct Run {
     pub(crate) task: TaskId,
 }
 
-/// Runs in time order: put into about as many stretches of time as there are runs, and sorted
-/// within each. `long`: how long the long ones are.
-fn in_buckets(runs: &[Packed], long: &FxHashMap<(Nanos, TaskId), Nanos>) -> Vec<Packed> {
-    let first = runs.iter().map(|run| run.from).min().unwrap_or_default();
-    let last = runs.iter().map(|run| run.from).max().unwrap_or_default();
+/// How long runs are whose length does not fit.
+type Long = FxHashMap<(Nanos, TaskId), Nanos>;
+
+/// Runs in time order, from pieces in any order: put into about as many stretches of time as there
+/// are runs, and sorted within each.
+fn in_buckets(pieces: &[&[Packed]], long: &Long) -> Vec<Packed> {
+    let runs = || pieces.iter().copied().flatten();
+    let first = runs().map(|run| run.from).min().unwrap_or_default();
+    let last = runs().map(|run| run.from).max().unwrap_or_default();
+    let mut sorted = pieces.concat();
     let bits = |n: u64| u64::BITS - n.leading_zeros();
-    let shift = bits((last - first).0).saturating_sub(bits(runs.len() as u64));
+    let shift = bits((last - first).0).saturating_sub(bits(sorted.len() as u64));
     let bucket = |run: &Packed| ((run.from - first).0 >> shift) as usize;
     // Where each begins, once those before are counted; where it ends, once it is filled.
-    let mut places = vec![0_u32; (1 << bits(runs.len() as u64)) + 1];
-    for run in runs {
+    let mut places = vec![0_u32; (1 << bits(sorted.len() as u64)) + 1];
+    for run in runs() {
         if let Some(count) = places.get_mut(bucket(run) + 1) {
             *count += 1;
         }
@@ -32,8 +40,7 @@ fn in_buckets(runs: &[Packed], long: &FxHashMap<(Nanos, TaskId), Nanos>) -> Vec<
         before += *place;
         *place = before;
     }
-    let mut sorted = runs.to_vec();
-    for run in runs {
+    for run in runs() {
         if let Some(place) = places.get_mut(bucket(run))
             && let Some(slot) = sorted.get_mut(*place as usize)
         {
@@ -58,8 +65,7 @@ fn in_buckets(runs: &[Packed], long: &FxHashMap<(Nanos, TaskId), Nanos>) -> Vec<
 pub(crate) struct CpuLines {
     /// By CPU, in their order.
     lines: Vec<(Cpu, Vec<Packed>)>,
-    /// Ends of runs whose length does not fit.
-    long: FxHashMap<(Nanos, TaskId), Nanos>,
+    long: Long,
 }
 
 /// A run in 16 bytes: a capture has millions.
@@ -82,15 +88,39 @@ pub(crate) struct LineCursor {
 }
 
 impl CpuLines {
+    /// On one thread.
     pub(crate) fn new(model: &Model) -> Self {
-        let mut lines = Self::default();
-        for (task, t) in model.task_ids() {
-            for (cpu, from, to) in t.states.runs(model.span.1) {
-                lines.add(cpu, Run { from, to, task });
-            }
+        model.task_ids().fold(Self::default(), |lines, task| lines.with(model, task)).sorted()
+    }
+
+    /// On all threads.
+    pub(crate) fn parallel(model: &Model) -> Self {
+        let tasks: Vec<(TaskId, &Task)> = model.task_ids().collect();
+        let parts = tasks.par_iter().fold(Self::default, |part, task| part.with(model, *task));
+        let mut parts: Vec<Self> = parts.collect();
+        let long: Long = parts.iter_mut().flat_map(|part| part.long.drain()).collect();
+        let cpus: BTreeSet<Cpu> = parts.iter().flat_map(Self::cpus).collect();
+        let line = |cpu: Cpu| {
+            let pieces: Vec<&[Packed]> = parts.iter().map(|part| part.line(cpu)).collect();
+            (cpu, in_buckets(&pieces, &long))
+        };
+        Self { lines: cpus.into_par_iter().map(line).collect(), long }
+    }
+
+    /// The runs of each CPU in time order.
+    fn sorted(mut self) -> Self {
+        for (_, line) in &mut self.lines {
+            *line = in_buckets(&[line], &self.long);
         }
-        lines.sort();
-        lines
+        self
+    }
+
+    /// With a task's runs, which are in no order with those of others.
+    fn with(mut self, model: &Model, (id, task): (TaskId, &Task)) -> Self {
+        for (cpu, from, to) in task.states.runs(model.span.1) {
+            self.add(cpu, Run { from, to, task: id });
+        }
+        self
     }
 
     /// Adds a run, in any order.
@@ -109,13 +139,6 @@ impl CpuLines {
                 }
             }
             Err(place) => self.lines.insert(place, (cpu, vec![packed])),
-        }
-    }
-
-    /// Puts the runs of each CPU into time order.
-    fn sort(&mut self) {
-        for (_, line) in &mut self.lines {
-            *line = in_buckets(line, &self.long);
         }
     }
 
@@ -210,7 +233,7 @@ impl CpuLines {
 
 impl Packed {
     #[inline]
-    fn unpack(self, long: &FxHashMap<(Nanos, TaskId), Nanos>) -> Run {
+    fn unpack(self, long: &Long) -> Run {
         let Self { from, len, task } = self;
         let to = match len {
             LONG => long.get(&(from, task)).copied().unwrap_or(from),
@@ -233,8 +256,7 @@ mod tests {
         for (cpu, run) in runs {
             lines.add(Cpu(*cpu), *run);
         }
-        lines.sort();
-        lines
+        lines.sorted()
     }
 
     #[test]
@@ -277,7 +299,10 @@ mod tests {
         let packed = |from: u64| Packed { from: Nanos(from), len: 1, task: TaskId(1) };
         let sorted = |times: &[u64]| -> Vec<u64> {
             let runs: Vec<Packed> = times.iter().copied().map(packed).collect();
-            in_buckets(&runs, &FxHashMap::default()).iter().map(|run| run.from.0).collect()
+            in_buckets(&[&runs[..runs.len() / 3], &[], &runs[runs.len() / 3..]], &Long::default())
+                .iter()
+                .map(|run| run.from.0)
+                .collect()
         };
         assert_eq!(sorted(&[]), [0; 0]);
         assert_eq!(sorted(&[u64::MAX]), [u64::MAX]);
@@ -286,6 +311,52 @@ mod tests {
         // All but one in the same stretch; two tasks in turn.
         assert_eq!(sorted(&[1 << 60, 3, 9, 5, 1]), [1, 3, 5, 9, 1 << 60]);
         assert_eq!(sorted(&[10, 30, 50, 20, 40, 60]), [10, 20, 30, 40, 50, 60]);
+    }
+
+    #[test]
+    fn all_threads_find_the_runs_of_all_tasks() {
+        use agenttrace_model::Builder;
+        use agenttrace_model::parse::{Capture, Diagnostics, ReadOptions, Unpacked};
+        // Forty tasks take turns on three CPUs, each at its own pace; one runs for five seconds.
+        let mut events: Vec<(u64, u64, u64, u64)> = Vec::new();
+        let mut expected: Vec<(u32, u64, u64, u64)> = Vec::new();
+        for cpu in 0..3 {
+            let (mut from, mut before) = (1000 + cpu, 0);
+            for turn in 0..200 {
+                let tid = if turn == 199 { 0 } else { 100 + cpu + 3 * (turn % 13) };
+                events.push((from, cpu, before, tid));
+                let to = from + if turn == 150 { 5_000_000_000 } else { 70 + 10 * cpu + turn };
+                if tid != 0 {
+                    expected.push((cpu as u32, from, to, tid));
+                }
+                (from, before) = (to, tid);
+            }
+        }
+        events.sort_unstable();
+        let mut text = "# agenttrace.events/1\n# clock monotonic\n# cpus 3\n".to_owned();
+        for (time, cpu, before, tid) in events {
+            text.push_str(&format!(
+                "{time} {cpu} {before}/{before} . sched:sched_switch prev_comm=\"a\" prev_pid={before} \
+                 prev_state=S next_comm=\"b\" next_pid={tid}\n"
+            ));
+        }
+        let unpacked = Unpacked::of(text.as_bytes()).unwrap();
+        let capture = Capture::open(&unpacked, &ReadOptions::default()).unwrap();
+        let mut builder = Builder::new(capture.info());
+        capture.read(&mut Diagnostics::default(), &mut |batch| builder.push(batch)).unwrap();
+        let model = builder.finish(None).unwrap();
+        for threads in [1, 2, 5] {
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+            let parallel = pool.install(|| CpuLines::parallel(&model));
+            for lines in [CpuLines::new(&model), parallel] {
+                let all = lines.cpus().flat_map(|cpu| {
+                    let runs = lines.runs(cpu, Nanos::ZERO, Nanos::MAX);
+                    let tid = |task: TaskId| model.tasks[task.0 as usize].tid.0 as u64;
+                    runs.map(move |run| (cpu.0, run.from.0, run.to.0, tid(run.task)))
+                });
+                assert_eq!(all.collect::<Vec<_>>(), expected);
+            }
+        }
     }
 
     #[test]

@@ -235,18 +235,17 @@ impl<'m> Index<'m> {
     pub(crate) fn prepare(&self) {
         type Part<'m> = (&'static [&'static str], fn(&Index<'m>));
         let parts: &[Part<'m>] = &[
-            (&["raw_syscalls:sys_enter"], |index| {
+            (&["sched:sched_switch"], |index| {
                 // Set, not made on asking: who asks first must not wait for other threads.
+                let _ = index.cpus.set(CpuLines::parallel(index.model));
+                index.throttles(index.windows);
+                index.holes();
+            }),
+            (&["raw_syscalls:sys_enter"], |index| {
                 let _ = index.survey.set(Survey::parallel(index.model));
             }),
             (&["raw_syscalls:sys_enter", "sched:sched_switch", "sched:sched_waking"], |index| {
                 index.watch_wakes();
-            }),
-            (&[], |index| {
-                if index.model.captured.has("sched:sched_switch") {
-                    index.throttles(index.windows);
-                }
-                index.holes();
             }),
             (&["sched:sched_switch"], |index| {
                 index.cache();
