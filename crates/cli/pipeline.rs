@@ -1,7 +1,7 @@
 //! The stages in their order: bytes to a model, marks to windows, paths to a report.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use agenttrace_attribute::analyze::{self, Input};
 use agenttrace_attribute::report::Report;
@@ -100,13 +100,26 @@ fn formats(path: &Path) -> Result<Formats> {
     formats.map_err(|e| anyhow!("{}: {e}", path.display()))
 }
 
-/// Reads a capture, whole or to a moment.
+/// The events of a capture, of which no model is made yet.
+struct Events {
+    builder: Builder,
+    totals: Totals,
+    diagnostics: Diagnostics,
+    /// Where reading was stopped.
+    stopped: Option<Progress>,
+}
+
+/// Reads a capture, whole.
 pub(crate) fn load(
     capture: &Capture<'_>,
     args: &ReadArgs,
     file: Option<&StepFile>,
-    until: Option<Nanos>,
 ) -> Result<Loaded> {
+    finish(capture, args, events(capture, args, None)?, file)
+}
+
+/// Reads the events of a capture, all of them or to a moment.
+fn events(capture: &Capture<'_>, args: &ReadArgs, until: Option<Nanos>) -> Result<Events> {
     let mut stopped = None;
     let mut progress = ProgressLine::new();
     let mut diagnostics = Diagnostics::default();
@@ -127,6 +140,17 @@ pub(crate) fn load(
         })
         .map_err(|e| anyhow!("{}: {e}", args.path.display()))?;
     progress.finish();
+    Ok(Events { builder, totals, diagnostics, stopped })
+}
+
+/// Makes the model.
+fn finish(
+    capture: &Capture<'_>,
+    args: &ReadArgs,
+    events: Events,
+    file: Option<&StepFile>,
+) -> Result<Loaded> {
+    let Events { builder, totals, mut diagnostics, stopped } = events;
     if let Some(error) = builder.scratch_error() {
         output::say(format_args!("{error}; the model stays in memory (--temp-dir names a folder)"));
     }
@@ -155,9 +179,15 @@ pub(crate) fn load(
 
 /// Reads the step marks, where there is a file of them.
 pub(crate) fn markers(args: &CaptureArgs) -> Result<Option<StepFile>> {
-    let Some(path) = &args.markers else { return Ok(None) };
-    let bytes = std::fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
-    Ok(Some(read_steps(&bytes)))
+    Ok(marker_lines(args)?.as_deref().map(read_steps))
+}
+
+/// The file of step marks, as it is.
+fn marker_lines(args: &CaptureArgs) -> Result<Option<Vec<u8>>> {
+    let read = |path: &PathBuf| {
+        std::fs::read(path).with_context(|| format!("cannot read {}", path.display()))
+    };
+    args.markers.as_ref().map(read).transpose()
 }
 
 /// Finds the steps and who works for them.
@@ -262,10 +292,22 @@ pub(crate) fn load_marked(
     args: &CaptureArgs,
     asked: Option<&[String]>,
 ) -> Result<(Loaded, Option<StepFile>)> {
-    let mut file = markers(args)?;
-    let until = file.as_ref().zip(asked);
-    let until = until.and_then(|(file, asked)| enough(file, capture.info(), args, asked));
-    let loaded = load(capture, &args.read, file.as_ref(), until)?;
+    let lines = marker_lines(args)?;
+    let steps = || lines.as_deref().map(read_steps);
+    let part = asked.filter(|asked| !asked.is_empty() || args.to.is_some());
+    let (events, mut file) = match part {
+        Some(asked) => {
+            let file = steps();
+            let until = file.as_ref().and_then(|f| enough(f, capture.info(), args, asked));
+            (events(capture, &args.read, until)?, file)
+        }
+        // Nobody needs the steps before all is read.
+        None => {
+            let (events, file) = rayon::join(|| events(capture, &args.read, None), steps);
+            (events?, file)
+        }
+    };
+    let loaded = finish(capture, &args.read, events, file.as_ref())?;
     if loaded.stopped
         && let Some(file) = &mut file
     {

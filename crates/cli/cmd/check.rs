@@ -25,7 +25,7 @@ pub(crate) fn run(args: &CheckArgs) -> Result<ExitCode> {
     let files = Files::open(&args.read.path)?;
     let unpacked = pipeline::unpack(&files, &args.read)?;
     let capture = pipeline::open(&unpacked, &args.read)?;
-    let loaded = pipeline::load(&capture, &args.read, None, None)?;
+    let loaded = pipeline::load(&capture, &args.read, None)?;
     let (info, totals, model) = (&loaded.info, &loaded.totals, &loaded.model);
     let mut text = String::new();
     let packed = info.compression.map(|name| format!(" of {name}")).unwrap_or_default();

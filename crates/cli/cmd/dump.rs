@@ -48,7 +48,7 @@ pub(crate) fn run(args: &DumpArgs) -> Result<ExitCode> {
         Stage::Timelines => {
             let file = pipeline::markers(&args.capture)?;
             let capture = pipeline::open(&unpacked, &args.capture.read)?;
-            let loaded = pipeline::load(&capture, &args.capture.read, file.as_ref(), None)?;
+            let loaded = pipeline::load(&capture, &args.capture.read, file.as_ref())?;
             let mut out = Pieces::default();
             for (id, task) in loaded.model.task_ids() {
                 if args.task.is_empty() || args.task.contains(&task.tid.0) {

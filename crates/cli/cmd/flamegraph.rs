@@ -137,7 +137,7 @@ impl<'a> Job<'a> {
             }
         }
         let marks = pipeline::markers(args)?;
-        let loaded = pipeline::load(capture, &args.read, marks.as_ref(), None)?;
+        let loaded = pipeline::load(capture, &args.read, marks.as_ref())?;
         for note in &loaded.notes {
             output::say(format_args!("note: {}", note.escape_debug()));
         }
