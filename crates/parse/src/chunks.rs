@@ -174,7 +174,7 @@ pub(crate) struct Chunks<E, I, W, D> {
 impl<E, I, W, D> Chunks<E, I, W, D>
 where
     W: Walk<E>,
-    D: Fn(&E, &mut Stats, &mut Vec<I>),
+    D: Fn(&[E], &mut Stats, &mut Vec<I>),
 {
     /// `types` is how many types of events there are to count.
     pub(crate) fn new(walk: W, decode: D, types: usize) -> Self {
@@ -296,9 +296,8 @@ where
         }
         chunk.items.clear();
         chunk.items.reserve(chunk.length);
-        for entry in entries.get(range).unwrap_or_default() {
-            (self.decode)(entry, &mut chunk.stats, &mut chunk.items);
-        }
+        let taken = entries.get(range).unwrap_or_default();
+        (self.decode)(taken, &mut chunk.stats, &mut chunk.items);
         let spare = Arc::into_inner(entries);
         let mut state = self.lock();
         state.spare.extend(spare);

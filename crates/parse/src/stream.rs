@@ -178,6 +178,21 @@ pub(crate) fn read<E: Send + Sync, I: Send>(
     diagnostics: &mut Diagnostics,
     sink: &mut dyn FnMut(&[I]),
 ) -> Totals {
+    let each = |entries: &[E], stats: &mut Stats, items: &mut Vec<I>| {
+        entries.iter().for_each(|entry| decode(entry, stats, items));
+    };
+    read_runs(info, walk, each, course, diagnostics, sink)
+}
+
+/// The same where `decode` sees which entries follow: it is given neighbouring ones.
+pub(crate) fn read_runs<E: Send + Sync, I: Send>(
+    info: &CaptureInfo,
+    walk: impl Walk<E> + Send,
+    decode: impl Fn(&[E], &mut Stats, &mut Vec<I>) + Sync,
+    course: &Course,
+    diagnostics: &mut Diagnostics,
+    sink: &mut dyn FnMut(&[I]),
+) -> Totals {
     let chunks = Chunks::new(walk, decode, info.event_types.len());
     std::thread::scope(|scope| {
         let _leave = chunks.leave();

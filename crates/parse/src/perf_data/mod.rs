@@ -32,13 +32,15 @@ pub use cut::cut;
 pub(crate) use features::cpu_list;
 use header::Head;
 use layout::FrontWords;
-use order::{Pass, Walk};
+use order::{Entry, Pass, Walk};
 pub(crate) use plain::{Plain, make as make_plain};
 use plan::Plan;
 pub(crate) use plan::{FormatsById, format_texts, formats_by_id};
 pub use redact::Redactor;
 pub use repeat::Repeat;
 pub(crate) use stacks::Stacks;
+
+use prefetch_index::prefetch_index;
 
 use crate::capture::{CaptureInfo, Totals};
 use crate::cursor::{u16_at, u64_at};
@@ -66,6 +68,13 @@ pub(crate) struct PerfData<'a> {
     /// Where all samples begin alike.
     words: Option<FrontWords>,
 }
+
+/// So many records before its own a record is asked for, so that it is in the cache when it is
+/// decoded: since the walk was there, several megabytes have gone through it.
+const AHEAD: usize = 16;
+
+/// Where the cache lines that are asked for are, from a record's start: most have no more.
+const FRONT_LINES: [usize; 2] = [0, 64];
 
 /// What tells the attribute of a sample.
 #[derive(Clone, Copy, Debug)]
@@ -205,8 +214,24 @@ impl<'a> PerfData<'a> {
         sink: &mut dyn FnMut(&[Event<'a>]),
     ) -> Totals {
         let walk = Walk::new(self, batch, Pass::Events);
-        let decode = |entry: &_, stats: &mut _, events: &mut _| self.decode(entry, stats, events);
-        stream::read(&self.info, walk, decode, course, diagnostics, sink)
+        let decode = |entries: &[Entry], stats: &mut _, events: &mut _| {
+            self.ahead(entries).for_each(|entry| self.decode(entry, stats, events));
+        };
+        stream::read_runs(&self.info, walk, decode, course, diagnostics, sink)
+    }
+
+    /// These entries; before each the record of one further on is asked for.
+    #[inline]
+    fn ahead<'e>(&self, entries: &'e [Entry]) -> impl Iterator<Item = &'e Entry> {
+        let later = entries.iter().skip(AHEAD).map(Some).chain(std::iter::repeat(None));
+        entries.iter().zip(later).map(|(entry, later)| {
+            if let Some(later) = later {
+                for line in FRONT_LINES {
+                    prefetch_index(self.data, later.offset.saturating_add(line));
+                }
+            }
+            entry
+        })
     }
 }
 

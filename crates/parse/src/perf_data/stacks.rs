@@ -57,10 +57,10 @@ impl<'a> Stacks<'_, 'a> {
         sink: &mut dyn FnMut(&[StackEvent<'a>]),
     ) -> Totals {
         let walk = Walk::new(self.0, stream::BATCH, Pass::Stacks);
-        let item = |entry: &_, stats: &mut _, items: &mut Vec<_>| {
-            items.extend(self.item(entry, stats));
+        let run = |entries: &[Entry], stats: &mut _, items: &mut Vec<_>| {
+            items.extend(self.0.ahead(entries).filter_map(|entry| self.item(entry, stats)));
         };
-        stream::read(&self.0.info, walk, item, course, diagnostics, sink)
+        stream::read_runs(&self.0.info, walk, run, course, diagnostics, sink)
     }
 
     #[inline]
