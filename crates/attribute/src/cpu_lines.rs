@@ -317,7 +317,7 @@ mod tests {
     fn all_threads_find_the_runs_of_all_tasks() {
         use agenttrace_model::Builder;
         use agenttrace_model::parse::{Capture, Diagnostics, ReadOptions, Unpacked};
-        // Forty tasks take turns on three CPUs, each at its own pace; one runs for five seconds.
+        // On each of three CPUs thirteen tasks take turns, and one of them runs for five seconds.
         let mut events: Vec<(u64, u64, u64, u64)> = Vec::new();
         let mut expected: Vec<(u32, u64, u64, u64)> = Vec::new();
         for cpu in 0..3 {

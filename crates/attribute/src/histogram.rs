@@ -81,6 +81,7 @@ pub(crate) fn histograms(mut samples: Samples) -> Vec<Histogram> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::report::Stats;
 
     #[test]
     fn buckets_double() {
@@ -93,7 +94,12 @@ mod tests {
     fn no_events_are_not_no_values() {
         assert_eq!(histogram(Distribution::Fsync, None).buckets, None);
         assert_eq!(histogram(Distribution::Fsync, Some(Vec::new())).buckets, Some(Vec::new()));
+        assert_eq!(histogram(Distribution::Fsync, None).stats(), None);
+        let none = histogram(Distribution::Fsync, Some(Vec::new()));
+        assert_eq!(none.stats(), Some(Stats::default()));
         let h = histogram(Distribution::Fsync, Some(vec![Nanos(1500), Nanos(500)]));
+        let (total, p50, max) = (Nanos(2000), Nanos(500), Nanos(1500));
+        assert_eq!(h.stats(), Some(Stats { count: 2, total, p50, p99: max, max }));
         assert_eq!((h.buckets, h.count, h.total), (Some(vec![1, 1]), 2, Nanos(2000)));
     }
 }
