@@ -245,6 +245,9 @@ impl Packed {
 
 #[cfg(test)]
 mod tests {
+    use agenttrace_model::Builder;
+    use agenttrace_model::parse::{Capture, Diagnostics, ReadOptions, Unpacked};
+
     use super::*;
 
     fn run(from: u64, to: u64, task: u32) -> Run {
@@ -315,8 +318,6 @@ mod tests {
 
     #[test]
     fn all_threads_find_the_runs_of_all_tasks() {
-        use agenttrace_model::Builder;
-        use agenttrace_model::parse::{Capture, Diagnostics, ReadOptions, Unpacked};
         // On each of three CPUs thirteen tasks take turns, and one of them runs for five seconds.
         let mut events: Vec<(u64, u64, u64, u64)> = Vec::new();
         let mut expected: Vec<(u32, u64, u64, u64)> = Vec::new();

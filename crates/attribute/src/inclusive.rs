@@ -559,6 +559,7 @@ impl Lists {
         let times = times.map(|place| took(place).unwrap_or_default());
         let requests = work.iter().flat_map(|stretch| index.submitted(*stretch));
         let block = requests.filter_map(|(_, r)| Some(r.completed? - r.queued));
+        // Tables need not wait for the histograms, which tell it as well.
         let slow = || stats(&mut wakeups.iter().map(Wakeup::latency).collect::<Vec<_>>()).p99;
         let (times, (block, slow)) = rayon::join(|| times.collect(), || (block.collect(), slow()));
         let samples = Samples::new(index, &wakeups, times, block, fsyncs);

@@ -324,18 +324,6 @@ impl<'m> Index<'m> {
         self.memory.get_or_init(|| MemoryIndex::new(self.model))
     }
 
-    /// Who ran on a CPU over `[from, to)`, and how long, in time order.
-    pub(crate) fn ran(
-        &self,
-        cursor: &mut LineCursor,
-        cpu: Cpu,
-        from: Nanos,
-        to: Nanos,
-    ) -> impl Iterator<Item = (TaskId, Nanos)> + '_ + use<'_> {
-        let runs = self.lines().runs_on(cursor, cpu, from, to);
-        runs.map(move |run| (run.task, run.to.min(to) - run.from.max(from)))
-    }
-
     /// The processes that a task made in `[from, to)`: (birth, child), by birth.
     pub(crate) fn children_born(
         &self,

@@ -19,6 +19,7 @@ use super::{Lock, Wait, futex};
 use crate::cpu_lines::LineCursor;
 use crate::cursor::TaskCursor;
 use crate::inclusive::Index;
+use crate::made::Rival;
 
 /// Holders of holders are followed this deep.
 const MAX_DEPTH: u8 = 16;
@@ -89,29 +90,24 @@ impl Holder {
     pub(crate) fn rival(&self, index: &Index<'_>) -> Option<TaskId> {
         let task = index.task(self.task)?;
         let (mut depth, mut cursor) = (Depth::new(&self.parts), LineCursor::default());
-        let mut rivals: BTreeMap<TaskId, Nanos> = BTreeMap::new();
+        let mut rivals: Vec<Rival> = Vec::new();
         for (from, to) in depth.covered() {
-            for (at, start, end, span) in task.spans(from, to) {
-                if span.state != State::Runnable {
-                    continue;
-                }
-                let next = task.states.since(at + 1).find(|s| s.state == State::Running);
-                // Where it ran next is sure; where it was queued may be a guess.
-                let cpu = next.map_or(span.cpu, |s| s.cpu);
-                let runs = index.lines().runs_on(&mut cursor, cpu, start, end);
-                for run in runs.filter(|run| run.task != self.task) {
-                    *rivals.entry(run.task).or_default() +=
-                        depth.within(run.from.max(start), run.to.min(end));
-                }
+            let spans = task.spans(from, to);
+            for (_, from, to, _) in spans.filter(|(.., span)| span.state == State::Runnable) {
+                index.ahead(self.task, from, to, &mut cursor, &mut rivals);
             }
         }
+        let mut sums: BTreeMap<TaskId, Nanos> = BTreeMap::new();
+        for Rival { task, from, to, .. } in rivals {
+            *sums.entry(task).or_default() += depth.within(from, to);
+        }
         // Of those that tie the first.
-        rivals.into_iter().max_by_key(|(id, ns)| (*ns, Reverse(*id))).map(|(id, _)| id)
+        sums.into_iter().max_by_key(|(id, ns)| (*ns, Reverse(*id))).map(|(id, _)| id)
     }
 }
 
 /// The holders during waits, who explains most first; ties by the task.
-pub(crate) fn holders<'w>(model: &Model, waits: impl Iterator<Item = &'w Wait>) -> Vec<Holder> {
+pub(crate) fn holders(model: &Model, waits: &[Wait]) -> Vec<Holder> {
     let mut parts = Parts::new();
     for wait in waits {
         if let Some((until, by)) = wait.release {

@@ -52,7 +52,7 @@ impl Mechanism for Locks {
                 let waits: Vec<Wait> = waits.iter().filter(|w| w.call == call).copied().collect();
                 let mut times: Vec<Nanos> = waits.iter().map(Wait::duration).collect();
                 times.sort_unstable();
-                let holders = holders(model, waits.iter());
+                let holders = holders(model, &waits);
                 let most = holders.first();
                 let name = most.map(|most| task_name(model, most.task, view.step.end));
                 let others = (holders.len() as u64).saturating_sub(1);

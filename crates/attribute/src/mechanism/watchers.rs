@@ -253,22 +253,19 @@ pub(crate) fn watchers(
             watcher.ran = ran.map(|(_, from, to, _)| to - from).sum();
         }
     }
-    let mut cursor = LineCursor::default();
+    let (mut cursor, mut rivals) = (LineCursor::default(), Vec::new());
     for stretch in work {
         if by_task.contains_key(&stretch.task) {
             continue;
         }
         let Some(task) = model.tasks.get(stretch.task.0 as usize) else { continue };
-        for (at, from, to, span) in task.spans(stretch.from, stretch.to) {
-            if span.state != State::Runnable {
-                continue;
-            }
-            let mut after = task.states.since(at + 1);
-            let cpu = after.find(|s| s.state == State::Running).map_or(span.cpu, |s| s.cpu);
-            for (other, ns) in index.ran(&mut cursor, cpu, from, to) {
-                if let Some(watcher) = by_task.get_mut(&other) {
-                    watcher.delayed += ns;
-                }
+        let spans = task.spans(stretch.from, stretch.to);
+        for (_, from, to, _) in spans.filter(|(.., span)| span.state == State::Runnable) {
+            index.ahead(stretch.task, from, to, &mut cursor, &mut rivals);
+        }
+        for rival in rivals.drain(..) {
+            if let Some(watcher) = by_task.get_mut(&rival.task) {
+                watcher.delayed += rival.to - rival.from;
             }
         }
     }

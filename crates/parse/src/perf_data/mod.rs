@@ -223,9 +223,8 @@ impl<'a> PerfData<'a> {
     /// These entries; before each the record of one further on is asked for.
     #[inline]
     fn ahead<'e>(&self, entries: &'e [Entry]) -> impl Iterator<Item = &'e Entry> {
-        let later = entries.iter().skip(AHEAD).map(Some).chain(std::iter::repeat(None));
-        entries.iter().zip(later).map(|(entry, later)| {
-            if let Some(later) = later {
+        entries.iter().enumerate().map(|(i, entry)| {
+            if let Some(later) = entries.get(i.saturating_add(AHEAD)) {
                 for line in FRONT_LINES {
                     prefetch_index(self.data, later.offset.saturating_add(line));
                 }

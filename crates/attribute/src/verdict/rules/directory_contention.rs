@@ -23,7 +23,7 @@ use agenttrace_model::{Model, NAME_CHANGES, SyscallClass, TaskId};
 
 use super::locked;
 use crate::cause::Cause;
-use crate::locks::{Lock, Sign, Wait};
+use crate::locks::{Lock, Sign, Wait, holders};
 use crate::path::Frame;
 use crate::stats::human;
 use crate::verdict::{Cell, Facts, Finding, Rule, Takes, advice, hint, shares};
@@ -125,7 +125,7 @@ impl Rule for DirectoryContention {
         let model = facts.model();
         let mut evidence = shares(facts, cause);
         let waits = waits(facts);
-        let holders = locked::holders(facts, &waits);
+        let holders = holders(facts.model(), &waits);
         evidence.extend(locked::evidence(facts, &waits, &holders, "lock:contention_begin"));
         let mut calls: BTreeMap<i32, Nanos> = BTreeMap::new();
         for wait in &waits {

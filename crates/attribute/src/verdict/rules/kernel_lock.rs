@@ -20,7 +20,7 @@ use agenttrace_model::{LockKind, SyscallClass};
 
 use super::locked;
 use crate::cause::Cause;
-use crate::locks::{Lock, Sign, by_lock};
+use crate::locks::{Lock, Sign, by_lock, holders};
 use crate::stats::human;
 use crate::verdict::{Facts, Finding, Rule, advice, hint, lock_caller, shares, tops};
 
@@ -49,7 +49,7 @@ impl Rule for KernelLock {
         let locks = by_lock(&waits);
         let main = locks.first();
         let of_main = main.map_or(&[][..], |(_, waits)| waits.as_slice());
-        let holders = locked::holders(facts, of_main);
+        let holders = holders(facts.model(), of_main);
         evidence.extend(locked::evidence(facts, of_main, &holders, "lock:contention_begin"));
         let lock = main.map_or_else(
             || "lock".to_owned(),

@@ -1,16 +1,11 @@
 //! What all rules on locks say of the holders.
 
-use crate::locks::{self, Act, Holder, Wait, total};
+use crate::locks::{Act, Holder, Wait, total};
 use crate::mechanism::locks::act_name;
 use crate::report::Evidence;
 use crate::stats::{human, percentile, plural};
 use crate::verdict::{Facts, count, time};
 use agenttrace_model::parse::Nanos;
-
-/// Who held the locks, who explains most first.
-pub(super) fn holders(facts: &Facts<'_>, waits: &[Wait]) -> Vec<Holder> {
-    locks::holders(facts.model(), waits.iter())
-}
 
 /// What the main holder did, for a title: `of it 18.9 ms in fsync`. `all` is what the
 /// title tells of the waits in all.

@@ -15,7 +15,7 @@
 
 use super::locked;
 use crate::cause::Cause;
-use crate::locks::{Lock, by_lock};
+use crate::locks::{Lock, by_lock, holders};
 use crate::stats::human;
 use crate::verdict::{Facts, Finding, Rule, advice, hint, shares};
 
@@ -35,7 +35,7 @@ impl Rule for UserLock {
         let mut evidence = shares(facts, cause);
         let waits = facts.lock_waits(cause);
         let locks = by_lock(&waits);
-        let holders = locked::holders(facts, &waits);
+        let holders = holders(facts.model(), &waits);
         evidence.extend(locked::evidence(facts, &waits, &holders, "raw_syscalls, sched_switch"));
         let main = locks.first();
         let lock = main.map_or_else(
