@@ -205,26 +205,30 @@ struct Member<'m> {
     task: &'m Task,
     /// How many of its operations begin by the last time that was asked for.
     begun: usize,
+    /// From then on it neither runs nor begins anything.
+    over: Nanos,
 }
 
 impl<'m> Member<'m> {
     fn new(task: &'m Task) -> Self {
-        Self { task, begun: 0 }
+        // Most of a family die early, or sleep until the end.
+        let rests = match task.states.last() {
+            Some(last) if last.state == State::Running => Nanos::MAX,
+            Some(last) => last.start,
+            None => Nanos::ZERO,
+        };
+        let last = task.ops.len().checked_sub(1).and_then(|last| task.ops.start(last));
+        Self { task, begun: 0, over: rests.max(last.unwrap_or_default()) }
     }
 
     /// Whether it runs, or an operation of it begins, within `[from, to)`.
     fn runs(&mut self, from: Nanos, to: Nanos) -> bool {
-        let task = self.task;
-        // Most of a family are dead by then, or sleep until the end: their last state tells.
-        let last = task.states.last().filter(|last| last.start <= from);
-        match last {
-            Some(last) if last.state != State::Running => {}
-            _ if task.spans(from, to).any(|(_, _, _, s)| s.state == State::Running) => return true,
-            _ => {}
-        }
-        let last = task.ops.len().checked_sub(1).and_then(|last| task.ops.start(last));
-        if last.is_none_or(|start| start <= from) {
+        if from >= self.over {
             return false;
+        }
+        let task = self.task;
+        if task.spans(from, to).any(|(_, _, _, span)| span.state == State::Running) {
+            return true;
         }
         self.begun = task.ops.up_to_from(self.begun, from);
         task.ops.start(self.begun).is_some_and(|start| start < to)
@@ -342,6 +346,9 @@ mod tests {
         let known = task(&[(0, asleep), (100, State::Running), (200, asleep)]);
         let windows = [(0, 50), (0, 101), (199, 300), (200, 250), (200, 251), (250, 300), (0, 111)];
         assert_eq!(runs(&known, windows), [false, true, true, false, true, false, true]);
+        // Who runs last runs on.
+        let running = task(&[(0, asleep), (100, State::Running)]);
+        assert_eq!(runs(&running, [(0, 100), (300, 301)]), [false, true]);
         // Without switches the operations alone tell, whatever order they are asked in.
         let unknown = task(&[(0, State::Unknown(UnknownReason::BeforeFirstEvent))]);
         let windows = [(120, 150), (120, 151), (200, 260), (250, 260), (111, 150), (100, 111)];
