@@ -12,6 +12,7 @@ use crate::journal::{SyncCall, syncs};
 use crate::locks::{Wait, waits};
 use crate::mechanism::faults::{FaultGroup, fault_groups};
 use crate::mechanism::metadata;
+use crate::mechanism::polling::{Loop, loops};
 use crate::mechanism::services::{Service, services};
 use crate::moves::{Move, moves};
 use crate::path::{PathSegment, StepPath};
@@ -30,6 +31,7 @@ pub(crate) struct Made {
     rivals: OnceCell<Vec<Rival>>,
     moves: OnceCell<Vec<Move>>,
     services: OnceCell<Vec<Service>>,
+    loops: OnceCell<Vec<Loop>>,
 }
 
 /// Another task had the CPU that the step's path waited for over `[from, to)`.
@@ -105,6 +107,11 @@ impl Made {
         root: TaskId,
     ) -> &[Service] {
         self.services.get_or_init(|| services(index, path, work, root))
+    }
+
+    /// The polling loops on its path, the longest first.
+    pub(crate) fn loops(&self, index: &Index<'_>, path: &StepPath, work: &[Stretch]) -> &[Loop] {
+        self.loops.get_or_init(|| loops(index, path, work))
     }
 
     /// Who ran on the CPUs that its path's run delay waited for, in the order of the path.

@@ -53,6 +53,9 @@ pub(crate) struct Check {
 
 /// The polling loops on a step's critical path, the longest first.
 pub(crate) fn loops(index: &Index<'_>, path: &StepPath, work: &[Stretch]) -> Vec<Loop> {
+    if path.of(Cause::Sleep).nth(FEWEST - 1).is_none() {
+        return Vec::new();
+    }
     let mut sleeps: BTreeMap<(TaskId, i32), Sleeps> = BTreeMap::new();
     for segment in path.of(Cause::Sleep) {
         let Some(task) = index.task(segment.task) else { continue };
@@ -60,9 +63,6 @@ pub(crate) fn loops(index: &Index<'_>, path: &StepPath, work: &[Stretch]) -> Vec
         if let Some((_, call)) = call {
             sleeps.entry((segment.task, call.nr)).or_default().push((segment.start, segment.end));
         }
-    }
-    if sleeps.is_empty() {
-        return Vec::new();
     }
     let ours: BTreeSet<TaskId> = work.iter().map(|s| s.task).collect();
     let mut by: BTreeMap<(TaskId, i32), (BTreeSet<TaskId>, Sleeps)> = BTreeMap::new();
@@ -246,7 +246,6 @@ impl Mechanism for Polling {
                 Some(checks.join(", ")).filter(|words| !words.is_empty()).into(),
             ]
         };
-        let loops = loops(index, view.path, view.work);
-        loops.iter().map(row).collect()
+        view.made.loops(index, view.path, view.work).iter().map(row).collect()
     }
 }

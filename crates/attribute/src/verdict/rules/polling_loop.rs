@@ -17,7 +17,7 @@
 
 use super::super::Takes;
 use crate::cause::Cause;
-use crate::mechanism::polling::{Loop, check_words, is_connect, loops};
+use crate::mechanism::polling::{Loop, check_words, is_connect};
 use crate::path::Frame;
 use crate::report::Recommendation;
 use crate::stats::{human, thousands};
@@ -27,8 +27,9 @@ use agenttrace_model::parse::Nanos;
 
 pub(crate) struct PollingLoop;
 
-fn found(facts: &Facts<'_>) -> Vec<Loop> {
-    loops(facts.parts.index, facts.parts.path, facts.parts.work)
+fn found<'f>(facts: &'f Facts<'_>) -> &'f [Loop] {
+    let parts = facts.parts;
+    parts.made.loops(parts.index, parts.path, parts.work)
 }
 
 impl Rule for PollingLoop {
