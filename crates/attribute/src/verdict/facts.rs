@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::cell::OnceCell;
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::fmt::{self, Display, Formatter};
 
 use agenttrace_model::parse::{CaptureInfo, Comm, Cpu, Dev, Diagnostics, Nanos, Problem, Tid};
@@ -152,14 +152,18 @@ impl<'a> Facts<'a> {
         cause: Cause,
         key: impl Fn(&Cell<'_>) -> Option<K>,
     ) -> Vec<(K, Nanos)> {
-        let mut sums: BTreeMap<K, Nanos> = BTreeMap::new();
-        for cell in self.cells.iter().filter(|c| c.cause == cause) {
-            if let Some(key) = key(cell) {
-                *sums.entry(key).or_default() += cell.ns;
+        let cells = self.cells.iter().filter(|cell| cell.cause == cause);
+        let mut rows: Vec<(K, Nanos)> =
+            cells.filter_map(|cell| Some((key(cell)?, cell.ns))).collect();
+        rows.sort_by(|(a, _), (b, _)| a.cmp(b));
+        rows.dedup_by(|(later, ns), (first, sum)| {
+            let same = later == first;
+            if same {
+                *sum += *ns;
             }
-        }
-        let mut rows: Vec<(K, Nanos)> = sums.into_iter().collect();
-        // The map gave them in order, and the sort is stable.
+            same
+        });
+        // By the property so far, and the sort is stable.
         rows.sort_by_key(|(_, ns)| Reverse(*ns));
         rows
     }
