@@ -1,5 +1,6 @@
-//! Percentiles (nearest-rank, on integers) and the words that numbers take in sentences.
+//! Sums, percentiles (nearest-rank, on integers) and the words that numbers take in sentences.
 
+use std::cmp::Reverse;
 use std::fmt::{self, Display, Formatter};
 
 use agenttrace_model::parse::Nanos;
@@ -18,6 +19,21 @@ fn nearest_rank(values: usize, percent: u64) -> usize {
     let count = values as u64;
     let rank = count.saturating_mul(percent).div_ceil(100).clamp(1, count.max(1));
     usize::try_from(rank - 1).unwrap_or(usize::MAX)
+}
+
+/// The sums of what is of the same kind, most first; ties by the order of kinds.
+pub(crate) fn added_up<K: Ord>(mut rows: Vec<(K, Nanos)>) -> Vec<(K, Nanos)> {
+    rows.sort_by(|(a, _), (b, _)| a.cmp(b));
+    rows.dedup_by(|(later, ns), (first, sum)| {
+        let same = later == first;
+        if same {
+            *sum += *ns;
+        }
+        same
+    });
+    // By kind so far, and the sort is stable.
+    rows.sort_by_key(|(_, ns)| Reverse(*ns));
+    rows
 }
 
 /// Count and distribution of values, whose order it changes.
@@ -260,6 +276,17 @@ pub(crate) fn mean(total: Nanos, count: u64) -> Nanos {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_of_one_kind_is_one_row() {
+        let rows = [('c', 3), ('a', 2), ('b', 1), ('d', 9), ('a', 1), ('b', 1), ('a', 1)];
+        let rows = rows.map(|(name, ns)| (name, Nanos(ns))).to_vec();
+        let want = [('d', 9), ('a', 4), ('c', 3), ('b', 2)].map(|(name, ns)| (name, Nanos(ns)));
+        assert_eq!(added_up(rows), want);
+        let ties = vec![('b', Nanos(2)), ('c', Nanos(1)), ('a', Nanos(2)), ('c', Nanos(1))];
+        let want = [('a', Nanos(2)), ('b', Nanos(2)), ('c', Nanos(2))];
+        assert_eq!(added_up(ties), want);
+    }
 
     #[test]
     fn percentiles_are_nearest_rank() {

@@ -4,9 +4,6 @@
 //! task's own step is who it works for at that moment; what works for no step is named as
 //! the program that it is. The delay of a step by itself is none.
 
-use std::cmp::Reverse;
-use std::collections::BTreeMap;
-
 use agenttrace_model::parse::{Comm, Nanos};
 use agenttrace_model::{TaskId, Windows};
 use rustc_hash::FxHashMap;
@@ -20,6 +17,7 @@ use crate::inclusive::{Index, Stretch};
 use crate::made::Rival;
 use crate::path::Frame;
 use crate::report::StepReport;
+use crate::stats::added_up;
 
 pub(crate) struct DelayedBy;
 
@@ -195,14 +193,10 @@ fn queue(view: &StepView<'_>) -> Vec<Delay> {
 
 /// The delays of a step summed by who and how, the most first.
 fn summed(view: &StepView<'_>) -> Vec<((Culprit, &'static str), Nanos)> {
-    let mut sums: BTreeMap<(Culprit, &'static str), Nanos> = BTreeMap::new();
-    for delay in SOURCES.iter().flat_map(|source| source(view)) {
-        *sums.entry((delay.culprit, delay.how)).or_default() += delay.ns;
-    }
+    let delays = SOURCES.iter().flat_map(|source| source(view));
+    let mut rows = added_up(delays.map(|d| ((d.culprit, d.how), d.ns)).collect());
     let wall = view.step.end - view.step.start;
-    let mut rows: Vec<_> = sums.into_iter().collect();
     rows.retain(|(_, ns)| *ns >= LEAST && ns.0.saturating_mul(LEAST_PART) >= wall.0);
-    rows.sort_by_key(|(_, ns)| Reverse(*ns));
     rows
 }
 

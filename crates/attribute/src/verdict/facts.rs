@@ -20,6 +20,7 @@ use crate::made::Made;
 use crate::path::{Frame, Reason, StepPath, device_name};
 use crate::report::{Coverage, CoverageStatus, Inclusive, Tracing};
 use crate::stacks::SampleIndex;
+use crate::stats::added_up;
 use crate::uring::call_name;
 
 /// What [`Facts`] is made of.
@@ -338,36 +339,5 @@ fn device(frame: Frame) -> Option<Dev> {
         | Frame::DirtyPause
         | Frame::TlbWait
         | Frame::User => None,
-    }
-}
-
-/// The sums of equal properties, most first; ties by the property's order.
-fn added_up<K: Ord>(mut rows: Vec<(K, Nanos)>) -> Vec<(K, Nanos)> {
-    rows.sort_by(|(a, _), (b, _)| a.cmp(b));
-    rows.dedup_by(|(later, ns), (first, sum)| {
-        let same = later == first;
-        if same {
-            *sum += *ns;
-        }
-        same
-    });
-    // By the property so far, and the sort is stable.
-    rows.sort_by_key(|(_, ns)| Reverse(*ns));
-    rows
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn equal_properties_are_one_row() {
-        let rows = [('c', 3), ('a', 2), ('b', 1), ('d', 9), ('a', 1), ('b', 1), ('a', 1)];
-        let rows = rows.map(|(name, ns)| (name, Nanos(ns))).to_vec();
-        let want = [('d', 9), ('a', 4), ('c', 3), ('b', 2)].map(|(name, ns)| (name, Nanos(ns)));
-        assert_eq!(added_up(rows), want);
-        let ties = vec![('b', Nanos(2)), ('c', Nanos(1)), ('a', Nanos(2)), ('c', Nanos(1))];
-        let want = [('a', Nanos(2)), ('b', Nanos(2)), ('c', Nanos(2))];
-        assert_eq!(added_up(ties), want);
     }
 }

@@ -16,7 +16,7 @@
 //! # References
 //! Documentation/filesystems/directory-locking.rst; kernel/locking/rwsem.c.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use agenttrace_model::parse::{Addr, Nanos};
 use agenttrace_model::{Model, NAME_CHANGES, SyscallClass, TaskId};
@@ -25,7 +25,7 @@ use super::locked;
 use crate::cause::Cause;
 use crate::locks::{Lock, Sign, Wait, holders};
 use crate::path::Frame;
-use crate::stats::human;
+use crate::stats::{added_up, human};
 use crate::verdict::{Cell, Facts, Finding, Rule, Takes, advice, hint, shares};
 
 pub(crate) struct DirectoryContention;
@@ -127,14 +127,7 @@ impl Rule for DirectoryContention {
         let waits = waits(facts);
         let holders = holders(facts.model(), &waits);
         evidence.extend(locked::evidence(facts, &waits, &holders, "lock:contention_begin"));
-        let mut calls: BTreeMap<i32, Nanos> = BTreeMap::new();
-        for wait in &waits {
-            if let Some(nr) = wait.call {
-                *calls.entry(nr).or_default() += wait.duration();
-            }
-        }
-        let mut calls: Vec<(i32, Nanos)> = calls.into_iter().collect();
-        calls.sort_by_key(|(_, ns)| std::cmp::Reverse(*ns));
+        let calls = added_up(waits.iter().filter_map(|w| Some((w.call?, w.duration()))).collect());
         let names: Vec<_> = calls.iter().take(2).map(|(nr, _)| model.syscalls.name(*nr)).collect();
         let held = facts.held(cause);
         let by = match holders.as_slice() {
