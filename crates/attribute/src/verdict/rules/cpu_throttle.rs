@@ -10,9 +10,11 @@
 //! CPUs are free and the step waits all the same: no tuning of what it does, or of its rivals, helps.
 //! # When it is wrong
 //! Core scheduling idles a hardware thread beside a task of another cookie, and throttled realtime
-//! tasks leave a CPU idle too. Of a task that is held while another keeps its
-//! CPU busy, only waits are found that its period's timer ended at once or, where the timer is
-//! known from elsewhere in the capture, with the next tick: the others are run delay.
+//! tasks leave a CPU idle too. Of a task that is held while another keeps its CPU busy, the timer
+//! tells: it must end three waits at once, or five with the next tick (periods above 20 ms), which
+//! are longer than the turns of rivals. Fewer are run delay; so are all of a period of a second,
+//! for the fair server, which lets tasks run beside realtime ones, has such a timer too. Until the
+//! tick after the period's end the wait counts as the quota's.
 //! # References
 //! Documentation/scheduler/sched-bwc.rst; `throttle_cfs_rq`, `sched_cfs_period_timer`
 //! (kernel/sched/fair.c).
