@@ -375,13 +375,14 @@ fn recorded_steps_that_are_shifted_raise_one() {
 /// Where a shift by a fifth of a step is not told from the right times: a root that is
 /// in user mode, or in its own wait for work, nearly all the time; a few steps of different
 /// work, with too few edges to judge by; or lost events.
-const SILENT: [&str; 30] = [
+const SILENT: [&str; 31] = [
     "block_delays",
     "block_reads",
     "block_rivals",
     "block_writes",
     "cold_start",
     "cpu_throttle",
+    "cpu_throttle_rivals",
     "directory_contention",
     "dirty_throttle",
     "fault_kinds",
