@@ -36,8 +36,8 @@ pub(crate) struct Throttle {
     pub(crate) cpu: Cpu,
     /// Its CPU was idle meanwhile. Otherwise the timer alone tells.
     pub(crate) idle: bool,
-    /// The timer that fired just before its end, where it ends others too.
-    pub(crate) timer: Option<Addr>,
+    /// When the timer fired that ended it, where it ends others too.
+    pub(crate) fired: Option<Nanos>,
 }
 
 /// Whom a quota held, when. Tasks of the agent's tree alone.
@@ -82,7 +82,7 @@ impl Throttles {
                 && (to - from).0.saturating_mul(2) >= (c.to - c.from).0
             {
                 let Candidate { task, cpu, .. } = c;
-                found.push((task, Throttle { from, to, cpu, idle: true, timer: None }));
+                found.push((task, Throttle { from, to, cpu, idle: true, fired: None }));
             } else {
                 others.push(c);
             }
@@ -90,7 +90,7 @@ impl Throttles {
         let ends: Vec<_> = found.iter().map(|(_, t)| (t.to - REACH, t.to)).collect();
         let timer = fires.period(&ends);
         for (_, throttle) in &mut found {
-            throttle.timer = timer.filter(|timer| fires.ended(*timer, throttle.to));
+            throttle.fired = timer.and_then(|timer| fires.ended(timer, throttle.to));
         }
         let mut by_timer: FxHashMap<TaskId, Vec<&Candidate>> = FxHashMap::default();
         for c in &others {
@@ -103,7 +103,7 @@ impl Throttles {
         let mut add = |task: TaskId, timer: Addr, waits: Vec<&Candidate>| {
             found.extend(waits.into_iter().map(|c| {
                 let Candidate { from, to, cpu, .. } = *c;
-                (task, Throttle { from, to, cpu, idle: false, timer: Some(timer) })
+                (task, Throttle { from, to, cpu, idle: false, fired: fires.last(timer, to) })
             }));
         };
         for (task, waits) in tasks {
@@ -126,11 +126,11 @@ impl Throttles {
         }
         // A task that is woken while its group is held waits for the same timer.
         for c in &woken {
-            let timer = known.iter().copied().find(|timer| fires.ended(*timer, c.to));
+            let fired = known.iter().find_map(|timer| fires.ended(*timer, c.to));
             let idle = lines.runs(c.cpu, c.from, c.to).next().is_none();
-            if timer.is_some() && idle && c.cpu != Cpu::NONE {
+            if fired.is_some() && idle && c.cpu != Cpu::NONE {
                 let Candidate { task, from, to, cpu, .. } = *c;
-                found.push((task, Throttle { from, to, cpu, idle, timer }));
+                found.push((task, Throttle { from, to, cpu, idle, fired }));
             }
         }
         let mut by_task: FxHashMap<TaskId, Vec<Throttle>> = FxHashMap::default();

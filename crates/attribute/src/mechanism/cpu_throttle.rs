@@ -50,7 +50,7 @@ impl Mechanism for CpuThrottle {
                 count(&|_| true).into(),
                 total(&list).into(),
                 list.iter().map(|t| t.to - t.from).max().unwrap_or_default().into(),
-                count(&|t| t.timer.is_some()).into(),
+                count(&|t| t.fired.is_some()).into(),
                 count(&|t| t.idle).into(),
             ])
         });

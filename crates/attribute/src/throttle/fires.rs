@@ -203,8 +203,16 @@ impl<'m> Fires<'m> {
         Some(found)
     }
 
-    pub(super) fn ended(&self, timer: Addr, time: Nanos) -> bool {
-        self.within(time - REACH, time).any(|t| t == timer)
+    /// When a timer fired last, up to a time.
+    pub(super) fn last(&self, timer: Addr, time: Nanos) -> Option<Nanos> {
+        let fires = self.periods.get(&timer)?;
+        let after = fires.partition_point(|f| f.time <= time);
+        Some(fires.get(after.checked_sub(1)?)?.time)
+    }
+
+    /// When it fired, if it did so just before a time.
+    pub(super) fn ended(&self, timer: Addr, time: Nanos) -> Option<Nanos> {
+        self.last(timer, time).filter(|fired| *fired + REACH >= time)
     }
 
     /// The timer that fired within more than one of these stretches, and for little else between

@@ -66,7 +66,7 @@ impl Rule for CpuThrottle {
                 "sched_switch",
             ));
         }
-        let by_timer = all.iter().filter(|t| t.timer.is_some()).count();
+        let by_timer = all.iter().filter(|t| t.fired.is_some()).count();
         if by_timer > 0 {
             evidence.push(count(
                 format_args!("the same timer fired just before it went on {}", times(by_timer)),
@@ -119,9 +119,10 @@ impl Rule for CpuThrottle {
     }
 }
 
-/// The shortest time between two ends: the period, or a multiple. `None` with one end.
+/// The shortest time between two ends, each of which is told by its timer where one is known: the
+/// period, or a multiple. `None` with one end.
 fn period(all: &[Throttle]) -> Option<Nanos> {
-    let mut ends: Vec<Nanos> = all.iter().map(|t| t.to).collect();
+    let mut ends: Vec<Nanos> = all.iter().map(|t| t.fired.unwrap_or(t.to)).collect();
     ends.sort_unstable();
     // Several tasks of one group go on at the same end.
     let gaps = ends.iter().zip(ends.iter().skip(1)).map(|(a, b)| *b - *a);
