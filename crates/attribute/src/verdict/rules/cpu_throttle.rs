@@ -12,9 +12,10 @@
 //! Core scheduling idles a hardware thread beside a task of another cookie, and throttled realtime
 //! tasks leave a CPU idle too. Of a task that is held while another keeps its CPU busy, the timer
 //! tells: it must end three waits at once, or five with the next tick (periods above 20 ms), which
-//! are longer than the turns of rivals. Fewer are run delay; so are all of a period of a second,
-//! for the fair server, which lets tasks run beside realtime ones, has such a timer too. Until the
-//! tick after the period's end the wait counts as the quota's.
+//! are most of them or twice as long as the others. Fewer are run delay, where nothing else in the
+//! capture tells that timer; so are all of a period of a second, for the fair server, which lets
+//! tasks run beside realtime ones, has such a timer too. Until the tick after the period's end the
+//! wait counts as the quota's.
 //! # References
 //! Documentation/scheduler/sched-bwc.rst; `throttle_cfs_rq`, `sched_cfs_period_timer`
 //! (kernel/sched/fair.c).
