@@ -72,7 +72,7 @@ impl Throttles {
             return Self::default();
         }
         let lines = lines.get_or_init(|| CpuLines::new(model));
-        let fires = Fires::new(model);
+        let fires = Fires::new(model, lines);
         let mut found: Vec<(TaskId, Throttle)> = Vec::new();
         let (mut others, mut woken) = (Vec::new(), Vec::new());
         for c in candidates {
@@ -92,36 +92,30 @@ impl Throttles {
         for (_, throttle) in &mut found {
             throttle.fired = timer.and_then(|timer| fires.ended(timer, throttle.to));
         }
-        let mut by_timer: FxHashMap<TaskId, Vec<&Candidate>> = FxHashMap::default();
-        for c in &others {
-            by_timer.entry(c.task).or_default().push(c);
-        }
-        let mut tasks: Vec<_> = by_timer.into_iter().collect();
-        tasks.sort_unstable_by_key(|(task, _)| *task);
         let mut known: Vec<Addr> = timer.into_iter().collect();
         let mut left = Vec::new();
-        let mut add = |task: TaskId, timer: Addr, waits: Vec<&Candidate>| {
+        let mut add = |timer: Addr, waits: Vec<&Candidate>| {
             found.extend(waits.into_iter().map(|c| {
-                let Candidate { from, to, cpu, .. } = *c;
+                let Candidate { task, from, to, cpu, .. } = *c;
                 (task, Throttle { from, to, cpu, idle: false, fired: fires.last(timer, to) })
             }));
         };
-        for (task, waits) in tasks {
-            if let Some((timer, held)) = fires.held(lines, timer, &waits) {
+        for waits in others.chunk_by(|a, b| a.task == b.task) {
+            if let Some((timer, held)) = fires.held(timer, waits) {
                 known.push(timer);
-                add(task, timer, held);
+                add(timer, held);
             } else {
-                left.push((task, waits));
+                left.push(waits);
             }
         }
         // One task's waits tell a timer, which ended a few of another task too.
         known.sort_unstable_by_key(|timer| timer.0);
         known.dedup();
-        for (task, waits) in left {
+        for waits in left {
             let at_once = Ends { known: true, late: false };
-            let by = |timer: &Addr| Some((*timer, fires.by(*timer, at_once, lines, &waits)?));
+            let by = |timer: &Addr| Some((*timer, fires.by(*timer, at_once, waits)?));
             if let Some((timer, held)) = known.iter().find_map(by) {
-                add(task, timer, held);
+                add(timer, held);
             }
         }
         // A task that is woken while its group is held waits for the same timer.

@@ -9,7 +9,7 @@
 //! longer than the turns that rivals take. Or the wait ends with the next tick, for until then the
 //! rival keeps the CPU.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use agenttrace_model::parse::{Addr, Cpu, Nanos};
 use agenttrace_model::{Model, State, TimerFire, Wake, WakeSource};
@@ -34,16 +34,10 @@ const SOME: usize = 16;
 /// A tick is known by so many fires.
 const TICKS: usize = 20;
 
-/// Whether who ran before the candidate had to leave: a CPU that became free proves nothing.
-fn yields(model: &Model, lines: &CpuLines, c: &Candidate) -> bool {
-    let Some(run) = lines.before(c.cpu, c.to).filter(|run| run.to == c.to) else { return false };
-    let task = model.task(run.task);
-    task.states.get(task.span_at(c.to)).is_some_and(|s| s.state == State::Runnable)
-}
-
 /// Timers that fired.
 pub(super) struct Fires<'m> {
     model: &'m Model,
+    lines: &'m CpuLines,
     /// Those that may be a period's, and when each fired.
     periods: FxHashMap<Addr, Vec<TimerFire>>,
     /// How far ticks are apart; where none were recorded, as far as they can be.
@@ -74,20 +68,24 @@ impl Ends {
 /// Whether the waits that a timer ended are no turns that rivals take: they are most, or twice as
 /// long as the others.
 fn stand_out(found: &[&Candidate], others: &[&Candidate]) -> bool {
-    let turn = median(others);
-    found.len() >= others.len() || median(found) >= turn + turn
+    let turn = median(lengths(others));
+    found.len() >= others.len() || median(lengths(found)) >= turn + turn
 }
 
-/// The median length of waits; 0 of none.
-fn median(waits: &[&Candidate]) -> Nanos {
-    let mut lengths: Vec<Nanos> = waits.iter().map(|c| c.to - c.from).collect();
-    lengths.sort_unstable();
-    percentile(&lengths, 50)
+fn lengths(waits: &[&Candidate]) -> impl Iterator<Item = Nanos> {
+    waits.iter().map(|c| c.to - c.from)
+}
+
+/// The median; 0 of none.
+fn median(times: impl Iterator<Item = Nanos>) -> Nanos {
+    let mut times: Vec<Nanos> = times.collect();
+    times.sort_unstable();
+    percentile(&times, 50)
 }
 
 /// The ticks: of each CPU the timer that fires most there, if it fires often. All CPUs tick at
 /// the same moments, so a tick of any of them can seem to end a wait.
-fn ticks(fires: &[TimerFire]) -> BTreeSet<u64> {
+fn ticks(fires: &[TimerFire]) -> impl Iterator<Item = Addr> {
     let mut counts: BTreeMap<(Cpu, u64), usize> = BTreeMap::new();
     for fire in fires {
         *counts.entry((fire.cpu, fire.timer.0)).or_default() += 1;
@@ -97,7 +95,12 @@ fn ticks(fires: &[TimerFire]) -> BTreeSet<u64> {
         let best = most.entry(cpu).or_default();
         *best = (*best).max((count, timer));
     }
-    most.into_values().filter(|(count, _)| *count >= TICKS).map(|(_, timer)| timer).collect()
+    most.into_values().filter(|(count, _)| *count >= TICKS).map(|(_, timer)| Addr(timer))
+}
+
+/// How often a timer fired within `[from, to]`.
+fn count(fires: &[TimerFire], from: Nanos, to: Nanos) -> usize {
+    fires.partition_point(|f| f.time <= to) - fires.partition_point(|f| f.time < from)
 }
 
 /// How far the fires of a timer are apart.
@@ -108,17 +111,13 @@ fn gaps(fires: &[TimerFire]) -> impl Iterator<Item = Nanos> + '_ {
 impl<'m> Fires<'m> {
     /// All but ticks and those that wake tasks: a period's timer puts tasks back on their queues,
     /// which is no wakeup.
-    pub(super) fn new(model: &'m Model) -> Self {
+    pub(super) fn new(model: &'m Model, lines: &'m CpuLines) -> Self {
         let mut all: FxHashMap<Addr, Vec<TimerFire>> = FxHashMap::default();
         for fire in model.timers.iter().filter(|fire| fire.timer.0 != 0) {
             all.entry(fire.timer).or_default().push(*fire);
         }
-        let ticks = ticks(&model.timers).into_iter().filter_map(|tick| all.remove(&Addr(tick)));
-        let apart = ticks.map(|fires| {
-            let mut gaps: Vec<Nanos> = gaps(&fires).collect();
-            gaps.sort_unstable();
-            percentile(&gaps, 50)
-        });
+        let ticks = ticks(&model.timers).filter_map(|tick| all.remove(&tick));
+        let apart = ticks.map(|fires| median(gaps(&fires)));
         let tick = apart.min().map_or(TICK, |tick| TICK.min(tick + REACH));
         let woke = |fire: &&TimerFire| {
             let soon = model.wakes.before(fire.time)..model.wakes.up_to(fire.time + REACH);
@@ -129,7 +128,7 @@ impl<'m> Fires<'m> {
             let some = fires.iter().take(SOME);
             fires.len() > 1 && some.clone().filter(woke).count() * 2 < some.len()
         });
-        Self { model, periods: all, tick }
+        Self { model, lines, periods: all, tick }
     }
 
     /// The timers that fired within a stretch.
@@ -139,18 +138,26 @@ impl<'m> Fires<'m> {
         timers.iter().skip(first).take_while(move |t| t.time <= to).map(|t| t.timer)
     }
 
+    /// Whether who ran before the candidate had to leave: a CPU that became free proves nothing.
+    fn yields(&self, c: &Candidate) -> bool {
+        let Some(run) = self.lines.before(c.cpu, c.to).filter(|run| run.to == c.to) else {
+            return false;
+        };
+        let task = self.model.task(run.task);
+        task.states.get(task.span_at(c.to)).is_some_and(|s| s.state == State::Runnable)
+    }
+
     /// The waits of a task that a period's timer ended, and which one: that which idle CPUs told,
     /// or one that its waits alone tell.
     pub(super) fn held<'c>(
         &self,
-        lines: &CpuLines,
         known: Option<Addr>,
-        waits: &[&'c Candidate],
+        waits: &'c [Candidate],
     ) -> Option<(Addr, Vec<&'c Candidate>)> {
-        let by = |timer, ends| Some((timer, self.by(timer, ends, lines, waits)?));
+        let by = |timer, ends| Some((timer, self.by(timer, ends, waits)?));
         let told = |late| {
             let ends = Ends { known: false, late };
-            let last = |c: &&Candidate| (c.from.max(c.to - self.reach(ends)), c.to);
+            let last = |c: &Candidate| (c.from.max(c.to - self.reach(ends)), c.to);
             let windows: Vec<(Nanos, Nanos)> = waits.iter().map(last).collect();
             by(self.period(&windows)?, ends)
         };
@@ -169,16 +176,12 @@ impl<'m> Fires<'m> {
         &self,
         timer: Addr,
         ends: Ends,
-        lines: &CpuLines,
-        waits: &[&'c Candidate],
+        waits: &'c [Candidate],
     ) -> Option<Vec<&'c Candidate>> {
         let fires = self.periods.get(&timer)?;
-        let count = |from: Nanos, to: Nanos| {
-            fires.partition_point(|f| f.time <= to) - fires.partition_point(|f| f.time < from)
-        };
-        let fired = |c: &Candidate, reach: Nanos| count(c.from.max(c.to - reach), c.to) > 0;
+        let fired = |c: &Candidate, reach: Nanos| count(fires, c.from.max(c.to - reach), c.to) > 0;
         let ended = |reach: Nanos| -> (Vec<&Candidate>, Vec<&Candidate>) {
-            waits.iter().copied().partition(|c| fired(c, reach) && yields(self.model, lines, c))
+            waits.iter().partition(|c| fired(c, reach) && self.yields(c))
         };
         let apart = gaps(fires).min().unwrap_or_default();
         let slow = apart > TICK + TICK;
@@ -187,18 +190,21 @@ impl<'m> Fires<'m> {
         }
         let (found, others) = ended(self.reach(ends));
         let (first, last) = (found.first()?.from, found.last()?.to);
-        let begun = found.iter().filter(|c| count(c.from - REACH, c.from) > 0).count();
-        let little_else = found.len() * 10 >= count(first, last) * 7;
+        let begun = found.iter().filter(|c| self.ended(timer, c.from).is_some()).count();
+        let little_else = found.len() * 10 >= count(fires, first, last) * 7;
         let fits = found.len() >= ends.least()
             && (little_else || ends.least() == 1)
             && begun * 4 <= found.len()
             && stand_out(&found, &others);
-        if !fits || !slow {
-            return fits.then_some(found);
+        if !fits {
+            return None;
+        }
+        if !slow {
+            return Some(found);
         }
         // Turns end with the tick after it as well: what is twice as long is none.
         let (mut found, others) = ended(TICK);
-        let turn = median(&others);
+        let turn = median(lengths(&others));
         found.retain(|c| fired(c, REACH) || c.to - c.from >= turn + turn);
         Some(found)
     }
@@ -227,19 +233,14 @@ impl<'m> Fires<'m> {
                 *counts.entry(timer).or_default() += 1;
             }
         }
-        counts.retain(|timer, n| *n > 1 && self.periods.contains_key(timer));
         let first = stretches.iter().map(|(from, _)| *from).min()?;
         let last = stretches.iter().map(|(_, to)| *to).max()?;
-        let mut fires: FxHashMap<Addr, u128> = FxHashMap::default();
-        for timer in self.within(first, last) {
-            if counts.contains_key(&timer) {
-                *fires.entry(timer).or_default() += 1;
-            }
-        }
-        let all = |timer: &Addr| fires.get(timer).copied().unwrap_or(1).max(1);
-        counts.retain(|timer, n| *n * 10 >= all(timer) * 3);
-        // How many it ends, and which share of its fires those are.
-        let score = |(timer, n): &(Addr, u128)| (*n * *n * 1_000_000 / all(timer), timer.0);
-        counts.into_iter().max_by_key(score).map(|(timer, _)| timer)
+        // How many it is within, and which share of its fires those are.
+        let scored = counts.into_iter().filter_map(|(timer, n)| {
+            let all = count(self.periods.get(&timer)?, first, last).max(1) as u128;
+            let fits = n > 1 && n * 10 >= all * 3;
+            fits.then_some((n * n * 1_000_000 / all, timer.0))
+        });
+        scored.max().map(|(_, timer)| Addr(timer))
     }
 }
