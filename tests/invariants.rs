@@ -113,29 +113,7 @@ fn threads_change_no_byte() {
 
 /// Path by path: window, and each segment with the words of its stack.
 fn words(analysis: &Analysis) -> Vec<String> {
-    let mut list = Vec::new();
-    for (step, path) in analysis.windows.steps.iter().zip(&analysis.paths) {
-        list.push(format!("step {} {} {}", step.id, step.start, step.end));
-        for s in &path.segments {
-            let stack: Vec<_> = path
-                .stacks
-                .frames(s.stack)
-                .iter()
-                .map(|f| f.text(&analysis.model, s.end))
-                .collect();
-            list.push(format!(
-                "{} {} {} {} {:?} {} {:?}",
-                s.start,
-                s.end,
-                s.cause.name(),
-                s.resource.name(),
-                s.under,
-                stack.join(" > "),
-                s.reason
-            ));
-        }
-    }
-    list
+    (0..analysis.windows.steps.len()).flat_map(|step| analysis.words_of(step)).collect()
 }
 
 #[test]

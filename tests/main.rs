@@ -36,6 +36,7 @@ mod oracle;
 mod repeat;
 /// Rows of a model in a file: the same model and the same paths.
 mod scratch;
+mod skim;
 /// One recording with ftrace's stacks in its three forms.
 mod stack_formats;
 /// Stacks against `perf script`, inferno, and what the workload is known to do.

@@ -7,8 +7,8 @@ use std::process::{Command, Stdio};
 use agenttrace_attribute::path::StepPath;
 use agenttrace_model::{Builder, MarkOptions, Model, Windows, claim_tasks, place_marks};
 use agenttrace_parse::{
-    Capture, CaptureInfo, Diagnostics, Input, Limits, ReadOptions, StepFile, Totals, Unpacked,
-    plain_reader, read_steps, write_event, write_events_header,
+    Capture, CaptureInfo, Diagnostics, Input, Limits, ReadOptions, Skim, StepFile, Totals,
+    Unpacked, plain_reader, read_steps, write_event, write_events_header,
 };
 
 use crate::json::Json;
@@ -181,6 +181,29 @@ pub(crate) fn analyze_files(
     analyze_by(Builder::new, input, read, steps)
 }
 
+impl Analysis {
+    /// A step's path, a line for each segment.
+    pub(crate) fn words_of(&self, step: usize) -> Vec<String> {
+        let (window, path) = (&self.windows.steps[step], &self.paths[step]);
+        let mut list = vec![format!("step {} {} {}", window.id, window.start, window.end)];
+        for s in &path.segments {
+            let frames = path.stacks.frames(s.stack);
+            let stack: Vec<_> = frames.iter().map(|f| f.text(&self.model, s.end)).collect();
+            list.push(format!(
+                "{} {} {} {} {:?} {} {:?}",
+                s.start,
+                s.end,
+                s.cause.name(),
+                s.resource.name(),
+                s.under,
+                stack.join(" > "),
+                s.reason
+            ));
+        }
+        list
+    }
+}
+
 /// The same with a builder of one's own.
 pub(crate) fn analyze_by(
     builder: impl Fn(&CaptureInfo) -> Builder,
@@ -188,12 +211,23 @@ pub(crate) fn analyze_by(
     read: &ReadOptions,
     steps: Option<&[u8]>,
 ) -> Result<Analysis, String> {
+    analyze_skimming(builder, input, read, steps, None)
+}
+
+/// The same of a capture whose beginning is skimmed.
+pub(crate) fn analyze_skimming(
+    builder: impl Fn(&CaptureInfo) -> Builder,
+    input: &Input<'_>,
+    read: &ReadOptions,
+    steps: Option<&[u8]>,
+    skim: Option<&Skim>,
+) -> Result<Analysis, String> {
     let unpacked = Unpacked::new(input, &Limits::default()).map_err(|e| e.to_string())?;
     let capture = Capture::open(&unpacked, read).map_err(|e| e.to_string())?;
     let info: CaptureInfo = capture.info().clone();
     let mut builder = builder(&info);
     let totals = capture
-        .read(&mut Diagnostics::default(), &mut |events| builder.push(events))
+        .read_skimming(skim, &mut Diagnostics::default(), &mut |events| builder.push(events))
         .map_err(|e| e.to_string())?;
     let file: Option<StepFile> = steps.map(read_steps);
     // A cut carries what the whole capture calibrated.

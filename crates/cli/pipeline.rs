@@ -7,15 +7,17 @@ use agenttrace_attribute::analyze::{self, Input};
 use agenttrace_attribute::report::Report;
 use agenttrace_attribute::stacks::Named;
 use agenttrace_model::parse::{
-    Capture, CaptureInfo, Diagnostics, Formats, Limits, Nanos, Pid, Progress, ReadOptions,
+    Capture, CaptureInfo, Diagnostics, Formats, Limits, Nanos, Pid, Progress, ReadOptions, Skim,
     StepFile, StepId, Topology, Totals, Unpacked, read_steps,
 };
-use agenttrace_model::{Builder, MarkOptions, Marked, Model, Windows, claim_tasks, place_marks};
+use agenttrace_model::{
+    Builder, MarkOptions, Marked, Model, SyscallTable, Windows, claim_tasks, place_marks,
+};
 use anyhow::{Context as _, Result, anyhow, bail};
 
 use crate::args::{CaptureArgs, ReadArgs};
 use crate::context::ContextFolder;
-use crate::enough::{WORTH, enough, on_capture};
+use crate::enough::{Needed, WORTH, needed, on_capture};
 use crate::input::{self, Files};
 use crate::output;
 use crate::progress::ProgressLine;
@@ -115,19 +117,29 @@ pub(crate) fn load(
     args: &ReadArgs,
     file: Option<&StepFile>,
 ) -> Result<Loaded> {
-    finish(capture, args, events(capture, args, None)?, file)
+    finish(capture, args, events(capture, args, Needed::default())?, file)
 }
 
-/// Reads the events of a capture, all of them or to a moment.
-fn events(capture: &Capture<'_>, args: &ReadArgs, until: Option<Nanos>) -> Result<Events> {
+/// Reads the events of a capture, all of them or those of a part.
+fn events(capture: &Capture<'_>, args: &ReadArgs, needed: Needed) -> Result<Events> {
+    let Needed { from, until } = needed;
+    // Of a small capture all that comes before is read as well.
+    let from = from.filter(|_| capture.skims() && capture.progress().of > 2 * WORTH);
+    let skim = from.map(|before| {
+        let calls = SyscallTable::new(capture.info().arch.as_deref()).passing();
+        Skim { before, calls }
+    });
     let mut stopped = None;
     let mut progress = ProgressLine::new();
     let mut diagnostics = Diagnostics::default();
     let scratch = TempFile::new(args.temp_dir.as_deref());
     let in_memory = in_memory(capture.info().bytes);
     let mut builder = Builder::new(capture.info()).with_scratch(Box::new(scratch), in_memory);
+    if let Some(skim) = &skim {
+        builder = builder.skimmed(skim.before);
+    }
     let totals = capture
-        .read(&mut diagnostics, &mut |batch| {
+        .read_skimming(skim.as_ref(), &mut diagnostics, &mut |batch| {
             builder.push(batch);
             progress.events(batch.len(), || capture.progress());
             if until.is_some_and(|until| batch.last().is_some_and(|event| event.time >= until)) {
@@ -163,18 +175,35 @@ fn finish(
         context.apply(capture.info(), &mut model)?;
         notes = context.notes;
     }
-    if let Some(Progress { bytes, of }) = stopped {
-        let (read, of) = (bytes / 1_000_000, of / 1_000_000);
-        let note = format!(
-            "read {read} of {of} MB, to half a second after what was asked for: counts of the capture, costs of calls \
-             and what is usual for a tool are those of this part"
-        );
+    if let Some(note) = partly(stopped, totals.skimmed) {
         output::say(format_args!("{}: {note}", args.path.display()));
         notes.push(note);
     }
     diagnostics.merge(&model.diagnostics);
     let info = capture.info().clone();
     Ok(Loaded { info, totals, diagnostics, model, notes, stopped: stopped.is_some() })
+}
+
+/// What was not read, or passed over, and what follows from that.
+fn partly(stopped: Option<Progress>, skimmed: u64) -> Option<String> {
+    let end = stopped.map(|Progress { bytes, of }| {
+        let (read, of) = (bytes / 1_000_000, of / 1_000_000);
+        format!("read {read} of {of} MB, to half a second after what was asked for")
+    });
+    let beginning = (skimmed > 0).then(|| {
+        format!(
+            "passed over {skimmed} events (page faults, and calls in which nothing else happened) \
+             more than half a second before what was asked for"
+        )
+    });
+    let parts: Vec<String> = end.into_iter().chain(beginning).collect();
+    (!parts.is_empty()).then(|| {
+        format!(
+            "{}: counts of the capture, costs of calls and what is usual for a tool are those of \
+             this part",
+            parts.join("; ")
+        )
+    })
 }
 
 /// Reads the step marks, where there is a file of them.
@@ -219,6 +248,11 @@ pub(crate) fn place(loaded: &Loaded, args: &CaptureArgs, file: Option<StepFile>)
     marked.keep_between(args.from, args.to);
     if loaded.stopped {
         marked.keep(|step| step.clipped.is_none());
+    }
+    // Of what was skimmed no step can be told.
+    let whole_since = loaded.model.whole_since;
+    if whole_since > Nanos::ZERO {
+        marked.keep(|step| step.end > whole_since);
     }
     if marked.steps.is_empty() {
         bail!("no step overlaps the time given by --from and --to");
@@ -286,7 +320,7 @@ pub(crate) fn load_placed(capture: &Capture<'_>, args: &CaptureArgs) -> Result<(
 }
 
 /// Reads a capture and its step marks. With `asked`, of a large one no more than these
-/// steps need, or where it is empty, those that begin before `--to`.
+/// steps need, or where it is empty, those within `--from` and `--to`.
 pub(crate) fn load_marked(
     capture: &Capture<'_>,
     args: &CaptureArgs,
@@ -294,16 +328,18 @@ pub(crate) fn load_marked(
 ) -> Result<(Loaded, Option<StepFile>)> {
     let lines = marker_lines(args)?;
     let steps = || lines.as_deref().map(read_steps);
-    let part = asked.filter(|asked| !asked.is_empty() || args.to.is_some());
+    let bounded = args.from.is_some() || args.to.is_some();
+    let part = asked.filter(|asked| !asked.is_empty() || bounded);
     let (events, mut file) = match part {
         Some(asked) => {
             let file = steps();
-            let until = file.as_ref().and_then(|f| enough(f, capture.info(), args, asked));
-            (events(capture, &args.read, until)?, file)
+            let part = file.as_ref().map(|f| needed(f, capture.info(), args, asked));
+            (events(capture, &args.read, part.unwrap_or_default())?, file)
         }
         // Nobody needs the steps before all is read.
         None => {
-            let (events, file) = rayon::join(|| events(capture, &args.read, None), steps);
+            let (events, file) =
+                rayon::join(|| events(capture, &args.read, Needed::default()), steps);
             (events?, file)
         }
     };

@@ -130,14 +130,16 @@ impl<'m> Look<'m> {
         for index in piece.ops.clone() {
             let call = ops.call(index);
             let Some(place) = call.and_then(|call| self.metadata.place(call.nr)) else { continue };
-            if !ops.reads(index)
+            let start = ops.start(index);
+            if start >= self.model.whole_since
+                && !ops.reads(index)
                 && let Some(took) = ops.took(index)
                 && let Some(times) = found.times.get_mut(place)
             {
                 times.push(took);
             }
             if self.changing.get(place) == Some(&true) {
-                found.changes.push((ops.start(index), piece.task));
+                found.changes.push((start, piece.task));
             }
         }
         found

@@ -82,6 +82,9 @@ pub struct Model {
     pub captured: Captured,
     /// What leaving calls and faults costs, measured here; in each operation's end.
     pub calibration: Calibration,
+    /// Since when all calls and faults were read: zero but where a beginning was skimmed. What
+    /// they usually take is measured over these alone.
+    pub whole_since: Nanos,
     /// The other ends of TCP connections.
     pub peers: Peers,
     /// Problems that only the model can see.
@@ -187,6 +190,7 @@ impl Model {
                 fault_cost: Nanos::ZERO,
                 fault_reach: Nanos::ZERO,
             },
+            whole_since: Nanos::ZERO,
             peers: Peers::default(),
             diagnostics: Diagnostics::default(),
             devices: BTreeMap::new(),

@@ -156,6 +156,30 @@ impl SyscallTable {
         names.iter().filter_map(|name| self.number(name)).collect()
     }
 
+    /// By number, which calls tell nothing that matters later where nothing else was recorded in
+    /// them: they did not wait or wake anybody, and neither open, name nor change anything.
+    #[must_use]
+    pub fn passing(&self) -> Vec<bool> {
+        let passing = |(entry, class): (&Entry, &SyscallClass)| match class {
+            SyscallClass::Read | SyscallClass::Futex | SyscallClass::Poll | SyscallClass::Sleep => {
+                true
+            }
+            SyscallClass::Metadata
+            | SyscallClass::SocketSend
+            | SyscallClass::SocketReceive
+            | SyscallClass::Other => LOOKS.contains(&&*entry.name),
+            SyscallClass::Durability
+            | SyscallClass::Write
+            | SyscallClass::Fork
+            | SyscallClass::Exec
+            | SyscallClass::Exit
+            | SyscallClass::WaitChild
+            | SyscallClass::Prctl
+            | SyscallClass::IoUring => false,
+        };
+        self.entries.iter().zip(&self.classes).map(passing).collect()
+    }
+
     /// Whether a dynamic loader makes this call (DESIGN section 6).
     #[must_use]
     pub fn is_loader_call(&self, nr: i32) -> bool {
@@ -178,6 +202,54 @@ pub const NAME_CHANGES: [&str; 12] = [
     "linkat",
     "symlink",
     "symlinkat",
+];
+
+/// Calls that look at something, or change what no event is about.
+const LOOKS: [&str; 41] = [
+    // Names and inodes.
+    "stat",
+    "lstat",
+    "fstat",
+    "newfstatat",
+    "statx",
+    "access",
+    "faccessat",
+    "faccessat2",
+    "readlink",
+    "readlinkat",
+    "getdents",
+    "getdents64",
+    "statfs",
+    "fstatfs",
+    "getxattr",
+    "lgetxattr",
+    "fgetxattr",
+    "getcwd",
+    // What a socket holds.
+    "recvfrom",
+    "recvmsg",
+    "recvmmsg",
+    // The task itself.
+    "lseek",
+    "getpid",
+    "gettid",
+    "getppid",
+    "getuid",
+    "geteuid",
+    "getgid",
+    "getegid",
+    "clock_gettime",
+    "gettimeofday",
+    "getrusage",
+    "getrandom",
+    "uname",
+    "sched_yield",
+    "rt_sigaction",
+    "rt_sigprocmask",
+    "set_robust_list",
+    "rseq",
+    "brk",
+    "mprotect",
 ];
 
 const LOADER_CALLS: &[&str] = &[
@@ -272,6 +344,53 @@ mod tests {
         assert_eq!(x86.name(-1), "sys_-1");
         let arm = SyscallTable::new(Some("aarch64"));
         assert_eq!((&*arm.name(82), arm.class(82)), ("fsync", SyscallClass::Durability));
+    }
+
+    #[test]
+    fn calls_that_pass_leave_nothing_behind() {
+        for arch in ["x86_64", "aarch64"] {
+            let table = SyscallTable::new(Some(arch));
+            let passing = table.passing();
+            let passes = |name: &str| {
+                let nr = table.number(name).unwrap();
+                passing[usize::try_from(nr).unwrap()]
+            };
+            for name in ["read", "pread64", "newfstatat", "lseek", "futex", "ppoll", "recvfrom"] {
+                assert!(passes(name), "{name}");
+            }
+            // What makes fds, names, pages of files, tasks or marks; what may be waited for.
+            for name in [
+                "openat",
+                "close",
+                "dup",
+                "fcntl",
+                "socket",
+                "accept",
+                "connect",
+                "sendto",
+                "write",
+                "mkdirat",
+                "unlinkat",
+                "ftruncate",
+                "fsync",
+                "mmap",
+                "munmap",
+                "madvise",
+                "clone",
+                "execve",
+                "exit_group",
+                "wait4",
+                "prctl",
+                "io_uring_enter",
+                "epoll_ctl",
+                "ioctl",
+                "inotify_add_watch",
+                "fadvise64",
+            ] {
+                assert!(!passes(name), "{name}");
+            }
+            assert!(!passing[511]);
+        }
     }
 
     #[test]

@@ -172,6 +172,8 @@ impl ClockId {
 pub struct Totals {
     /// Records of any type.
     pub records: u64,
+    /// Of these the samples that were passed over ([`crate::Skim`]): they count nowhere else.
+    pub skimmed: u64,
     /// Events: samples, whether the analysis uses them or not.
     pub events: u64,
     /// Time of the first and the last event.

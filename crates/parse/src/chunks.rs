@@ -32,6 +32,8 @@ const BATCHES: usize = 16;
 pub(crate) struct Walked {
     /// Records of any type.
     pub(crate) records: u64,
+    /// Of these the ones that were passed over.
+    pub(crate) skimmed: u64,
     /// Neighbouring records of one CPU that were not in time order.
     pub(crate) inversions: u64,
     /// In bytes.
@@ -267,6 +269,7 @@ where
         }
         let walked = Walked {
             records: walk.records(),
+            skimmed: walk.skimmed(),
             inversions: walk.inversions(),
             position: walk.position(),
         };

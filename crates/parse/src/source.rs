@@ -16,6 +16,7 @@ use crate::stack::{ListedModule, StackEvent};
 use crate::stream::{self, Course};
 use crate::topology::Topology;
 use crate::trace_dat::{self, TraceDat};
+use crate::units::Nanos;
 use crate::unpack::{Plain, Unpacked};
 
 /// What the user says about a capture that it does not say itself.
@@ -45,6 +46,17 @@ pub struct Progress {
     pub bytes: u64,
     /// Bytes that the pass reads: those of the records, without what compression saved.
     pub of: u64,
+}
+
+/// A part of a capture of which only what matters later is wanted: page faults, and calls that
+/// tell nothing, are passed over there.
+#[derive(Clone, Debug)]
+pub struct Skim {
+    /// Where that part ends.
+    pub before: Nanos,
+    /// By number, whether a call of `raw_syscalls` in which nothing but faults was recorded tells
+    /// nothing that matters later.
+    pub calls: Vec<bool>,
 }
 
 #[derive(Debug)]
@@ -153,12 +165,35 @@ impl<'a> Capture<'a> {
         diagnostics: &mut Diagnostics,
         sink: &mut dyn FnMut(&[Event<'a>]),
     ) -> Result<Totals, Error> {
+        self.read_skimming(None, diagnostics, sink)
+    }
+
+    /// The same without much of what `skim` says is not wanted; [`Totals::skimmed`] counts that.
+    /// Where [`Capture::skims`] says no, everything is delivered.
+    ///
+    /// # Errors
+    /// As [`Capture::read`].
+    pub fn read_skimming(
+        &self,
+        skim: Option<&Skim>,
+        diagnostics: &mut Diagnostics,
+        sink: &mut dyn FnMut(&[Event<'a>]),
+    ) -> Result<Totals, Error> {
         let course = self.begin();
         match &self.form {
-            Form::PerfData(perf) => Ok(perf.read(stream::BATCH, course, diagnostics, sink)),
+            Form::PerfData(perf) => Ok(perf.read(stream::BATCH, skim, course, diagnostics, sink)),
             Form::TraceDat(dat) => Ok(dat.read(CHUNK, course, diagnostics, sink)),
             Form::Text(text) => text.read(course, diagnostics, sink),
             Form::Events(text) => text.read(diagnostics, sink),
+        }
+    }
+
+    /// Whether [`Capture::read_skimming`] passes over anything.
+    #[must_use]
+    pub fn skims(&self) -> bool {
+        match &self.form {
+            Form::PerfData(perf) => perf.skims(),
+            Form::TraceDat(_) | Form::Text(_) | Form::Events(_) => false,
         }
     }
 

@@ -25,6 +25,10 @@ pub(crate) trait Walk<E> {
     fn inversions(&self) -> u64;
     /// Bytes walked over, so far.
     fn position(&self) -> u64;
+    /// Records that were passed over, for what is wanted begins later, so far.
+    fn skimmed(&self) -> u64 {
+        0
+    }
 }
 
 /// Counts neighbouring records of one CPU that were not in time order.
@@ -267,6 +271,7 @@ fn totals<'s>(
     let span = (whole.events > 0).then_some((whole.first, whole.last));
     Totals {
         records: walked.records,
+        skimmed: walked.skimmed,
         events: whole.events,
         span,
         cpus,

@@ -1,7 +1,9 @@
 //! One tracepoint's format to a plan, decided once; binary payloads to events by it.
 
 use crate::cursor::{u64_at, words_at};
-use crate::events::{Context, Event, Kind, RawCall, Row, SysEnter, SysExit, Syscall, row};
+use crate::events::{
+    Context, Event, Kind, RawCall, Row, SysEnter, SysExit, Syscall, begins_fault, row,
+};
 use crate::fields::Args;
 use crate::format::{Format, Layout, Place, Slot};
 use crate::print_fmt::StateTable;
@@ -59,6 +61,33 @@ impl Tracepoint {
     /// Whether the analysis uses it.
     pub(crate) fn known(&self) -> bool {
         !matches!(self.action, Action::Unknown)
+    }
+
+    /// Of `raw_syscalls`, where their fields are words: where the number begins, and at an exit
+    /// the result.
+    pub(crate) fn call(&self) -> Option<(usize, Option<usize>)> {
+        match self.action {
+            Action::RawEnter(id, _) => Some((id, None)),
+            Action::RawExit(id, ret) => Some((id, Some(ret))),
+            Action::Row(..) | Action::SysEnter(..) | Action::SysExit(..) | Action::Unknown => None,
+        }
+    }
+
+    /// Whether it is the entry of a page fault.
+    pub(crate) fn is_fault(&self) -> bool {
+        match self.action {
+            Action::Row(row, _) => begins_fault(row.name),
+            Action::RawEnter(..)
+            | Action::RawExit(..)
+            | Action::SysEnter(..)
+            | Action::SysExit(..)
+            | Action::Unknown => false,
+        }
+    }
+
+    /// Whether its payloads carry the number of a step.
+    pub(crate) fn tells_steps(&self) -> bool {
+        self.step_id.is_some()
     }
 
     /// The task that wrote the payload.

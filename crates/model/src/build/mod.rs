@@ -158,6 +158,8 @@ pub struct Builder {
     pub(crate) exit_gaps: Gaps,
     pub(crate) fault_gaps: Gaps,
     pub(crate) sleepless_gaps: Gaps,
+    /// Until when calls and faults are missing, for as long as that lasts.
+    skimmed: Option<Nanos>,
     pub(crate) first: Option<Nanos>,
     pub(crate) last: Nanos,
     spill: Option<spill::Spilling>,
@@ -321,15 +323,39 @@ impl Builder {
             exit_gaps: Gaps::default(),
             fault_gaps: Gaps::default(),
             sleepless_gaps: Gaps::default(),
+            skimmed: None,
             first: None,
             last: Nanos::ZERO,
             spill: None,
         }
     }
 
+    /// For a capture of which calls and faults before a time are passed over
+    /// ([`Skim`](agenttrace_parse::Skim)).
+    #[must_use]
+    pub fn skimmed(mut self, before: Nanos) -> Self {
+        (self.skimmed, self.model.whole_since) = (Some(before), before);
+        self
+    }
+
     /// Takes the next events, in time order.
     pub fn push(&mut self, batch: &[Event<'_>]) {
-        for event in batch {
+        let (skimmed, whole) = match self.skimmed {
+            Some(before) => batch.split_at(batch.partition_point(|event| event.time < before)),
+            None => (&[][..], batch),
+        };
+        self.take(skimmed);
+        if self.skimmed.is_some() && !whole.is_empty() {
+            self.skimmed = None;
+            // What followed a call was another one than the next that is left.
+            (self.exit_gaps, self.fault_gaps, self.sleepless_gaps) = Default::default();
+        }
+        self.take(whole);
+        self.spill_after(batch.len());
+    }
+
+    fn take(&mut self, events: &[Event<'_>]) {
+        for event in events {
             if !matches!(event.kind, Kind::Record(_)) {
                 self.first.get_or_insert(event.time);
                 self.last = self.last.max(event.time);
@@ -343,7 +369,6 @@ impl Builder {
                 self.other(event);
             }
         }
-        self.spill_after(batch.len());
     }
 
     #[inline(never)]

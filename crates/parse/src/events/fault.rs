@@ -89,3 +89,8 @@ tracepoints! {
         }
     }
 }
+
+/// Whether an event of this name is the entry of a page fault.
+pub(crate) fn begins_fault(name: &str) -> bool {
+    matches!(name, "exceptions:page_fault_user" | "exceptions:page_fault_kernel")
+}

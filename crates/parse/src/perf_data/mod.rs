@@ -18,6 +18,7 @@ mod redact;
 mod repeat;
 mod scrub;
 mod sideband;
+mod skim;
 mod stacks;
 mod swap;
 mod tail;
@@ -48,6 +49,7 @@ use crate::diagnostics::Diagnostics;
 use crate::error::Error;
 use crate::events::Event;
 use crate::formats::Formats;
+use crate::source::Skim;
 use crate::stream::{self, Course};
 use crate::unpack::Unpacked;
 
@@ -205,15 +207,17 @@ impl<'a> PerfData<'a> {
         self.data.len() as u64
     }
 
-    /// Delivers all events, with batches of at least `batch` records.
+    /// Delivers all events, but for what `skim` passes over, with batches of at least `batch`
+    /// records.
     pub(crate) fn read(
         &self,
         batch: usize,
+        skim: Option<&Skim>,
         course: &Course,
         diagnostics: &mut Diagnostics,
         sink: &mut dyn FnMut(&[Event<'a>]),
     ) -> Totals {
-        let walk = Walk::new(self, batch, Pass::Events);
+        let walk = Walk::new(self, batch, Pass::Events).skimming(skim);
         let decode = |entries: &[Entry], stats: &mut _, events: &mut _| {
             self.ahead(entries).for_each(|entry| self.decode(entry, stats, events));
         };

@@ -8,10 +8,12 @@ use super::PerfData;
 use super::header::DataEnd;
 use super::record::{self, Raw, Stop, kind};
 use super::sideband;
+use super::skim::Skimmer;
 use super::stacks;
 use crate::chunks::CHUNK;
 use crate::cursor::{u32_at, u64_at};
 use crate::diagnostics::{Diagnostics, Problem};
+use crate::source::Skim;
 use crate::stream::{self, MAX_CPUS};
 use crate::units::{Cpu, Nanos};
 
@@ -65,10 +67,13 @@ pub(crate) struct Walk<'p, 'a> {
     batch: usize,
     /// (offset of time, offset of CPU) in samples, where all attributes agree.
     uniform: Option<(usize, Option<usize>)>,
+    skimmer: Option<Skimmer<'p>>,
     position: usize,
     /// Up to here the data are in the cache.
     fetched: usize,
     records: u64,
+    /// Samples that were passed over.
+    skimmed: u64,
     /// Read and not handed on: by CPU plus one, the first for what has no CPU.
     queues: Vec<Queue>,
     /// How many entries the queues hold.
@@ -179,6 +184,10 @@ impl stream::Walk<Entry> for Walk<'_, '_> {
     fn position(&self) -> u64 {
         self.position as u64
     }
+
+    fn skimmed(&self) -> u64 {
+        self.skimmed
+    }
 }
 
 impl<'p, 'a> Walk<'p, 'a> {
@@ -194,9 +203,11 @@ impl<'p, 'a> Walk<'p, 'a> {
             pass,
             batch,
             uniform,
+            skimmer: None,
             position: 0,
             fetched: 0,
             records: 0,
+            skimmed: 0,
             queues: Vec::new(),
             pending: 0,
             heads: BinaryHeap::new(),
@@ -208,6 +219,11 @@ impl<'p, 'a> Walk<'p, 'a> {
             unknown_records: 0,
             finished: false,
         }
+    }
+
+    /// Passes over what need not be looked at.
+    pub(crate) fn skimming(self, skim: Option<&'p Skim>) -> Self {
+        Self { skimmer: skim.and_then(|skim| Skimmer::new(self.perf, skim)), ..self }
     }
 
     /// Takes the next of what is settled from the queues: never more than what one thread
@@ -302,6 +318,14 @@ impl<'p, 'a> Walk<'p, 'a> {
             // Nearly all are samples of which the front tells what is asked.
             let rest = data.get(position..).unwrap_or(&[]);
             if let Some(sample) = self.perf.words.and_then(|words| words.read(rest)) {
+                if let Some(skimmer) = &self.skimmer
+                    && let Some(passed) = skimmer.passes(self.perf, &sample, rest)
+                {
+                    position = position.saturating_add(passed.bytes);
+                    records = records.saturating_add(passed.records);
+                    self.skimmed = self.skimmed.saturating_add(passed.records);
+                    continue;
+                }
                 let (time, cpu) = (sample.time, Some(sample.front.cpu.0));
                 self.add(time, cpu, position, records, diagnostics);
                 position = position.saturating_add(sample.front.size.into());

@@ -147,6 +147,12 @@ impl Tail {
         Some((at.checked_add(4)?, len))
     }
 
+    /// Where a tracepoint's payload begins, if that is the same in all samples: behind the
+    /// length of RAW.
+    pub(crate) fn payload(&self) -> Option<usize> {
+        self.raw_first?.checked_add(4)
+    }
+
     /// Where the length of RAW lies.
     fn raw_at(&self, record: &[u8]) -> Option<usize> {
         if !self.raw {

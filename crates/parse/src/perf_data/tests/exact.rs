@@ -25,7 +25,7 @@ pub(super) fn read(bytes: &[u8], batch: usize) -> (Vec<String>, Diagnostics, Tot
 pub(super) fn read_perf(perf: &PerfData<'_>, batch: usize) -> (Vec<String>, Diagnostics, Totals) {
     let mut diagnostics = Diagnostics::default();
     let mut lines = Vec::new();
-    let totals = perf.read(batch, &Course::default(), &mut diagnostics, &mut |events| {
+    let totals = perf.read(batch, None, &Course::default(), &mut diagnostics, &mut |events| {
         for event in events {
             let mut line = format!("#{} ", event.record);
             write_event(event, &mut line);

@@ -7,6 +7,7 @@ mod forms;
 mod hostile;
 mod oracle;
 mod repeating;
+mod skimming;
 mod stack_build;
 mod stacks;
 
