@@ -352,11 +352,11 @@ mod tests {
             let table = SyscallTable::new(Some(arch));
             let passing = table.passing();
             let passes = |name: &str| {
-                let nr = table.number(name).unwrap();
-                passing[usize::try_from(nr).unwrap()]
+                // An architecture need not have each call.
+                table.number(name).map(|nr| passing[usize::try_from(nr).unwrap()])
             };
             for name in ["read", "pread64", "newfstatat", "lseek", "futex", "ppoll", "recvfrom"] {
-                assert!(passes(name), "{name}");
+                assert_ne!(passes(name), Some(false), "{name}");
             }
             // What makes fds, names, pages of files, tasks or marks; what may be waited for.
             for name in [
@@ -387,7 +387,7 @@ mod tests {
                 "inotify_add_watch",
                 "fadvise64",
             ] {
-                assert!(!passes(name), "{name}");
+                assert_ne!(passes(name), Some(true), "{name}");
             }
             assert!(!passing[511]);
         }
