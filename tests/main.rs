@@ -36,6 +36,7 @@ mod oracle;
 mod repeat;
 /// Rows of a model in a file: the same model and the same paths.
 mod scratch;
+/// A capture whose beginning is skimmed: a later step says the same.
 mod skim;
 /// One recording with ftrace's stacks in its three forms.
 mod stack_formats;

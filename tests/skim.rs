@@ -1,7 +1,7 @@
 //! A capture whose beginning is skimmed: a later step says the same.
 
-use agenttrace_model::{Builder, SyscallTable};
-use agenttrace_parse::{Capture, Input, Nanos, ReadOptions, Skim, Unpacked, read_steps};
+use agenttrace_model::Builder;
+use agenttrace_parse::{Capture, Input, Nanos, ReadOptions, Unpacked, read_steps};
 
 use crate::support::{Analysis, analyze_skimming, fixtures};
 
@@ -20,20 +20,15 @@ fn the_path_of_a_later_step_is_the_same() {
         if !capture.skims() || !told {
             continue;
         }
-        let arch = capture.info().arch.clone();
         let input = Input { main: &bytes, parts: Vec::new() };
-        let analyze = |skim: Option<&Skim>| -> Analysis {
-            let builder = |info: &_| {
-                let builder = Builder::new(info);
-                skim.map_or_else(|| Builder::new(info), |skim| builder.skimmed(skim.before))
-            };
-            analyze_skimming(builder, &input, &ReadOptions::default(), marks.as_deref(), skim)
+        let analyze = |before: Option<Nanos>| -> Analysis {
+            let (read, marks) = (ReadOptions::default(), marks.as_deref());
+            analyze_skimming(Builder::new, &input, &read, marks, before)
                 .unwrap_or_else(|e| panic!("{}: {e}", fixture.name))
         };
         let whole = analyze(None);
         for (step, window) in whole.windows.steps.iter().enumerate() {
-            let calls = SyscallTable::new(arch.as_deref()).passing();
-            let part = analyze(Some(&Skim { before: window.start - SETTLE, calls }));
+            let part = analyze(Some(window.start - SETTLE));
             let (want, got) = (whole.words_of(step), part.words_of(step));
             assert_eq!(got, want, "{} step {}", fixture.name, window.id);
             steps += 1;

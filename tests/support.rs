@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 use agenttrace_attribute::path::StepPath;
 use agenttrace_model::{Builder, MarkOptions, Model, Windows, claim_tasks, place_marks};
 use agenttrace_parse::{
-    Capture, CaptureInfo, Diagnostics, Input, Limits, ReadOptions, Skim, StepFile, Totals,
+    Capture, CaptureInfo, Diagnostics, Input, Limits, Nanos, ReadOptions, StepFile, Totals,
     Unpacked, plain_reader, read_steps, write_event, write_events_header,
 };
 
@@ -214,20 +214,23 @@ pub(crate) fn analyze_by(
     analyze_skimming(builder, input, read, steps, None)
 }
 
-/// The same of a capture whose beginning is skimmed.
+/// The same of a capture that is skimmed before a time.
 pub(crate) fn analyze_skimming(
     builder: impl Fn(&CaptureInfo) -> Builder,
     input: &Input<'_>,
     read: &ReadOptions,
     steps: Option<&[u8]>,
-    skim: Option<&Skim>,
+    before: Option<Nanos>,
 ) -> Result<Analysis, String> {
     let unpacked = Unpacked::new(input, &Limits::default()).map_err(|e| e.to_string())?;
     let capture = Capture::open(&unpacked, read).map_err(|e| e.to_string())?;
     let info: CaptureInfo = capture.info().clone();
     let mut builder = builder(&info);
+    let skim = before.map(|before| builder.skim(before));
     let totals = capture
-        .read_skimming(skim, &mut Diagnostics::default(), &mut |events| builder.push(events))
+        .read_skimming(skim.as_ref(), &mut Diagnostics::default(), &mut |events| {
+            builder.push(events)
+        })
         .map_err(|e| e.to_string())?;
     let file: Option<StepFile> = steps.map(read_steps);
     // A cut carries what the whole capture calibrated.

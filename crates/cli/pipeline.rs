@@ -7,12 +7,10 @@ use agenttrace_attribute::analyze::{self, Input};
 use agenttrace_attribute::report::Report;
 use agenttrace_attribute::stacks::Named;
 use agenttrace_model::parse::{
-    Capture, CaptureInfo, Diagnostics, Formats, Limits, Nanos, Pid, Progress, ReadOptions, Skim,
+    Capture, CaptureInfo, Diagnostics, Formats, Limits, Nanos, Pid, Progress, ReadOptions,
     StepFile, StepId, Topology, Totals, Unpacked, read_steps,
 };
-use agenttrace_model::{
-    Builder, MarkOptions, Marked, Model, SyscallTable, Windows, claim_tasks, place_marks,
-};
+use agenttrace_model::{Builder, MarkOptions, Marked, Model, Windows, claim_tasks, place_marks};
 use anyhow::{Context as _, Result, anyhow, bail};
 
 use crate::args::{CaptureArgs, ReadArgs};
@@ -125,19 +123,13 @@ fn events(capture: &Capture<'_>, args: &ReadArgs, needed: Needed) -> Result<Even
     let Needed { from, until } = needed;
     // Of a small capture all that comes before is read as well.
     let from = from.filter(|_| capture.skims() && capture.progress().of > 2 * WORTH);
-    let skim = from.map(|before| {
-        let calls = SyscallTable::new(capture.info().arch.as_deref()).passing();
-        Skim { before, calls }
-    });
     let mut stopped = None;
     let mut progress = ProgressLine::new();
     let mut diagnostics = Diagnostics::default();
     let scratch = TempFile::new(args.temp_dir.as_deref());
     let in_memory = in_memory(capture.info().bytes);
     let mut builder = Builder::new(capture.info()).with_scratch(Box::new(scratch), in_memory);
-    if let Some(skim) = &skim {
-        builder = builder.skimmed(skim.before);
-    }
+    let skim = from.map(|before| builder.skim(before));
     let totals = capture
         .read_skimming(skim.as_ref(), &mut diagnostics, &mut |batch| {
             builder.push(batch);

@@ -159,7 +159,7 @@ impl SyscallTable {
     /// By number, which calls tell nothing that matters later where nothing else was recorded in
     /// them: they did not wait or wake anybody, and neither open, name nor change anything.
     #[must_use]
-    pub fn passing(&self) -> Vec<bool> {
+    pub(crate) fn passing(&self) -> Vec<bool> {
         let passing = |(entry, class): (&Entry, &SyscallClass)| match class {
             SyscallClass::Read | SyscallClass::Futex | SyscallClass::Poll | SyscallClass::Sleep => {
                 true

@@ -17,7 +17,7 @@ mod tlb;
 mod uring;
 
 use agenttrace_parse::events::{self, Event, Kind};
-use agenttrace_parse::{Args, CaptureInfo, Cpu, Diagnostics, Nanos, Pid, Problem, Tid};
+use agenttrace_parse::{Args, CaptureInfo, Cpu, Diagnostics, Nanos, Pid, Problem, Skim, Tid};
 use rustc_hash::FxHashMap;
 
 use crate::commit::JournalTracker;
@@ -158,8 +158,6 @@ pub struct Builder {
     pub(crate) exit_gaps: Gaps,
     pub(crate) fault_gaps: Gaps,
     pub(crate) sleepless_gaps: Gaps,
-    /// Until when calls and faults are missing, for as long as that lasts.
-    skimmed: Option<Nanos>,
     pub(crate) first: Option<Nanos>,
     pub(crate) last: Nanos,
     spill: Option<spill::Spilling>,
@@ -323,34 +321,34 @@ impl Builder {
             exit_gaps: Gaps::default(),
             fault_gaps: Gaps::default(),
             sleepless_gaps: Gaps::default(),
-            skimmed: None,
             first: None,
             last: Nanos::ZERO,
             spill: None,
         }
     }
 
-    /// For a capture of which calls and faults before a time are passed over
-    /// ([`Skim`](agenttrace_parse::Skim)).
+    /// Little is wanted of what comes before a time: what the reader may pass over there. Before
+    /// the first event.
     #[must_use]
-    pub fn skimmed(mut self, before: Nanos) -> Self {
-        (self.skimmed, self.model.whole_since) = (Some(before), before);
-        self
+    pub fn skim(&mut self, before: Nanos) -> Skim {
+        self.model.whole_since = before;
+        Skim { before, calls: self.model.syscalls.passing() }
     }
 
     /// Takes the next events, in time order.
     pub fn push(&mut self, batch: &[Event<'_>]) {
-        let (skimmed, whole) = match self.skimmed {
-            Some(before) => batch.split_at(batch.partition_point(|event| event.time < before)),
-            None => (&[][..], batch),
-        };
-        self.take(skimmed);
-        if self.skimmed.is_some() && !whole.is_empty() {
-            self.skimmed = None;
-            // What followed a call was another one than the next that is left.
-            (self.exit_gaps, self.fault_gaps, self.sleepless_gaps) = Default::default();
+        let since = self.model.whole_since;
+        if self.last < since {
+            let (skimmed, whole) = batch.split_at(batch.partition_point(|e| e.time < since));
+            self.take(skimmed);
+            if !whole.is_empty() {
+                // What followed a call was another one than the next that is left.
+                (self.exit_gaps, self.fault_gaps, self.sleepless_gaps) = Default::default();
+            }
+            self.take(whole);
+        } else {
+            self.take(batch);
         }
-        self.take(whole);
         self.spill_after(batch.len());
     }
 

@@ -8,7 +8,7 @@
 //! in a call is known at its entry.
 
 use super::PerfData;
-use super::layout::{Found, FrontWords};
+use super::layout::Found;
 use super::plan::{Action, Plan};
 use crate::cursor::u64_at;
 use crate::source::Skim;
@@ -42,7 +42,6 @@ pub(super) struct Passed {
 #[derive(Debug)]
 pub(super) struct Skimmer<'p> {
     skim: &'p Skim,
-    words: FrontWords,
     /// By attribute.
     roles: Vec<Role>,
 }
@@ -62,8 +61,7 @@ impl PerfData<'_> {
 impl<'p> Skimmer<'p> {
     /// `None` where nothing can be passed over.
     pub(super) fn new(perf: &PerfData<'_>, skim: &'p Skim) -> Option<Self> {
-        let words = perf.words.filter(|_| perf.skims())?;
-        Some(Self { skim, words, roles: perf.plans.iter().map(Role::of).collect() })
+        perf.skims().then(|| Self { skim, roles: perf.plans.iter().map(Role::of).collect() })
     }
 
     /// What can be passed over from the sample on that `data` begin with.
@@ -99,7 +97,7 @@ impl<'p> Skimmer<'p> {
         let mut passed = Passed { records: 1, bytes: enter.front.size.into() };
         for _ in 0..=FAULTS {
             let rest = data.get(passed.bytes..)?;
-            let found = self.words.read(rest)?;
+            let found = perf.words?.read(rest)?;
             let follows = (found.front.task, found.front.cpu)
                 == (enter.front.task, enter.front.cpu)
                 && found.time >= enter.time
@@ -131,26 +129,21 @@ fn word(found: &Found, data: &[u8], at: usize) -> Option<u64> {
 
 impl Role {
     fn of(plan: &Plan) -> Self {
-        let Action::Tracepoint(tracepoint) = &plan.action else {
-            return match plan.action {
-                Action::MinorFault | Action::MajorFault => Self::Fault,
-                Action::Tracepoint(_) | Action::Unknown => Self::Other,
-            };
+        let tracepoint = match &plan.action {
+            Action::Tracepoint(tracepoint) => tracepoint,
+            Action::MinorFault | Action::MajorFault => return Self::Fault,
+            Action::Unknown => return Self::Other,
         };
         if tracepoint.is_fault() {
             return Self::Fault;
         }
         // Behind stacks the payload lies anywhere: such calls are all looked at.
-        let places = || {
-            let payload = plan.layout.tail.payload()?;
-            let (number, ret) = tracepoint.call()?;
-            let place = |at: usize| payload.checked_add(at);
-            Some((place(number)?, ret.map(place)))
-        };
-        match places() {
-            Some((number, None)) => Self::Enter(number),
-            Some((number, Some(Some(ret)))) => Self::Exit(number, ret),
-            Some((_, Some(None))) | None => Self::Other,
+        let Some(payload) = plan.layout.tail.payload() else { return Self::Other };
+        let place = |at: usize| payload.saturating_add(at);
+        match tracepoint.call() {
+            Some((number, None)) => Self::Enter(place(number)),
+            Some((number, Some(ret))) => Self::Exit(place(number), place(ret)),
+            None => Self::Other,
         }
     }
 }

@@ -29,29 +29,22 @@ enum What {
 }
 
 fn what(event: &Event<'_>) -> What {
-    match &event.kind {
-        Kind::Syscall(Syscall::SysEnter(enter)) => What::Enter(enter.id),
-        Kind::Syscall(Syscall::SysExit(exit)) => What::Exit(exit.id, exit.ret),
+    if let Kind::Syscall(call) = &event.kind {
+        return match call {
+            Syscall::SysEnter(enter) => What::Enter(enter.id),
+            Syscall::SysExit(exit) => What::Exit(exit.id, exit.ret),
+        };
+    }
+    let fault = matches!(
+        &event.kind,
         Kind::Fault(
             Fault::PageFaultUser(_)
-            | Fault::PageFaultKernel(_)
-            | Fault::MinorFaults(_)
-            | Fault::MajorFaults(_),
-        ) => What::Fault,
-        Kind::Sched(_)
-        | Kind::Record(_)
-        | Kind::Fault(_)
-        | Kind::PageCache(_)
-        | Kind::Block(_)
-        | Kind::Fs(_)
-        | Kind::Lock(_)
-        | Kind::Reclaim(_)
-        | Kind::Irq(_)
-        | Kind::Net(_)
-        | Kind::Tlb(_)
-        | Kind::IoUring(_)
-        | Kind::Marker(_) => What::Other,
-    }
+                | Fault::PageFaultKernel(_)
+                | Fault::MinorFaults(_)
+                | Fault::MajorFaults(_)
+        )
+    );
+    if fault { What::Fault } else { What::Other }
 }
 
 fn read(perf: &PerfData<'_>, skim: Option<&Skim>) -> (Vec<Seen>, Totals) {
