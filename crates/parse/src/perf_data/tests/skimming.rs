@@ -3,6 +3,8 @@
 use super::captures;
 use crate::events::{Event, Fault, Kind, Syscall};
 use crate::perf_data::PerfData;
+use crate::perf_data::plan::Action;
+use crate::perf_data::record;
 use crate::source::Skim;
 use crate::stream::Course;
 use crate::units::Nanos;
@@ -97,37 +99,109 @@ fn passed(all: &[Seen], before: Nanos) -> Vec<u64> {
     passed
 }
 
-#[test]
-fn a_beginning_lacks_faults_and_calls_in_which_nothing_happened() {
+/// The numbers of the records that are passed over before a time, and what was counted: by the
+/// reader as by the test.
+fn agree(
+    name: &str,
+    perf: &PerfData<'_>,
+    (all, totals): &(Vec<Seen>, Totals),
+    before: Nanos,
+) -> Vec<u64> {
     let mut calls = vec![false; 512];
     CALLS.iter().for_each(|nr| calls[*nr] = true);
+    let (rest, skimmed) = read(perf, Some(&Skim { before, calls }));
+    let passed = passed(all, before);
+    let want: Vec<&str> = all
+        .iter()
+        .filter(|seen| passed.binary_search(&seen.record).is_err())
+        .map(|seen| seen.line.as_str())
+        .collect();
+    let got: Vec<&str> = rest.iter().map(|seen| seen.line.as_str()).collect();
+    let differs = want.iter().zip(&got).find(|(a, b)| a != b);
+    assert!(want == got, "{name}: before {before}: {differs:?}");
+    assert_eq!(skimmed.skimmed, passed.len() as u64, "{name}");
+    assert_eq!(skimmed.records, totals.records, "{name}");
+    assert_eq!(skimmed.events + skimmed.skimmed, totals.events, "{name}");
+    passed
+}
+
+#[test]
+fn a_beginning_lacks_faults_and_calls_in_which_nothing_happened() {
     let (mut count, mut part) = (0, 0);
     for path in captures() {
         let bytes = std::fs::read(&path).unwrap();
         let Ok(unpacked) = Unpacked::of(&bytes) else { continue };
         let Ok(perf) = PerfData::open(&unpacked, None) else { continue };
-        let (all, totals) = read(&perf, None);
-        let Some((first, last)) = totals.span.filter(|_| perf.skims()) else { continue };
-        assert_eq!(totals.skimmed, 0);
+        let whole = read(&perf, None);
+        let Some((first, last)) = whole.1.span.filter(|_| perf.skims()) else { continue };
+        assert_eq!(whole.1.skimmed, 0);
+        let name = path.display().to_string();
         let half = Nanos(first.0 + (last - first).0 / 2);
         for before in [Nanos::ZERO, first, half, Nanos::MAX] {
-            let skim = Skim { before, calls: calls.clone() };
-            let (rest, skimmed) = read(&perf, Some(&skim));
-            let passed = passed(&all, before);
-            let want: Vec<&str> = all
-                .iter()
-                .filter(|seen| passed.binary_search(&seen.record).is_err())
-                .map(|seen| seen.line.as_str())
-                .collect();
-            let got: Vec<&str> = rest.iter().map(|seen| seen.line.as_str()).collect();
-            let differs = want.iter().zip(&got).find(|(a, b)| a != b);
-            assert!(want == got, "{}: before {before}: {differs:?}", path.display());
-            assert_eq!(skimmed.skimmed, passed.len() as u64, "{}", path.display());
-            assert_eq!(skimmed.records, totals.records, "{}", path.display());
-            assert_eq!(skimmed.events + skimmed.skimmed, totals.events, "{}", path.display());
+            let passed = agree(&name, &perf, &whole, before);
             count += passed.len();
             part += usize::from(!passed.is_empty() && before == half);
         }
     }
     assert!(count > 40_000 && part > 10, "{count} records passed over, {part} beginnings");
+}
+
+/// Where in the file a record begins.
+fn place(perf: &PerfData<'_>, record: u64) -> usize {
+    let mut position = 0;
+    for _ in 0..record {
+        position = record::at(perf.data, position).unwrap().next();
+    }
+    usize::try_from(perf.offset(position)).unwrap()
+}
+
+#[test]
+fn a_call_is_kept_if_anything_about_its_exit_is_different() {
+    let path = captures().into_iter().find(|path| path.ends_with("vfs_metadata/perf.data"));
+    let bytes = std::fs::read(path.unwrap()).unwrap();
+    let read_by = |bytes: &[u8], before: Option<Nanos>| {
+        let unpacked = Unpacked::of(bytes).unwrap();
+        let perf = PerfData::open(&unpacked, None).unwrap();
+        let whole = read(&perf, None);
+        agree("changed", &perf, &whole, before.unwrap_or(Nanos::MAX))
+    };
+    let unpacked = Unpacked::of(&bytes).unwrap();
+    let perf = PerfData::open(&unpacked, None).unwrap();
+    let (all, _) = read(&perf, None);
+    // A call that ends with the record that follows.
+    let passed = read_by(&bytes, None);
+    let is = |record: u64, enter: bool| {
+        let seen = all.iter().find(|seen| seen.record == record).unwrap();
+        matches!((seen.what, enter), (What::Enter(_), true) | (What::Exit(..), false))
+    };
+    let pair = passed.windows(2).find(|two| is(two[0], true) && two[1] == two[0] + 1);
+    let [enter, exit] = *pair.unwrap() else { panic!("two") };
+    assert!(is(exit, false));
+    let kept = |bytes: &[u8], before: Option<Nanos>| {
+        let passed = read_by(bytes, before);
+        passed.binary_search(&enter).is_err() && passed.binary_search(&exit).is_err()
+    };
+    assert!(!kept(&bytes, None));
+    // It ends behind the border, or just before it.
+    let ends = all.iter().find(|seen| seen.record == exit).unwrap().time;
+    assert!(kept(&bytes, Some(ends)));
+    assert!(!kept(&bytes, Some(ends + Nanos(1))));
+    let at = place(&perf, exit);
+    let plan = &perf.plans[perf.attr_of(&bytes[at..]).unwrap()];
+    let Action::Tracepoint(tracepoint) = &plan.action else { panic!("an exit") };
+    let payload = at + plan.layout.tail.payload().unwrap();
+    let (number, Some(ret)) = tracepoint.call().unwrap() else { panic!("an exit") };
+    let with = |place: usize, value: &[u8]| {
+        let mut bytes = bytes.clone();
+        bytes[place..place + value.len()].copy_from_slice(value);
+        bytes
+    };
+    for (value, keeps) in [(-511_i64, false), (-512, true), (-516, true), (-517, false)] {
+        assert_eq!(kept(&with(payload + ret, &value.to_le_bytes()), None), keeps, "{value}");
+    }
+    // The exit of another call, task or CPU.
+    assert!(kept(&with(payload + number, &1_i64.to_le_bytes()), None));
+    let (tid, cpu) = (plan.layout.tid.unwrap() + 4, plan.layout.cpu.unwrap());
+    assert!(kept(&with(at + tid, &1_i32.to_le_bytes()), None));
+    assert!(kept(&with(at + cpu, &2_u32.to_le_bytes()), None));
 }
