@@ -2,8 +2,9 @@
 
 use std::borrow::Cow;
 
-use agenttrace_parse::Addr;
+use agenttrace_parse::{Addr, Leaves};
 
+use crate::fd::FdCall;
 use crate::op::{FdKind, SyscallOp};
 
 /// What kind of call it is, for the cause table (DESIGN section 6).
@@ -156,28 +157,34 @@ impl SyscallTable {
         names.iter().filter_map(|name| self.number(name)).collect()
     }
 
-    /// By number, which calls tell nothing that matters later where nothing else was recorded in
-    /// them: they did not wait or wake anybody, and neither open, name nor change anything.
+    /// By number, what matters later of a call in which nothing else was recorded: it did not
+    /// wait or wake anybody, nor did pages of a file or requests come or go.
     #[must_use]
-    pub(crate) fn passing(&self) -> Vec<bool> {
-        let passing = |(entry, class): (&Entry, &SyscallClass)| match class {
-            SyscallClass::Read | SyscallClass::Futex | SyscallClass::Poll | SyscallClass::Sleep => {
-                true
-            }
+    pub(crate) fn leaves(&self) -> Vec<Leaves> {
+        let leaves = |(entry, class): (&Entry, &SyscallClass)| match class {
+            SyscallClass::Read
+            | SyscallClass::Write
+            | SyscallClass::Futex
+            | SyscallClass::Poll
+            | SyscallClass::Sleep => Leaves::Nothing,
             SyscallClass::Metadata
             | SyscallClass::SocketSend
             | SyscallClass::SocketReceive
-            | SyscallClass::Other => LOOKS.contains(&&*entry.name),
+            | SyscallClass::Other => match FdCall::by_name(&entry.name) {
+                Some(FdCall::Open(Some(flags))) => Leaves::Fd { flags, unless: O_CHANGES },
+                Some(FdCall::Close) => Leaves::Closed,
+                None if LOOKS.contains(&&*entry.name) => Leaves::Nothing,
+                Some(_) | None => Leaves::More,
+            },
             SyscallClass::Durability
-            | SyscallClass::Write
             | SyscallClass::Fork
             | SyscallClass::Exec
             | SyscallClass::Exit
             | SyscallClass::WaitChild
             | SyscallClass::Prctl
-            | SyscallClass::IoUring => false,
+            | SyscallClass::IoUring => Leaves::More,
         };
-        self.entries.iter().zip(&self.classes).map(passing).collect()
+        self.entries.iter().zip(&self.classes).map(leaves).collect()
     }
 
     /// Whether a dynamic loader makes this call (DESIGN section 6).
@@ -205,7 +212,7 @@ pub const NAME_CHANGES: [&str; 12] = [
 ];
 
 /// Calls that look at something, or change what no event is about.
-const LOOKS: [&str; 41] = [
+const LOOKS: [&str; 45] = [
     // Names and inodes.
     "stat",
     "lstat",
@@ -249,7 +256,12 @@ const LOOKS: [&str; 41] = [
     "set_robust_list",
     "rseq",
     "brk",
+    "mmap",
+    "munmap",
     "mprotect",
+    "madvise",
+    // What an fd is about; fds that it makes nobody knows.
+    "ioctl",
 ];
 
 const LOADER_CALLS: &[&str] = &[
@@ -319,6 +331,9 @@ pub(crate) const MARK_MAGIC: u64 = 0x4147_5354;
 pub(crate) const O_CLOEXEC: u64 = 0o2_000_000;
 /// `O_DSYNC`; `O_SYNC` contains it.
 pub(crate) const O_DSYNC: u64 = 0o10_000;
+/// `O_CREAT`, `O_TRUNC` and `__O_TMPFILE` (include/uapi/asm-generic/fcntl.h): to open may change
+/// a directory or a file.
+const O_CHANGES: u64 = 0o100 | 0o1_000 | 0o20_000_000;
 
 /// `CLONE_THREAD`.
 pub(crate) fn is_thread(flags: Addr) -> bool {
@@ -347,49 +362,31 @@ mod tests {
     }
 
     #[test]
-    fn calls_that_pass_leave_nothing_behind() {
+    fn what_calls_leave_behind_by_architecture() {
         for arch in ["x86_64", "aarch64"] {
             let table = SyscallTable::new(Some(arch));
-            let passing = table.passing();
-            let passes = |name: &str| {
-                // An architecture need not have each call.
-                table.number(name).map(|nr| passing[usize::try_from(nr).unwrap()])
+            let leaves = table.leaves();
+            let all = |names: &[&str], want: Leaves| {
+                for name in names {
+                    // An architecture need not have each call.
+                    let Some(nr) = table.number(name) else { continue };
+                    assert_eq!(leaves[usize::try_from(nr).unwrap()], want, "{name}");
+                }
             };
-            for name in ["read", "pread64", "newfstatat", "lseek", "futex", "ppoll", "recvfrom"] {
-                assert_ne!(passes(name), Some(false), "{name}");
-            }
-            // What makes fds, names, pages of files, tasks or marks; what may be waited for.
-            for name in [
-                "openat",
-                "close",
-                "dup",
-                "fcntl",
-                "socket",
-                "accept",
-                "connect",
-                "sendto",
-                "write",
-                "mkdirat",
-                "unlinkat",
-                "ftruncate",
-                "fsync",
-                "mmap",
-                "munmap",
-                "madvise",
-                "clone",
-                "execve",
-                "exit_group",
-                "wait4",
-                "prctl",
-                "io_uring_enter",
-                "epoll_ctl",
-                "ioctl",
-                "inotify_add_watch",
-                "fadvise64",
-            ] {
-                assert_ne!(passes(name), Some(true), "{name}");
-            }
-            assert!(!passing[511]);
+            all(&["read", "pread64", "newfstatat", "lseek", "futex", "ppoll"], Leaves::Nothing);
+            all(&["recvfrom", "write", "pwritev2", "mmap", "munmap", "ioctl"], Leaves::Nothing);
+            // O_CREAT, O_TRUNC, __O_TMPFILE.
+            let unless = 0x40 | 0x200 | 0x40_0000;
+            all(&["openat"], Leaves::Fd { flags: 2, unless });
+            all(&["open"], Leaves::Fd { flags: 1, unless });
+            all(&["close"], Leaves::Closed);
+            // What makes fds in other ways, names, tasks or marks; what may be waited for.
+            all(&["openat2", "creat", "close_range", "dup", "dup3", "fcntl"], Leaves::More);
+            all(&["socket", "accept", "connect", "sendto", "epoll_ctl"], Leaves::More);
+            all(&["mkdirat", "unlinkat", "ftruncate", "fsync", "fallocate"], Leaves::More);
+            all(&["clone", "execve", "exit_group", "wait4", "prctl"], Leaves::More);
+            all(&["io_uring_enter", "inotify_add_watch", "fadvise64"], Leaves::More);
+            assert_eq!(leaves[511], Leaves::More);
         }
     }
 

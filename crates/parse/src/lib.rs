@@ -64,7 +64,7 @@ pub use expand::{Limits, inflated_len, is_packed, plain_reader};
 pub use fields::{Addr, Args, BlockOp, Comm, CommBytes, Ip6, Rwbs, SwitchState, Text};
 pub use formats::Formats;
 pub use perf_data::{Redactor, Repeat, cut};
-pub use source::{Capture, Progress, ReadOptions, Skim};
+pub use source::{Capture, Leaves, Progress, ReadOptions, Skim};
 pub use steps::{Calibration, ClockAnchor, MarkClock, StepFile, StepId, StepMark, StepProblem};
 pub use steps_read::read_steps;
 pub use topology::{BadTopology, Distance, Seats, Topology};

@@ -54,9 +54,27 @@ pub struct Progress {
 pub struct Skim {
     /// Where that part ends.
     pub before: Nanos,
-    /// By number, whether a call of `raw_syscalls` in which nothing but faults was recorded tells
-    /// nothing that matters later.
-    pub calls: Vec<bool>,
+    /// By number, what a call of `raw_syscalls` in which nothing but faults was recorded leaves
+    /// behind. Of numbers beyond the list: [`Leaves::More`].
+    pub calls: Vec<Leaves>,
+}
+
+/// What matters later of a call in which nothing else happened.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Leaves {
+    /// Nothing.
+    Nothing,
+    /// An fd, its result; nothing where it fails.
+    Fd {
+        /// Which argument holds its flags.
+        flags: usize,
+        /// With any of these bits it may leave more.
+        unless: u64,
+    },
+    /// The fd that is its first argument is gone.
+    Closed,
+    /// More than that.
+    More,
 }
 
 #[derive(Debug)]

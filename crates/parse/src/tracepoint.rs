@@ -63,12 +63,12 @@ impl Tracepoint {
         !matches!(self.action, Action::Unknown)
     }
 
-    /// Of `raw_syscalls`, where their fields are words: where the number begins, and at an exit
-    /// the result.
-    pub(crate) fn call(&self) -> Option<(usize, Option<usize>)> {
+    /// Of `raw_syscalls`, where their fields are words: whether it is an entry, where the number
+    /// begins, and where the arguments or the result do.
+    pub(crate) fn call(&self) -> Option<(RawCall, usize, usize)> {
         match self.action {
-            Action::RawEnter(id, _) => Some((id, None)),
-            Action::RawExit(id, ret) => Some((id, Some(ret))),
+            Action::RawEnter(id, args) => Some((RawCall::Enter, id, args)),
+            Action::RawExit(id, ret) => Some((RawCall::Exit, id, ret)),
             Action::Row(..) | Action::SysEnter(..) | Action::SysExit(..) | Action::Unknown => None,
         }
     }

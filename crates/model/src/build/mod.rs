@@ -332,7 +332,7 @@ impl Builder {
     #[must_use]
     pub fn skim(&mut self, before: Nanos) -> Skim {
         self.model.whole_since = before;
-        Skim { before, calls: self.model.syscalls.passing() }
+        Skim { before, calls: self.model.syscalls.leaves() }
     }
 
     /// Takes the next events, in time order.

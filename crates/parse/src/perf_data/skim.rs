@@ -3,6 +3,8 @@
 //! ```text
 //! enter read | page_fault_user minor-faults | exit read         passed over, all four
 //! enter read | sched_switch ...                                 kept: it slept, and who woke it matters
+//! openat = 3 | fstat 3 | read 3 | close 3                       passed over, if all four could be
+//! openat = 3 | fstat 3 | sched_switch ...                       openat kept: somebody may use its fd
 //! ```
 //! Records of one CPU lie in the file as they came (order.rs), so whether something else happened
 //! in a call is known at its entry.
@@ -11,10 +13,17 @@ use super::PerfData;
 use super::layout::Found;
 use super::plan::{Action, Plan};
 use crate::cursor::u64_at;
-use crate::source::Skim;
+use crate::events::RawCall;
+use crate::source::{Leaves, Skim};
 
 /// So many faults may lie in a call that is passed over.
 const FAULTS: usize = 32;
+
+/// So many calls and faults may lie between an fd's opening and its end.
+const CALLS: usize = 64;
+
+/// So many fds may be open at a time meanwhile.
+const FDS: usize = 4;
 
 /// Kernel-internal restart codes (include/linux/errno.h): the call goes on in the next one.
 const RESTARTS: std::ops::RangeInclusive<i64> = -516..=-512;
@@ -22,8 +31,8 @@ const RESTARTS: std::ops::RangeInclusive<i64> = -516..=-512;
 /// What the samples of an attribute are. Places are bytes from the record's start.
 #[derive(Clone, Copy, Debug)]
 enum Role {
-    /// `raw_syscalls:sys_enter`: where its number begins.
-    Enter(usize),
+    /// `raw_syscalls:sys_enter`: where its number and its arguments begin.
+    Enter(usize, usize),
     /// `raw_syscalls:sys_exit`: where its number and its result begin.
     Exit(usize, usize),
     /// A fault, or its completion.
@@ -36,6 +45,21 @@ enum Role {
 pub(super) struct Passed {
     pub(super) records: u64,
     pub(super) bytes: usize,
+}
+
+/// A call in which there was nothing but faults.
+#[derive(Clone, Copy, Debug)]
+struct Call {
+    number: u64,
+    ret: i64,
+    passed: Passed,
+}
+
+/// Fds that were opened and not yet closed.
+#[derive(Default)]
+struct Fds {
+    open: [i64; FDS],
+    count: usize,
 }
 
 /// Tells which samples can be passed over.
@@ -71,8 +95,12 @@ impl<'p> Skimmer<'p> {
             return None;
         }
         match self.role(perf, found)? {
-            Role::Enter(number) => self.call(perf, found, number, data),
-            Role::Fault => Some(Passed { records: 1, bytes: found.front.size.into() }),
+            Role::Enter(number, args) => match self.leaves(word(found, data, number)?) {
+                Leaves::Nothing => Some(self.call(perf, found, number, data)?.passed),
+                Leaves::Fd { .. } => self.opened_and_closed(perf, found, (number, args), data),
+                Leaves::Closed | Leaves::More => None,
+            },
+            Role::Fault => Some(Passed::one(found)),
             Role::Exit(..) | Role::Other => None,
         }
     }
@@ -81,43 +109,130 @@ impl<'p> Skimmer<'p> {
         self.roles.get(perf.ids.get(found.id)?).copied()
     }
 
-    /// A call in which there was nothing but faults.
-    fn call(
+    fn leaves(&self, call: u64) -> Leaves {
+        let leaves = usize::try_from(call).ok().and_then(|nr| self.skim.calls.get(nr));
+        leaves.copied().unwrap_or(Leaves::More)
+    }
+
+    /// The sample behind those that were passed over, if it is the same task's on the same CPU,
+    /// and before the border.
+    fn next<'d>(
         &self,
         perf: &PerfData<'_>,
-        enter: &Found,
-        number: usize,
-        data: &[u8],
-    ) -> Option<Passed> {
+        first: &Found,
+        data: &'d [u8],
+        passed: &Passed,
+    ) -> Option<(Found, &'d [u8])> {
+        let rest = data.get(passed.bytes..)?;
+        let found = perf.words?.read(rest)?;
+        let follows = (found.front.task, found.front.cpu) == (first.front.task, first.front.cpu)
+            && found.time >= first.time
+            && found.time < self.skim.before.0;
+        follows.then_some((found, rest))
+    }
+
+    /// A call in which there was nothing but faults.
+    fn call(&self, perf: &PerfData<'_>, enter: &Found, number: usize, data: &[u8]) -> Option<Call> {
         let number = word(enter, data, number)?;
-        let passing = usize::try_from(number).ok().and_then(|nr| self.skim.calls.get(nr));
-        if passing != Some(&true) {
-            return None;
-        }
-        let mut passed = Passed { records: 1, bytes: enter.front.size.into() };
+        let mut passed = Passed::one(enter);
         for _ in 0..=FAULTS {
-            let rest = data.get(passed.bytes..)?;
-            let found = perf.words?.read(rest)?;
-            let follows = (found.front.task, found.front.cpu)
-                == (enter.front.task, enter.front.cpu)
-                && found.time >= enter.time
-                && found.time < self.skim.before.0;
-            if !follows {
-                return None;
-            }
-            passed.records = passed.records.saturating_add(1);
-            passed.bytes = passed.bytes.saturating_add(found.front.size.into());
+            let (found, rest) = self.next(perf, enter, data, &passed)?;
+            passed.add(&Passed::one(&found));
             match self.role(perf, &found)? {
                 Role::Fault => {}
                 Role::Exit(of, ret) => {
                     let ret = word(&found, rest, ret)?.cast_signed();
                     let ends = word(&found, rest, of)? == number && !RESTARTS.contains(&ret);
-                    return ends.then_some(passed);
+                    return ends.then_some(Call { number, ret, passed });
                 }
-                Role::Enter(_) | Role::Other => return None,
+                Role::Enter(..) | Role::Other => return None,
             }
         }
         None
+    }
+
+    /// From a call that opens something to the one after which all is closed again: calls in
+    /// which there was nothing but faults, and that leave nothing else behind.
+    fn opened_and_closed(
+        &self,
+        perf: &PerfData<'_>,
+        first: &Found,
+        places: (usize, usize),
+        data: &[u8],
+    ) -> Option<Passed> {
+        let mut fds = Fds::default();
+        let mut passed = self.step(perf, first, places, data, &mut fds)?;
+        for _ in 0..CALLS {
+            if fds.count == 0 {
+                return Some(passed);
+            }
+            let (found, rest) = self.next(perf, first, data, &passed)?;
+            let more = match self.role(perf, &found)? {
+                Role::Fault => Passed::one(&found),
+                Role::Enter(number, args) => {
+                    self.step(perf, &found, (number, args), rest, &mut fds)?
+                }
+                Role::Exit(..) | Role::Other => return None,
+            };
+            passed.add(&more);
+        }
+        None
+    }
+
+    /// One of these calls, and what it does with fds.
+    fn step(
+        &self,
+        perf: &PerfData<'_>,
+        enter: &Found,
+        (number, args): (usize, usize),
+        data: &[u8],
+        fds: &mut Fds,
+    ) -> Option<Passed> {
+        let Call { number, ret, passed } = self.call(perf, enter, number, data)?;
+        let argument = |n: usize| word(enter, data, args.checked_add(n.checked_mul(8)?)?);
+        match self.leaves(number) {
+            Leaves::Nothing => {}
+            Leaves::Fd { flags, unless } => {
+                if argument(flags)? & unless != 0 {
+                    return None;
+                }
+                if ret >= 0 {
+                    fds.add(ret)?;
+                }
+            }
+            Leaves::Closed => fds.remove(argument(0)?.cast_signed()).filter(|()| ret == 0)?,
+            Leaves::More => return None,
+        }
+        Some(passed)
+    }
+}
+
+impl Passed {
+    fn one(sample: &Found) -> Self {
+        Self { records: 1, bytes: sample.front.size.into() }
+    }
+
+    fn add(&mut self, more: &Self) {
+        self.records = self.records.saturating_add(more.records);
+        self.bytes = self.bytes.saturating_add(more.bytes);
+    }
+}
+
+impl Fds {
+    /// `None` where there are too many.
+    fn add(&mut self, fd: i64) -> Option<()> {
+        *self.open.get_mut(self.count)? = fd;
+        self.count = self.count.saturating_add(1);
+        Some(())
+    }
+
+    /// `None` where it was not opened meanwhile.
+    fn remove(&mut self, fd: i64) -> Option<()> {
+        let open = self.open.get_mut(..self.count)?;
+        let at = open.iter().position(|other| *other == fd)?;
+        self.count = open.len().checked_sub(1)?;
+        open.swap(at, self.count);
+        Some(())
     }
 }
 
@@ -141,9 +256,29 @@ impl Role {
         let Some(payload) = plan.layout.tail.payload() else { return Self::Other };
         let place = |at: usize| payload.saturating_add(at);
         match tracepoint.call() {
-            Some((number, None)) => Self::Enter(place(number)),
-            Some((number, Some(ret))) => Self::Exit(place(number), place(ret)),
+            Some((RawCall::Enter, number, args)) => Self::Enter(place(number), place(args)),
+            Some((RawCall::Exit, number, ret)) => Self::Exit(place(number), place(ret)),
             None => Self::Other,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn few_fds_are_open_at_a_time_and_those_alone_are_closed() {
+        let mut fds = Fds::default();
+        for fd in [3, 4, 5, 6] {
+            assert_eq!(fds.add(fd), Some(()));
+        }
+        assert_eq!(fds.add(7), None);
+        assert_eq!((fds.remove(7), fds.remove(4), fds.remove(4)), (None, Some(()), None));
+        assert_eq!(fds.add(8), Some(()));
+        for fd in [6, 8, 3, 5] {
+            assert_eq!((fds.remove(fd), fds.remove(fd)), (Some(()), None), "{fd}");
+        }
+        assert_eq!(fds.count, 0);
     }
 }
