@@ -15,6 +15,7 @@ use bytemuck::{Pod, Zeroable};
 
 use crate::items::{Indexed, Items};
 use crate::scratch::{Rows, Spill};
+use crate::search::first_not;
 use crate::task::{TaskId, Wake, WakeId, WakeSource};
 
 /// The wakeups of a capture, in time order.
@@ -140,6 +141,13 @@ impl Wakes {
     #[must_use]
     pub fn before(&self, time: Nanos) -> usize {
         self.rows.settled().partition_point(|row| row.time < time.0)
+    }
+
+    /// The same, looked for from an index on, before which all are earlier.
+    #[must_use]
+    pub fn before_from(&self, from: usize, time: Nanos) -> usize {
+        let rows = self.rows.settled();
+        first_not(from, rows.len(), |at| rows.get(at).is_some_and(|row| row.time < time.0))
     }
 
     /// How many happen at a time or before: the index of the first that happens later.

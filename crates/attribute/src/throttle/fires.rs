@@ -112,23 +112,30 @@ impl<'m> Fires<'m> {
     /// All but ticks and those that wake tasks: a period's timer puts tasks back on their queues,
     /// which is no wakeup.
     pub(super) fn new(model: &'m Model, lines: &'m CpuLines) -> Self {
-        let mut all: FxHashMap<Addr, Vec<TimerFire>> = FxHashMap::default();
+        // Of each timer its fires, and how many of the first woke somebody.
+        let mut all: FxHashMap<Addr, (Vec<TimerFire>, usize)> = FxHashMap::default();
+        let mut next = 0;
         for fire in model.timers.iter().filter(|fire| fire.timer.0 != 0) {
-            all.entry(fire.timer).or_default().push(*fire);
+            let (fires, woke) = all.entry(fire.timer).or_default();
+            if fires.len() < SOME {
+                next = model.wakes.before_from(next, fire.time);
+                let mut soon =
+                    model.wakes.iter().skip(next).take_while(|w| w.time <= fire.time + REACH);
+                let of_timer = |w: Wake| w.cpu == fire.cpu && w.source == WakeSource::Timer;
+                *woke += usize::from(soon.any(of_timer));
+            }
+            fires.push(*fire);
         }
         let ticks = ticks(&model.timers).filter_map(|tick| all.remove(&tick));
-        let apart = ticks.map(|fires| median(gaps(&fires)));
+        let apart = ticks.map(|(fires, _)| median(gaps(&fires)));
         let tick = apart.min().map_or(TICK, |tick| TICK.min(tick + REACH));
-        let woke = |fire: &&TimerFire| {
-            let soon = model.wakes.before(fire.time)..model.wakes.up_to(fire.time + REACH);
-            let of_timer = |w: Wake| w.cpu == fire.cpu && w.source == WakeSource::Timer;
-            model.wakes.range(soon).any(of_timer)
-        };
-        all.retain(|_, fires| {
-            let some = fires.iter().take(SOME);
-            fires.len() > 1 && some.clone().filter(woke).count() * 2 < some.len()
-        });
-        Self { model, lines, periods: all, tick }
+        let wakes = |fires: &[TimerFire], woke: usize| woke * 2 >= fires.len().min(SOME);
+        let periods = all
+            .into_iter()
+            .filter(|(_, (fires, woke))| fires.len() > 1 && !wakes(fires, *woke))
+            .map(|(timer, (fires, _))| (timer, fires))
+            .collect();
+        Self { model, lines, periods, tick }
     }
 
     /// The timers that fired within a stretch.

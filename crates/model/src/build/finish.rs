@@ -102,7 +102,9 @@ impl Builder {
             ),
         });
         let costs = Costs::new(&calibration, self.resolution);
-        self.live.par_iter_mut().try_for_each(|task| task.ops.calibrate(&costs))?;
+        // One by one: a few tasks have most operations, and may be neighbours.
+        let tasks = self.live.par_iter_mut().with_max_len(1);
+        tasks.try_for_each(|task| task.ops.calibrate(&costs))?;
         self.settle()?;
         for (task, live) in self.model.tasks.iter_mut().zip(self.live) {
             task.states = live.states;
