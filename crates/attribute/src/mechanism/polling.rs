@@ -129,8 +129,8 @@ fn polls(
     let class = index.model.syscalls.class(nr);
     let timer = matches!(class, SyscallClass::Poll | SyscallClass::Futex);
     // An event loop's timer may tick for anything, so may a script; a futex with a timeout is a
-    // lock or a condition (an interpreter's global lock is asked for every 5 ms); who writes
-    // each time works.
+    // lock or a condition (an interpreter's global lock is asked for every 5 ms); who writes or
+    // wakes somebody each time works.
     if (timer || !own || most(worked)) && !most(denied) {
         return None;
     }
@@ -174,11 +174,15 @@ fn between_sleeps(
                 works = true;
                 continue;
             }
+            // Somebody waited for what it had meanwhile: a lock that is held over the sleeps.
+            SyscallClass::Futex => {
+                works |= call.ret.is_some_and(|woken| woken > 0);
+                continue;
+            }
             SyscallClass::Exit
             | SyscallClass::WaitChild
             | SyscallClass::SocketReceive
             | SyscallClass::Read
-            | SyscallClass::Futex
             | SyscallClass::Poll
             | SyscallClass::Sleep
             | SyscallClass::Prctl

@@ -69,7 +69,7 @@ impl Rule for PollingLoop {
         let Some(main) = loops.first() else { return Finding::default() };
         let name = |nr| index.model.syscalls.name(nr);
         let looks = main.checks.first().map_or_else(
-            || "no call between".to_owned(),
+            || "no look between".to_owned(),
             |check| format!("{} between", check_words(index, main.owner, check)),
         );
         let title = format!(
@@ -97,7 +97,7 @@ impl Rule for PollingLoop {
             }));
         }
         let doubts = if main.checks.is_empty() {
-            vec!["what it polls for is not visible: no call between the sleeps".into()]
+            vec!["what it polls for is not visible: it looks at nothing between its sleeps".into()]
         } else {
             Vec::new()
         };
