@@ -37,6 +37,26 @@ fn a_sync_through_a_worker_of_the_log_is_split_by_hand() {
 }
 
 #[test]
+fn what_is_advised_fits_the_call_that_waited() {
+    let report = report(&fixture("crafted", "sync_calls"));
+    let sqlite = "SQLite: WAL with synchronous=NORMAL";
+    let files = "fsync of the files that must last, instead of sync";
+    let want: [&[&str]; 6] = [
+        &["fdatasync instead of fsync", sqlite],
+        &[sqlite],
+        &[files],
+        &[],
+        &["one fdatasync after the last write, instead of O_SYNC"],
+        &[files],
+    ];
+    for (step, want) in report.get("steps").list().iter().zip(want) {
+        let fixes = step.get("verdicts").list()[0].get("recommendations").list();
+        let got: Vec<&str> = fixes.iter().filter_map(|fix| fix.get("text").text()).collect();
+        assert_eq!(got, want, "{:?}", step.get("tool").text());
+    }
+}
+
+#[test]
 fn syncs_add_up_to_what_the_workload_measured() {
     for (name, steps) in [("fsync_batching", 2), ("fsync_fast_commit", 2)] {
         let fixture = fixture("recorded", name);

@@ -18,8 +18,8 @@
 
 use std::collections::BTreeMap;
 
-use agenttrace_model::Commit;
 use agenttrace_model::parse::{Dev, Nanos};
+use agenttrace_model::{Commit, SyscallClass};
 
 use crate::cause::{Cause, Resource};
 use crate::journal::{Members, SyncCall, SyncParts, groups, members};
@@ -99,7 +99,7 @@ impl Rule for FsyncStalls {
                 commit,
                 "jbd2 on the critical path",
             ));
-        } else if let Some((device, ns)) = &on {
+        } else if let Some((device, ns)) = on.as_ref().filter(|(_, ns)| told(*ns, own)) {
             title.push_str(&format!(", {} waiting for {device}", percent(*ns, own)));
         }
         let (device, queue) =
@@ -129,6 +129,11 @@ impl Rule for FsyncStalls {
         let recommendations = recommendations(facts, cause, commit, grouped, others.as_ref());
         Finding { title, evidence, recommendations, doubts: Vec::new() }
     }
+}
+
+/// Whether a part of a time is worth a word in the title.
+fn told(part: Nanos, of: Nanos) -> bool {
+    part.0.saturating_mul(100) >= of.0
 }
 
 /// The file of all calls, if they have the same.
@@ -254,20 +259,7 @@ fn recommendations(
         fix.saves = Some(Nanos(u64::try_from(saved).unwrap_or(u64::MAX)));
         fixes.push(fix);
     }
-    fixes.extend([
-        advice(
-            facts,
-            cause,
-            "fdatasync instead of fsync",
-            "where only the data, not times and the like, must survive; a changed size is still written",
-        ),
-        advice(
-            facts,
-            cause,
-            "SQLite: WAL with synchronous=NORMAL",
-            "where it is SQLite; loses the last commits on power failure",
-        ),
-    ]);
+    fixes.extend(instead(facts, cause));
     if others.is_some_and(|m| m.theirs() > m.ours) {
         fixes.push(hint(
             "keep what must be durable on a file system of its own",
@@ -278,4 +270,42 @@ fn recommendations(
         fixes.push(hint("ext4 fast_commit", "a feature set by mkfs or tune2fs, with data=ordered"));
     }
     fixes
+}
+
+/// What would do in place of the call that took the most time.
+fn instead(facts: &Facts<'_>, cause: Cause) -> Vec<Recommendation> {
+    let call = facts.call(cause).map_or_else(|| "fsync".into(), |(name, _)| name);
+    let sqlite = || {
+        advice(
+            facts,
+            cause,
+            "SQLite: WAL with synchronous=NORMAL",
+            "where it is SQLite; loses the last commits on power failure",
+        )
+    };
+    match &*call {
+        "sync" | "syncfs" => vec![advice(
+            facts,
+            cause,
+            "fsync of the files that must last, instead of sync",
+            "sync and syncfs wait for what all programs wrote",
+        )],
+        "fdatasync" => vec![sqlite()],
+        "msync" | "sync_file_range" => Vec::new(),
+        call if facts.parts.index.class(call) == SyscallClass::Write => vec![advice(
+            facts,
+            cause,
+            "one fdatasync after the last write, instead of O_SYNC",
+            "where what is written in between need not survive on its own",
+        )],
+        _ => vec![
+            advice(
+                facts,
+                cause,
+                "fdatasync instead of fsync",
+                "where only the data, not times and the like, must survive; a changed size is still written",
+            ),
+            sqlite(),
+        ],
+    }
 }
