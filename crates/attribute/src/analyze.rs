@@ -262,7 +262,12 @@ pub fn report(input: &Input<'_>) -> Report {
 
     let rows = |i: usize| {
         let sums = || usual.binary_search(&i).ok().and_then(|at| sums.get(at));
-        match chosen.binary_search_by_key(&i, |(place, _)| *place) {
+        // Where all are asked for, a step is at its own place.
+        let at = match chosen.get(i) {
+            Some((place, _)) if *place == i => Ok(i),
+            Some(_) | None => chosen.binary_search_by_key(&i, |(place, _)| *place),
+        };
+        match at {
             Ok(at) => reports.get(at).map_or(&[][..], |report| &report.exclusive),
             Err(_) => sums().map_or(&[][..], Vec::as_slice),
         }

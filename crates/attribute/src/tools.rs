@@ -21,6 +21,9 @@ const LEAST: usize = 3;
 /// standard deviation of a normal distribution.
 const DEVIATIONS: u64 = 4448;
 
+/// So many steps of a tool one thread takes at a time.
+const STEPS: usize = 256;
+
 /// For each tool what is usual.
 pub(crate) struct Tools<'m> {
     tools: BTreeMap<&'m str, Tool>,
@@ -100,12 +103,8 @@ impl<'m> Tools<'m> {
         }
         let wall = |i: &usize| steps.get(*i).map_or(Nanos::ZERO, |s| s.end - s.start);
         let tools = members.into_par_iter().map(|(name, list)| {
-            let mut causes: BTreeMap<Cause, Vec<Nanos>> = BTreeMap::new();
-            for i in &list {
-                for (cause, ns) in by_cause(rows(*i)) {
-                    causes.entry(cause).or_default().push(ns);
-                }
-            }
+            let some = list.par_chunks(STEPS).map(|steps| lengths(steps.iter().map(|i| rows(*i))));
+            let causes = some.reduce(BTreeMap::new, join);
             let causes = causes.into_iter().map(|(cause, mut values)| {
                 // The other steps spent nothing on it.
                 values.resize(list.len(), Nanos::ZERO);
@@ -157,6 +156,25 @@ impl<'m> Tools<'m> {
             source: "critical paths of the tool's steps",
         })
     }
+}
+
+/// For each cause what each of these paths spent on it, of those that did.
+fn lengths<'r>(paths: impl Iterator<Item = &'r [ExclusiveRow]>) -> BTreeMap<Cause, Vec<Nanos>> {
+    let mut causes: BTreeMap<Cause, Vec<Nanos>> = BTreeMap::new();
+    for (cause, ns) in paths.flat_map(by_cause) {
+        causes.entry(cause).or_default().push(ns);
+    }
+    causes
+}
+
+fn join(
+    mut all: BTreeMap<Cause, Vec<Nanos>>,
+    more: BTreeMap<Cause, Vec<Nanos>>,
+) -> BTreeMap<Cause, Vec<Nanos>> {
+    for (cause, mut lengths) in more {
+        all.entry(cause).or_default().append(&mut lengths);
+    }
+    all
 }
 
 /// The sums of a path by cause alone.

@@ -207,6 +207,8 @@ struct Member<'m> {
     begun: usize,
     /// From then on it neither runs nor begins anything.
     over: Nanos,
+    /// Within these times neither.
+    quiet: (Nanos, Nanos),
 }
 
 impl<'m> Member<'m> {
@@ -218,12 +220,14 @@ impl<'m> Member<'m> {
             None => Nanos::ZERO,
         };
         let last = task.ops.len().checked_sub(1).and_then(|last| task.ops.start(last));
-        Self { task, begun: 0, over: rests.max(last.unwrap_or_default()) }
+        let over = rests.max(last.unwrap_or_default());
+        Self { task, begun: 0, over, quiet: (Nanos::ZERO, Nanos::ZERO) }
     }
 
     /// Whether it runs, or an operation of it begins, within `[from, to)`.
     fn runs(&mut self, from: Nanos, to: Nanos) -> bool {
-        if from >= self.over {
+        let (since, until) = self.quiet;
+        if from >= self.over || from >= to || (from >= since && to <= until) {
             return false;
         }
         let task = self.task;
@@ -231,7 +235,13 @@ impl<'m> Member<'m> {
             return true;
         }
         self.begun = task.ops.up_to_from(self.begun, from);
-        task.ops.start(self.begun).is_some_and(|start| start < to)
+        let begins = task.ops.start(self.begun).unwrap_or(Nanos::MAX);
+        if begins < to {
+            return true;
+        }
+        let change = task.states.since(task.span_at(from)).find(|span| span.start >= to);
+        self.quiet = (from, change.map_or(begins, |span| span.start.min(begins)));
+        false
     }
 }
 
@@ -346,6 +356,16 @@ mod tests {
         let known = task(&[(0, asleep), (100, State::Running), (200, asleep)]);
         let windows = [(0, 50), (0, 101), (199, 300), (200, 250), (200, 251), (250, 300), (0, 111)];
         assert_eq!(runs(&known, windows), [false, true, true, false, true, false, true]);
+        // One after the other, each as if it were asked alone.
+        let all: Vec<(u64, u64)> = (0..320)
+            .step_by(10)
+            .flat_map(|from| [1, 10, 60].map(|long| (from, from + long)))
+            .collect();
+        let mut member = Member::new(&known);
+        for (from, to) in all.iter().chain(all.iter().rev()).copied() {
+            let want = (from < 200 && to > 100) || (from < 250 && to > 250);
+            assert_eq!(member.runs(Nanos(from), Nanos(to)), want, "{from} {to}");
+        }
         // Who runs last runs on.
         let running = task(&[(0, asleep), (100, State::Running)]);
         assert_eq!(runs(&running, [(0, 100), (300, 301)]), [false, true]);
