@@ -95,11 +95,7 @@ impl<'p> Skimmer<'p> {
             return None;
         }
         match self.role(perf, found)? {
-            Role::Enter(number, args) => match self.leaves(word(found, data, number)?) {
-                Leaves::Nothing => Some(self.call(perf, found, number, data)?.passed),
-                Leaves::Fd { .. } => self.opened_and_closed(perf, found, (number, args), data),
-                Leaves::Closed | Leaves::More => None,
-            },
+            Role::Enter(number, args) => self.run(perf, found, (number, args), data),
             Role::Fault => Some(Passed::one(found)),
             Role::Exit(..) | Role::Other => None,
         }
@@ -151,9 +147,9 @@ impl<'p> Skimmer<'p> {
         None
     }
 
-    /// From a call that opens something to the one after which all is closed again: calls in
-    /// which there was nothing but faults, and that leave nothing else behind.
-    fn opened_and_closed(
+    /// Calls in which there was nothing but faults, to the first after which no fd is open that
+    /// was opened meanwhile; nearly always one call.
+    fn run(
         &self,
         perf: &PerfData<'_>,
         first: &Found,
