@@ -260,19 +260,15 @@ pub fn report(input: &Input<'_>) -> Report {
         .map_init(|| pool.lend(), |lent, i| path(input, &shared, *i, &mut lent.scratch.walk).rows)
         .collect();
 
-    let rows = |i: usize| {
-        let sums = || usual.binary_search(&i).ok().and_then(|at| sums.get(at));
-        // Where all are asked for, a step is at its own place.
-        let at = match chosen.get(i) {
-            Some((place, _)) if *place == i => Ok(i),
-            Some(_) | None => chosen.binary_search_by_key(&i, |(place, _)| *place),
-        };
-        match at {
-            Ok(at) => reports.get(at).map_or(&[][..], |report| &report.exclusive),
-            Err(_) => sums().map_or(&[][..], Vec::as_slice),
+    // By place among all steps; of those that nobody needs, nothing.
+    let mut paths: Vec<&[ExclusiveRow]> = vec![&[]; steps.len()];
+    let reported = chosen.iter().map(|(i, _)| *i).zip(reports.iter().map(|r| &*r.exclusive));
+    for (i, rows) in reported.chain(usual.iter().copied().zip(sums.iter().map(Vec::as_slice))) {
+        if let Some(path) = paths.get_mut(i) {
+            *path = rows;
         }
-    };
-    let tools = Tools::new(steps, rows, !input.outside_cut);
+    }
+    let tools = Tools::new(steps, &paths, !input.outside_cut);
     reports.par_iter_mut().for_each(|report| relate(&tools, report));
     let mut notes = input.notes.clone();
     notes.extend(input.windows.notes.iter().cloned());

@@ -92,9 +92,9 @@ impl Tool {
 
 impl<'m> Tools<'m> {
     /// Of steps and the sums of their paths, in the same order.
-    pub(crate) fn new<'r>(
+    pub(crate) fn new<P: AsRef<[ExclusiveRow]> + Sync>(
         steps: &'m [Step],
-        rows: impl Fn(usize) -> &'r [ExclusiveRow] + Sync,
+        paths: &[P],
         known: bool,
     ) -> Self {
         let mut members: BTreeMap<&'m str, Vec<usize>> = BTreeMap::new();
@@ -103,7 +103,9 @@ impl<'m> Tools<'m> {
         }
         let wall = |i: &usize| steps.get(*i).map_or(Nanos::ZERO, |s| s.end - s.start);
         let tools = members.into_par_iter().map(|(name, list)| {
-            let some = list.par_chunks(STEPS).map(|steps| lengths(steps.iter().map(|i| rows(*i))));
+            let path = |i: &usize| paths.get(*i).map(P::as_ref);
+            let some = list.par_chunks(STEPS);
+            let some = some.map(|steps| lengths(steps.iter().filter_map(path)));
             let causes = some.reduce(BTreeMap::new, join);
             let causes = causes.into_iter().map(|(cause, mut values)| {
                 // The other steps spent nothing on it.
@@ -225,7 +227,7 @@ mod tests {
     fn what_stands_out_is_told_with_its_cause() {
         // Walls 100, 102, 99, 101, 300: the median is 101, the deviations are 1 1 2 0 199.
         let (steps, rows) = tool(&[(90, 10), (92, 10), (88, 11), (91, 10), (95, 205)]);
-        let tools = Tools::new(&steps, |i| rows[i].as_slice(), true);
+        let tools = Tools::new(&steps, &rows, true);
         let save = tools.get("save").expect("it has steps");
         assert_eq!(save.wall.median, Nanos(101));
         assert_eq!(save.slow(Nanos(300)), Some(Nanos(199)));
@@ -244,18 +246,18 @@ mod tests {
     fn a_tool_that_varies_has_no_outlier() {
         // The median is 150, the deviations are 50 0 150: 300 is within the spread.
         let (steps, rows) = tool(&[(100, 0), (150, 0), (300, 0)]);
-        let tools = Tools::new(&steps, |i| rows[i].as_slice(), true);
+        let tools = Tools::new(&steps, &rows, true);
         assert_eq!(tools.relative("save", Nanos(300), &rows[2]), None);
         // Two steps have no median.
         let (steps, rows) = tool(&[(100, 0), (900, 0)]);
-        let tools = Tools::new(&steps, |i| rows[i].as_slice(), true);
+        let tools = Tools::new(&steps, &rows, true);
         assert_eq!(tools.relative("save", Nanos(900), &rows[1]), None);
     }
 
     #[test]
     fn a_cut_does_not_know_the_medians() {
         let (steps, rows) = tool(&[(90, 10), (92, 10), (88, 11), (91, 10), (95, 205)]);
-        let tools = Tools::new(&steps, |i| rows[i].as_slice(), false);
+        let tools = Tools::new(&steps, &rows, false);
         assert_eq!(tools.relative("save", Nanos(300), &rows[4]), None);
     }
 }

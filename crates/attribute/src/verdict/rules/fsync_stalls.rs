@@ -126,7 +126,8 @@ impl Rule for FsyncStalls {
             evidence.push(count(text, grouped, SYNCS));
         }
         let grouped = worth.then_some((many, grouped));
-        let recommendations = recommendations(facts, cause, commit, grouped, others.as_ref());
+        let others = others.as_ref();
+        let recommendations = recommendations(facts, cause, &call, commit, grouped, others);
         Finding { title, evidence, recommendations, doubts: Vec::new() }
     }
 }
@@ -241,6 +242,7 @@ fn rates(facts: &Facts<'_>) -> Vec<Evidence> {
 fn recommendations(
     facts: &Facts<'_>,
     cause: Cause,
+    call: &str,
     commit: Nanos,
     grouped: Option<(u64, u64)>,
     others: Option<&Members>,
@@ -259,7 +261,7 @@ fn recommendations(
         fix.saves = Some(Nanos(u64::try_from(saved).unwrap_or(u64::MAX)));
         fixes.push(fix);
     }
-    fixes.extend(instead(facts, cause));
+    fixes.extend(instead(facts, cause, call));
     if others.is_some_and(|m| m.theirs() > m.ours) {
         fixes.push(hint(
             "keep what must be durable on a file system of its own",
@@ -273,8 +275,7 @@ fn recommendations(
 }
 
 /// What would do in place of the call that took the most time.
-fn instead(facts: &Facts<'_>, cause: Cause) -> Vec<Recommendation> {
-    let call = facts.call(cause).map_or_else(|| "fsync".into(), |(name, _)| name);
+fn instead(facts: &Facts<'_>, cause: Cause, call: &str) -> Vec<Recommendation> {
     let sqlite = || {
         advice(
             facts,
@@ -283,7 +284,7 @@ fn instead(facts: &Facts<'_>, cause: Cause) -> Vec<Recommendation> {
             "where it is SQLite; loses the last commits on power failure",
         )
     };
-    match &*call {
+    match call {
         "sync" | "syncfs" => vec![advice(
             facts,
             cause,
@@ -292,7 +293,7 @@ fn instead(facts: &Facts<'_>, cause: Cause) -> Vec<Recommendation> {
         )],
         "fdatasync" => vec![sqlite()],
         "msync" | "sync_file_range" => Vec::new(),
-        call if facts.parts.index.class(call) == SyscallClass::Write => vec![advice(
+        _ if facts.parts.index.class(call) == SyscallClass::Write => vec![advice(
             facts,
             cause,
             "one fdatasync after the last write, instead of O_SYNC",
