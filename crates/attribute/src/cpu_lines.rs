@@ -1,9 +1,7 @@
 //! Tasks' states to lines of CPUs: who ran on each, when, and when it was idle.
 
-use std::collections::BTreeSet;
-
 use agenttrace_model::parse::{Cpu, Nanos};
-use agenttrace_model::{Model, Task, TaskId, first_not};
+use agenttrace_model::{Model, TaskId, first_not};
 use rayon::prelude::*;
 use rustc_hash::FxHashMap;
 
@@ -18,53 +16,12 @@ pub(crate) struct Run {
 /// How long runs are whose length does not fit.
 type Long = FxHashMap<(Nanos, TaskId), Nanos>;
 
-/// Runs in time order, from pieces in any order: put into about as many stretches of time as there
-/// are runs, and sorted within each.
-fn in_buckets(pieces: &[&[Packed]], long: &Long) -> Vec<Packed> {
-    let runs = || pieces.iter().copied().flatten();
-    let first = runs().map(|run| run.from).min().unwrap_or_default();
-    let last = runs().map(|run| run.from).max().unwrap_or_default();
-    let mut sorted = pieces.concat();
-    let bits = |n: u64| u64::BITS - n.leading_zeros();
-    let shift = bits((last - first).0).saturating_sub(bits(sorted.len() as u64));
-    let bucket = |run: &Packed| ((run.from - first).0 >> shift) as usize;
-    // Where each begins, once those before are counted; where it ends, once it is filled.
-    let mut places = vec![0_u32; (1 << bits(sorted.len() as u64)) + 1];
-    for run in runs() {
-        if let Some(count) = places.get_mut(bucket(run) + 1) {
-            *count += 1;
-        }
-    }
-    let mut before = 0;
-    for place in &mut places {
-        before += *place;
-        *place = before;
-    }
-    for run in runs() {
-        if let Some(place) = places.get_mut(bucket(run))
-            && let Some(slot) = sorted.get_mut(*place as usize)
-        {
-            *slot = *run;
-            *place += 1;
-        }
-    }
-    let mut from = 0;
-    for end in places {
-        let end = end as usize;
-        if let Some(bucket) = sorted.get_mut(from..end).filter(|bucket| bucket.len() > 1) {
-            bucket.sort_unstable_by_key(|run| run.unpack(long));
-        }
-        from = end;
-    }
-    sorted
-}
-
 /// For each CPU who ran on it, in time order. Between two runs it was idle, or, where
 /// events were lost or not all tasks recorded, nothing is known.
 #[derive(Default)]
 pub(crate) struct CpuLines {
-    /// By CPU, in their order.
-    lines: Vec<(Cpu, Vec<Packed>)>,
+    /// By CPU.
+    lines: Vec<Vec<Packed>>,
     long: Long,
 }
 
@@ -75,6 +32,13 @@ struct Packed {
     /// Nanoseconds; [`LONG`]: its end is in [`CpuLines::long`].
     len: u32,
     task: TaskId,
+}
+
+/// The runs on one CPU.
+#[derive(Default)]
+struct Line {
+    runs: Vec<Packed>,
+    long: Long,
 }
 
 /// 4.3 seconds: few runs are as long.
@@ -90,76 +54,32 @@ pub(crate) struct LineCursor {
 impl CpuLines {
     /// On one thread.
     pub(crate) fn new(model: &Model) -> Self {
-        model.task_ids().fold(Self::default(), |lines, task| lines.with(model, task)).sorted()
+        Self::of(model.runs.cpus().map(|cpu| Line::new(model, cpu)).collect())
     }
 
     /// On all threads.
     pub(crate) fn parallel(model: &Model) -> Self {
-        let tasks: Vec<(TaskId, &Task)> = model.task_ids().collect();
-        let parts = tasks.par_iter().fold(Self::default, |part, task| part.with(model, *task));
-        let mut parts: Vec<Self> = parts.collect();
-        let long: Long = parts.iter_mut().flat_map(|part| part.long.drain()).collect();
-        let cpus: BTreeSet<Cpu> = parts.iter().flat_map(Self::cpus).collect();
-        let line = |cpu: Cpu| {
-            let pieces: Vec<&[Packed]> = parts.iter().map(|part| part.line(cpu)).collect();
-            (cpu, in_buckets(&pieces, &long))
-        };
-        Self { lines: cpus.into_par_iter().map(line).collect(), long }
+        let cpus: Vec<Cpu> = model.runs.cpus().collect();
+        Self::of(cpus.into_par_iter().map(|cpu| Line::new(model, cpu)).collect())
     }
 
-    /// The runs of each CPU in time order.
-    fn sorted(mut self) -> Self {
-        for (_, line) in &mut self.lines {
-            *line = in_buckets(&[line], &self.long);
+    fn of(lines: Vec<Line>) -> Self {
+        let mut all = Self::default();
+        for Line { runs, long } in lines {
+            all.lines.push(runs);
+            all.long.extend(long);
         }
-        self
-    }
-
-    /// With a task's runs, which are in no order with those of others.
-    fn with(mut self, model: &Model, (id, task): (TaskId, &Task)) -> Self {
-        for (cpu, from, to) in task.states.runs(model.span.1) {
-            self.add(cpu, Run { from, to, task: id });
-        }
-        self
-    }
-
-    /// Adds a run, in any order.
-    fn add(&mut self, cpu: Cpu, run: Run) {
-        let Run { from, to, task } = run;
-        let len = to.0.checked_sub(from.0).and_then(|len| u32::try_from(len).ok());
-        let len = len.unwrap_or(LONG);
-        if len == LONG {
-            self.long.insert((from, task), to);
-        }
-        let packed = Packed { from, len, task };
-        match self.place(cpu) {
-            Ok(place) => {
-                if let Some((_, line)) = self.lines.get_mut(place) {
-                    line.push(packed);
-                }
-            }
-            Err(place) => self.lines.insert(place, (cpu, vec![packed])),
-        }
-    }
-
-    /// The place of a CPU's line; where it would be.
-    fn place(&self, cpu: Cpu) -> Result<usize, usize> {
-        // Most captures have all CPUs from 0 on.
-        let guess = cpu.0 as usize;
-        if self.lines.get(guess).is_some_and(|(at, _)| *at == cpu) {
-            return Ok(guess);
-        }
-        self.lines.binary_search_by_key(&cpu, |(at, _)| *at)
+        all
     }
 
     fn line(&self, cpu: Cpu) -> &[Packed] {
-        let line = self.place(cpu).ok().and_then(|place| self.lines.get(place));
-        line.map(|(_, line)| line.as_slice()).unwrap_or_default()
+        self.lines.get(cpu.0 as usize).map(Vec::as_slice).unwrap_or_default()
     }
 
     /// The CPUs on which tasks ran, in their order.
     pub(crate) fn cpus(&self) -> impl Iterator<Item = Cpu> + '_ {
-        self.lines.iter().map(|(cpu, _)| *cpu)
+        let ran = (0..).map(Cpu).zip(&self.lines).filter(|(_, line)| !line.is_empty());
+        ran.map(|(cpu, _)| cpu)
     }
 
     /// The runs on a CPU that overlap `[from, to)`, whole, in time order.
@@ -182,8 +102,10 @@ impl CpuLines {
         from: Nanos,
         to: Nanos,
     ) -> impl Iterator<Item = Run> + '_ + use<'_> {
-        let line = self.line(cpu);
-        let place = self.place(cpu).unwrap_or_default();
+        let (line, place) = (self.line(cpu), cpu.0 as usize);
+        if line.is_empty() {
+            return self.from(line, 0, to);
+        }
         if cursor.passed.len() <= place {
             cursor.passed.resize(place + 1, 0);
         }
@@ -231,6 +153,39 @@ impl CpuLines {
     }
 }
 
+impl Line {
+    fn new(model: &Model, cpu: Cpu) -> Self {
+        let states = model.runs.on(cpu);
+        let mut line = Self { runs: Vec::with_capacity(states.len()), long: Long::default() };
+        for (task, place) in states {
+            if let Some((from, to)) = model.task(task).states.ran_on(cpu, place, model.span.1) {
+                line.push(Run { from, to, task });
+            }
+        }
+        line.sorted()
+    }
+
+    fn push(&mut self, run: Run) {
+        let Run { from, to, task } = run;
+        let len = to.0.checked_sub(from.0).and_then(|len| u32::try_from(len).ok());
+        let len = len.unwrap_or(LONG);
+        if len == LONG {
+            self.long.insert((from, task), to);
+        }
+        self.runs.push(Packed { from, len, task });
+    }
+
+    /// In time order, each run once. They mostly are.
+    fn sorted(mut self) -> Self {
+        let long = &self.long;
+        if !self.runs.is_sorted_by_key(|run| run.unpack(long)) {
+            self.runs.sort_unstable_by_key(|run| run.unpack(long));
+        }
+        self.runs.dedup();
+        self
+    }
+}
+
 impl Packed {
     #[inline]
     fn unpack(self, long: &Long) -> Run {
@@ -255,11 +210,11 @@ mod tests {
     }
 
     fn lines(runs: &[(u32, Run)]) -> CpuLines {
-        let mut lines = CpuLines::default();
+        let mut lines: [Line; 8] = Default::default();
         for (cpu, run) in runs {
-            lines.add(Cpu(*cpu), *run);
+            lines[*cpu as usize].push(*run);
         }
-        lines.sorted()
+        CpuLines::of(lines.into_iter().map(Line::sorted).collect())
     }
 
     #[test]
@@ -298,21 +253,14 @@ mod tests {
     }
 
     #[test]
-    fn runs_are_sorted_however_they_lie() {
-        let packed = |from: u64| Packed { from: Nanos(from), len: 1, task: TaskId(1) };
+    fn runs_are_sorted_however_they_lie_and_each_is_there_once() {
         let sorted = |times: &[u64]| -> Vec<u64> {
-            let runs: Vec<Packed> = times.iter().copied().map(packed).collect();
-            in_buckets(&[&runs[..runs.len() / 3], &[], &runs[runs.len() / 3..]], &Long::default())
-                .iter()
-                .map(|run| run.from.0)
-                .collect()
+            let all: Vec<_> = times.iter().map(|from| (0, run(*from, from + 1, 1))).collect();
+            lines(&all).runs(Cpu(0), Nanos(0), Nanos::MAX).map(|run| run.from.0).collect()
         };
         assert_eq!(sorted(&[]), [0; 0]);
-        assert_eq!(sorted(&[u64::MAX]), [u64::MAX]);
-        assert_eq!(sorted(&[u64::MAX, 0]), [0, u64::MAX]);
-        assert_eq!(sorted(&[7, 7, 7]), [7, 7, 7]);
-        // All but one in the same stretch; two tasks in turn.
-        assert_eq!(sorted(&[1 << 60, 3, 9, 5, 1]), [1, 3, 5, 9, 1 << 60]);
+        assert_eq!(sorted(&[1 << 60, 0]), [0, 1 << 60]);
+        assert_eq!(sorted(&[7, 7, 8, 7]), [7, 8]);
         assert_eq!(sorted(&[10, 30, 50, 20, 40, 60]), [10, 20, 30, 40, 50, 60]);
     }
 

@@ -16,6 +16,7 @@ use crate::names::DeviceInfo;
 use crate::peer::Peers;
 use crate::reclaim::{KswapdEvent, OomKill};
 use crate::request::Request;
+use crate::runs::Runs;
 use crate::syscall_table::SyscallTable;
 use crate::task::{Task, TaskId, Wake, WakeId};
 use crate::timer::TimerFire;
@@ -30,6 +31,8 @@ pub struct Model {
     pub tasks: Vec<Task>,
     /// Wakeups, by [`WakeId`], in time order.
     pub wakes: Wakes,
+    /// Who ran on which CPU.
+    pub runs: Runs,
     /// Block requests, in the order of their issue.
     pub requests: Vec<Request>,
     /// Journal commits, by their start.
@@ -160,6 +163,7 @@ impl Model {
         Self {
             tasks: Vec::new(),
             wakes: Wakes::default(),
+            runs: Runs::default(),
             requests: Vec::new(),
             commits: Vec::new(),
             handles: Vec::new(),

@@ -125,16 +125,15 @@ impl Spans {
         self.rows.read(index).map(Row::span)
     }
 
-    /// Where a task ran on a CPU that is known: (CPU, from, to), in time order; what it does last
-    /// lasts until `end`.
-    pub fn runs(&self, end: Nanos) -> impl Iterator<Item = (Cpu, Nanos, Nanos)> + '_ {
-        let rows = self.rows.settled();
-        let ends = rows.iter().skip(1).map(|row| Nanos(row.start)).chain([end]);
-        rows.iter().zip(ends).filter_map(|(row, end)| {
-            let span = row.span();
-            let ran = span.state == State::Running && span.cpu != Cpu::NONE;
-            ran.then_some((span.cpu, span.start, end))
-        })
+    /// From when to when the task ran on a CPU, if it did so in the span with this index; what it
+    /// does last lasts until `end`.
+    #[must_use]
+    #[inline]
+    pub fn ran_on(&self, cpu: Cpu, index: usize, end: Nanos) -> Option<(Nanos, Nanos)> {
+        let mut rows = self.rows.settled().get(index..)?.iter();
+        let span = rows.next()?.span();
+        let to = rows.next().map_or(end, |next| Nanos(next.start));
+        (span.state == State::Running && span.cpu == cpu).then_some((span.start, to))
     }
 
     /// The first.
@@ -272,17 +271,19 @@ mod tests {
     }
 
     #[test]
-    fn runs_last_until_the_next_state_and_are_on_a_known_cpu() {
+    fn a_run_lasts_until_the_next_state_and_is_on_its_cpu() {
         let mut spans = Spans::default();
-        assert_eq!(spans.runs(Nanos(9)).next(), None);
+        assert_eq!(spans.ran_on(Cpu(3), 0, Nanos(9)), None);
         spans.push(span(1, State::Running));
         spans.push(span(4, State::Runnable));
         spans.push(Span { cpu: Cpu::NONE, ..span(5, State::Running) });
         spans.push(Span { cpu: Cpu(0), ..span(6, State::Running) });
         spans.push(span(8, State::Running));
-        let runs: Vec<_> =
-            spans.runs(Nanos(20)).map(|(cpu, from, to)| (cpu.0, from.0, to.0)).collect();
-        assert_eq!(runs, [(3, 1, 4), (0, 6, 8), (3, 8, 20)]);
+        let on =
+            |cpu, index| spans.ran_on(Cpu(cpu), index, Nanos(20)).map(|(from, to)| (from.0, to.0));
+        assert_eq!([0, 1, 2, 3].map(|i| on(3, i)), [Some((1, 4)), None, None, None]);
+        assert_eq!([3, 4, 5, usize::MAX].map(|i| on(0, i)), [Some((6, 8)), None, None, None]);
+        assert_eq!(on(3, 4), Some((8, 20)));
     }
 
     #[test]

@@ -670,7 +670,12 @@ impl Builder {
                 self.end_pause(id, start, inferred);
             }
         }
-        self.live(id).enter(Span { start, state, cpu, wake, inferred });
+        let live = self.live(id);
+        live.enter(Span { start, state, cpu, wake, inferred });
+        let last = live.states.len().saturating_sub(1);
+        if state == State::Running {
+            self.model.runs.push(cpu, id, last);
+        }
     }
 
     pub(crate) fn push_op(&mut self, id: TaskId, time: Nanos, kind: OpKind) -> usize {

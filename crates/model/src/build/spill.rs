@@ -64,10 +64,11 @@ impl Builder {
     }
 }
 
-/// The rows of all tasks, and the wakeups.
+/// The rows of all tasks, the wakeups, and who ran on each CPU.
 fn rows<'b>(
     live: &'b mut [TaskState],
     model: &'b mut Model,
 ) -> impl Iterator<Item = &'b mut dyn Spill> {
-    live.iter_mut().flat_map(TaskState::rows).chain([model.wakes.rows()])
+    let tasks = live.iter_mut().flat_map(TaskState::rows);
+    tasks.chain([model.wakes.rows()]).chain(model.runs.rows())
 }
