@@ -49,7 +49,9 @@ pub fn claim_tasks(model: &Model, marked: Marked) -> Windows {
         futex_waits,
         begun: vec![0; model.tasks.len()],
     };
-    for wake in &model.wakes {
+    // Nobody works for a step before the first begins.
+    let first = claimer.windows.steps.iter().map(|step| step.start).min().unwrap_or_default();
+    for wake in model.wakes.range(model.wakes.before(first)..model.wakes.len()) {
         if let WakeSource::Task(waker) = wake.source {
             claimer.wake(wake.time, waker, wake.wakee, wake.birth);
         }

@@ -250,6 +250,9 @@ impl<'m> Index<'m> {
             (&["sched:sched_switch"], |index| {
                 index.cache();
             }),
+            (&["block:block_rq_complete"], |index| {
+                index.block_io();
+            }),
             (&["vmscan:mm_vmscan_kswapd_wake"], |index| {
                 index.memory();
             }),
