@@ -5,10 +5,10 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use agenttrace_attribute::path::StepPath;
-use agenttrace_model::{Builder, MarkOptions, Model, Windows, claim_tasks, place_marks};
+use agenttrace_model::{Beginning, Builder, MarkOptions, Model, Windows, claim_tasks, place_marks};
 use agenttrace_parse::{
-    Capture, CaptureInfo, Diagnostics, Input, Limits, Nanos, ReadOptions, StepFile, Totals,
-    Unpacked, plain_reader, read_steps, write_event, write_events_header,
+    Capture, CaptureInfo, Diagnostics, Input, Limits, ReadOptions, StepFile, Totals, Unpacked,
+    plain_reader, read_steps, write_event, write_events_header,
 };
 
 use crate::json::Json;
@@ -214,19 +214,19 @@ pub(crate) fn analyze_by(
     analyze_skimming(builder, input, read, steps, None)
 }
 
-/// The same of a capture that is skimmed before a time.
+/// The same of a capture whose beginning is skimmed.
 pub(crate) fn analyze_skimming(
     builder: impl Fn(&CaptureInfo) -> Builder,
     input: &Input<'_>,
     read: &ReadOptions,
     steps: Option<&[u8]>,
-    before: Option<Nanos>,
+    beginning: Option<Beginning>,
 ) -> Result<Analysis, String> {
     let unpacked = Unpacked::new(input, &Limits::default()).map_err(|e| e.to_string())?;
     let capture = Capture::open(&unpacked, read).map_err(|e| e.to_string())?;
     let info: CaptureInfo = capture.info().clone();
     let mut builder = builder(&info);
-    let skim = before.map(|before| builder.skim(before));
+    let skim = beginning.map(|beginning| builder.skim(beginning));
     let totals = capture
         .read_skimming(skim.as_ref(), &mut Diagnostics::default(), &mut |events| {
             builder.push(events)

@@ -1,7 +1,8 @@
 //! How much of a large capture must be read: from a while before the first step that is asked for
 //! to a while after the last.
 
-use agenttrace_model::parse::{CaptureInfo, MarkClock, Nanos, StepFile, StepMark};
+use agenttrace_model::Beginning;
+use agenttrace_model::parse::{CaptureInfo, MarkClock, Nanos, StepFile, StepMark, Tid};
 
 use crate::args::CaptureArgs;
 use crate::pipeline::step_id;
@@ -15,10 +16,10 @@ const SETTLE: Nanos = Nanos(500_000_000);
 pub(crate) const WORTH: u64 = 256 << 20;
 
 /// Which part of a capture is wanted.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Needed {
-    /// What is before it is needed for tasks, their states and their fds alone.
-    pub(crate) from: Option<Nanos>,
+    /// What is needed for tasks, their states and their fds alone.
+    pub(crate) beginning: Option<Beginning>,
     /// What is after it is not needed.
     pub(crate) until: Option<Nanos>,
 }
@@ -56,10 +57,22 @@ pub(crate) fn needed(
     let first = starts.and_then(|starts| starts.into_iter().min());
     let last = ends.and_then(|ends| ends.into_iter().max());
     let bounded = |bound: Option<u64>| !asked.is_empty() || bound.is_some();
+    let first = first.filter(|_| bounded(args.from));
     Needed {
-        from: first.filter(|_| bounded(args.from)).map(|time| on_capture(time, args) - SETTLE),
+        beginning: first.map(|first| beginning(file, args, on_capture(first, args) - SETTLE)),
         until: last.filter(|_| bounded(args.to)).map(|time| on_capture(time, args) + SETTLE),
     }
+}
+
+/// What comes before a time.
+fn beginning(file: &StepFile, args: &CaptureArgs, before: Nanos) -> Beginning {
+    let goes_on = |step: &&StepMark| step.end.is_none_or(|end| on_capture(end, args) > before);
+    let start = |step: &StepMark| step.start.map_or(Nanos::ZERO, |start| on_capture(start, args));
+    let steps_since = file.steps.iter().filter(goes_on).map(start).min();
+    // Ids of a container are not those of the capture: all calls are kept.
+    let steps_since = steps_since.filter(|_| args.pid_map.is_none()).unwrap_or_default();
+    let root = |step: &StepMark| step.tid.or(step.pid.map(|pid| Tid(pid.0)));
+    Beginning { before, steps_since, roots: file.steps.iter().filter_map(root).collect() }
 }
 
 /// A time of marks that are on the capture's clock, but for an offset by hand.
@@ -86,14 +99,21 @@ mod tests {
 
     /// Without what is left for waits to end.
     fn part(clock: ClockId, asked: &[&str], options: &[&str]) -> (Option<u64>, Option<u64>) {
+        let Needed { beginning, until } = wanted(clock, asked, options);
+        (
+            beginning.map(|beginning| (beginning.before + SETTLE).0),
+            until.map(|until| (until - SETTLE).0),
+        )
+    }
+
+    fn wanted(clock: ClockId, asked: &[&str], options: &[&str]) -> Needed {
         let line = ["agenttrace", "analyze", "x"].iter().chain(options);
         let Command::Analyze(args) = Cli::parse_from(line).command else { panic!("analyze") };
         let asked: Vec<String> = asked.iter().map(|id| (*id).to_owned()).collect();
         let clock = Clock { id: Some(clock), wall: None };
         let info = CaptureInfo { clock, ..CaptureInfo::default() };
         let file = read_steps(STEPS.as_bytes());
-        let Needed { from, until } = needed(&file, &info, &args.capture, &asked);
-        (from.map(|from| (from + SETTLE).0), until.map(|until| (until - SETTLE).0))
+        needed(&file, &info, &args.capture, &asked)
     }
 
     #[test]
@@ -129,5 +149,19 @@ mod tests {
         assert_eq!(part(ClockId::Boottime, &["1"], &[]), (None, None), "another clock");
         let by_hand = part(ClockId::Boottime, &["1"], &["--clock-offset", "7"]);
         assert_eq!(by_hand, (Some(S + 7), Some(2 * S + 7)));
+    }
+
+    #[test]
+    fn steps_that_go_on_where_the_beginning_ends_are_told_of() {
+        let since = |asked: &str, options: &[&str]| {
+            let beginning = wanted(ClockId::Monotonic, &[asked], options).beginning.unwrap();
+            assert_eq!(beginning.roots, [Tid(7)].into_iter().collect());
+            beginning.steps_since.0
+        };
+        assert_eq!(since("1", &[]), S, "its own");
+        assert_eq!(since("3", &[]), 3 * S, "the one around it");
+        assert_eq!(since("4", &[]), 20 * S);
+        assert_eq!(since("3", &["--clock-offset", "-500"]), 3 * S - 500);
+        assert_eq!(since("3", &["--pid-map", "ids"]), 0, "roots have other ids there");
     }
 }

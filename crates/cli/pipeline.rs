@@ -120,16 +120,16 @@ pub(crate) fn load(
 
 /// Reads the events of a capture, all of them or those of a part.
 fn events(capture: &Capture<'_>, args: &ReadArgs, needed: Needed) -> Result<Events> {
-    let Needed { from, until } = needed;
+    let Needed { beginning, until } = needed;
     // Of a small capture all that comes before is read as well.
-    let from = from.filter(|_| capture.skims() && capture.progress().of > 2 * WORTH);
+    let beginning = beginning.filter(|_| capture.skims() && capture.progress().of > 2 * WORTH);
     let mut stopped = None;
     let mut progress = ProgressLine::new();
     let mut diagnostics = Diagnostics::default();
     let scratch = TempFile::new(args.temp_dir.as_deref());
     let in_memory = in_memory(capture.info().bytes);
     let mut builder = Builder::new(capture.info()).with_scratch(Box::new(scratch), in_memory);
-    let skim = from.map(|before| builder.skim(before));
+    let skim = beginning.map(|beginning| builder.skim(beginning));
     let totals = capture
         .read_skimming(skim.as_ref(), &mut diagnostics, &mut |batch| {
             builder.push(batch);

@@ -39,7 +39,7 @@ mod window;
 
 pub use agenttrace_parse as parse;
 pub use balancing::{Balancing, BalancingKind};
-pub use build::Builder;
+pub use build::{Beginning, Builder};
 pub use claims::claim_tasks;
 pub use commit::{Commit, Handle};
 pub use cut::Selection;

@@ -262,6 +262,13 @@ impl Ops {
         index
     }
 
+    /// Takes the last operation away, if it is a call that has ended, nothing is around it, and
+    /// this holds of its number.
+    pub(crate) fn forget_call(&mut self, unwanted: impl FnOnce(i32) -> bool) {
+        let call = |packed: &Packed| packed.word & KIND == SYSCALL && packed.len != OPEN;
+        self.packed.pop_if(|row| row.is_outermost() && call(row) && unwanted(row.number()));
+    }
+
     /// Ends one that is open, at a time or when it began; tells when.
     #[inline(always)]
     pub(crate) fn close(&mut self, index: usize, time: Nanos, estimated: bool) -> Option<Nanos> {

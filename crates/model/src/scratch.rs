@@ -270,6 +270,12 @@ impl<T: Pod> Rows<T> {
         row.first().copied()
     }
 
+    /// Takes the last one away, if it is in memory and this holds of it. Only while they grow.
+    #[inline]
+    pub(crate) fn pop_if(&mut self, unwanted: impl FnOnce(&mut T) -> bool) -> Option<T> {
+        self.memory.pop_if(unwanted)
+    }
+
     /// One more, and its index. Only while they grow.
     #[inline(always)]
     pub(crate) fn grow(&mut self, row: T) -> (usize, Option<&mut T>) {

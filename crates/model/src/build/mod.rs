@@ -3,6 +3,7 @@
 mod block;
 mod fault;
 mod finish;
+mod forget;
 mod fs;
 mod irq;
 mod lock;
@@ -17,7 +18,7 @@ mod tlb;
 mod uring;
 
 use agenttrace_parse::events::{self, Event, Kind};
-use agenttrace_parse::{Args, CaptureInfo, Cpu, Diagnostics, Nanos, Pid, Problem, Skim, Tid};
+use agenttrace_parse::{Args, CaptureInfo, Cpu, Diagnostics, Nanos, Pid, Problem, Tid};
 use rustc_hash::FxHashMap;
 
 use crate::commit::JournalTracker;
@@ -36,6 +37,8 @@ use crate::syscall_table::{SyscallClass, SyscallTable};
 use crate::task::{Span, State, Task, TaskId, UnknownReason, Wake, WakeId};
 use crate::uring::UringTracker;
 use finish::Gaps;
+pub use forget::Beginning;
+use forget::Forgets;
 
 /// What is known of one CPU at this point of the capture.
 #[derive(Clone, Debug, Default)]
@@ -87,6 +90,10 @@ pub(crate) struct TaskState {
     named: bool,
     /// The open fault slept.
     fault_slept: bool,
+    /// All its calls are kept ([`forget`]).
+    keeps_calls: bool,
+    /// Its last call is.
+    keeps_call: bool,
     since: Nanos,
     /// Open operations, outermost first: their places in `ops`.
     stack: Vec<usize>,
@@ -161,6 +168,7 @@ pub struct Builder {
     pub(crate) first: Option<Nanos>,
     pub(crate) last: Nanos,
     spill: Option<spill::Spilling>,
+    forgets: Forgets,
 }
 
 /// The largest folio is a huge page of 1 GiB; a larger order in a record is damage.
@@ -187,6 +195,8 @@ impl TaskState {
             replaced: false,
             named: false,
             fault_slept: false,
+            keeps_calls: false,
+            keeps_call: false,
             since: start,
             stack: Vec::new(),
             ended: None,
@@ -324,15 +334,8 @@ impl Builder {
             first: None,
             last: Nanos::ZERO,
             spill: None,
+            forgets: Forgets::default(),
         }
-    }
-
-    /// Little is wanted of what comes before a time: what the reader may pass over there. Before
-    /// the first event.
-    #[must_use]
-    pub fn skim(&mut self, before: Nanos) -> Skim {
-        self.model.whole_since = before;
-        Skim { before, calls: self.model.syscalls.leaves() }
     }
 
     /// Takes the next events, in time order.
@@ -371,6 +374,7 @@ impl Builder {
 
     #[inline(never)]
     fn other(&mut self, event: &Event<'_>) {
+        self.keep_call(event);
         match &event.kind {
             Kind::Record(record) => self.record(event, record),
             Kind::Sched(events::Sched::SchedSwitch(switch)) => self.switch(event, switch),
@@ -506,6 +510,7 @@ impl Builder {
         let id = TaskId(u32::try_from(self.model.tasks.len()).unwrap_or(u32::MAX));
         self.model.tasks.push(Task::new(tid));
         let mut live = TaskState::new(tid, start, state);
+        live.keeps_calls = self.forgets.none_of(tid);
         if self.sparing() {
             live.rows().into_iter().for_each(Spill::spare);
         }

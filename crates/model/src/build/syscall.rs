@@ -34,6 +34,7 @@ impl Builder {
         if !self.live(task).stack.is_empty() {
             self.out_of_all(event, task);
         }
+        self.forget_call(task, time);
         let class = self.class(nr);
         let Some(live) = self.live.get_mut(task.0 as usize) else { return };
         let mut op = SyscallOp::new(nr, args);

@@ -2,18 +2,24 @@
 
 use agenttrace_parse::{Calibration, Capture, Diagnostics, Nanos, ReadOptions, Tid, Unpacked};
 
-use super::Builder;
+use super::{Beginning, Builder};
 use crate::model::Model;
-use crate::op::OpKind;
+use crate::op::{Op, OpKind};
+use crate::syscall_table::MARK_MAGIC;
 use crate::task::{State, Task};
 
 const HEAD: &str = "# agenttrace.events/1\n# clock monotonic\n# arch x86_64\n# cpus 2\n";
 
 fn build(events: &str, calibration: Calibration) -> Model {
+    build_with(events, calibration, |_| {})
+}
+
+fn build_with(events: &str, calibration: Calibration, prepare: impl FnOnce(&mut Builder)) -> Model {
     let text = format!("{HEAD}{events}");
     let unpacked = Unpacked::of(text.as_bytes()).unwrap();
     let capture = Capture::open(&unpacked, &ReadOptions::default()).unwrap();
     let mut builder = Builder::new(capture.info());
+    prepare(&mut builder);
     capture.read(&mut Diagnostics::default(), &mut |batch| builder.push(batch)).unwrap();
     builder.finish(Some(calibration)).unwrap()
 }
@@ -116,4 +122,65 @@ fn a_waker_may_be_in_a_call_on_a_file_unless_it_is_seen_in_another() {
     let got: Vec<_> = model.wakes.iter().map(|wake| (wake.time.0, wake.file_call)).collect();
     let expect = [(1000, true), (2100, false), (3100, true), (4200, true), (6000, true)];
     assert_eq!(got, expect);
+}
+
+/// Number and start of the calls that are left of a beginning that ends at 10,000; steps which go
+/// on then have begun since 8000, and task 200 is a root.
+fn left_of_beginning(events: &str, tid: i32) -> Vec<(i32, u64)> {
+    let beginning = Beginning {
+        before: Nanos(10_000),
+        steps_since: Nanos(8000),
+        roots: [Tid(200)].into_iter().collect(),
+    };
+    let model = build_with(events, costs(0), |builder| drop(builder.skim(beginning)));
+    let calls = |op: Op| op.syscall().map(|call| (call.nr, op.start.0));
+    lives(&model, tid)[0].ops.iter().filter_map(calls).collect()
+}
+
+/// A call of a task from a time on, for 50 ns.
+fn call(tid: i32, at: u64, nr: i32) -> String {
+    format!(
+        "{at} 0 {tid}/{tid} . raw_syscalls:sys_enter id={nr} args=3,0,0,0,0,0\n\
+         {} 0 {tid}/{tid} . raw_syscalls:sys_exit id={nr} ret=1\n",
+        at + 50
+    )
+}
+
+#[test]
+fn of_a_beginning_the_calls_are_left_that_somebody_may_ask_for() {
+    let evicts = "1820 0 100/100 . filemap:mm_filemap_delete_from_page_cache i_ino=12 \
+                  s_dev=266338304 index=1 order=0\n";
+    let irq = "2020 0 100/100 s irq:softirq_entry vec=3\n2030 0 100/100 s irq:softirq_exit vec=3\n";
+    let within = |tid: i32, at: u64, nr: i32, what: &str| {
+        let call = call(tid, at, nr);
+        let (enter, exit) = call.split_once('\n').unwrap();
+        format!("{enter}\n{what}{exit}")
+    };
+    // read, poll, futex, openat, and reads in which more happened.
+    let early =
+        [call(100, 1000, 0), call(100, 1200, 7), call(100, 1400, 202), call(100, 1600, 257)];
+    let more = [within(100, 1800, 0, evicts), within(100, 2000, 0, irq)];
+    let late = [7000, 7900, 8100, 9900, 12_000].map(|at| call(100, at, 0));
+    let all = [early.concat(), more.concat(), late.concat()].concat();
+    let left = [(202, 1400), (257, 1600), (0, 1800), (0, 2000)];
+    let since = [(0, 7900), (0, 8100), (0, 9900), (0, 12_000)];
+    assert_eq!(left_of_beginning(&all, 100), [left, since].concat());
+    // A root's calls are all kept; and of one that makes no more, the last.
+    assert_eq!(left_of_beginning(&call(200, 1000, 0), 200), [(0, 1000)]);
+    let two = |tid| [call(tid, 1000, 0), call(tid, 2000, 0)].concat();
+    assert_eq!(left_of_beginning(&two(200), 200), [(0, 1000), (0, 2000)]);
+    assert_eq!(left_of_beginning(&two(300), 300), [(0, 2000)]);
+}
+
+#[test]
+fn behind_a_mark_in_the_trace_no_call_is_forgotten() {
+    let mark = format!(
+        "1500 0 500/500 . raw_syscalls:sys_enter id=157 args={MARK_MAGIC:x},7,0,0,0,0\n\
+         1550 0 500/500 . raw_syscalls:sys_exit id=157 ret=-22\n"
+    );
+    let calls = [1000, 1200, 2000, 3000].map(|at| call(100, at, 0));
+    let before = calls[..2].concat();
+    let all = [before, mark, calls[2..].concat()].concat();
+    assert_eq!(left_of_beginning(&all, 100), [(0, 1200), (0, 2000), (0, 3000)]);
+    assert_eq!(left_of_beginning(&calls.concat(), 100), [(0, 3000)]);
 }
