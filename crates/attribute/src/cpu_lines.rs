@@ -1,7 +1,7 @@
 //! Tasks' states to lines of CPUs: who ran on each, when, and when it was idle.
 
 use agenttrace_model::parse::{Cpu, Nanos};
-use agenttrace_model::{Model, TaskId, first_not};
+use agenttrace_model::{LostInterval, Model, Ran, TaskId, first_not};
 use rayon::prelude::*;
 use rustc_hash::FxHashMap;
 
@@ -16,13 +16,23 @@ pub(crate) struct Run {
 /// How long runs are whose length does not fit.
 type Long = FxHashMap<(Nanos, TaskId), Nanos>;
 
-/// For each CPU who ran on it, in time order. Between two runs it was idle, or, where
-/// events were lost or not all tasks recorded, nothing is known.
+/// For each CPU who ran on it, in time order. Between two runs it was idle; where events were
+/// lost, a switch was not recorded, or not all tasks were, nothing is known.
 #[derive(Default)]
 pub(crate) struct CpuLines {
     /// By CPU.
     lines: Vec<Vec<Packed>>,
     long: Long,
+    lost: Vec<LostInterval>,
+}
+
+/// Nobody is known to have run on a CPU over `[from, to)`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Gap {
+    pub(crate) from: Nanos,
+    pub(crate) to: Nanos,
+    /// Nobody ran: the switches around it were recorded.
+    pub(crate) idle: bool,
 }
 
 /// A run in 16 bytes: a capture has millions.
@@ -31,8 +41,14 @@ struct Packed {
     from: Nanos,
     /// Nanoseconds; [`LONG`]: its end is in [`CpuLines::long`].
     len: u32,
-    task: TaskId,
+    /// A task's number, and [`BEGINS`], [`ENDS`].
+    task: u32,
 }
+
+/// That a run begins when it does was recorded.
+const BEGINS: u32 = 1 << 31;
+/// That it ends then was.
+const ENDS: u32 = 1 << 30;
 
 /// The runs on one CPU.
 #[derive(Default)]
@@ -54,17 +70,18 @@ pub(crate) struct LineCursor {
 impl CpuLines {
     /// On one thread.
     pub(crate) fn new(model: &Model) -> Self {
-        Self::of(model.runs.cpus().map(|cpu| Line::new(model, cpu)).collect())
+        Self::of(model.runs.cpus().map(|cpu| Line::new(model, cpu)).collect(), &model.lost)
     }
 
     /// On all threads.
     pub(crate) fn parallel(model: &Model) -> Self {
         let cpus: Vec<Cpu> = model.runs.cpus().collect();
-        Self::of(cpus.into_par_iter().map(|cpu| Line::new(model, cpu)).collect())
+        let lines = cpus.into_par_iter().map(|cpu| Line::new(model, cpu)).collect();
+        Self::of(lines, &model.lost)
     }
 
-    fn of(lines: Vec<Line>) -> Self {
-        let mut all = Self::default();
+    fn of(lines: Vec<Line>, lost: &[LostInterval]) -> Self {
+        let mut all = Self { lost: lost.to_vec(), ..Self::default() };
         for Line { runs, long } in lines {
             all.lines.push(runs);
             all.long.extend(long);
@@ -136,20 +153,38 @@ impl CpuLines {
         line.get(after.checked_sub(1)?).map(|run| run.unpack(&self.long))
     }
 
-    /// When a CPU was idle within `[from, to)`, in time order.
-    pub(crate) fn idle(&self, cpu: Cpu, from: Nanos, to: Nanos) -> Vec<(Nanos, Nanos)> {
+    /// When nobody is known to have run on a CPU within `[from, to)`, in time order.
+    pub(crate) fn gaps(&self, cpu: Cpu, from: Nanos, to: Nanos) -> Vec<Gap> {
+        let line = self.line(cpu);
+        let first = line.partition_point(|run| run.unpack(&self.long).to <= from);
+        let last = line.partition_point(|run| run.from < to);
         let mut gaps = Vec::new();
+        // The gap before each run, and what is left behind the last.
         let mut at = from;
-        for run in self.runs(cpu, from, to) {
-            if run.from > at {
-                gaps.push((at, run.from));
+        for next in first..=last {
+            let run = line.get(next);
+            let until = run.map_or(to, |run| run.from.min(to));
+            if until > at {
+                let before = next.checked_sub(1).and_then(|before| line.get(before));
+                let told = before.is_none_or(|run| run.task & ENDS != 0)
+                    && run.is_none_or(|run| run.task & BEGINS != 0);
+                let lost = self.lost.iter().any(|l| l.cpu == cpu && l.from < until && l.to > at);
+                gaps.push(Gap { from: at, to: until, idle: told && !lost });
             }
-            at = at.max(run.to);
-        }
-        if at < to {
-            gaps.push((at, to));
+            at = run.map_or(at, |run| at.max(run.unpack(&self.long).to));
         }
         gaps
+    }
+
+    /// When a CPU was surely idle within `[from, to)`, in time order.
+    pub(crate) fn idle(&self, cpu: Cpu, from: Nanos, to: Nanos) -> Vec<(Nanos, Nanos)> {
+        let gaps = self.gaps(cpu, from, to).into_iter().filter(|gap| gap.idle);
+        gaps.map(|gap| (gap.from, gap.to)).collect()
+    }
+
+    /// Whether it surely was, all the while.
+    pub(crate) fn is_idle(&self, cpu: Cpu, from: Nanos, to: Nanos) -> bool {
+        self.gaps(cpu, from, to) == [Gap { from, to, idle: true }]
     }
 }
 
@@ -158,21 +193,22 @@ impl Line {
         let states = model.runs.on(cpu);
         let mut line = Self { runs: Vec::with_capacity(states.len()), long: Long::default() };
         for (task, place) in states {
-            if let Some((from, to)) = model.task(task).states.ran_on(cpu, place, model.span.1) {
-                line.push(Run { from, to, task });
+            if let Some(ran) = model.task(task).states.ran_on(cpu, place, model.span.1) {
+                line.push(task, ran);
             }
         }
         line.sorted()
     }
 
-    fn push(&mut self, run: Run) {
-        let Run { from, to, task } = run;
+    fn push(&mut self, task: TaskId, ran: Ran) {
+        let Ran { from, to, begins, ends } = ran;
         let len = to.0.checked_sub(from.0).and_then(|len| u32::try_from(len).ok());
         let len = len.unwrap_or(LONG);
         if len == LONG {
             self.long.insert((from, task), to);
         }
-        self.runs.push(Packed { from, len, task });
+        let told = if begins { BEGINS } else { 0 } | if ends { ENDS } else { 0 };
+        self.runs.push(Packed { from, len, task: task.0 & !(BEGINS | ENDS) | told });
     }
 
     /// In time order, each run once. They mostly are.
@@ -190,6 +226,7 @@ impl Packed {
     #[inline]
     fn unpack(self, long: &Long) -> Run {
         let Self { from, len, task } = self;
+        let task = TaskId(task & !(BEGINS | ENDS));
         let to = match len {
             LONG => long.get(&(from, task)).copied().unwrap_or(from),
             len => from + Nanos(u64::from(len)),
@@ -212,9 +249,10 @@ mod tests {
     fn lines(runs: &[(u32, Run)]) -> CpuLines {
         let mut lines: [Line; 8] = Default::default();
         for (cpu, run) in runs {
-            lines[*cpu as usize].push(*run);
+            let Run { from, to, task } = *run;
+            lines[*cpu as usize].push(task, Ran { from, to, begins: true, ends: true });
         }
-        CpuLines::of(lines.into_iter().map(Line::sorted).collect())
+        CpuLines::of(lines.into_iter().map(Line::sorted).collect(), &[])
     }
 
     #[test]
@@ -250,6 +288,45 @@ mod tests {
         let idle = lines.idle(Cpu(7), Nanos(7), Nanos(15 * S));
         let idle: Vec<(u64, u64)> = idle.iter().map(|(a, b)| (a.0, b.0)).collect();
         assert_eq!(idle, [(12, S), (S + max - 1, 10 * S)]);
+    }
+
+    #[test]
+    fn a_cpu_was_idle_where_the_switches_around_it_were_recorded() {
+        let mut line = Line::default();
+        // The second was seen late, the third not to its end.
+        for (from, to, begins, ends) in [
+            (10, 20, true, true),
+            (30, 40, false, true),
+            (50, 60, true, false),
+            (70, 80, true, true),
+        ] {
+            let (from, to) = (Nanos(from), Nanos(to));
+            line.push(TaskId(1 << 29), Ran { from, to, begins, ends });
+        }
+        let lost = [(0, 95, 99), (1, 0, 99)];
+        let lost = lost.map(|(cpu, from, to)| LostInterval {
+            cpu: Cpu(cpu),
+            from: Nanos(from),
+            to: Nanos(to),
+        });
+        let lines = CpuLines::of(vec![line.sorted()], &lost);
+        let gaps = |from, to| -> Vec<(u64, u64, bool)> {
+            let gaps = lines.gaps(Cpu(0), Nanos(from), Nanos(to)).into_iter();
+            gaps.map(|gap| (gap.from.0, gap.to.0, gap.idle)).collect()
+        };
+        let all = [(0, 10, true), (20, 30, false), (40, 50, true), (60, 70, false), (80, 90, true)];
+        assert_eq!(gaps(0, 90), all);
+        assert_eq!(gaps(0, 96)[4], (80, 96, false));
+        // Who came next, and who was there before, is told beyond the edges.
+        assert_eq!(gaps(22, 25), [(22, 25, false)]);
+        assert_eq!(gaps(35, 52), [(40, 50, true)]);
+        assert_eq!(gaps(62, 65), [(62, 65, false)]);
+        assert_eq!(gaps(12, 12), []);
+        let idle = |from, to| lines.is_idle(Cpu(0), Nanos(from), Nanos(to));
+        assert_eq!([(42, 45), (42, 51), (22, 25)].map(|(a, b)| idle(a, b)), [true, false, false]);
+        assert_eq!(lines.idle(Cpu(0), Nanos(15), Nanos(52)), [(Nanos(40), Nanos(50))]);
+        let task = lines.before(Cpu(0), Nanos(99)).map(|run| run.task);
+        assert_eq!(task, Some(TaskId(1 << 29)));
     }
 
     #[test]

@@ -121,7 +121,7 @@ impl Throttles {
         // A task that is woken while its group is held waits for the same timer.
         for c in &woken {
             let fired = known.iter().find_map(|timer| fires.ended(*timer, c.to));
-            let idle = lines.runs(c.cpu, c.from, c.to).next().is_none();
+            let idle = lines.is_idle(c.cpu, c.from, c.to);
             if fired.is_some() && idle && c.cpu != Cpu::NONE {
                 let Candidate { task, from, to, cpu, .. } = *c;
                 found.push((task, Throttle { from, to, cpu, idle, fired }));
@@ -180,15 +180,7 @@ fn lost(model: &Model, c: &Candidate) -> bool {
 /// idle, or the candidate must run there again without a move: else it may have waited elsewhere.
 /// Who ran before and after that was simply before it.
 fn held(model: &Model, lines: &CpuLines, c: &Candidate) -> Option<(Nanos, Nanos)> {
-    // Where it is not recorded who came next, others may have run before.
-    let recorded = |to: Nanos| {
-        lines.runs(c.cpu, to, to + Nanos(1)).all(|run| {
-            let task = model.task(run.task);
-            task.states.get(task.span_at(to)).is_some_and(|span| !span.inferred)
-        })
-    };
-    let mut idle = lines.idle(c.cpu, c.from, c.to);
-    idle.retain(|(_, to)| recorded(*to));
+    let idle = lines.idle(c.cpu, c.from, c.to);
     let (from, _) = *idle.first()?;
     let (_, to) = *idle.last()?;
     let straight = idle.first().is_some_and(|(a, b)| *a == c.from && *b - *a >= LEAST);

@@ -61,7 +61,7 @@ pub use request::Request;
 pub use runs::Runs;
 pub use scratch::ScratchFile;
 pub use search::first_not;
-pub use spans::Spans;
+pub use spans::{Ran, Spans};
 pub use syscall_table::{NAME_CHANGES, SyscallClass, SyscallTable};
 pub use task::{Span, State, Task, TaskId, UnknownReason, Wake, WakeId, WakeSource};
 pub use timer::TimerFire;

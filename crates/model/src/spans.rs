@@ -21,6 +21,19 @@ pub struct Spans {
     rows: Rows<Row>,
 }
 
+/// A task ran over `[from, to)`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Ran {
+    /// Since when.
+    pub from: Nanos,
+    /// Until when.
+    pub to: Nanos,
+    /// That it began then was recorded; else it was seen later.
+    pub begins: bool,
+    /// That it ended then was recorded; else it was not seen any more.
+    pub ends: bool,
+}
+
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Pod, Zeroable)]
 #[repr(C)]
 struct Row {
@@ -125,15 +138,21 @@ impl Spans {
         self.rows.read(index).map(Row::span)
     }
 
-    /// From when to when the task ran on a CPU, if it did so in the span with this index; what it
-    /// does last lasts until `end`.
+    /// How the task ran on a CPU, if it did so in the span with this index; what it does last
+    /// lasts until `end`.
     #[must_use]
     #[inline]
-    pub fn ran_on(&self, cpu: Cpu, index: usize, end: Nanos) -> Option<(Nanos, Nanos)> {
+    pub fn ran_on(&self, cpu: Cpu, index: usize, end: Nanos) -> Option<Ran> {
         let mut rows = self.rows.settled().get(index..)?.iter();
         let span = rows.next()?.span();
-        let to = rows.next().map_or(end, |next| Nanos(next.start));
-        (span.state == State::Running && span.cpu == cpu).then_some((span.start, to))
+        let next = rows.next().map(|next| next.span());
+        let unseen = |next: Span| matches!(next.state, State::Unknown(_));
+        (span.state == State::Running && span.cpu == cpu).then(|| Ran {
+            from: span.start,
+            to: next.map_or(end, |next| next.start),
+            begins: !span.inferred,
+            ends: !next.is_some_and(unseen),
+        })
     }
 
     /// The first.
@@ -277,13 +296,17 @@ mod tests {
         spans.push(span(1, State::Running));
         spans.push(span(4, State::Runnable));
         spans.push(Span { cpu: Cpu::NONE, ..span(5, State::Running) });
-        spans.push(Span { cpu: Cpu(0), ..span(6, State::Running) });
-        spans.push(span(8, State::Running));
-        let on =
-            |cpu, index| spans.ran_on(Cpu(cpu), index, Nanos(20)).map(|(from, to)| (from.0, to.0));
-        assert_eq!([0, 1, 2, 3].map(|i| on(3, i)), [Some((1, 4)), None, None, None]);
-        assert_eq!([3, 4, 5, usize::MAX].map(|i| on(0, i)), [Some((6, 8)), None, None, None]);
-        assert_eq!(on(3, 4), Some((8, 20)));
+        spans.push(Span { cpu: Cpu(0), inferred: false, ..span(6, State::Running) });
+        spans.push(span(8, State::Unknown(UnknownReason::NoSwitch)));
+        spans.push(span(9, State::Running));
+        let on = |cpu, index| {
+            let ran = spans.ran_on(Cpu(cpu), index, Nanos(20))?;
+            Some((ran.from.0, ran.to.0, ran.begins, ran.ends))
+        };
+        assert_eq!([0, 1, 2].map(|i| on(3, i)), [Some((1, 4, false, true)), None, None]);
+        let first = Some((6, 8, true, false));
+        assert_eq!([3, 4, 5, usize::MAX].map(|i| on(0, i)), [first, None, None, None]);
+        assert_eq!(on(3, 5), Some((9, 20, false, true)));
     }
 
     #[test]

@@ -82,6 +82,8 @@ pub(crate) struct Held {
     pub(crate) interrupt: Option<Frame>,
     /// Nothing ran.
     pub(crate) idle: Nanos,
+    /// Whether anybody ran was not recorded.
+    pub(crate) unknown: Nanos,
     /// A CPU quota held it.
     pub(crate) throttled: bool,
 }
@@ -97,25 +99,33 @@ pub(crate) fn held(
 ) -> Held {
     let mut runners: BTreeMap<TaskId, Nanos> = BTreeMap::new();
     let mut names: BTreeMap<Frame, Nanos> = BTreeMap::new();
-    let (mut interrupts, mut over_tasks, mut idle) = (Nanos::ZERO, Nanos::ZERO, Nanos::ZERO);
+    let (mut interrupts, mut over_tasks) = (Nanos::ZERO, Nanos::ZERO);
+    let (mut idle, mut unknown) = (Nanos::ZERO, Nanos::ZERO);
     let waits = index.task(task).map(|t| queues(t, from, to, cpu)).unwrap_or_default();
     for (cpu, from, to) in waits {
         for run in index.lines().runs(cpu, from, to).filter(|run| run.task != task) {
             *runners.entry(run.task).or_default() += run.to.min(to) - run.from.max(from);
         }
-        let gaps = index.lines().idle(cpu, from, to);
-        idle += gaps.iter().map(|(from, to)| *to - *from).sum();
+        let gaps = index.lines().gaps(cpu, from, to);
+        for gap in &gaps {
+            let sum = if gap.idle { &mut idle } else { &mut unknown };
+            *sum += gap.to - gap.from;
+        }
         for span in index.interrupts(cpu, from, to) {
             let (start, end) = (span.from.max(from), span.to.min(to));
             interrupts += end - start;
             if let Some(frame) = Frame::of_interrupt(span.kind) {
                 *names.entry(frame).or_default() += end - start;
             }
-            let first = gaps.partition_point(|(_, gap)| *gap <= start);
-            let below = gaps.iter().skip(first).take_while(|(gap, _)| *gap < end);
-            let in_idle: Nanos = below.map(|(a, b)| (*b).min(end) - (*a).max(start)).sum();
-            idle = Nanos(idle.0.saturating_sub(in_idle.0));
-            over_tasks += (end - start) - in_idle;
+            let mut over = end - start;
+            let first = gaps.partition_point(|gap| gap.to <= start);
+            for gap in gaps.iter().skip(first).take_while(|gap| gap.from < end) {
+                let within = gap.to.min(end) - gap.from.max(start);
+                let sum = if gap.idle { &mut idle } else { &mut unknown };
+                *sum = *sum - within;
+                over = over - within;
+            }
+            over_tasks += over;
         }
     }
     let busy: Nanos = runners.values().copied().sum();
@@ -127,6 +137,7 @@ pub(crate) fn held(
         interrupts,
         interrupt: names.into_iter().max_by_key(|(_, ns)| *ns).map(|(frame, _)| frame),
         idle,
+        unknown,
         throttled: index.throttles(windows).at(task, from).is_some(),
     }
 }
@@ -146,6 +157,8 @@ fn row(
     };
     let why = if held.throttled {
         "CPU quota".to_owned()
+    } else if held.unknown > held.busy.max(held.interrupts).max(held.idle) {
+        "not known: a switch was not recorded".to_owned()
     } else if held.interrupts >= held.busy && held.interrupts >= held.idle {
         match held.interrupt {
             Some(frame) => format!("interrupts: {}", frame.text(index.model, to)),
@@ -189,6 +202,6 @@ fn moved(index: &Index<'_>, wakeup: &Wakeup, held: &Held) -> Option<String> {
     let idle = index
         .lines()
         .cpus()
-        .find(|cpu| *cpu != wakeup.cpu && index.lines().runs(*cpu, from, to).next().is_none())?;
+        .find(|cpu| *cpu != wakeup.cpu && index.lines().is_idle(*cpu, from, to))?;
     Some(format!("CPU {idle} was idle"))
 }
