@@ -55,6 +55,31 @@ fn nested_interrupts_count_for_themselves() {
 }
 
 #[test]
+fn a_cpu_was_idle_where_switches_tell_so() {
+    let evidence = |fixture: &str, step: usize| -> Vec<String> {
+        let steps = steps(fixture);
+        let verdicts = steps.get(step).expect("the step is there").get("verdicts").list();
+        let verdict = verdicts.iter().find(|v| v.get("id").text() == Some("run_delay"));
+        let evidence = verdict.expect("it waited for CPU").get("evidence").list();
+        let texts = evidence.iter().filter_map(|e| e.get("text").text());
+        texts.filter(|text| text.contains("ran there")).map(str::to_owned).collect()
+    };
+    let idle = "for 0.40 ms of it nothing ran there: the CPU woke from idle";
+    assert_eq!(evidence("crafted/waking_first", 0), [idle]);
+    let unseen = "for 4.0 ms of it no switch tells who ran there";
+    assert_eq!(evidence("crafted/quota_beside_rivals", 7), [unseen]);
+    // The idle task of CPU 1 records nothing: it was moved there, and seen to run later.
+    let tail = rows(&steps("recorded/scheduling"), 2, "wakeup_tail");
+    let moved = tail.iter().find(|r| r.get("moved").text() == Some("moved from CPU 0 to 1"));
+    let moved = moved.expect("it was moved");
+    assert_eq!(moved.get("why").text(), Some("not known: a switch was not recorded"));
+    assert_eq!(number(moved, "idle_ns"), 0);
+    let tail = rows(&steps("crafted/quota"), 1, "wakeup_tail");
+    assert_eq!(tail[0].get("why").text(), Some("woken on an idle CPU"));
+    assert_eq!(number(&tail[0], "idle_ns"), 1_999_000);
+}
+
+#[test]
 fn a_quota_holds_until_the_last_idle_stretch_ends() {
     let all = steps("crafted/quota");
     let rows = rows(&all, 0, "cpu_throttle");

@@ -348,11 +348,7 @@ impl<'m> Index<'m> {
         cursor: &mut LineCursor,
         ahead: &mut Vec<Rival>,
     ) {
-        let Some(task) = self.task(waiter) else { return };
-        for (index, from, to, span) in task.spans(from, to) {
-            let mut later = task.states.since(index + 1);
-            // Where it ran next is sure; where it was queued may be a guess.
-            let cpu = later.find(|s| s.state == State::Running).map_or(span.cpu, |s| s.cpu);
+        for (cpu, from, to) in self.queued(waiter, from, to) {
             let runs = self.lines().runs_on(cursor, cpu, from, to);
             let others = runs.filter(|run| run.task != waiter);
             ahead.extend(others.map(|run| Rival {
@@ -362,6 +358,29 @@ impl<'m> Index<'m> {
                 to: run.to.min(to),
             }));
         }
+    }
+
+    /// How long the CPU that a task waited for was surely idle within `[from, to)`.
+    pub(crate) fn idle_ahead(&self, waiter: TaskId, from: Nanos, to: Nanos) -> Nanos {
+        let idle = |(cpu, from, to)| self.lines().idle(cpu, from, to);
+        self.queued(waiter, from, to).flat_map(idle).map(|(from, to)| to - from).sum()
+    }
+
+    /// Which CPU a task that was runnable over `[from, to)` waited for, and when.
+    fn queued(
+        &self,
+        waiter: TaskId,
+        from: Nanos,
+        to: Nanos,
+    ) -> impl Iterator<Item = (Cpu, Nanos, Nanos)> + '_ {
+        self.task(waiter).into_iter().flat_map(move |task| {
+            task.spans(from, to).map(|(index, from, to, span)| {
+                let mut later = task.states.since(index + 1);
+                // Where it ran next is sure; where it was queued may be a guess.
+                let ran = later.find(|s| s.state == State::Running);
+                (ran.map_or(span.cpu, |s| s.cpu), from, to)
+            })
+        })
     }
 
     /// Who ran on each CPU.

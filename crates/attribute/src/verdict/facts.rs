@@ -300,6 +300,12 @@ impl<'a> Facts<'a> {
         rows.sort_unstable_by_key(|(of, ns)| (Reverse(*ns), *of));
         rows
     }
+
+    /// How long these CPUs were surely idle meanwhile.
+    pub(crate) fn cpus_idle(&self) -> Nanos {
+        let waits = self.parts.path.of(Cause::RunDelay);
+        waits.map(|wait| self.parts.index.idle_ahead(wait.task, wait.start, wait.end)).sum()
+    }
 }
 
 /// Name and thread id of a task: `python (tid 7)`.

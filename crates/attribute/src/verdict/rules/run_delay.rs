@@ -3,13 +3,16 @@
 //! # What it detects
 //! Time of the critical path in which a task of the step could run and did not.
 //! # Evidence
-//! Who ran on the CPU meanwhile, and whose they are; what the step would have done with the time;
-//! wakeup latencies; moves of the root task, with the run delay before and after each.
+//! Who ran on the CPU meanwhile, and whose they are; how long it was idle, and how long no switch
+//! tells who ran; what the step would have done with the time; wakeup latencies; moves of the root
+//! task, with the run delay before and after each.
 //! # Why it matters
 //! The step is slow because of what else runs, not because of what it does.
 //! # When it is wrong
 //! Of a task that a quota holds while others keep its CPU busy, not every wait is told from this
-//! (see `cpu_throttle`). On a virtual machine, time that the host stole is not seen at all.
+//! (see `cpu_throttle`). Where most of the wait lies between switches that were not recorded, it is
+//! not known who had the CPU, nor whether a quota held the task: the title and the confidence say
+//! so. On a virtual machine, time that the host stole is not seen at all.
 //! # References
 //! Documentation/scheduler/sched-eevdf.rst; sched_setattr(2) (`sched_runtime`, 6.12).
 
@@ -62,11 +65,21 @@ impl Rule for RunDelay {
             ));
         }
         let seen: Nanos = rivals.iter().map(|(_, ns)| *ns).sum();
-        let idle = Nanos(own.0.saturating_sub(seen.0));
-        if idle.0.saturating_mul(5) >= own.0 {
+        let rest = own - seen;
+        let much = |ns: Nanos| ns.0.saturating_mul(5) >= own.0;
+        let idle = if much(rest) { facts.cpus_idle().min(rest) } else { Nanos::ZERO };
+        let unknown = rest - idle;
+        if much(idle) {
             evidence.push(time(
                 format_args!("for {} of it nothing ran there: the CPU woke from idle", human(idle)),
                 idle,
+                "sched_switch",
+            ));
+        }
+        if much(unknown) {
+            evidence.push(time(
+                format_args!("for {} of it no switch tells who ran there", human(unknown)),
+                unknown,
                 "sched_switch",
             ));
         }
@@ -89,7 +102,9 @@ impl Rule for RunDelay {
         }
         let comms: Vec<Comm> = rivals.iter().map(|((task, _), _)| facts.comm(*task)).collect();
         let first = most(facts, &rivals, &comms);
+        let mostly_unknown = unknown.0.saturating_mul(2) > own.0;
         let behind = match &first {
+            _ if mostly_unknown => ", who had it is mostly not recorded".to_owned(),
             Some((seat, (ns, _))) if ns.0.saturating_mul(10) < own.0.saturating_mul(7) => {
                 sentence!(", {} of it behind {}", percent(*ns, own), seat.text())
             }
@@ -101,12 +116,20 @@ impl Rule for RunDelay {
             m.on_delay() == Some(Effect::Hurt) && first.as_ref().is_some_and(|(s, _)| s.cpu == m.to)
         };
         let onto = match moves.iter().find(onto) {
-            Some(m) => {
+            Some(m) if !mostly_unknown => {
                 let at = m.time.max(facts.parts.step.start) - facts.parts.step.start;
                 sentence!(", moved there after {}", human(at))
             }
-            None => String::new(),
+            Some(_) | None => String::new(),
         };
+        let mut doubts: Vec<Words> = quota(facts).into_iter().collect();
+        if mostly_unknown {
+            doubts.push(
+                "who had the CPU for most of the wait is not recorded: nobody, a task that was not \
+                 seen to run, or a quota may have held it"
+                    .into(),
+            );
+        }
         Finding {
             title: sentence!("waits for CPU: {}{behind}{onto}", human(own)),
             evidence,
@@ -128,7 +151,7 @@ impl Rule for RunDelay {
                     "Linux 6.12 and later; buys latency, not a larger share",
                 ),
             ],
-            doubts: quota(facts).into_iter().collect(),
+            doubts,
         }
     }
 }
