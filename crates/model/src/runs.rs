@@ -26,7 +26,7 @@ struct Row {
 }
 
 /// No machine has more CPUs; a larger number in a record is damage.
-const MAX_CPUS: usize = 8192;
+pub(crate) const MAX_CPUS: usize = 8192;
 
 impl Runs {
     /// All CPUs up to the last on which a task ran.

@@ -31,6 +31,7 @@ use crate::op::{Op, OpKind, SyscallOp};
 use crate::ops::Ops;
 use crate::recorded::Recorded;
 use crate::request::RequestTracker;
+use crate::runs::MAX_CPUS;
 use crate::scratch::Spill;
 use crate::spans::Spans;
 use crate::syscall_table::{SyscallClass, SyscallTable};
@@ -173,9 +174,6 @@ pub struct Builder {
 
 /// The largest folio is a huge page of 1 GiB; a larger order in a record is damage.
 const MAX_ORDER: u32 = 18;
-
-/// No machine has more; a larger number in a record is damage.
-const MAX_CPUS: usize = 8192;
 
 impl TaskState {
     /// The rows of which there are many, to be moved.
