@@ -168,7 +168,7 @@ impl CpuLines {
                 let before = next.checked_sub(1).and_then(|before| line.get(before));
                 let told = before.is_none_or(|run| run.task & ENDS != 0)
                     && run.is_none_or(|run| run.task & BEGINS != 0);
-                let lost = self.lost.iter().any(|l| l.cpu == cpu && l.from < until && l.to > at);
+                let lost = self.lost.iter().any(|l| l.cpu == cpu && l.overlaps(at, until));
                 gaps.push(Gap { from: at, to: until, idle: told && !lost });
             }
             at = run.map_or(at, |run| at.max(run.unpack(&self.long).to));

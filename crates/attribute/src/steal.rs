@@ -84,7 +84,7 @@ fn period(times: &[Nanos]) -> Option<Nanos> {
 /// The longest stretch between two ticks without any operation of the task that ran, if ticks are
 /// missing in it and no interrupt fills it.
 fn silence(model: &Model, run: Run, from: Nanos, to: Nanos, tick: Nanos, cpu: Cpu) -> Option<Hole> {
-    if model.lost.iter().any(|l| l.cpu == cpu && l.from < to && l.to > from) {
+    if model.lost.iter().any(|l| l.cpu == cpu && l.overlaps(from, to)) {
         return None;
     }
     let task = model.task(run.task);

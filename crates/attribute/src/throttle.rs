@@ -172,7 +172,7 @@ fn candidates(id: TaskId, task: &Task) -> impl Iterator<Item = Candidate> + '_ {
 }
 
 fn lost(model: &Model, c: &Candidate) -> bool {
-    model.lost.iter().any(|l| l.cpu == c.cpu && l.from < c.to && l.to > c.from)
+    model.lost.iter().any(|l| l.cpu == c.cpu && l.overlaps(c.from, c.to))
 }
 
 /// Over what part of its wait the candidate was surely held: from the first idle stretch of its

@@ -533,7 +533,7 @@ impl<'m> Walker<'_, 'm> {
     }
 
     fn lost_within(&self, from: Nanos, to: Nanos) -> bool {
-        self.facts.model.lost.iter().any(|lost| lost.from < to && lost.to > from)
+        self.facts.model.lost.iter().any(|lost| lost.overlaps(from, to))
     }
 
     /// Rows 16a to 16c: a task ended the wait.

@@ -157,7 +157,7 @@ pub(crate) fn check(model: &Model, steps: &[Step]) -> Option<Doubt> {
 }
 
 fn lost(model: &Model, step: &Step) -> bool {
-    model.lost.iter().any(|lost| lost.from < step.end && lost.to > step.start)
+    model.lost.iter().any(|lost| lost.overlaps(step.start, step.end))
 }
 
 /// Whether the root, another task of its process, or a descendant ran within the

@@ -132,6 +132,14 @@ pub struct LostInterval {
     pub to: Nanos,
 }
 
+impl LostInterval {
+    /// Whether some of `[from, to)` is within it.
+    #[must_use]
+    pub fn overlaps(&self, from: Nanos, to: Nanos) -> bool {
+        self.from < to && self.to > from
+    }
+}
+
 /// The event types that a capture recorded.
 #[derive(Clone, Debug, Default)]
 pub struct Captured {

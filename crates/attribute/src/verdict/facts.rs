@@ -271,7 +271,7 @@ impl<'a> Facts<'a> {
     /// Whether a CPU lost events within the window, and how many it can have been.
     pub(crate) fn lost(&self) -> bool {
         let (start, end) = (self.parts.step.start, self.parts.step.end);
-        self.model().lost.iter().any(|l| l.from < end && l.to > start)
+        self.model().lost.iter().any(|lost| lost.overlaps(start, end))
     }
 
     /// Whether events were lost that nobody knows the time of.

@@ -172,7 +172,7 @@ impl Builder {
     }
 
     pub(super) fn lost_during(&self, from: Nanos, to: Nanos) -> bool {
-        self.model.lost.iter().rev().take(64).any(|lost| lost.from < to && lost.to > from)
+        self.model.lost.iter().rev().take(64).any(|lost| lost.overlaps(from, to))
     }
 
     pub(super) fn context_switch(&mut self, event: &Event<'_>, out: bool, preempt: bool) {
