@@ -7,6 +7,7 @@ use agenttrace_model::parse::{Cpu, Nanos};
 use agenttrace_model::{Step, TaskId, Windows};
 
 use super::{Mechanism, SessionView, StepView};
+use crate::cpu_lines::Gap;
 use crate::detail::{Column, Table, Value};
 use crate::inclusive::{Collected, Index};
 use crate::path::Frame;
@@ -99,33 +100,25 @@ pub(crate) fn held(
 ) -> Held {
     let mut runners: BTreeMap<TaskId, Nanos> = BTreeMap::new();
     let mut names: BTreeMap<Frame, Nanos> = BTreeMap::new();
-    let (mut interrupts, mut over_tasks) = (Nanos::ZERO, Nanos::ZERO);
+    let (mut interrupts, mut over_nobody) = (Nanos::ZERO, Nanos::ZERO);
     let (mut idle, mut unknown) = (Nanos::ZERO, Nanos::ZERO);
     let waits = index.task(task).map(|t| queues(t, from, to, cpu)).unwrap_or_default();
     for (cpu, from, to) in waits {
         for run in index.lines().runs(cpu, from, to).filter(|run| run.task != task) {
             *runners.entry(run.task).or_default() += run.to.min(to) - run.from.max(from);
         }
-        let gaps = index.lines().gaps(cpu, from, to);
-        for gap in &gaps {
-            let sum = if gap.idle { &mut idle } else { &mut unknown };
-            *sum += gap.to - gap.from;
-        }
         for span in index.interrupts(cpu, from, to) {
-            let (start, end) = (span.from.max(from), span.to.min(to));
-            interrupts += end - start;
+            let within = span.to.min(to) - span.from.max(from);
+            interrupts += within;
             if let Some(frame) = Frame::of_interrupt(span.kind) {
-                *names.entry(frame).or_default() += end - start;
+                *names.entry(frame).or_default() += within;
             }
-            let mut over = end - start;
-            let first = gaps.partition_point(|gap| gap.to <= start);
-            for gap in gaps.iter().skip(first).take_while(|gap| gap.from < end) {
-                let within = gap.to.min(end) - gap.from.max(start);
-                let sum = if gap.idle { &mut idle } else { &mut unknown };
-                *sum = *sum - within;
-                over = over - within;
-            }
-            over_tasks += over;
+        }
+        for Gap { from, to, idle: told } in index.lines().gaps(cpu, from, to) {
+            let spans = index.interrupts(cpu, from, to);
+            let interrupted: Nanos = spans.map(|s| s.to.min(to) - s.from.max(from)).sum();
+            over_nobody += interrupted;
+            *(if told { &mut idle } else { &mut unknown }) += (to - from) - interrupted;
         }
     }
     let busy: Nanos = runners.values().copied().sum();
@@ -133,7 +126,7 @@ pub(crate) fn held(
     runners.sort_by_key(|(task, ns)| (Reverse(*ns), *task));
     Held {
         runners,
-        busy: Nanos(busy.0.saturating_sub(over_tasks.0)),
+        busy: busy - (interrupts - over_nobody),
         interrupts,
         interrupt: names.into_iter().max_by_key(|(_, ns)| *ns).map(|(frame, _)| frame),
         idle,

@@ -100,38 +100,19 @@ impl Rule for RunDelay {
                 "sched_waking, sched_switch",
             ));
         }
-        let comms: Vec<Comm> = rivals.iter().map(|((task, _), _)| facts.comm(*task)).collect();
-        let first = most(facts, &rivals, &comms);
-        let mostly_unknown = unknown.0.saturating_mul(2) > own.0;
-        let behind = match &first {
-            _ if mostly_unknown => ", who had it is mostly not recorded".to_owned(),
-            Some((seat, (ns, _))) if ns.0.saturating_mul(10) < own.0.saturating_mul(7) => {
-                sentence!(", {} of it behind {}", percent(*ns, own), seat.text())
-            }
-            Some((seat, (_, 1))) => sentence!(" behind {}", seat.text()),
-            Some((seat, (_, tasks))) => sentence!(" behind {tasks} tasks {}", seat.text()),
-            None => String::new(),
-        };
-        let onto = |m: &&Move| {
-            m.on_delay() == Some(Effect::Hurt) && first.as_ref().is_some_and(|(s, _)| s.cpu == m.to)
-        };
-        let onto = match moves.iter().find(onto) {
-            Some(m) if !mostly_unknown => {
-                let at = m.time.max(facts.parts.step.start) - facts.parts.step.start;
-                sentence!(", moved there after {}", human(at))
-            }
-            Some(_) | None => String::new(),
-        };
         let mut doubts: Vec<Words> = quota(facts).into_iter().collect();
-        if mostly_unknown {
+        let whom = if unknown.0.saturating_mul(2) > own.0 {
             doubts.push(
                 "who had the CPU for most of the wait is not recorded: nobody, a task that was not \
                  seen to run, or a quota may have held it"
                     .into(),
             );
-        }
+            ", who had it is mostly not recorded".to_owned()
+        } else {
+            behind(facts, own, &rivals, moves)
+        };
         Finding {
-            title: sentence!("waits for CPU: {}{behind}{onto}", human(own)),
+            title: sentence!("waits for CPU: {}{whom}", human(own)),
             evidence,
             recommendations: vec![
                 advice(
@@ -153,6 +134,32 @@ impl Rule for RunDelay {
             ],
             doubts,
         }
+    }
+}
+
+/// Behind whom the step waited, and whether it was moved there.
+fn behind(
+    facts: &Facts<'_>,
+    own: Nanos,
+    rivals: &[((TaskId, Cpu), Nanos)],
+    moves: &[Move],
+) -> String {
+    let comms: Vec<Comm> = rivals.iter().map(|((task, _), _)| facts.comm(*task)).collect();
+    let Some((seat, (ns, tasks))) = most(facts, rivals, &comms) else { return String::new() };
+    let behind = match tasks {
+        _ if ns.0.saturating_mul(10) < own.0.saturating_mul(7) => {
+            sentence!(", {} of it behind {}", percent(ns, own), seat.text())
+        }
+        1 => sentence!(" behind {}", seat.text()),
+        tasks => sentence!(" behind {tasks} tasks {}", seat.text()),
+    };
+    let onto = |m: &&Move| m.on_delay() == Some(Effect::Hurt) && seat.cpu == m.to;
+    match moves.iter().find(onto) {
+        Some(m) => {
+            let at = m.time.max(facts.parts.step.start) - facts.parts.step.start;
+            sentence!("{behind}, moved there after {}", human(at))
+        }
+        None => behind,
     }
 }
 
