@@ -76,7 +76,7 @@ impl Builder {
         let marked = !self.model.marks.is_empty() || !self.model.step_fields.is_empty();
         let Some(live) = self.live.get_mut(task.0 as usize) else { return };
         let keeps = std::mem::take(&mut live.keeps_call) || live.keeps_calls || marked;
-        if !keeps && live.stack.is_empty() {
+        if !keeps {
             live.ops.forget_call(|nr| self.forgets.call(nr));
         }
     }
